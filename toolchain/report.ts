@@ -1,0 +1,59 @@
+/** Progress reporting: what is being done, that it still goes on, and how long it took. */
+
+/** Where progress goes. Everything a user reads while setting up passes through one of these. */
+export interface Reporter {
+  /** Prints one line. */
+  say(line: string): void;
+  /**
+   * Runs `fn` between a start line and a done line with its duration.
+   * While it runs, a heartbeat line with the elapsed seconds appears every 5 seconds.
+   * A failure is reported as failed and thrown on unchanged.
+   */
+  step<T>(name: string, fn: () => Promise<T>): Promise<T>;
+}
+
+/** Options of {@link createReporter}. */
+export interface ReporterOptions {
+  /** Takes each finished line, without its newline. Default: standard error. */
+  write?: (line: string) => void;
+  /** Milliseconds between heartbeat lines. Default: 5000. */
+  heartbeatMs?: number;
+}
+
+/**
+ * Makes a reporter that writes plain lines (no cursor movements, so that logs of a CI job stay readable).
+ * It writes to standard error: standard output stays free for the output of the command itself.
+ */
+export function createReporter(options: ReporterOptions = {}): Reporter {
+  const write = options.write ?? ((line: string) => void process.stderr.write(`${line}\n`));
+  const heartbeatMs = options.heartbeatMs ?? 5_000;
+  return {
+    say: write,
+    async step<T>(name: string, fn: () => Promise<T>): Promise<T> {
+      const started = Date.now();
+      write(`• ${name} …`);
+      const heartbeat = setInterval(() => write(`  ${name}: still going, ${elapsed(started)}`), heartbeatMs);
+      try {
+        const result = await fn();
+        write(`✓ ${name} (${elapsed(started)})`);
+        return result;
+      } catch (error) {
+        write(`✗ ${name} failed after ${elapsed(started)}`);
+        throw error;
+      } finally {
+        clearInterval(heartbeat);
+      }
+    },
+  };
+}
+
+/** A reporter that prints nothing, for tests and read-only callers. */
+export const silentReporter: Reporter = { say() {}, step: (_name, fn) => fn() };
+
+/** Formats the time since `started` (milliseconds since the epoch): `0.4 s`, `12 s`, `3 min 20 s`. */
+export function elapsed(started: number, now = Date.now()): string {
+  const seconds = (now - started) / 1000;
+  if (seconds < 10) return `${seconds.toFixed(1)} s`;
+  if (seconds < 120) return `${Math.round(seconds)} s`;
+  return `${Math.floor(seconds / 60)} min ${Math.floor(seconds % 60)} s`;
+}
