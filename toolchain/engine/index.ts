@@ -1,0 +1,174 @@
+/** The local Docker engine: looking at it, and getting one where there is none. */
+import { spawn } from "node:child_process";
+import { closeSync, existsSync, openSync, readFileSync, readlinkSync, rmSync } from "node:fs";
+import { setTimeout as sleep } from "node:timers/promises";
+import { z } from "zod";
+import type { Reporter } from "../report";
+import { UserError } from "../user-error";
+import { canInstallPackages, ensurePackages } from "./apt";
+import { runCommand } from "./run-command";
+
+export { canInstallPackages, missingPackages } from "./apt";
+export { type BaseImage, debianRelease, ensureBaseImage } from "./base-image";
+
+/** What the emulated KVM host needs on this machine; emulated-host.sh names the same ones when it misses them. */
+export const EMULATION_PACKAGES = [
+  "qemu-system-x86",
+  "mmdebstrap",
+  "debian-archive-keyring",
+  "e2fsprogs",
+  "openssh-client",
+] as const;
+
+const ENGINE_PACKAGES = ["docker.io", "iptables"] as const;
+const DOCKERD_LOG = "/var/log/dockerd.log";
+const DOCKERD_PID = "/var/run/docker.pid";
+
+const serverVersionSchema = z.object({
+  Version: z.string(),
+  ApiVersion: z.string(),
+  Os: z.string(),
+  Arch: z.string(),
+});
+
+/** What {@link inspectEngine} sees. */
+export type EngineState =
+  | { answers: true; version: string; apiVersion: string; os: string; architecture: string }
+  | { answers: false; clientInstalled: boolean; daemonInstalled: boolean; reason: string };
+
+/** Asks the engine that the Docker client is set to (DOCKER_HOST, context). Read-only; takes up to 10 seconds. */
+export async function inspectEngine(): Promise<EngineState> {
+  const daemonInstalled = existsSync("/usr/sbin/dockerd") || existsSync("/usr/bin/dockerd");
+  const result = await runCommand("docker", ["version", "--format", "{{json .Server}}"], {
+    timeoutMs: 10_000,
+  });
+  const clientInstalled = result.trouble !== "not found";
+  if (!result.ok) {
+    const reason = {
+      "not found": "there is no docker command on PATH",
+      "timed out": "it did not answer within 10 seconds",
+      killed: "the docker command was killed",
+    };
+    return {
+      answers: false,
+      clientInstalled,
+      daemonInstalled,
+      reason: result.trouble ? reason[result.trouble] : result.tail,
+    };
+  }
+  const server = serverVersionSchema.parse(JSON.parse(result.stdout));
+  return {
+    answers: true,
+    version: server.Version,
+    apiVersion: server.ApiVersion,
+    os: server.Os,
+    architecture: server.Arch,
+  };
+}
+
+/**
+ * Makes sure that a Docker engine answers. Does nothing where one does; as root on Debian or Ubuntu it
+ * installs one and starts it, and says so first.
+ *
+ * @throws UserError with what to type, where it can't.
+ */
+export async function ensureEngine(report: Reporter): Promise<void> {
+  const state = await inspectEngine();
+  if (state.answers) return;
+  if (process.env.DOCKER_HOST) {
+    throw new UserError(
+      `The Docker engine at DOCKER_HOST=${process.env.DOCKER_HOST} does not answer: ${state.reason}\n` +
+        "Start it, or use this machine's own engine: unset DOCKER_HOST",
+    );
+  }
+  if (/permission denied/i.test(state.reason)) {
+    throw new UserError(
+      "A Docker engine runs here, but this user may not use it.\n" +
+        "Add yourself to its group, then log in again: sudo usermod -aG docker $USER",
+    );
+  }
+  if (!(await canInstallPackages())) throw new UserError(howToGetAnEngine(state));
+
+  if (!state.daemonInstalled || !state.clientInstalled) {
+    await ensurePackages(report, ENGINE_PACKAGES, "the Docker engine");
+  }
+  if ((await inspectEngine()).answers) return;
+  report.say(`Starting the Docker engine (${runsSystemd() ? "systemd unit docker" : `log: ${DOCKERD_LOG}`})`);
+  await report.step("Start the Docker engine", startEngine);
+}
+
+/** The advice for a machine on which this process can't install or start an engine. */
+function howToGetAnEngine(state: { daemonInstalled: boolean; reason: string }): string {
+  const advice = state.daemonInstalled
+    ? "Start it: sudo systemctl start docker (or, without systemd: sudo dockerd)"
+    : process.platform === "linux"
+      ? "Install one: sudo apt-get install docker.io (Debian, Ubuntu), sudo dnf install moby-engine (Fedora), " +
+        "or follow the engine's own instructions. As root on Debian or Ubuntu, `npm run setup` does it for you."
+      : "Install Docker Desktop and start it.";
+  return `No Docker engine answers here: ${state.reason}\n${advice}`;
+}
+
+function runsSystemd(): boolean {
+  return existsSync("/run/systemd/system");
+}
+
+async function startEngine(): Promise<void> {
+  if (runsSystemd()) {
+    const result = await runCommand("systemctl", ["start", "docker"]);
+    if (!result.ok) {
+      throw new UserError(
+        `The Docker engine did not start: ${result.tail}\nSee why: journalctl -u docker -n 30`,
+      );
+    }
+    return waitUntilAnswers(() => true, "journalctl -u docker -n 30");
+  }
+  removeStalePidFile();
+  // dockerd writes its own pid file (/var/run/docker.pid) and outlives this process.
+  const log = openSync(DOCKERD_LOG, "a");
+  const dockerd = spawn("dockerd", [], { detached: true, stdio: ["ignore", log, log] });
+  closeSync(log);
+  let ended = false;
+  for (const event of ["exit", "error"]) {
+    dockerd.once(event, () => {
+      ended = true;
+    });
+  }
+  dockerd.unref();
+  return waitUntilAnswers(() => !ended, `tail -n 30 ${DOCKERD_LOG}`);
+}
+
+/** dockerd refuses to start when its pid file names a live process, even one that took over the number. */
+function removeStalePidFile(): void {
+  if (!existsSync(DOCKERD_PID)) return;
+  const pid = readFileSync(DOCKERD_PID, "utf8").trim();
+  try {
+    if (readlinkSync(`/proc/${pid}/exe`).replace(" (deleted)", "").endsWith("/dockerd")) return;
+  } catch {
+    // No such process: the file is stale.
+  }
+  rmSync(DOCKERD_PID);
+}
+
+/** Waits up to 60 seconds for the engine; gives up at once when `alive` turns false. */
+async function waitUntilAnswers(alive: () => boolean, seeWhy: string): Promise<void> {
+  const deadline = Date.now() + 60_000;
+  let state = await inspectEngine();
+  while (!state.answers && alive() && Date.now() < deadline) {
+    await sleep(500);
+    state = await inspectEngine();
+  }
+  if (state.answers) return;
+  throw new UserError(
+    `The Docker engine was started but ${alive() ? "does not answer within 60 s" : "ended at once"}.\nSee why: ${seeWhy}`,
+  );
+}
+
+/**
+ * Installs the Debian packages that the emulated KVM host needs ({@link EMULATION_PACKAGES}), only those
+ * missing, and says so first.
+ *
+ * @throws UserError with what to type, where it can't.
+ */
+export async function ensureEmulationPackages(report: Reporter): Promise<void> {
+  await ensurePackages(report, EMULATION_PACKAGES, "the emulated KVM host");
+}
