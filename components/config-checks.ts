@@ -1,0 +1,184 @@
+import { z } from "zod";
+import { type Mistake, show, unknownKey } from "./config-mistakes";
+import { type StackSettings, settingMeta, settingsSchema } from "./config-schema";
+import { formatSize, isLoopback, nearest } from "./config-values";
+
+type Key = keyof StackSettings;
+const shape = settingsSchema.shape;
+const keys = Object.keys(shape) as Key[];
+
+/** Either the settings, or everything that is wrong with them. */
+export function checkSettings(
+  raw: Record<string, unknown>,
+  secretKeys: readonly string[] = [],
+): { settings: StackSettings; mistakes: [] } | { settings?: undefined; mistakes: Mistake[] } {
+  const mistakes: Mistake[] = [];
+  const good: Partial<Record<Key, unknown>> = {};
+  for (const key of keys) {
+    const value = fromText(key, Object.hasOwn(raw, key) ? raw[key] : undefined);
+    const result = shape[key].safeParse(value);
+    if (result.success) good[key] = result.data;
+    else mistakes.push(...fieldMistakes(key, value, result.error.issues, secretKeys.includes(key)));
+  }
+  const given = Object.keys(raw).filter((key) => raw[key] !== undefined);
+  for (const key of given) {
+    if (!Object.hasOwn(shape, key)) mistakes.push(unknownKey(key, toText(raw[key]), keys, given));
+  }
+  mistakes.push(...crossMistakes(good as Partial<StackSettings>));
+  return mistakes.length === 0 ? { settings: good as StackSettings, mistakes: [] } : { mistakes };
+}
+
+/** A setting's default as it is typed; undefined where it has none. */
+export function defaultText(schema: z.core.$ZodType): string | undefined {
+  return schema instanceof z.ZodPrefault ? toText(schema.def.defaultValue) : undefined;
+}
+
+/** A value as Pulumi's configuration holds it. */
+function toText(value: unknown): string {
+  return typeof value === "string" ? value : (JSON.stringify(value) ?? "");
+}
+
+/** A list or an object is JSON in Pulumi's configuration. */
+function fromText(key: Key, value: unknown): unknown {
+  if (!isStructured(key) || typeof value !== "string") return value;
+  try {
+    return JSON.parse(value);
+  } catch {
+    return value;
+  }
+}
+
+function isStructured(key: Key): key is "images" | "volumes" | "versionSha256" {
+  return key === "images" || key === "volumes" || key === "versionSha256";
+}
+
+/** What is wrong with one setting; one mistake for each wrong part of a structured one. */
+function fieldMistakes(key: Key, value: unknown, issues: z.core.$ZodIssue[], secret: boolean): Mistake[] {
+  const accepted = settingMeta.get(shape[key])?.accepts ?? "";
+  const fix = mend(key, value);
+  const parts = new Map<string, Mistake>();
+  for (const issue of issues) {
+    const unknown = issue.code === "unrecognized_keys" ? issue.keys : [];
+    for (const path of unknown.length > 0 ? unknown.map((name) => [name]) : [issue.path]) {
+      const part = [key, ...path].join(".");
+      const problem = secret ? "has a secret value that is not accepted" : `is ${show(at(value, path))}`;
+      const reason =
+        issue.code === "custom" && issue.message !== "Invalid input" ? ` (${issue.message})` : "";
+      parts.set(part, {
+        key: part,
+        problem: unknown.length > 0 ? "is not a setting" : problem + reason,
+        accepted,
+        fix,
+      });
+    }
+  }
+  return [...parts.values()];
+}
+
+function at(value: unknown, path: PropertyKey[]): unknown {
+  return path.reduce((inner: unknown, name) => (isObject(inner) ? inner[name] : undefined), value);
+}
+
+function isObject(value: unknown): value is Record<PropertyKey, unknown> {
+  return typeof value === "object" && value !== null;
+}
+
+/** The value that the user probably meant, or else the default; with no default, the setting is removed. */
+function mend(key: Key, value: unknown): Mistake["fix"] {
+  const accepts = (text: string | undefined) =>
+    text !== undefined && shape[key].safeParse(fromText(key, text)).success;
+  const suggested = isStructured(key)
+    ? mendParts(key, value)
+    : settingMeta.get(shape[key])?.suggest?.(toText(value));
+  const text = [suggested, defaultText(shape[key])].find(accepts);
+  return [text === undefined ? { key } : { key, value: text }];
+}
+
+/** A list or an object without its wrong parts; a misspelt field gets its right name. */
+function mendParts(key: "images" | "volumes" | "versionSha256", value: unknown): string | undefined {
+  if (key === "images") {
+    const list = Array.isArray(value) ? value : [value];
+    return JSON.stringify(list.filter((item) => shape.images.safeParse([item]).success));
+  }
+  if (!isObject(value)) return undefined;
+  const names = key === "volumes" ? ["state", "workspace", "keep"] : ["amd64", "arm64"];
+  const mended: Record<string, unknown> = {};
+  for (const [given, part] of Object.entries(value)) {
+    const name = names.includes(given) ? given : nearest(given, names);
+    if (name === undefined || (name !== given && Object.hasOwn(value, name))) continue;
+    if (shape[key].safeParse({ [name]: part }).success) mended[name] = part;
+  }
+  return JSON.stringify(mended);
+}
+
+/** What is wrong between settings that are right one by one. */
+function crossMistakes(given: Partial<StackSettings>): Mistake[] {
+  return [
+    cpuMistake(given),
+    memoryMistake(given),
+    emulatedMistake(given),
+    devModeMistake(given),
+    volumesMistake(given),
+  ].filter((mistake) => mistake !== undefined);
+}
+
+function cpuMistake({ cpuLimit, cpuReservation }: Partial<StackSettings>): Mistake | undefined {
+  if (cpuLimit === undefined || cpuReservation === undefined || cpuReservation <= cpuLimit) return undefined;
+  return {
+    key: "cpuReservation",
+    problem: `is ${cpuReservation}, more than cpuLimit, which is ${cpuLimit}`,
+    accepted: `at most ${cpuLimit}, or a higher cpuLimit`,
+    fix: [{ key: "cpuReservation", value: `${cpuLimit}` }],
+  };
+}
+
+function memoryMistake({ memoryLimit, memoryReservation }: Partial<StackSettings>): Mistake | undefined {
+  if (memoryLimit === undefined || memoryReservation === undefined) return undefined;
+  if (memoryReservation <= memoryLimit) return undefined;
+  const limit = formatSize(memoryLimit);
+  return {
+    key: "memoryReservation",
+    problem: `is ${formatSize(memoryReservation)}, more than memoryLimit, which is ${limit}`,
+    accepted: `at most ${limit}, or a higher memoryLimit`,
+    fix: [{ key: "memoryReservation", value: limit }],
+  };
+}
+
+function emulatedMistake({ host, emulatedMemory, memoryLimit }: Partial<StackSettings>): Mistake | undefined {
+  if (host !== "emulated" || emulatedMemory === undefined || memoryLimit === undefined) return undefined;
+  if (emulatedMemory >= memoryLimit) return undefined;
+  const [memory, limit] = [formatSize(emulatedMemory), formatSize(memoryLimit)];
+  const canGrow = shape.emulatedMemory.safeParse(limit).success;
+  return {
+    key: "emulatedMemory",
+    problem: `is ${memory}, less than memoryLimit, which is ${limit}`,
+    accepted: `at least ${limit}, or a lower memoryLimit`,
+    fix: [canGrow ? { key: "emulatedMemory", value: limit } : { key: "memoryLimit", value: memory }],
+  };
+}
+
+function devModeMistake({
+  devMode,
+  exposeDevMode,
+  bindAddress,
+}: Partial<StackSettings>): Mistake | undefined {
+  if (devMode !== true || exposeDevMode !== false || bindAddress === undefined) return undefined;
+  if (isLoopback(bindAddress)) return undefined;
+  return {
+    key: "bindAddress",
+    problem: `is ${bindAddress} while devMode checks no key: whoever reaches it could run code`,
+    accepted: "127.0.0.1 in dev mode; any address with devMode false, or with exposeDevMode true",
+    fix: [{ key: "bindAddress", value: "127.0.0.1" }],
+  };
+}
+
+function volumesMistake({ volumes }: Partial<StackSettings>): Mistake | undefined {
+  if (volumes?.state === undefined || volumes.state !== volumes.workspace) return undefined;
+  const { workspace, ...rest } = volumes;
+  return {
+    key: "volumes.workspace",
+    problem: `is ${show(workspace)}, the same as volumes.state`,
+    accepted: "a volume of its own, or none for the name that comes from the stack",
+    fix: [{ key: "volumes", value: JSON.stringify(rest) }],
+  };
+}

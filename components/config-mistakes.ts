@@ -1,0 +1,80 @@
+import { nearest } from "./config-values";
+
+/** One thing that is wrong with the settings, and what mends it. */
+export interface Mistake {
+  /** The setting, `volumes.keep` for one inside another. */
+  key: string;
+  /** What is wrong with it: the rest of a sentence that begins with the key. */
+  problem: string;
+  /** What would be right. */
+  accepted: string;
+  /** Settings to set (in the text form of Pulumi's configuration) or, without a value, to remove. */
+  fix: { key: string; value?: string }[];
+}
+
+/** How the lines that mend a setting are written. */
+export interface FixStyle {
+  /** `stack`: `config set` lines. `code`: arguments of the component. Default: `stack`. */
+  source?: "stack" | "code";
+  /** Name of the stack, to be named in the `config set` lines. Default: the selected one. */
+  stack?: string;
+}
+
+/** A value as an error message shows it: short, on one line. */
+export function show(value: unknown): string {
+  if (value === undefined) return "missing";
+  const text = typeof value === "string" ? value : safeJson(value);
+  const line = text.replace(/\p{C}+/gu, " ");
+  const short = line.length > 80 ? `${line.slice(0, 79)}…` : line;
+  return typeof value === "string" ? `"${short}"` : short;
+}
+
+function safeJson(value: unknown): string {
+  try {
+    return JSON.stringify(value) ?? String(value);
+  } catch {
+    return `a value of type ${typeof value}`;
+  }
+}
+
+/** The mistake of a key that is no setting; near keys that aren't set yet take its value over. */
+export function unknownKey(
+  key: string,
+  value: string,
+  known: readonly string[],
+  set: readonly string[],
+): Mistake {
+  const near = nearest(key, known);
+  const remove = { key };
+  return {
+    key,
+    problem: "is not a setting",
+    accepted: near ? `${near} is the nearest one` : `one of ${known.join(", ")}`,
+    fix: near && !set.includes(near) ? [{ key: near, value }, remove] : [remove],
+  };
+}
+
+/** All mistakes as one message; a line to type follows each of them. */
+export function explainMistakes(mistakes: readonly Mistake[], style: FixStyle = {}): string {
+  const count = mistakes.length === 1 ? "1 setting is wrong" : `${mistakes.length} settings are wrong`;
+  const blocks = mistakes.map(
+    (mistake) =>
+      `  microsandbox:${mistake.key} ${mistake.problem}\n` +
+      `    accepted: ${mistake.accepted}\n` +
+      `    to mend:  ${mistake.fix.map((fix) => fixLine(fix, style)).join(" && ")}`,
+  );
+  return `${count}; nothing was changed.\n\n${blocks.join("\n\n")}\n`;
+}
+
+function fixLine(fix: { key: string; value?: string }, style: FixStyle): string {
+  if (style.source === "code")
+    return fix.value === undefined ? `leave ${fix.key} out` : `${fix.key}: ${fix.value}`;
+  const stack = style.stack ? ` --stack ${shellQuote(style.stack)}` : "";
+  const words = fix.value === undefined ? ["rm", fix.key] : ["set", fix.key, fix.value];
+  return `npm run pulumi -- config${stack} ${words.map(shellQuote).join(" ")}`;
+}
+
+/** Quotes a word for a POSIX shell, where it needs it. */
+export function shellQuote(word: string): string {
+  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
+}

@@ -1,0 +1,77 @@
+import * as pulumi from "@pulumi/pulumi";
+import { checkSettings, defaultText } from "./config-checks";
+import { explainMistakes, type FixStyle } from "./config-mistakes";
+import { type StackSettings, settingMeta, settingsSchema } from "./config-schema";
+import { VisibleError } from "./errors";
+
+export type { MicrosandboxArgs, StackSettings } from "./config-schema";
+export { formatSize, isLoopback, parseSize, parseSshHost, toCpuShares, toMebibytes } from "./config-values";
+
+/** The namespace of the settings in a stack's configuration. */
+export const NAMESPACE = "microsandbox";
+
+/** How `parseSettings` reads its input and words its errors. */
+export interface ParseOptions extends FixStyle {
+  /** Keys whose value must not be shown. */
+  secretKeys?: readonly string[];
+}
+
+/**
+ * Checks settings and fills in the defaults.
+ *
+ * @param raw values by key, without the namespace: plain ones, or text as Pulumi's configuration has it
+ * @throws VisibleError that lists every mistake at once, each with the line that mends it
+ */
+export function parseSettings(raw: Record<string, unknown>, options: ParseOptions = {}): StackSettings {
+  const { settings, mistakes } = checkSettings(raw, options.secretKeys);
+  if (settings === undefined) throw new VisibleError(explainMistakes(mistakes, options));
+  return settings;
+}
+
+/**
+ * Reads the settings of the current stack: everything below `microsandbox:`.
+ *
+ * @throws VisibleError as `parseSettings` does; a value that is stored as a secret is not shown in it
+ */
+export function readStackSettings(): StackSettings {
+  const raw: Record<string, unknown> = {};
+  const secretKeys: string[] = [];
+  for (const [name, value] of Object.entries(pulumi.runtime.allConfig())) {
+    if (!name.startsWith(`${NAMESPACE}:`)) continue;
+    const key = name.slice(NAMESPACE.length + 1);
+    raw[key] = value;
+    if (isSecret(name)) secretKeys.push(key);
+  }
+  return parseSettings(raw, { stack: pulumi.getStack(), secretKeys });
+}
+
+/** Whether the stack's configuration holds a key encrypted. Pulumi knows, but doesn't declare it. */
+function isSecret(name: string): boolean {
+  const { isConfigSecret } = pulumi.runtime as { isConfigSecret?: (key: string) => boolean };
+  return isConfigSecret?.(name) ?? false;
+}
+
+/** One row of the settings table. */
+export interface SettingRow {
+  /** Without the namespace; a field of a structured setting is written `volumes.keep`. */
+  key: string;
+  /** What is accepted, and the unit of it. */
+  type: string;
+  /** As it is typed; empty where there is none. */
+  default: string;
+  description: string;
+  /** A value other than the default, as it is typed. */
+  example: string;
+}
+
+/** All settings in the order of the schema, for the documentation. */
+export function settingsTable(): SettingRow[] {
+  const rows: SettingRow[] = [];
+  for (const [key, schema] of Object.entries(settingsSchema.shape)) {
+    const meta = settingMeta.get(schema);
+    if (meta === undefined) throw new Error(`${key} has no description`);
+    const { accepts, description, example } = meta;
+    rows.push({ key, type: accepts, default: defaultText(schema) ?? "", description, example });
+  }
+  return rows;
+}
