@@ -1,0 +1,39 @@
+#!/bin/sh
+# Fetches one wheel for one architecture and unpacks it, only if its hash is the pinned one.
+#   fetch-wheel.sh NAME VERSION ARCHITECTURE FOLDER [SHA256...]
+# ARCHITECTURE is Docker's word (amd64, arm64). The hashes come from wheels/NAME-VERSION.txt
+# or, for a version without a pin, from the arguments.
+set -eu
+
+name=$1 version=$2 architecture=$3 folder=$4
+shift 4
+
+case $architecture in
+amd64) machine=x86_64 ;;
+arm64) machine=aarch64 ;;
+*)
+  echo "ERROR: no $name build exists for the architecture '$architecture'; expected amd64 or arm64." >&2
+  exit 1
+  ;;
+esac
+
+pins=$(dirname "$0")/../wheels/$name-$version.txt
+if [ ! -f "$pins" ]; then
+  if [ $# -eq 0 ]; then
+    echo "ERROR: $name $version is not pinned in docker/wheels: its SHA-256 is unknown." >&2
+    echo "Pinned: $(cd "$(dirname "$pins")" && echo "$name"-*.txt)." >&2
+    echo "Add docker/wheels/$name-$version.txt, or build with --build-arg MICROSANDBOX_SHA256=<sha256 of the wheel>." >&2
+    exit 1
+  fi
+  pins=$(mktemp)
+  printf '%s==%s' "$name" "$version" >"$pins"
+  for hash in "$@"; do printf ' --hash=sha256:%s' "$hash" >>"$pins"; done
+  echo >>"$pins"
+fi
+
+download=$(mktemp -d)
+pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all: --require-hashes \
+  --platform "manylinux_2_28_$machine" --python-version 3.13 --dest "$download" --requirement "$pins"
+mkdir -p "$folder"
+unzip -q -d "$folder" "$download"/*.whl
+rm -r "$download"

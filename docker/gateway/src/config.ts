@@ -1,0 +1,49 @@
+import { z } from "zod";
+
+const flag = z.stringbool({ truthy: ["true", "1", "yes", "on"], falsy: ["false", "0", "no", "off", ""] });
+const seconds = z.coerce.number().int().min(0);
+const port = z.coerce.number().int().min(1).max(65_535);
+
+/** The environment variables that the gateway reads, once, at its start. */
+export const environmentSchema = z.object({
+  /** TCP port, 1-65535. */
+  PORT: port.default(5555),
+  LISTEN_ADDRESS: z.string().min(1).default("0.0.0.0"),
+  /** Any key is taken. The stack publishes such a server on loopback only. */
+  DEV_MODE: flag.default(false),
+  LOG_LEVEL: z.enum(["trace", "debug", "info", "warn", "error", "fatal", "silent"]).default("info"),
+  /** Seconds that running sandboxes get to stop cleanly once SIGTERM arrives. */
+  STOP_TIMEOUT_SECONDS: seconds.default(30),
+  /** The msb program: a path, or a name looked up on PATH. */
+  MSB_PATH: z.string().min(1).default("msb"),
+  /** msb's home, on the state volume. Short: socket paths below it must fit in 107 bytes. */
+  MSB_HOME: z.string().startsWith("/").max(60).default("/var/lib/microsandbox"),
+  /** File with one `sha256:HEX [name]` a line. Without it, and without DEV_MODE, no key is taken. */
+  API_KEYS_FILE: z.string().startsWith("/").optional(),
+  /** The device that guests need. */
+  KVM_DEVICE: z.string().startsWith("/").default("/dev/kvm"),
+  /** Archive of the starter image; "" for none. */
+  STARTER_ARCHIVE: z.string().default("/usr/share/microsandbox/starter.tar"),
+});
+
+export type Config = z.infer<typeof environmentSchema>;
+
+/** A mistake in the server's configuration: its message is all the user needs. */
+export class ConfigError extends Error {
+  override name = "ConfigError";
+}
+
+/** Reads the configuration; every mistake is reported at once, in one {@link ConfigError}. */
+export function readConfig(environment: Record<string, string | undefined>): Config {
+  // An empty variable means "not set": compose-like tools can't leave one out.
+  const given = Object.fromEntries(
+    Object.entries(environment).filter(([name, value]) => value !== "" || name === "STARTER_ARCHIVE"),
+  );
+  const result = environmentSchema.safeParse(given);
+  if (result.success) return result.data;
+  const lines = result.error.issues.map((issue) => {
+    const name = issue.path.join(".");
+    return `${name}=${JSON.stringify(environment[name] ?? "")}: ${issue.message}`;
+  });
+  throw new ConfigError(`The server's environment has ${lines.length} mistake(s):\n${lines.join("\n")}`);
+}

@@ -1,0 +1,93 @@
+import { spawn } from "node:child_process";
+
+/** What msb is allowed to see of the server's environment: nothing that could hold a secret. */
+const PASSED_ON = ["PATH", "HOME", "TZ", "LANG", "SSL_CERT_FILE"];
+
+export type MsbResult = { code: number; stdout: string; stderr: string };
+
+/** msb ended with an error; `stderr` is its own text. */
+export class MsbError extends Error {
+  override name = "MsbError";
+  constructor(
+    readonly command: string,
+    readonly code: number,
+    readonly stderr: string,
+  ) {
+    super(`msb ${command} failed (${code}): ${lastLine(stderr)}`);
+  }
+}
+
+/** One line of msb's error text, without its "error:" prefix and colours. */
+export function lastLine(text: string): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: that is what a colour is.
+  const plain = text.replace(/\u001b\[[0-9;]*m/g, "").trim();
+  const lines = plain.split("\n").map((line) => line.trim());
+  const line = lines.find((each) => each.startsWith("error:")) ?? lines.at(-1) ?? "";
+  return line.replace(/^error:\s*/, "") || "no message";
+}
+
+export type MsbOptions = { path: string; home: string };
+export type RunOptions = { timeoutMs?: number; signal?: AbortSignal };
+
+const MAX_OUTPUT = 32 * 1024 * 1024;
+
+/** The msb command line: each call is one process, never a shell. */
+export class Msb {
+  constructor(private readonly options: MsbOptions) {}
+
+  /** Runs msb and resolves with its exit code and output; 124 stands for "took too long". */
+  run(args: string[], { timeoutMs = 60_000, signal }: RunOptions = {}): Promise<MsbResult> {
+    return new Promise((resolve, reject) => {
+      const child = spawn(this.options.path, args, {
+        env: this.environment(),
+        stdio: ["ignore", "pipe", "pipe"],
+        signal,
+      });
+      let timedOut = false;
+      const timer = setTimeout(() => {
+        timedOut = true;
+        child.kill("SIGKILL");
+      }, timeoutMs);
+      const stdout = collect(child.stdout);
+      const stderr = collect(child.stderr);
+      child.on("error", (error) => {
+        clearTimeout(timer);
+        reject(error);
+      });
+      // "exit" and not "close": a microVM left behind may hold the pipes open.
+      child.on("exit", (code, killedBy) => {
+        clearTimeout(timer);
+        setImmediate(() => {
+          const text = timedOut ? `no answer within ${timeoutMs / 1000} s` : stderr();
+          resolve({ code: timedOut ? 124 : (code ?? (killedBy ? 128 : 1)), stdout: stdout(), stderr: text });
+        });
+      });
+    });
+  }
+
+  /** Like {@link run}, but an exit code other than 0 is an {@link MsbError}. */
+  async ok(args: string[], options?: RunOptions): Promise<string> {
+    const result = await this.run(args, options);
+    if (result.code !== 0) throw new MsbError(args[0] ?? "", result.code, result.stderr);
+    return result.stdout;
+  }
+
+  async json(args: string[], options?: RunOptions): Promise<unknown> {
+    return JSON.parse(await this.ok([...args, "--format", "json"], options));
+  }
+
+  private environment(): NodeJS.ProcessEnv {
+    const passed = PASSED_ON.flatMap((name) => (process.env[name] ? [[name, process.env[name]]] : []));
+    return { HOME: "/tmp", ...Object.fromEntries(passed), MSB_HOME: this.options.home, NO_COLOR: "1" };
+  }
+}
+
+function collect(stream: NodeJS.ReadableStream): () => string {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  stream.on("data", (chunk: Buffer) => {
+    size += chunk.length;
+    if (size <= MAX_OUTPUT) chunks.push(chunk);
+  });
+  return () => Buffer.concat(chunks).toString("utf8");
+}
