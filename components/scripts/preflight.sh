@@ -1,0 +1,200 @@
+#!/bin/sh
+# Says whether the server can be deployed to this machine's Docker engine: one line of JSON on standard output,
+# exit status 0. Reads only. Runs as `sh -s` on the engine's host.
+# Variables: NAME (our container, whose port is not taken), HOST_PORT, BIND_ADDRESS, MIN_API (default 1.41).
+# Tests give a root folder for /proc, /sys and /dev in PREFLIGHT_ROOT.
+set -u
+export LC_ALL=C
+
+name=${NAME:-}
+port=${HOST_PORT:-}
+bind=${BIND_ADDRESS:-127.0.0.1}
+min_api=${MIN_API:-1.41}
+root=${PREFLIGHT_ROOT:-}
+engine=null
+tab=$(printf '\t')
+
+# A JSON string. Backslashes and quotes are escaped, control characters become spaces.
+quote() {
+  printf '"%s"' "$(printf '%s' "$1" | tr '\000-\037' ' ' | sed 's/[\\"]/\\&/g')"
+}
+
+# Prints the verdict (code, message, command that mends it) and ends the script.
+report() {
+  ok=false
+  [ "$1" != ok ] || ok=true
+  tun=false
+  [ ! -c "$root/dev/net/tun" ] || tun=true
+  kvm_gid=$(stat -L -c '%g' "$root/dev/kvm" 2>/dev/null) || kvm_gid=null
+  printf '{"ok":%s,"code":"%s","message":%s,"remedy":%s,"engine":%s,"tun":%s,"kvmGid":%s}\n' \
+    "$ok" "$1" "$(quote "$2")" "$(quote "${3:-}")" "$engine" "$tun" "$kvm_gid"
+  exit 0
+}
+
+check_engine() {
+  command -v docker >/dev/null 2>&1 ||
+    report docker-missing "There is no docker command on this host." "sudo apt-get install docker.io"
+  answer=$(docker version --format '{{.Server.Version}} {{.Server.APIVersion}} {{.Server.Arch}} {{.Server.Os}}' 2>&1) ||
+    explain_silence "$answer"
+  # A client may print warnings first.
+  answer=$(printf '%s\n' "$answer" | tail -n 1)
+  read -r version api arch os <<ANSWER
+$answer
+ANSWER
+  case $arch in x86_64) arch=amd64 ;; aarch64 | arm64/*) arch=arm64 ;; esac
+  cgroup=v1
+  [ ! -f "$root/sys/fs/cgroup/cgroup.controllers" ] || cgroup=v2
+  cpus=$(grep -cE '^processor' "$root/proc/cpuinfo" 2>/dev/null) || cpus=1
+  engine=$(printf '{"version":%s,"api":%s,"arch":%s,"os":%s,"cgroup":"%s","cpus":%s}' \
+    "$(quote "$version")" "$(quote "$api")" "$(quote "$arch")" "$(quote "$os")" "$cgroup" "$cpus")
+
+  [ "$os" = linux ] || report not-linux "The Docker engine runs $os containers, and the server is a Linux one." \
+    "npm run pulumi -- config set host ssh://root@a-linux-machine-with-kvm"
+  case $arch in amd64 | arm64) ;; *)
+    report unsupported-arch "The Docker engine runs on $arch: the server exists for amd64 and arm64." \
+      "npm run pulumi -- config set host ssh://root@an-amd64-or-arm64-machine" ;;
+  esac
+  at_least "$api" "$min_api" ||
+    report engine-too-old "The Docker engine $version speaks API $api; $min_api or newer (engine 20.10) is needed." \
+      "sudo apt-get install --only-upgrade docker.io || sudo apt-get install --only-upgrade docker-ce"
+}
+
+# Whether version $1 is $2 or newer; both are major.minor.
+at_least() {
+  major=${1%%.*} minor=${1#*.} minor=${minor%%.*}
+  [ "$major" -gt "${2%%.*}" ] 2>/dev/null || { [ "$major" -eq "${2%%.*}" ] && [ "$minor" -ge "${2#*.}" ]; } 2>/dev/null
+}
+
+explain_silence() {
+  socket=${DOCKER_HOST:-unix:///var/run/docker.sock}
+  case $1 in
+    *'ermission denied'*)
+      user=$(id -un)
+      case " $(id -Gn "$user" 2>/dev/null) " in
+        *' docker '*) report group-after-login "$user is in the group docker since after this login." \
+          "newgrp docker   (or log out and in again; for a host over SSH: rm -f ~/.ssh/microsandbox-*)" ;;
+      esac
+      report no-permission "$user may not use the Docker engine's socket $socket." \
+        "sudo usermod -aG docker $user && newgrp docker" ;;
+    *'is too new'*)
+      report engine-too-old "The Docker engine is older than its client accepts; API $min_api (engine 20.10) is needed." \
+        "sudo apt-get install --only-upgrade docker.io || sudo apt-get install --only-upgrade docker-ce" ;;
+    *'is too old'*)
+      report client-too-old "The docker command is older than its engine accepts." \
+        "sudo apt-get install --only-upgrade docker-cli || sudo apt-get install --only-upgrade docker-ce-cli" ;;
+    *)
+      reason=$(printf '%s' "$1" | tr -s '\n' ' ' | sed 's/^ *//; s/ *$//' | cut -c 1-300)
+      report engine-down "The Docker engine does not answer at $socket: $reason" \
+        "sudo systemctl start docker || sudo service docker start" ;;
+  esac
+}
+
+# Whether another container publishes the port on an address that overlaps with ours. Leaves the addresses that our
+# own container publishes it on in $own.
+check_containers() {
+  published=$(docker ps --format '{{.Names}}{{"\t"}}{{.Ports}}' 2>/dev/null | awk -F "$tab" -v port="$port" '
+    {
+      n = split($2, ports, ", ")
+      for (i = 1; i <= n; i++) {
+        # 127.0.0.1:5555->5555/tcp, [::]:8000-8005->8000-8005/tcp; udp and unpublished ones do not count
+        if (ports[i] !~ /->.*\/tcp$/) continue
+        host = ports[i]; sub(/->.*/, "", host)
+        range = host; sub(/.*:/, "", range)
+        address = substr(host, 1, length(host) - length(range) - 1); gsub(/[][]/, "", address)
+        split(range, ends, "-"); if (ends[2] == "") ends[2] = ends[1]
+        if (port >= ends[1] + 0 && port <= ends[2] + 0) print $1 "\t" address
+      }
+    }')
+  own=''
+  while IFS=$tab read -r holder address; do
+    [ -n "$holder" ] || continue
+    if [ "$holder" = "$name" ]; then
+      own="$own $address"
+    elif overlaps "$address"; then
+      report port-taken "Port $port on $bind is taken: the container $holder publishes it on $address." \
+        "docker stop $holder   (or another port: npm run pulumi -- config set hostPort $(next_port))"
+    fi
+  done <<PUBLISHED
+$published
+PUBLISHED
+}
+
+# Whether something that listens on address $1 keeps us from listening on $bind.
+overlaps() {
+  case $1 in "$bind" | ::) return 0 ;; 0.0.0.0) case $bind in *:*) return 1 ;; *) return 0 ;; esac ;; esac
+  case $bind in ::) return 0 ;; 0.0.0.0) case $1 in *:*) return 1 ;; *) return 0 ;; esac ;; esac
+  return 1
+}
+
+next_port() {
+  if [ "$port" -lt 65535 ]; then echo $((port + 1)); else echo 5555; fi
+}
+
+# The sockets that listen on the port: `address inode` lines. Of IPv6 only what matters to others is told apart.
+listeners() {
+  cat "$root/proc/net/tcp" "$root/proc/net/tcp6" 2>/dev/null | awk -v port="$(printf '%04X' "$port")" '
+    function byte(i) { return index(digits, substr(hex, i, 1)) * 16 + index(digits, substr(hex, i + 1, 1)) - 17 }
+    function ipv4(i) { return byte(i + 6) "." byte(i + 4) "." byte(i + 2) "." byte(i) }
+    BEGIN { digits = "0123456789ABCDEF" }
+    $4 == "0A" {
+      split($2, local, ":"); hex = local[1]
+      if (local[2] != port) next
+      if (length(hex) == 8) address = ipv4(1)
+      else if (hex ~ /^0+$/) address = "::"
+      else if (hex ~ /^0000000000000000FFFF0000/) address = ipv4(25)
+      else if (hex ~ /^0+01000000$/) address = "::1"
+      else address = "another-ipv6"
+      print address, $10
+    }'
+}
+
+# Whether any process but our container's proxy listens on an address that overlaps with ours.
+check_listeners() {
+  # With a remote engine, this machine's sockets tell nothing.
+  case ${DOCKER_HOST:-unix://} in unix://*) ;; *) return ;; esac
+  found=$(listeners)
+  while read -r address inode; do
+    [ -n "$address" ] || continue
+    case " $own " in *" $address "*) continue ;; esac
+    if overlaps "$address"; then
+      holder=$(socket_holder "$inode")
+      report port-taken "Port $port on $bind is taken: ${holder:-another process} listens on $address." \
+        "sudo ss -ltnp 'sport = :$port'   (or another port: npm run pulumi -- config set hostPort $(next_port))"
+    fi
+  done <<FOUND
+$found
+FOUND
+}
+
+# The process that holds a socket, as far as this user may see: `nginx (pid 123)`.
+socket_holder() {
+  fd=$(find /proc/[0-9]*/fd -lname "socket:\[$1\]" 2>/dev/null | head -n 1)
+  pid=${fd#/proc/}
+  pid=${pid%%/*}
+  [ -z "$pid" ] || printf '%s (pid %s)' "$(cat "/proc/$pid/comm" 2>/dev/null)" "$pid"
+}
+
+# An address that this machine doesn't have fails late and unclear in the engine.
+check_address() {
+  case $bind in 127.* | ::1 | 0.0.0.0 | ::) return ;; esac
+  case ${DOCKER_HOST:-unix://} in unix://*) ;; *) return ;; esac
+  addresses=$(ip -o addr show 2>/dev/null | awk '{ sub(/\/.*/, "", $4); print $4 }')
+  case "
+$addresses
+" in
+    *"
+$bind
+"*) return ;;
+  esac
+  [ -z "$addresses" ] ||
+    report no-such-address "The host has no address $bind, it has: $(printf '%s' "$addresses" | tr '\n' ' ')." \
+      "npm run pulumi -- config set bindAddress 127.0.0.1"
+}
+
+check_engine
+if [ -n "$port" ]; then
+  check_address
+  check_containers
+  check_listeners
+fi
+report ok "The Docker engine $version (API $api, $arch) can take the server."
