@@ -1,0 +1,90 @@
+/** How commands and the Docker provider reach a host. Holds paths only: a private key never enters the state. */
+export type Connection =
+  | { kind: "local" }
+  | {
+      kind: "ssh";
+      user: string;
+      address: string;
+      port: number;
+      /** Path of a private key file; the SSH agent and ~/.ssh/config are used when it is left out. */
+      identityFile?: string;
+      /** Path of a known_hosts file; the user's own is used when it is left out. */
+      knownHostsFile?: string;
+    };
+
+/** `ssh://user@address[:port]` as a connection; the schema has checked the form. */
+export function parseSshHost(
+  url: string,
+  files: { identityFile?: string; knownHostsFile?: string } = {},
+): Connection {
+  const { username, hostname, port } = new URL(url);
+  return {
+    kind: "ssh",
+    user: decodeURIComponent(username),
+    address: hostname.replace(/^\[|\]$/g, ""),
+    port: port ? Number(port) : 22,
+    ...(files.identityFile ? { identityFile: files.identityFile } : {}),
+    ...(files.knownHostsFile ? { knownHostsFile: files.knownHostsFile } : {}),
+  };
+}
+
+/**
+ * Flags for ssh, for our commands and for the Docker provider alike: never ask, trust known hosts only,
+ * and share one connection (a handshake costs a second on a slow host, and `up` makes dozens).
+ */
+export function sshFlags(connection: Connection): string[] {
+  if (connection.kind === "local") return [];
+  const options = [
+    "BatchMode=yes",
+    "ConnectTimeout=15",
+    "StrictHostKeyChecking=yes",
+    "ServerAliveInterval=15",
+    "ControlMaster=auto",
+    "ControlPersist=60",
+    "ControlPath=~/.ssh/microsandbox-%C",
+  ];
+  if (connection.knownHostsFile) options.push(`UserKnownHostsFile=${connection.knownHostsFile}`);
+  if (connection.identityFile) options.push(`IdentityFile=${connection.identityFile}`, "IdentitiesOnly=yes");
+  return options.flatMap((option) => ["-o", option]);
+}
+
+/** The address the Docker provider and the docker client are given. */
+export function dockerHost(connection: Connection): string {
+  if (connection.kind === "local") return process.env.DOCKER_HOST ?? "unix:///var/run/docker.sock";
+  return `ssh://${connection.user}@${urlHost(connection.address)}:${connection.port}`;
+}
+
+/** A command line for `sh -c` that runs, on the host, the shell script given on standard input. */
+export function hostShell(connection: Connection): string {
+  return remoteCommand(connection, "sh -s");
+}
+
+/** A command line for `sh -c` that runs `command` on the host, with this machine's standard input. */
+export function remoteCommand(connection: Connection, command: string): string {
+  if (connection.kind === "local") return command;
+  return [...sshArgv(connection).map(shellQuote), shellQuote(command)].join(" ");
+}
+
+/** The ssh program with all that leads to the host; empty for this machine. */
+export function sshArgv(connection: Connection): string[] {
+  if (connection.kind === "local") return [];
+  const target = `${connection.user}@${connection.address}`;
+  return ["ssh", ...sshFlags(connection), "-p", String(connection.port), "--", target];
+}
+
+/** A script with shell variables set in front of it: ssh carries no environment of ours. */
+export function withVariables(variables: Record<string, string | number>, script: string): string {
+  const lines = Object.entries(variables).map(
+    ([name, value]) => `export ${name}=${shellQuote(String(value))}`,
+  );
+  return `${lines.join("\n")}\n${script}`;
+}
+
+/** Quotes a word for a POSIX shell. */
+export function shellQuote(word: string): string {
+  return /^[\w@%+=:,./~-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
+}
+
+function urlHost(address: string): string {
+  return address.includes(":") ? `[${address}]` : address;
+}

@@ -1,0 +1,125 @@
+import * as command from "@pulumi/command";
+import * as docker from "@pulumi/docker";
+import * as pulumi from "@pulumi/pulumi";
+import {
+  type Connection,
+  dockerHost,
+  hostShell,
+  parseSshHost,
+  remoteCommand,
+  sshFlags,
+  withVariables,
+} from "./connection";
+import { EmulatedHost, emulatedHostTool } from "./emulated-host";
+import { VisibleError } from "./errors";
+import { explainPreflight, type PreflightReport, parsePreflightReport } from "./preflight-report";
+import { script } from "./scripts";
+
+export interface DockerHostArgs {
+  /** Where the Docker engine is. @example "local", "ssh://root@10.1.2.3", "emulated" */
+  host: string;
+  /** Private key file for ssh hosts. @default the SSH agent */
+  sshKeyFile?: string;
+  /** known_hosts file for ssh hosts. @default the user's own */
+  sshKnownHostsFile?: string;
+  /** Processor of the host, or `auto` to ask the engine. @default "auto" */
+  architecture?: "auto" | "amd64" | "arm64";
+  /** Name of the server's container: a port that it holds is not taken. */
+  containerName: string;
+  /** Prefix of names on this machine. */
+  baseName: string;
+  /** Port on the host that the server will hold. */
+  hostPort: number;
+  /** Address that the port is bound to. */
+  bindAddress: string;
+  /** Memory (MiB) and disk (GiB) of an emulated host, and whether its disk outlives a destroy. */
+  emulated: { memoryMiB: number; diskGiB: number; keepDisk: boolean };
+}
+
+/**
+ * A host: this machine, a machine over SSH, or an emulated one. Each preview and up first asks its engine
+ * whether the stack can run there (version, permission, a free port); nothing is made before it can.
+ *
+ * @example const host = new DockerHost("host", { host: "local", containerName, hostPort: 5555, … })
+ */
+export class DockerHost extends pulumi.ComponentResource {
+  /** How to reach the host. */
+  readonly connection: pulumi.Output<Connection>;
+  /** Provider of the host's engine. */
+  readonly provider: docker.Provider;
+  /** What the preflight found. */
+  readonly preflight: pulumi.Output<PreflightReport>;
+  /** Processor of the host. */
+  readonly architecture: pulumi.Output<"amd64" | "arm64">;
+  /** Command line that reads an image archive on standard input and loads it, where images are not built on the host. */
+  readonly imageLoader: pulumi.Output<string> | undefined;
+
+  constructor(name: string, args: DockerHostArgs, opts?: pulumi.ComponentResourceOptions) {
+    super("microsandbox:index:DockerHost", name, {}, opts);
+    const { architecture = "auto" } = args;
+
+    this.connection = this.connect(name, args);
+    const report = command.local.runOutput(
+      {
+        command: this.connection.apply(hostShell),
+        stdin: withVariables(
+          { NAME: args.containerName, HOST_PORT: args.hostPort, BIND_ADDRESS: publishAddress(args) },
+          script("preflight"),
+        ),
+        logging: "none",
+      },
+      { parent: this },
+    );
+    this.preflight = report.stdout.apply((stdout) => usableEngine(stdout, architecture));
+    this.architecture = this.preflight.apply(({ engine }) => (engine?.arch === "arm64" ? "arm64" : "amd64"));
+    this.provider = new docker.Provider(
+      `${name}-engine`,
+      {
+        // Through the preflight: the provider, and all that it makes, waits for the verdict.
+        host: pulumi.all([this.connection, this.preflight]).apply(([connection]) => dockerHost(connection)),
+        sshOpts: this.connection.apply(sshFlags),
+      },
+      { parent: this },
+    );
+    this.imageLoader = this.loader(args);
+
+    this.registerOutputs({ connection: this.connection, architecture: this.architecture });
+  }
+
+  private connect(name: string, args: DockerHostArgs): pulumi.Output<Connection> {
+    if (args.host === "local") return pulumi.output<Connection>({ kind: "local" });
+    if (args.host === "emulated") {
+      return new EmulatedHost(
+        `${name}-emulated`,
+        { hostName: args.baseName, hostPort: args.hostPort, ...args.emulated },
+        { parent: this },
+      ).connection;
+    }
+    const files = { identityFile: args.sshKeyFile, knownHostsFile: args.sshKnownHostsFile };
+    return pulumi.output(parseSshHost(args.host, files));
+  }
+
+  private loader(args: DockerHostArgs): pulumi.Output<string> | undefined {
+    if (args.host === "local") return undefined;
+    if (args.host === "emulated") return pulumi.output(`${emulatedHostTool()} load-image ${args.baseName} -`);
+    return this.connection.apply((connection) => remoteCommand(connection, "docker load"));
+  }
+}
+
+/** The address the port is published on. An emulated host is reached through its network card; loopback is outside. */
+export function publishAddress(args: { host: string; bindAddress: string }): string {
+  return args.host === "emulated" ? "0.0.0.0" : args.bindAddress;
+}
+
+/** @throws VisibleError with what to type, where the preflight says no or the processor is not the expected one */
+export function usableEngine(stdout: string, architecture: "auto" | "amd64" | "arm64"): PreflightReport {
+  const preflight = parsePreflightReport(stdout);
+  if (!preflight.ok) throw new VisibleError(explainPreflight(preflight));
+  if (architecture !== "auto" && architecture !== preflight.engine?.arch) {
+    throw new VisibleError(
+      `architecture is ${architecture}, but the host's engine runs on ${preflight.engine?.arch}.\n` +
+        "  to use what the engine has: npm run pulumi -- config set architecture auto",
+    );
+  }
+  return preflight;
+}

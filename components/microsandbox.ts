@@ -1,0 +1,131 @@
+import * as pulumi from "@pulumi/pulumi";
+import { BootCheck } from "./boot-check";
+import { type MicrosandboxArgs, parseSettings, type StackSettings } from "./config";
+import { type Connection, sshArgv } from "./connection";
+import { DockerHost, type DockerHostArgs, publishAddress } from "./docker-host";
+import { KvmCheck } from "./kvm-check";
+import { PulledImages } from "./pulled-images";
+import { SandboxImage } from "./sandbox-image";
+import { Server } from "./server";
+import { Storage } from "./storage";
+import { resolveVersion } from "./version";
+
+/**
+ * A private sandbox service on one host: the host itself, its KVM check, the server's image, two volumes and
+ * the server. All arguments are optional; docs/configuration.md describes them.
+ *
+ * @example
+ * const sandboxes = new Microsandbox("sandboxes", { hostPort: 5556, memoryLimit: "8G" });
+ * export const endpoint = sandboxes.endpoint;
+ */
+export class Microsandbox extends pulumi.ComponentResource {
+  /** URL of the server; known to work once the deployment is done. */
+  readonly endpoint: pulumi.Output<string>;
+  /** The variables that point the official SDKs and the msb CLI to this server. */
+  readonly environment: pulumi.Output<Record<string, string>>;
+  /** Where the server runs, for `npm run sandbox`. */
+  readonly server: pulumi.Output<{ container: string; ssh: string[] }>;
+  /** What the KVM check found. */
+  readonly kvm: pulumi.Output<string>;
+  /** Kernel of the guest that the boot check started; undefined where the check is not `boot`. */
+  readonly guestKernel: pulumi.Output<string> | undefined;
+
+  constructor(name: string, args: MicrosandboxArgs = {}, opts?: pulumi.ComponentResourceOptions) {
+    super("microsandbox:index:Microsandbox", name, {}, opts);
+    const settings = parseSettings(args);
+    const baseName = `${name}-${pulumi.getStack()}`;
+    const version = resolveVersion(name, settings.version, this);
+
+    const host = new DockerHost(`${name}-host`, hostArgs(settings, baseName), { parent: this });
+    const onHost = { parent: this, providers: { docker: host.provider } };
+    const kvm =
+      settings.kvmCheck === "off"
+        ? undefined
+        : new KvmCheck(`${name}-kvm`, { connection: host.connection }, { parent: this });
+    const image = new SandboxImage(
+      `${name}-image`,
+      {
+        ...settings,
+        baseName,
+        version,
+        architecture: host.architecture,
+        transfer: host.imageLoader && { connection: host.connection, loader: host.imageLoader },
+      },
+      host.imageLoader ? { parent: this } : onHost,
+    );
+    const storage = new Storage(`${name}-storage`, { baseName, ...settings.volumes }, onHost);
+    const server = new Server(
+      `${name}-server`,
+      {
+        ...settings,
+        baseName,
+        version,
+        // Through the check: no container without its verdict.
+        imageId: kvm ? pulumi.all([image.imageId, kvm.report]).apply(([id]) => id) : image.imageId,
+        volumes: storage,
+        connection: host.connection,
+        tun: host.preflight.apply(({ tun }) => tun),
+        hostCpus: host.preflight.apply(({ engine }) => engine?.cpus ?? 1),
+        publishAddress: publishAddress(settings),
+      },
+      onHost,
+    );
+    const inServer = { connection: host.connection, containerName: server.containerName };
+    const afterServer = { parent: this, dependsOn: server.ready };
+    if (settings.images.length > 0) {
+      new PulledImages(`${name}-images`, { ...inServer, images: settings.images }, afterServer);
+    }
+    if (settings.kvmCheck === "boot") {
+      const bootArgs = { ...inServer, containerId: server.containerId };
+      this.guestKernel = new BootCheck(`${name}-boot`, bootArgs, afterServer).guestKernel;
+    }
+
+    this.endpoint = pulumi
+      .all([host.connection, server.ready.urn])
+      .apply(([connection]) => endpointUrl(settings, connection));
+    this.environment = this.endpoint.apply((url) => clientEnvironment(url, settings.devMode));
+    this.server = pulumi
+      .all([host.connection, server.containerName])
+      .apply(([connection, container]) => ({ container, ssh: sshArgv(connection) }));
+    this.kvm = kvm ? kvm.report.apply(({ message }) => message) : pulumi.output("not checked");
+    this.registerOutputs({ endpoint: this.endpoint });
+  }
+}
+
+const MIB = 1024 ** 2;
+const GIB = 1024 ** 3;
+
+function hostArgs(settings: StackSettings, baseName: string): DockerHostArgs {
+  const { volumes, emulatedMemory, emulatedDisk } = settings;
+  return {
+    ...settings,
+    baseName,
+    containerName: `${baseName}-server`,
+    emulated: {
+      memoryMiB: Math.floor(emulatedMemory / MIB),
+      diskGiB: Math.floor(emulatedDisk / GIB),
+      keepDisk: volumes.keep,
+    },
+  };
+}
+
+/** Where clients find the server: by the address it is bound to, or the host's own where that is any address. */
+export function endpointUrl(
+  settings: Pick<StackSettings, "bindAddress" | "hostPort" | "host">,
+  connection: Connection,
+): string {
+  const anyAddress = settings.bindAddress === "0.0.0.0" || settings.bindAddress === "::";
+  const ownAddress =
+    connection.kind === "ssh" && settings.host !== "emulated" ? connection.address : "127.0.0.1";
+  const address = anyAddress ? ownAddress : settings.bindAddress;
+  return `http://${address.includes(":") ? `[${address}]` : address}:${settings.hostPort}`;
+}
+
+/** The three variables of the official clients. Dev mode takes any key, but the clients insist on sending one. */
+export function clientEnvironment(url: string, devMode: boolean): Record<string, string> {
+  return {
+    MSB_BACKEND: "cloud",
+    MSB_API_URL: url,
+    ...(devMode ? { MSB_API_KEY: "dev" } : {}),
+  };
+}

@@ -1,0 +1,10 @@
+import { readFileSync } from "node:fs";
+import { join, relative } from "node:path";
+
+/** Folder of this package, relative to the program: a path that stays the same when the checkout moves. */
+export const packageRoot = relative(process.cwd(), join(__dirname, "..")) || ".";
+
+/** Text of a script in components/scripts. It travels on standard input, so that it runs on any host as it is. */
+export function script(name: "kvm-check" | "preflight" | "boot-check"): string {
+  return readFileSync(join(__dirname, "scripts", `${name}.sh`), "utf8");
+}

@@ -1,0 +1,181 @@
+import * as command from "@pulumi/command";
+import * as docker from "@pulumi/docker";
+import * as pulumi from "@pulumi/pulumi";
+import { type Connection, hostShell } from "./connection";
+import { labels } from "./labels";
+
+export interface ServerArgs {
+  /** Name of the network; the container's is `<baseName>-server`. */
+  baseName: string;
+  /** Id of the server's image in the host's engine. */
+  imageId: pulumi.Input<string>;
+  /** microsandbox version, for the label. */
+  version: pulumi.Input<string>;
+  /** Names of the two volumes. */
+  volumes: { state: pulumi.Input<string>; workspace: pulumi.Input<string> };
+  /** How to reach the host, for what the provider can't set. */
+  connection: pulumi.Input<Connection>;
+  /** Whether the host has /dev/net/tun. */
+  tun: pulumi.Input<boolean>;
+  /** Full privileges, the compose stack's way; without them the container gets /dev/kvm and nothing else. */
+  privileged: boolean;
+  /** Port inside the container, port on the host, and the address the latter is bound to. */
+  port: number;
+  hostPort: number;
+  publishAddress: string;
+  /** Without a key. */
+  devMode: boolean;
+  /** Whether an image that is not cached is pulled when a sandbox asks for it. */
+  autoPullImages: boolean;
+  /** IANA name. @example "Europe/Berlin" */
+  timezone: string;
+  /** CPUs of the host: an engine refuses a limit above them. */
+  hostCpus: pulumi.Input<number>;
+  /** CPUs: the limit, and the share in times of contention. */
+  cpuLimit: number;
+  cpuReservation: number;
+  /** Bytes: the limit, and the soft limit. */
+  memoryLimit: number;
+  memoryReservation: number;
+  /** Seconds that running sandboxes get to stop. */
+  stopTimeout: number;
+  /** Most processes and threads in the container. */
+  pidsLimit: number;
+  /** Size (Docker's form) and number of the log files. */
+  logMaxSize: string;
+  logMaxFiles: number;
+}
+
+/** Seconds that the container gets beyond the sandboxes' own time: to close pipes and write the state. */
+const stopMargin = 15;
+
+/**
+ * The server: one container in a network of its own, with /dev/kvm and both volumes. The resource is done when
+ * the container is healthy. Whatever the engine would fill in is set here, so that a refresh finds no difference.
+ *
+ * @example new Server("server", { baseName, imageId: image.imageId, volumes: storage, … }, { provider })
+ */
+export class Server extends pulumi.ComponentResource {
+  /** Name of the container. */
+  readonly containerName: pulumi.Output<string>;
+  /** Id of the container: new with every replacement. */
+  readonly containerId: pulumi.Output<string>;
+  /** Settled once the container is healthy and fully configured. */
+  readonly ready: pulumi.Resource;
+
+  constructor(name: string, args: ServerArgs, opts?: pulumi.ComponentResourceOptions) {
+    super("microsandbox:index:Server", name, {}, opts);
+
+    const network = new docker.Network(
+      `${name}-network`,
+      { name: args.baseName, driver: "bridge", labels: labels("network") },
+      { parent: this },
+    );
+    const container = new docker.Container(
+      `${name}-container`,
+      {
+        name: `${args.baseName}-server`,
+        image: args.imageId,
+        hostname: args.baseName,
+        ...isolation(args),
+        ...resourceLimits(args),
+        ...lifecycle(args),
+        envs: environment(args),
+        networksAdvanced: [{ name: network.name }],
+        networkMode: "bridge",
+        ports: [{ internal: args.port, external: args.hostPort, ip: args.publishAddress, protocol: "tcp" }],
+        volumes: [
+          { volumeName: args.volumes.state, containerPath: "/var/lib/microsandbox" },
+          { volumeName: args.volumes.workspace, containerPath: "/workspace" },
+        ],
+        labels: pulumi.output(args.version).apply((version) => labels("server", version)),
+      },
+      { parent: this, deleteBeforeReplace: true },
+    );
+    this.containerName = container.name;
+    this.containerId = container.id;
+
+    // The provider has no setting for it.
+    this.ready = new command.local.Command(
+      `${name}-pids-limit`,
+      {
+        create: pulumi.output(args.connection).apply(hostShell),
+        stdin: pulumi.interpolate`docker update --pids-limit ${args.pidsLimit} ${container.name}`,
+        triggers: [container.id],
+        logging: "none",
+      },
+      { parent: this, deleteBeforeReplace: true },
+    );
+
+    this.registerOutputs({ containerName: this.containerName });
+  }
+}
+
+/** What the container may reach. */
+export function isolation(args: Pick<ServerArgs, "privileged" | "tun">) {
+  const devices = pulumi.output(args.tun).apply((tun) =>
+    ["/dev/kvm", ...(tun ? ["/dev/net/tun"] : [])].map((path) => ({
+      hostPath: path,
+      containerPath: path,
+      permissions: "rwm",
+    })),
+  );
+  const profiles = ["apparmor=unconfined", "seccomp=unconfined"];
+  return {
+    privileged: args.privileged,
+    devices,
+    securityOpts: args.privileged ? profiles : ["no-new-privileges"],
+  };
+}
+
+/** A CPU reservation is a share of 1024 for each CPU; a memory reservation is Docker's soft limit. */
+export function resourceLimits(
+  args: Pick<ServerArgs, "cpuLimit" | "hostCpus" | "cpuReservation" | "memoryLimit" | "memoryReservation">,
+) {
+  const mebibytes = (bytes: number) => Math.floor(bytes / 1024 ** 2);
+  return {
+    cpus: pulumi.output(args.hostCpus).apply((cpus) => String(Math.min(args.cpuLimit, cpus))),
+    cpuShares: Math.max(2, Math.round(args.cpuReservation * 1024)),
+    memory: mebibytes(args.memoryLimit),
+    memoryReservation: mebibytes(args.memoryReservation),
+    // Equal to the limit: no swap, which Docker would otherwise allow as much again of.
+    memorySwap: mebibytes(args.memoryLimit),
+    shmSize: 64,
+  };
+}
+
+/** How the container starts, proves itself, logs and stops. */
+export function lifecycle(args: Pick<ServerArgs, "port" | "stopTimeout" | "logMaxSize" | "logMaxFiles">) {
+  return {
+    restart: "unless-stopped",
+    init: true,
+    mustRun: true,
+    wait: true,
+    waitTimeout: 300,
+    healthcheck: {
+      tests: ["CMD", "wget", "-q", "-O", "/dev/null", `http://127.0.0.1:${args.port}/readyz`],
+      interval: "5s",
+      timeout: "10s",
+      startPeriod: "30s",
+      retries: 3,
+    },
+    logDriver: "json-file",
+    logOpts: { "max-size": args.logMaxSize, "max-file": String(args.logMaxFiles) },
+    stopSignal: "SIGTERM",
+    stopTimeout: args.stopTimeout + stopMargin,
+    destroyGraceSeconds: args.stopTimeout + stopMargin,
+  };
+}
+
+/** The gateway's settings; docker/gateway/src/config.ts reads them. */
+export function environment(
+  args: Pick<ServerArgs, "port" | "devMode" | "autoPullImages" | "timezone" | "stopTimeout">,
+): string[] {
+  return Object.entries({
+    AUTO_PULL_IMAGES: args.autoPullImages,
+    DEV_MODE: args.devMode,
+    PORT: args.port,
+    STOP_TIMEOUT_SECONDS: args.stopTimeout,
+    TZ: args.timezone,
+  }).map(([key, value]) => `${key}=${value}`);
+}

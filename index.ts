@@ -1,0 +1,16 @@
+import { readStackSettings } from "./components/config";
+import { Microsandbox } from "./components/microsandbox";
+
+/** The stack: one sandbox service on the host that the settings name. */
+const service = new Microsandbox("microsandbox", readStackSettings());
+
+/** URL of the server. */
+export const endpoint = service.endpoint;
+/** Variables to export, so that the official SDKs and the msb CLI use this server. */
+export const environment = service.environment;
+/** Container and ssh words that `npm run sandbox` uses. */
+export const server = service.server;
+/** What the KVM check found on the host. */
+export const kvm = service.kvm;
+/** Kernel of the guest that the boot check started. */
+export const guestKernel = service.guestKernel;

@@ -1,0 +1,103 @@
+import * as pulumi from "@pulumi/pulumi";
+
+/** A resource as the engine would have got it. */
+export interface Registered {
+  type: string;
+  name: string;
+  // Whatever the resource's inputs are: tests look at them by name.
+  // biome-ignore lint/suspicious/noExplicitAny: inputs of any resource
+  inputs: Record<string, any>;
+}
+
+/** What the invokes of command:local:run answer; a test changes it to play another host. */
+export interface FakeHost {
+  kvm: Record<string, unknown>;
+  preflight: Record<string, unknown>;
+}
+
+export const healthyHost: FakeHost = {
+  kvm: {
+    ok: true,
+    code: "ok",
+    message: "/dev/kvm opens",
+    remedy: "",
+    guestsUnlikely: false,
+    details: {
+      arch: "amd64",
+      cpuFlag: "vmx",
+      module: "kvm_intel",
+      nested: false,
+      device: "10:232",
+      kernel: "6.1.0",
+    },
+  },
+  preflight: {
+    ok: true,
+    code: "ok",
+    message: "the engine answers",
+    remedy: "",
+    engine: { version: "28.0.0", api: "1.48", arch: "amd64", os: "linux", cgroup: "v2", cpus: 8 },
+    tun: true,
+    kvmGid: 106,
+  },
+};
+
+/** Runs a Pulumi program against mocks and returns every resource it registered. */
+export async function registered(
+  program: () => unknown,
+  host: FakeHost = healthyHost,
+  stack = "dev",
+): Promise<Registered[]> {
+  const resources: Registered[] = [];
+  await pulumi.runtime.setMocks(
+    {
+      newResource({ type, name, inputs, id }) {
+        resources.push({ type, name, inputs });
+        return { id: id ?? `${name}-id`, state: { ...inputs, ...computed(type, name, inputs) } };
+      },
+      call({ token, inputs }) {
+        if (token !== "command:local:run") throw new Error(`unexpected invoke ${token}`);
+        return { ...inputs, stderr: "", stdout: answer(inputs, host) };
+      },
+    },
+    "microsandbox",
+    stack,
+    false,
+  );
+  await program();
+  await settled(resources);
+  return resources;
+}
+
+/** Waits until no resource is on its way any more: outputs may still lead to others after the last answer. */
+async function settled(resources: Registered[]): Promise<void> {
+  for (let quiet = 0, count = -1; quiet < 5; quiet = resources.length === count ? quiet + 1 : 0) {
+    count = resources.length;
+    await pulumi.runtime.waitForRPCs();
+    await new Promise(setImmediate);
+  }
+}
+
+/** What an engine would compute. */
+function computed(type: string, name: string, inputs: Record<string, unknown>): Record<string, unknown> {
+  if (type === "docker:index/remoteImage:RemoteImage") return { imageId: `sha256:${name}` };
+  if (type !== "command:local:Command") return {};
+  const started = {
+    sshUser: "root",
+    sshAddress: "127.0.0.1",
+    sshPort: 2222,
+    identityFile: "/hosts/key",
+    knownHostsFile: "/hosts/known_hosts",
+  };
+  const isMachine = String(inputs.create).includes("emulated-host.sh start");
+  return { stdout: isMachine ? JSON.stringify(started) : `${name} output`, stderr: "" };
+}
+
+function answer(inputs: Record<string, unknown>, host: FakeHost): string {
+  const stdin = String(inputs.stdin ?? "");
+  if (String(inputs.command).includes("emulated-host.sh"))
+    return JSON.stringify({ running: true, wanted: 3 });
+  if (stdin.includes("HOST_PORT=")) return JSON.stringify(host.preflight);
+  if (stdin.length > 0) return JSON.stringify(host.kvm);
+  return "";
+}

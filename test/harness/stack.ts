@@ -1,0 +1,89 @@
+import { readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
+import { join } from "node:path";
+import { execa } from "execa";
+import { parse, stringify } from "yaml";
+import { projectRoot } from "../../toolchain/backend";
+
+/** What a command printed and how it ended. */
+export interface Outcome {
+  exitCode: number;
+  /** Standard output and error, in the order they came. */
+  output: string;
+  stdout: string;
+}
+
+/**
+ * A real stack of this checkout with a settings file of its own, driven by the npm scripts as a user would.
+ * Its name begins with `test-`: git ignores its file. `remove` leaves nothing of it behind.
+ */
+export class TestStack {
+  private readonly file: string;
+
+  constructor(
+    readonly name: `test-${string}`,
+    private settings: Record<string, unknown>,
+  ) {
+    this.file = join(projectRoot, `Pulumi.${name}.yaml`);
+    this.configure({});
+  }
+
+  /** Changes settings; undefined takes one away. */
+  configure(changes: Record<string, unknown>): void {
+    this.settings = { ...this.settings, ...changes };
+    const entries = Object.entries(this.settings).filter(([, value]) => value !== undefined);
+    const config = Object.fromEntries(entries.map(([key, value]) => [`microsandbox:${key}`, value]));
+    writeFileSync(this.file, stringify({ ...this.salt(), config }));
+  }
+
+  up = () => this.npm("up", ["--stack", this.name]);
+  destroy = () => this.npm("destroy", ["--stack", this.name]);
+  pulumi = (...args: string[]) => this.npm("pulumi", [...args, "--stack", this.name]);
+  sandbox = (...args: string[]) => this.npm("sandbox", ["--stack", this.name, ...args]);
+
+  /** The stack's outputs. */
+  async outputs(): Promise<Record<string, unknown>> {
+    const { stdout } = await this.pulumi("stack", "output", "--json");
+    return JSON.parse(stdout);
+  }
+
+  /** Destroys the stack and removes its state and settings file. */
+  async remove(): Promise<void> {
+    await this.destroy();
+    await this.pulumi("stack", "rm", "--yes", "--force");
+    rmSync(this.file, { force: true });
+  }
+
+  private async npm(command: string, args: string[]): Promise<Outcome> {
+    const result = await execa("node", ["toolchain/bootstrap.mjs", command, ...args], {
+      cwd: projectRoot,
+      all: true,
+      reject: false,
+      stdin: "ignore",
+    });
+    if (process.env.TEST_VERBOSE) console.log(`$ npm run ${command} -- ${args.join(" ")}\n${result.all}`);
+    return { exitCode: result.exitCode ?? 1, output: result.all ?? "", stdout: result.stdout ?? "" };
+  }
+
+  /** The salt that `pulumi stack init` has written into the file: without it the stack's passphrase is lost. */
+  private salt(): Record<string, unknown> {
+    try {
+      const { encryptionsalt } = parse(readFileSync(this.file, "utf8"));
+      return encryptionsalt ? { encryptionsalt } : {};
+    } catch {
+      return {};
+    }
+  }
+}
+
+/** A TCP port on loopback that nobody listens on now. */
+export function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer();
+    server.once("error", reject);
+    server.listen(0, "127.0.0.1", () => {
+      const address = server.address();
+      server.close(() => resolve(typeof address === "object" && address ? address.port : 0));
+    });
+  });
+}

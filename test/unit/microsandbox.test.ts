@@ -1,0 +1,207 @@
+import { describe, expect, it } from "vitest";
+import type { MicrosandboxArgs } from "../../components/config";
+import { clientEnvironment, endpointUrl, Microsandbox } from "../../components/microsandbox";
+import { healthyHost, type Registered, registered } from "../harness/pulumi-mocks";
+
+const deploy = (args: MicrosandboxArgs, host = healthyHost) =>
+  registered(() => new Microsandbox("sandboxes", args), host);
+
+/** The inputs of the only resource of a type (the part after the last colon). */
+function only(resources: Registered[], type: string, nameEnd = ""): Registered["inputs"] {
+  const found = resources.filter((one) => one.type.endsWith(`:${type}`) && one.name.endsWith(nameEnd));
+  expect(found.map(({ name }) => name)).toHaveLength(1);
+  return found[0]?.inputs ?? {};
+}
+
+const container = (resources: Registered[]) => only(resources, "Container");
+const build = (resources: Registered[]) => only(resources, "RemoteImage").build;
+
+describe("every setting reaches its resource", () => {
+  const cases: [string, MicrosandboxArgs, (resources: Registered[]) => unknown, unknown][] = [
+    ["version", { version: "0.6.18" }, (r) => build(r).buildArgs.MICROSANDBOX_VERSION, "0.6.18"],
+    [
+      "versionSha256",
+      { version: "0.7.9", versionSha256: { amd64: "a".repeat(64), arm64: "b".repeat(64) } },
+      (r) => build(r).buildArgs.MICROSANDBOX_SHA256,
+      "a".repeat(64),
+    ],
+    ["debianVersion", { debianVersion: "13.1" }, (r) => build(r).buildArgs.DEBIAN_VERSION, "13.1"],
+    [
+      "registryPrefix",
+      { registryPrefix: "mirror.test/" },
+      (r) => build(r).buildArgs.REGISTRY_PREFIX,
+      "mirror.test/",
+    ],
+    ["architecture", {}, (r) => build(r).platform, "linux/amd64"],
+    [
+      "autoPullImages",
+      { autoPullImages: false },
+      (r) => container(r).envs,
+      expect.arrayContaining(["AUTO_PULL_IMAGES=false"]),
+    ],
+    ["devMode", { devMode: false }, (r) => container(r).envs, expect.arrayContaining(["DEV_MODE=false"])],
+    [
+      "timezone",
+      { timezone: "Europe/Berlin" },
+      (r) => container(r).envs,
+      expect.arrayContaining(["TZ=Europe/Berlin"]),
+    ],
+    ["port", { port: 8080 }, (r) => container(r).ports[0].internal, 8080],
+    [
+      "port in the health check",
+      { port: 8080 },
+      (r) => container(r).healthcheck.tests.at(-1),
+      "http://127.0.0.1:8080/readyz",
+    ],
+    ["hostPort", { hostPort: 6000 }, (r) => container(r).ports[0].external, 6000],
+    ["bindAddress", { bindAddress: "127.0.0.2" }, (r) => container(r).ports[0].ip, "127.0.0.2"],
+    ["cpuLimit", { cpuLimit: 2.5 }, (r) => container(r).cpus, "2.5"],
+    ["cpuReservation", { cpuReservation: 0.5 }, (r) => container(r).cpuShares, 512],
+    ["memoryLimit", { memoryLimit: "2G" }, (r) => container(r).memory, 2048],
+    ["no swap", { memoryLimit: "2G" }, (r) => container(r).memorySwap, 2048],
+    ["memoryReservation", { memoryReservation: "512M" }, (r) => container(r).memoryReservation, 512],
+    ["privileged", {}, (r) => container(r).privileged, true],
+    ["unprivileged", { privileged: false }, (r) => container(r).privileged, false],
+    ["unprivileged options", { privileged: false }, (r) => container(r).securityOpts, ["no-new-privileges"]],
+    ["logMaxSize", { logMaxSize: "20m" }, (r) => container(r).logOpts["max-size"], "20m"],
+    ["logMaxFiles", { logMaxFiles: 5 }, (r) => container(r).logOpts["max-file"], "5"],
+    [
+      "stopTimeout of the server",
+      { stopTimeout: 30 },
+      (r) => container(r).envs,
+      expect.arrayContaining(["STOP_TIMEOUT_SECONDS=30"]),
+    ],
+    ["stopTimeout of the container is longer", { stopTimeout: 30 }, (r) => container(r).stopTimeout, 45],
+    [
+      "pidsLimit",
+      { pidsLimit: 1000 },
+      (r) => only(r, "Command", "pids-limit").stdin,
+      expect.stringContaining("--pids-limit 1000"),
+    ],
+    [
+      "volumes.state",
+      { volumes: { state: "my-state" } },
+      (r) => container(r).volumes[0].volumeName,
+      "my-state",
+    ],
+    [
+      "volumes.workspace",
+      { volumes: { workspace: "work" } },
+      (r) => container(r).volumes[1].volumeName,
+      "work",
+    ],
+    [
+      "images",
+      { images: ["alpine:3.22"] },
+      (r) => only(r, "Command", "alpine:3.22").stdin,
+      expect.stringContaining("msb pull alpine:3.22"),
+    ],
+    [
+      "kvmCheck boot",
+      { kvmCheck: "boot" },
+      (r) => only(r, "Command", "boot-guest").stdin,
+      expect.stringContaining("msb run starter"),
+    ],
+    [
+      "host over ssh",
+      { host: "ssh://me@host.test:2200" },
+      (r) => r.find(({ type }) => type === "pulumi:providers:docker")?.inputs.host,
+      "ssh://me@host.test:2200",
+    ],
+    [
+      "sshKeyFile",
+      { host: "ssh://me@host.test", sshKeyFile: "/keys/id" },
+      (r) => String(r.find(({ type }) => type === "pulumi:providers:docker")?.inputs.sshOpts),
+      expect.stringContaining("IdentityFile=/keys/id"),
+    ],
+    [
+      "emulatedMemory",
+      { host: "emulated", emulatedMemory: "8G" },
+      (r) => only(r, "Command", "machine").environment.MEMORY_MIB,
+      "8192",
+    ],
+    [
+      "emulatedDisk",
+      { host: "emulated", emulatedDisk: "30G" },
+      (r) => only(r, "Command", "machine").environment.DISK_GIB,
+      "30",
+    ],
+    [
+      "the emulated host's generation",
+      { host: "emulated" },
+      (r) => only(r, "Command", "machine").environment.GENERATION,
+      "3",
+    ],
+    [
+      "the emulated host's port",
+      { host: "emulated", hostPort: 6001 },
+      (r) => only(r, "Command", "machine").environment.SERVER_PORT,
+      "6001",
+    ],
+    [
+      "volumes.keep on an emulated host",
+      { host: "emulated", volumes: { keep: false } },
+      (r) => only(r, "Command", "machine").delete,
+      expect.not.stringContaining("--keep-disk"),
+    ],
+  ];
+
+  it.each(cases)("%s", async (_name, args, read, expected) => {
+    expect(read(await deploy(args))).toEqual(expected);
+  });
+});
+
+describe("what the host is like", () => {
+  it("gives the container TUN only where there is one", async () => {
+    const paths = async (tun: boolean) => {
+      const host = { ...healthyHost, preflight: { ...healthyHost.preflight, tun } };
+      return container(await deploy({}, host)).devices.map(({ hostPath }: { hostPath: string }) => hostPath);
+    };
+    expect(await paths(true)).toEqual(["/dev/kvm", "/dev/net/tun"]);
+    expect(await paths(false)).toEqual(["/dev/kvm"]);
+  });
+
+  it("builds for the processor that the engine runs on", async () => {
+    const engine = { version: "28.0.0", api: "1.48", arch: "arm64", os: "linux", cgroup: "v2", cpus: 8 };
+    const host = { ...healthyHost, preflight: { ...healthyHost.preflight, engine } };
+    expect(build(await deploy({}, host)).platform).toBe("linux/arm64");
+  });
+});
+
+describe("several services in one program", () => {
+  it("have names of their own", async () => {
+    const resources = await registered(() => {
+      new Microsandbox("one", { hostPort: 5001 });
+      new Microsandbox("two", { hostPort: 5002 });
+    });
+    const names = resources.filter(({ type }) => type.startsWith("docker:")).map(({ inputs }) => inputs.name);
+    expect(new Set(names).size).toBe(names.length);
+    expect(names).toContain("one-dev-server");
+    expect(names).toContain("two-dev-state");
+  });
+});
+
+describe("endpointUrl", () => {
+  const remote = { kind: "ssh", user: "me", address: "host.test", port: 22 } as const;
+  it.each([
+    ["loopback here", "local", "127.0.0.1", { kind: "local" } as const, "http://127.0.0.1:5555"],
+    ["any address here", "local", "0.0.0.0", { kind: "local" } as const, "http://127.0.0.1:5555"],
+    ["any address there", "ssh://me@host.test", "0.0.0.0", remote, "http://host.test:5555"],
+    ["a named address there", "ssh://me@host.test", "10.1.2.3", remote, "http://10.1.2.3:5555"],
+    ["IPv6", "local", "::1", { kind: "local" } as const, "http://[::1]:5555"],
+    [
+      "emulated",
+      "emulated",
+      "127.0.0.1",
+      { ...remote, address: "127.0.0.1", port: 2222 },
+      "http://127.0.0.1:5555",
+    ],
+  ])("%s", (_name, host, bindAddress, connection, expected) => {
+    expect(endpointUrl({ host, bindAddress, hostPort: 5555 }, connection)).toBe(expected);
+  });
+});
+
+it("gives clients a key to send in dev mode only", () => {
+  expect(clientEnvironment("http://a", true)).toHaveProperty("MSB_API_KEY");
+  expect(clientEnvironment("http://a", false)).not.toHaveProperty("MSB_API_KEY");
+});

@@ -1,0 +1,72 @@
+/** The commands behind the npm scripts. Each one is a file in commands/. */
+import { Command } from "commander";
+import { destroy } from "./commands/destroy";
+import { doctor } from "./commands/doctor";
+import { passThrough } from "./commands/pulumi";
+import { sandbox } from "./commands/sandbox";
+import { setup } from "./commands/setup";
+import { runTests } from "./commands/test";
+import { up } from "./commands/up";
+import { UserError } from "./user-error";
+
+const cli = new Command("npm run").description("Run your own microVM sandbox service.");
+const stackOption = [
+  "--stack <name>",
+  "stack to work on (default: dev, or emulated where KVM can't run guests)",
+] as const;
+
+cli
+  .command("up")
+  .description("Install what is missing, then deploy the service and wait until it is ready.")
+  .option(...stackOption)
+  .action(({ stack }) => up(stack));
+cli
+  .command("destroy")
+  .description("Remove what `up` has made; volumes stay unless volumes.keep is false.")
+  .option(...stackOption)
+  .action(({ stack }) => destroy(stack));
+cli
+  .command("setup")
+  .description("Install the tools and images that `up` needs, and nothing else.")
+  .option(...stackOption)
+  .action(({ stack }) => setup(stack));
+cli
+  .command("doctor")
+  .description("Tell what is present and what is missing; changes nothing. Exit code 1 if `up` would fail.")
+  .option(...stackOption)
+  .action(({ stack }) => doctor(stack));
+cli
+  .command("test")
+  .description("Run the tests: all of them, or one kind.")
+  .argument("[kind]", "unit, integration or e2e")
+  .action(runTests);
+// Everything after these names belongs to another program, --help included.
+cli
+  .command("pulumi")
+  .description("Run any pulumi command with this project's tools, backend and passphrase.")
+  .argument("[args...]")
+  .helpOption(false)
+  .allowUnknownOption()
+  .passThroughOptions()
+  .action(passThrough);
+cli
+  .command("sandbox")
+  .description("Run the msb CLI inside the running server.")
+  .argument("[args...]")
+  .helpOption(false)
+  .allowUnknownOption()
+  .passThroughOptions()
+  .action(sandbox);
+cli.enablePositionalOptions();
+
+async function main(): Promise<void> {
+  try {
+    await cli.parseAsync();
+  } catch (error) {
+    if (!(error instanceof UserError)) throw error;
+    console.error(`\n${error.message}`);
+    process.exitCode = error.exitCode;
+  }
+}
+
+void main();

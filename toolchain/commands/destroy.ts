@@ -1,0 +1,24 @@
+import { pulumiWith } from "../pulumi";
+import { recoverStack, wakeEmulatedHost } from "../recover";
+import { createReporter } from "../report";
+import { chooseStack } from "../stack";
+import { ensureTools } from "../tools";
+import { UserError } from "../user-error";
+
+/** `npm run destroy`: removes what `up` has made. Volumes stay unless `volumes.keep` is false. */
+export async function destroy(asked?: string): Promise<void> {
+  const report = createReporter();
+  const pulumi = pulumiWith(await ensureTools(report));
+  const selected = await pulumi.read(["stack", "--show-name"]).catch(() => undefined);
+  const stack = asked ?? selected ?? (await chooseStack(undefined, report));
+  const known: { name: string }[] = JSON.parse(await pulumi.read(["stack", "ls", "--json"]));
+  if (!known.some(({ name }) => name === stack)) {
+    report.say(`Nothing to destroy: stack ${stack} was never deployed from this checkout.`);
+    return;
+  }
+  report.say(`Destroying stack ${stack}.`);
+  await wakeEmulatedHost(stack, report);
+  await recoverStack(stack, pulumi, report);
+  const code = await pulumi.run(["destroy", "--yes", "--skip-preview", "--stack", stack]);
+  if (code !== 0) throw new UserError(`pulumi destroy failed (exit code ${code}); the reason is above.`);
+}

@@ -1,0 +1,53 @@
+import { execa } from "execa";
+import { pulumiWith } from "../pulumi";
+import { createReporter } from "../report";
+import { chooseStack } from "../stack";
+import { ensureTools } from "../tools";
+import { UserError } from "../user-error";
+
+/** `npm run sandbox -- ARGS`: the msb CLI inside the running server, with a terminal where there is one. */
+export async function sandbox(args: string[]): Promise<void> {
+  const report = createReporter();
+  const [asked, words] = takeStackOption(args);
+  const pulumi = pulumiWith(await ensureTools(report));
+  const stack = asked ?? (await selectedStack(pulumi.read)) ?? (await chooseStack(undefined, report));
+
+  const { ssh, container } = await serverOf(stack, pulumi.read);
+  const terminal = process.stdin.isTTY && process.stdout.isTTY;
+  const [program = "docker", ...prefix] = ssh.length > 0 ? [...ssh, "docker"] : ["docker"];
+  if (terminal && ssh.length > 0) prefix.unshift("-t");
+  const flags = ["exec", "--interactive", ...(terminal ? ["--tty"] : [])];
+  const command = [...flags, container, "msb", ...words];
+  // ssh joins its words with spaces and hands them to a shell: quote each one for it.
+  const quoted = ssh.length > 0 ? command.map(quote) : command;
+  const { exitCode } = await execa(program, [...prefix, ...quoted], { stdio: "inherit", reject: false });
+  process.exitCode = exitCode ?? 1;
+}
+
+/** `--stack NAME` in front of msb's own words. */
+export function takeStackOption(args: string[]): [string | undefined, string[]] {
+  const [first, second, ...rest] = args;
+  if (first === "--stack" && second) return [second, rest];
+  if (first?.startsWith("--stack=")) return [first.slice("--stack=".length), args.slice(1)];
+  return [undefined, args];
+}
+
+async function selectedStack(read: (args: string[]) => Promise<string>): Promise<string | undefined> {
+  return read(["stack", "--show-name"]).catch(() => undefined);
+}
+
+async function serverOf(stack: string, read: (args: string[]) => Promise<string>) {
+  const outputs = await read(["stack", "output", "server", "--json", "--stack", stack]).catch(
+    () => undefined,
+  );
+  if (!outputs) {
+    throw new UserError(
+      `No server is deployed in stack ${stack}. To deploy it: npm run up -- --stack ${stack}`,
+    );
+  }
+  return JSON.parse(outputs) as { container: string; ssh: string[] };
+}
+
+function quote(word: string): string {
+  return `'${word.replaceAll("'", `'\\''`)}'`;
+}

@@ -1,0 +1,26 @@
+import { ensureBaseImage, ensureEmulationPackages, ensureEngine, inspectEngine } from "../engine";
+import { createReporter, type Reporter } from "../report";
+import { chooseStack, settingsForSetup } from "../stack";
+import { ensureTools, type Tools } from "../tools";
+import { UserError } from "../user-error";
+
+/** `npm run setup`: everything that deploying a stack needs on this machine, and nothing of the stack itself. */
+export async function setup(asked?: string): Promise<void> {
+  const report = createReporter();
+  const stack = await chooseStack(asked, report);
+  await prepare(stack, report);
+  report.say(`Ready. To deploy: npm run up -- --stack ${stack}`);
+}
+
+/** Makes what a stack needs on this machine; what is there is left alone. */
+export async function prepare(stack: string, report: Reporter): Promise<Tools> {
+  const { host, registryPrefix, debianVersion } = settingsForSetup(stack);
+  const tools = await ensureTools(report);
+  await ensureEngine(report);
+  if (host === "emulated") await ensureEmulationPackages(report);
+  const engine = await inspectEngine();
+  if (!engine.answers) throw new UserError(`The Docker engine stopped answering: ${engine.reason}`);
+  const image = `${registryPrefix}debian:${debianVersion}`;
+  await ensureBaseImage(report, { image, platform: `linux/${engine.architecture}` });
+  return tools;
+}

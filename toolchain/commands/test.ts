@@ -1,0 +1,54 @@
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { execa } from "execa";
+import { projectRoot } from "../backend";
+import { createReporter } from "../report";
+import { UserError } from "../user-error";
+import { prepare } from "./setup";
+
+const kinds = ["unit", "integration", "e2e"] as const;
+type Kind = (typeof kinds)[number];
+
+/** `npm test [unit|integration|e2e]`: style and types first, then the tests. The last line counts them. */
+export async function runTests(asked?: string): Promise<void> {
+  const wanted = kinds.filter((kind) => asked === undefined || kind === asked);
+  if (wanted.length === 0) throw new UserError(`There are no ${asked} tests. Kinds: ${kinds.join(", ")}.`);
+  const report = createReporter();
+  report.say(`Running: style, types, ${wanted.join(", ")} tests.`);
+
+  const run = { cwd: projectRoot, preferLocal: true, stdio: "inherit" } as const;
+  if (asked === undefined) {
+    await report.step("Style (biome)", () => execa("biome", ["check", "."], run));
+    await report.step("Types (tsc)", () => execa("npm", ["run", "--silent", "typecheck"], run));
+  }
+  let passed = 0;
+  let failed = 0;
+  for (const kind of wanted) {
+    if (kind === "e2e" || kind === "integration") await prepare("emulated", report);
+    const counts = await report.step(`Tests: ${kind}`, () => runKind(kind));
+    passed += counts.passed;
+    failed += counts.failed;
+  }
+  process.exitCode = failed > 0 || passed === 0 ? 1 : 0;
+  console.log(`${passed} passed, ${failed} failed`);
+}
+
+/** Runs one kind; the counts are vitest's own. A run that breaks off counts as one failure at least. */
+async function runKind(kind: Kind): Promise<{ passed: number; failed: number }> {
+  const folder = await mkdtemp(join(tmpdir(), "microsandbox-test-"));
+  try {
+    const file = join(folder, "results.json");
+    const { exitCode } = await execa(
+      "vitest",
+      ["run", "--project", kind, "--reporter=default", "--reporter=json", `--outputFile.json=${file}`],
+      { cwd: projectRoot, preferLocal: true, stdio: "inherit", reject: false },
+    );
+    const results = await readFile(file, "utf8").then(JSON.parse, () => ({}));
+    const counts = { passed: results.numPassedTests ?? 0, failed: results.numFailedTests ?? 0 };
+    if (exitCode !== 0 && counts.failed === 0) counts.failed = 1;
+    return counts;
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+}

@@ -1,0 +1,34 @@
+import { execa, type Options } from "execa";
+import { backendEnvironment, projectRoot } from "./backend";
+import type { Tools } from "./tools";
+
+/** Runs pulumi with the right tools, backend and passphrase. */
+export interface Pulumi {
+  /** Runs in the foreground, as the user would see it; resolves to the exit code. */
+  run(args: string[]): Promise<number>;
+  /** Runs silently and returns the standard output. */
+  read(args: string[]): Promise<string>;
+  /** The environment that pulumi gets besides this process's own. */
+  environment: Record<string, string>;
+}
+
+/** Pulumi for this checkout, from the tools that set-up has found or made. */
+export function pulumiWith(tools: Tools): Pulumi {
+  const environment = { ...tools.env, ...backendEnvironment() };
+  const options = { cwd: projectRoot, env: environment } satisfies Options;
+  return {
+    environment,
+    async run(args) {
+      const { exitCode } = await execa(`${tools.binDir}/pulumi`, args, {
+        ...options,
+        stdio: "inherit",
+        reject: false,
+      });
+      return exitCode ?? 1;
+    },
+    async read(args) {
+      const { stdout } = await execa(`${tools.binDir}/pulumi`, args, { ...options, stdin: "ignore" });
+      return stdout;
+    },
+  };
+}
