@@ -1,6 +1,7 @@
 import { z } from "zod";
+import { settingMeta } from "./config-fields";
 import { type Mistake, show, unknownKey } from "./config-mistakes";
-import { type StackSettings, settingMeta, settingsSchema } from "./config-schema";
+import { type StackSettings, settingFields, settingsSchema } from "./config-schema";
 import { formatSize, isLoopback, nearest } from "./config-values";
 
 type Key = keyof StackSettings;
@@ -38,8 +39,10 @@ function toText(value: unknown): string {
   return typeof value === "string" ? value : (JSON.stringify(value) ?? "");
 }
 
-/** A list or an object is JSON in Pulumi's configuration. */
+/** What Pulumi's configuration, which is text, stands for: JSON where the setting is a list or an object. */
 function fromText(key: Key, value: unknown): unknown {
+  // YAML's `off` is also its word for false.
+  if (key === "kvmCheck" && (value === false || value === "false")) return "off";
   if (!isStructured(key) || typeof value !== "string") return value;
   try {
     return JSON.parse(value);
@@ -48,31 +51,42 @@ function fromText(key: Key, value: unknown): unknown {
   }
 }
 
-function isStructured(key: Key): key is "images" | "volumes" | "versionSha256" {
+type StructuredKey = "images" | "volumes" | "versionSha256";
+
+function isStructured(key: Key): key is StructuredKey {
   return key === "images" || key === "volumes" || key === "versionSha256";
 }
 
-/** What is wrong with one setting; one mistake for each wrong part of a structured one. */
+/** The fields of an object among the settings; none for anything else. */
+function fieldsOf(key: Key): Record<string, z.core.$ZodType> {
+  return key === "volumes" || key === "versionSha256" ? settingFields[key] : {};
+}
+
+/** What is wrong with one setting: a mistake for each wrong part of it. */
 function fieldMistakes(key: Key, value: unknown, issues: z.core.$ZodIssue[], secret: boolean): Mistake[] {
-  const accepted = settingMeta.get(shape[key])?.accepts ?? "";
   const fix = mend(key, value);
-  const parts = new Map<string, Mistake>();
+  const mistakes = new Map<string, Mistake>();
   for (const issue of issues) {
-    const unknown = issue.code === "unrecognized_keys" ? issue.keys : [];
-    for (const path of unknown.length > 0 ? unknown.map((name) => [name]) : [issue.path]) {
-      const part = [key, ...path].join(".");
-      const problem = secret ? "has a secret value that is not accepted" : `is ${show(at(value, path))}`;
-      const reason =
-        issue.code === "custom" && issue.message !== "Invalid input" ? ` (${issue.message})` : "";
-      parts.set(part, {
-        key: part,
-        problem: unknown.length > 0 ? "is not a setting" : problem + reason,
-        accepted,
-        fix,
-      });
+    if (issue.code === "unrecognized_keys") {
+      for (const name of issue.keys) {
+        const { problem, accepted } = unknownKey(name, "", Object.keys(fieldsOf(key)), []);
+        mistakes.set(name, { key: `${key}.${name}`, problem, accepted, fix });
+      }
+      continue;
     }
+    const name = issue.path.join(".");
+    const meta = settingMeta.get(fieldsOf(key)[name] ?? shape[key]);
+    const reason = issue.code === "custom" && issue.message !== "Invalid input" ? ` (${issue.message})` : "";
+    mistakes.set(name, {
+      key: [key, ...issue.path].join("."),
+      problem: secret
+        ? "has a secret value that is not accepted"
+        : `is ${show(at(value, issue.path))}${reason}`,
+      accepted: meta?.accepts ?? "",
+      fix,
+    });
   }
-  return [...parts.values()];
+  return [...mistakes.values()];
 }
 
 function at(value: unknown, path: PropertyKey[]): unknown {
@@ -95,13 +109,13 @@ function mend(key: Key, value: unknown): Mistake["fix"] {
 }
 
 /** A list or an object without its wrong parts; a misspelt field gets its right name. */
-function mendParts(key: "images" | "volumes" | "versionSha256", value: unknown): string | undefined {
+function mendParts(key: StructuredKey, value: unknown): string | undefined {
   if (key === "images") {
     const list = Array.isArray(value) ? value : [value];
     return JSON.stringify(list.filter((item) => shape.images.safeParse([item]).success));
   }
   if (!isObject(value)) return undefined;
-  const names = key === "volumes" ? ["state", "workspace", "keep"] : ["amd64", "arm64"];
+  const names = Object.keys(fieldsOf(key));
   const mended: Record<string, unknown> = {};
   for (const [given, part] of Object.entries(value)) {
     const name = names.includes(given) ? given : nearest(given, names);

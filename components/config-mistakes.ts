@@ -1,4 +1,5 @@
 import { nearest } from "./config-values";
+import { shellQuote } from "./connection";
 
 /** One thing that is wrong with the settings, and what mends it. */
 export interface Mistake {
@@ -72,9 +73,4 @@ function fixLine(fix: { key: string; value?: string }, style: FixStyle): string 
   const stack = style.stack ? ` --stack ${shellQuote(style.stack)}` : "";
   const words = fix.value === undefined ? ["rm", fix.key] : ["set", fix.key, fix.value];
   return `npm run pulumi -- config${stack} ${words.map(shellQuote).join(" ")}`;
-}
-
-/** Quotes a word for a POSIX shell, where it needs it. */
-export function shellQuote(word: string): string {
-  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
 }

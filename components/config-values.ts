@@ -32,36 +32,15 @@ export function formatSize(bytes: number): string {
   return `${value}${UNITS[unit]}`;
 }
 
-/** Bytes as the whole mebibytes that the Docker provider counts memory in, rounded up. */
-export function toMebibytes(bytes: number): number {
-  return Math.ceil(bytes / MIB);
-}
-
-/** CPUs as Docker's relative weight: 1 CPU is 1024 shares, never less than the kernel's minimum of 2. */
-export function toCpuShares(cpus: number): number {
-  return Math.max(2, Math.round(cpus * 1024));
-}
-
-/** Where an `ssh://` host is. */
-export interface SshAddress {
-  user: string;
-  /** A host name, an IPv4 address, or an IPv6 address without its brackets. */
-  address: string;
-  /** 22 unless given. */
-  port: number;
-}
-
-// Neither part may begin with a dash: both become arguments of ssh.
 const SSH =
-  /^ssh:\/\/([a-z_][\w.-]*)@(?:\[([0-9a-f:.]+(?:%[\w.-]+)?)\]|([a-z0-9](?:[a-z0-9._-]*[a-z0-9])?))(?::(\d{1,5}))?\/?$/i;
+  /^ssh:\/\/[a-z_][\w.-]*@(?:\[([0-9a-f:.]+)\]|[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?)(?::(\d{1,5}))?\/?$/i;
 
-/** Takes `ssh://user@address[:port]` apart; undefined where the text is none. */
-export function parseSshHost(host: string): SshAddress | undefined {
-  const [, user, ipv6, name, port = "22"] = SSH.exec(host) ?? [];
-  const address = ipv6 ?? name;
-  if (user === undefined || address === undefined || !isPort(Number(port))) return undefined;
-  if (ipv6 !== undefined && isIP(ipv6) !== 6) return undefined;
-  return { user, address, port: Number(port) };
+/** Whether this is `ssh://user@address[:port]`; neither part may look like an option of ssh. */
+export function isSshHost(host: string): boolean {
+  const match = SSH.exec(host);
+  if (match === null) return false;
+  const [, ipv6, port = "22"] = match;
+  return isPort(Number(port)) && (ipv6 === undefined || isIP(ipv6) === 6);
 }
 
 /** A TCP port that something can listen on. */

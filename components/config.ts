@@ -1,11 +1,14 @@
 import * as pulumi from "@pulumi/pulumi";
+import type { z } from "zod";
 import { checkSettings, defaultText } from "./config-checks";
+import { settingMeta } from "./config-fields";
 import { explainMistakes, type FixStyle } from "./config-mistakes";
-import { type StackSettings, settingMeta, settingsSchema } from "./config-schema";
+import { type StackSettings, settingFields, settingsSchema } from "./config-schema";
 import { VisibleError } from "./errors";
 
+export { checkSettings } from "./config-checks";
 export type { MicrosandboxArgs, StackSettings } from "./config-schema";
-export { formatSize, isLoopback, parseSize, parseSshHost, toCpuShares, toMebibytes } from "./config-values";
+export { formatSize, isLoopback, parseSize } from "./config-values";
 
 /** The namespace of the settings in a stack's configuration. */
 export const NAMESPACE = "microsandbox";
@@ -64,14 +67,23 @@ export interface SettingRow {
   example: string;
 }
 
-/** All settings in the order of the schema, for the documentation. */
+/** All settings in the order of the schema, for the documentation; parts follow the setting that they are of. */
 export function settingsTable(): SettingRow[] {
   const rows: SettingRow[] = [];
   for (const [key, schema] of Object.entries(settingsSchema.shape)) {
-    const meta = settingMeta.get(schema);
-    if (meta === undefined) throw new Error(`${key} has no description`);
-    const { accepts, description, example } = meta;
-    rows.push({ key, type: accepts, default: defaultText(schema) ?? "", description, example });
+    rows.push(settingRow(key, schema));
+    for (const [name, part] of Object.entries(partsOf(key))) rows.push(settingRow(`${key}.${name}`, part));
   }
   return rows;
+}
+
+function partsOf(key: string): Record<string, z.core.$ZodType> {
+  return key === "volumes" || key === "versionSha256" ? settingFields[key] : {};
+}
+
+function settingRow(key: string, schema: z.core.$ZodType): SettingRow {
+  const meta = settingMeta.get(schema);
+  if (meta === undefined) throw new Error(`the setting ${key} has no description`);
+  const { accepts, description, example } = meta;
+  return { key, type: accepts, default: defaultText(schema) ?? "", description, example };
 }
