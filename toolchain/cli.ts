@@ -40,6 +40,15 @@ cli
   .description("Run the tests: all of them, or one kind.")
   .argument("[kind]", "unit, integration or e2e")
   .action(runTests);
+cli
+  .command("bench")
+  .description("Run a benchmark: each line is measured against something to compare with.")
+  .argument("<name>", "noop: an up with nothing to do, against an empty program")
+  .action(async (name) => {
+    if (name !== "noop") throw new UserError(`There is no benchmark ${name}. Benchmarks: noop.`);
+    const { benchNoop } = await import("../bench/noop");
+    await benchNoop();
+  });
 // Everything after these names belongs to another program, --help included.
 cli
   .command("pulumi")

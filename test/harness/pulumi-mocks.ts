@@ -69,12 +69,11 @@ export async function registered(
   return resources;
 }
 
-/** Waits until no resource is on its way any more: outputs may still lead to others after the last answer. */
+/** Waits until no resource is on its way any more: all happens in this process, so a few idle turns tell. */
 async function settled(resources: Registered[]): Promise<void> {
-  for (let quiet = 0, count = -1; quiet < 5; quiet = resources.length === count ? quiet + 1 : 0) {
+  for (let quiet = 0, count = -1; quiet < 10; quiet = resources.length === count ? quiet + 1 : 0) {
     count = resources.length;
-    await pulumi.runtime.waitForRPCs();
-    await new Promise(setImmediate);
+    await new Promise((resolve) => setTimeout(resolve, 1));
   }
 }
 

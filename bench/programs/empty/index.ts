@@ -1,0 +1,2 @@
+/** Nothing: the floor that every Pulumi program stands on. */
+export {};

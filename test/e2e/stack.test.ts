@@ -1,0 +1,100 @@
+import { readFileSync } from "node:fs";
+import { release } from "node:os";
+import { execa } from "execa";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { emulatedHostTool } from "../../components/emulated-host";
+import { freePort, TestStack } from "../harness/stack";
+
+const hostName = "microsandbox-test-e2e";
+let stack: TestStack;
+let url: string;
+
+beforeAll(async () => {
+  const hostPort = await freePort();
+  url = `http://127.0.0.1:${hostPort}`;
+  stack = new TestStack("test-e2e", {
+    host: "emulated",
+    hostPort,
+    kvmCheck: "boot",
+    volumes: '{"keep":false}',
+  });
+});
+afterAll(() => stack.remove());
+
+async function up(): Promise<string> {
+  const { exitCode, output } = await stack.up();
+  expect(exitCode, output).toBe(0);
+  return output;
+}
+
+async function hostStatus(): Promise<{ running: boolean; generation: number; pid?: number }> {
+  const { stdout } = await execa("sh", ["-c", `${emulatedHostTool()} status ${hostName}`]);
+  return JSON.parse(stdout);
+}
+
+/** Runs a command in a new microVM of the built-in image. */
+async function inSandbox(...command: string[]): Promise<string> {
+  const { exitCode, stdout, output } = await stack.sandbox("run", "starter", "--", ...command);
+  expect(exitCode, output).toBe(0);
+  return stdout.trim();
+}
+
+it("goes from nothing to a ready service on an emulated host", async () => {
+  expect(await up()).toContain(`Ready: ${url}`);
+  expect((await fetch(`${url}/readyz`)).status).toBe(200);
+});
+
+it("says hello from a microVM in the privileged container, with a kernel of its own", async () => {
+  expect(await inSandbox("echo", "Hello from sandbox")).toBe("Hello from sandbox");
+  const guest = await inSandbox("uname", "-r");
+  console.log(`uname -r: guest ${guest}, this machine ${release()}`);
+  expect(guest).toMatch(/^\d+\.\d+/);
+  expect(guest).not.toBe(release());
+  const { guestKernel } = await stack.outputs();
+  expect(guestKernel).toBe(guest);
+});
+
+it("changes nothing when nothing has changed", async () => {
+  const refreshed = await stack.pulumi("up", "--refresh", "--yes", "--skip-preview");
+  expect(refreshed.exitCode, refreshed.output).toBe(0);
+  expect(refreshed.output).toMatch(/Resources:\s+\d+ unchanged/);
+  const preview = await stack.pulumi("preview", "--expect-no-changes");
+  expect(preview.exitCode, preview.output).toBe(0);
+});
+
+it("keeps sandboxes over a replaced container", async () => {
+  const made = await stack.sandbox("create", "starter", "--name", "keeper");
+  expect(made.exitCode, made.output).toBe(0);
+  const wrote = await stack.sandbox("exec", "keeper", "--", "sh", "-c", "echo kept > /root/file && sync");
+  expect(wrote.exitCode, wrote.output).toBe(0);
+
+  stack.configure({ logMaxFiles: 2 });
+  await up();
+  const started = await stack.sandbox("start", "keeper");
+  expect(started.exitCode, started.output).toBe(0);
+  const read = await stack.sandbox("exec", "keeper", "--", "cat", "/root/file");
+  expect(read.stdout.trim()).toBe("kept");
+});
+
+it("starts a killed QEMU again with the next up, its volumes intact", async () => {
+  const { pid } = await hostStatus();
+  process.kill(pid ?? 0, "SIGKILL");
+  const output = await up();
+  expect(output).toMatch(/emulated host/);
+  expect((await stack.sandbox("ls")).stdout).toContain("keeper");
+});
+
+it("leaves no process, no port and no files", async () => {
+  const { exitCode, output } = await stack.destroy();
+  expect(exitCode, output).toBe(0);
+  expect(await hostStatus()).toMatchObject({ running: false, generation: 0 });
+  await expect(fetch(url)).rejects.toThrow();
+  const { stdout: processes } = await execa("sh", [
+    "-c",
+    "cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' '",
+  ]);
+  expect(processes).not.toContain(`emulated-hosts/${hostName}/`);
+  expect(() =>
+    readFileSync(`${process.env.HOME}/.local/share/microsandbox-stack/emulated-hosts/${hostName}`),
+  ).toThrow(/ENOENT/);
+});
