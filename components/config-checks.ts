@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { settingMeta } from "./config-fields";
-import { type Mistake, show, unknownKey } from "./config-mistakes";
+import { type Mistake, show, toText, unknownKey } from "./config-mistakes";
 import { type StackSettings, settingFields, settingsSchema } from "./config-schema";
 import { formatSize, isLoopback, nearest } from "./config-values";
 
@@ -14,29 +14,34 @@ export function checkSettings(
   secretKeys: readonly string[] = [],
 ): { settings: StackSettings; mistakes: [] } | { settings?: undefined; mistakes: Mistake[] } {
   const mistakes: Mistake[] = [];
-  const good: Partial<Record<Key, unknown>> = {};
+  const good: Partial<StackSettings> = {};
   for (const key of keys) {
     const value = fromText(key, Object.hasOwn(raw, key) ? raw[key] : undefined);
     const result = shape[key].safeParse(value);
-    if (result.success) good[key] = result.data;
+    if (result.success) Object.assign(good, { [key]: result.data });
     else mistakes.push(...fieldMistakes(key, value, result.error.issues, secretKeys.includes(key)));
   }
   const given = Object.keys(raw).filter((key) => raw[key] !== undefined);
   for (const key of given) {
-    if (!Object.hasOwn(shape, key)) mistakes.push(unknownKey(key, toText(raw[key]), keys, given));
+    if (Object.hasOwn(shape, key)) continue;
+    const value = secretKeys.includes(key) ? undefined : toText(raw[key]);
+    mistakes.push(unknownKey(key, value, keys, given));
   }
-  mistakes.push(...crossMistakes(good as Partial<StackSettings>));
+  lowerReservations(raw, good);
+  mistakes.push(...crossMistakes(good));
   return mistakes.length === 0 ? { settings: good as StackSettings, mistakes: [] } : { mistakes };
+}
+
+/** A reservation that was not asked for never stands in the way of a low limit. */
+function lowerReservations(raw: Record<string, unknown>, good: Partial<StackSettings>): void {
+  const { cpuLimit = Infinity, cpuReservation = 0, memoryLimit = Infinity, memoryReservation = 0 } = good;
+  if (raw.cpuReservation === undefined) good.cpuReservation = Math.min(cpuReservation, cpuLimit);
+  if (raw.memoryReservation === undefined) good.memoryReservation = Math.min(memoryReservation, memoryLimit);
 }
 
 /** A setting's default as it is typed; undefined where it has none. */
 export function defaultText(schema: z.core.$ZodType): string | undefined {
   return schema instanceof z.ZodPrefault ? toText(schema.def.defaultValue) : undefined;
-}
-
-/** A value as Pulumi's configuration holds it. */
-function toText(value: unknown): string {
-  return typeof value === "string" ? value : (JSON.stringify(value) ?? "");
 }
 
 /** What Pulumi's configuration, which is text, stands for: JSON where the setting is a list or an object. */
@@ -69,7 +74,7 @@ function fieldMistakes(key: Key, value: unknown, issues: z.core.$ZodIssue[], sec
   for (const issue of issues) {
     if (issue.code === "unrecognized_keys") {
       for (const name of issue.keys) {
-        const { problem, accepted } = unknownKey(name, "", Object.keys(fieldsOf(key)), []);
+        const { problem, accepted } = unknownKey(name, undefined, Object.keys(fieldsOf(key)), []);
         mistakes.set(name, { key: `${key}.${name}`, problem, accepted, fix });
       }
       continue;
@@ -100,7 +105,7 @@ function isObject(value: unknown): value is Record<PropertyKey, unknown> {
 /** The value that the user probably meant, or else the default; with no default, the setting is removed. */
 function mend(key: Key, value: unknown): Mistake["fix"] {
   const accepts = (text: string | undefined) =>
-    text !== undefined && shape[key].safeParse(fromText(key, text)).success;
+    text !== undefined && text.length <= 200 && shape[key].safeParse(fromText(key, text)).success;
   const suggested = isStructured(key)
     ? mendParts(key, value)
     : settingMeta.get(shape[key])?.suggest?.(toText(value));

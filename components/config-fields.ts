@@ -23,7 +23,15 @@ export function flag(initial: boolean, description: string) {
   return z
     .union([z.boolean(), z.enum(["true", "false"]).transform((text) => text === "true")])
     .prefault(initial)
-    .register(settingMeta, { description, accepts: "true or false", example: String(!initial) });
+    .register(settingMeta, {
+      description,
+      accepts: "true or false",
+      example: String(!initial),
+      suggest: (given) => {
+        if (/^(y|yes|on|t|true|1)$/i.test(given)) return "true";
+        return /^(n|no|off|f|false|0)$/i.test(given) ? "false" : undefined;
+      },
+    });
 }
 
 /** A number, or the text of one. */
@@ -84,7 +92,7 @@ export function size(
 
 function sizeProblem(bytes: number | undefined, from: number, to: number): string | undefined {
   if (bytes === undefined) return "not a size";
-  if (bytes < from) return `${formatSize(bytes)} is too little`;
+  if (bytes < from) return `${bytes < 1024 ? `${bytes} bytes` : formatSize(bytes)} is too little`;
   if (bytes > to) return `${formatSize(bytes)} is too much`;
   return bytes % MIB === 0 ? undefined : "not a whole number of mebibytes";
 }

@@ -24,34 +24,39 @@ export interface FixStyle {
 /** A value as an error message shows it: short, on one line. */
 export function show(value: unknown): string {
   if (value === undefined) return "missing";
-  const text = typeof value === "string" ? value : safeJson(value);
-  const line = text.replace(/\p{C}+/gu, " ");
+  const line = toText(value).replace(/\p{C}+/gu, " ");
   const short = line.length > 80 ? `${line.slice(0, 79)}…` : line;
   return typeof value === "string" ? `"${short}"` : short;
 }
 
-function safeJson(value: unknown): string {
+/** A value as Pulumi's configuration holds it: text, or JSON. A program may give what has neither form. */
+export function toText(value: unknown): string {
+  if (typeof value === "string") return value;
   try {
-    return JSON.stringify(value) ?? String(value);
+    return JSON.stringify(value) ?? `a ${typeof value}`;
   } catch {
-    return `a value of type ${typeof value}`;
+    return `a ${typeof value}`;
   }
 }
 
-/** The mistake of a key that is no setting; near keys that aren't set yet take its value over. */
+/**
+ * The mistake of a key that is no setting. The nearest one takes its value over, unless that is set already.
+ *
+ * @param value the value to show in the line that mends it; undefined where it must not be shown
+ */
 export function unknownKey(
   key: string,
-  value: string,
+  value: string | undefined,
   known: readonly string[],
   set: readonly string[],
 ): Mistake {
   const near = nearest(key, known);
-  const remove = { key };
+  const takesOver = near !== undefined && !set.includes(near) && value !== undefined && value.length <= 200;
   return {
     key,
     problem: "is not a setting",
     accepted: near ? `${near} is the nearest one` : `one of ${known.join(", ")}`,
-    fix: near && !set.includes(near) ? [{ key: near, value }, remove] : [remove],
+    fix: takesOver ? [{ key: near, value }, { key }] : [{ key }],
   };
 }
 
