@@ -7,6 +7,8 @@ const MIN_LENGTH = 4;
 export function redactor(inputs: Properties): (text: string) => string {
   const lines = secretTexts(inputs).flatMap((text) => [text, ...text.split("\n")]);
   const secrets = [...new Set(lines)].filter((text) => text.length >= MIN_LENGTH);
-  secrets.sort((a, b) => b.length - a.length); // a secret that contains another one goes first
-  return (text) => secrets.reduce((redacted, secret) => redacted.replaceAll(secret, "[secret]"), text);
+  if (secrets.length === 0) return (text) => text;
+  secrets.sort((a, b) => b.length - a.length); // the whole before its parts
+  const pattern = new RegExp(secrets.map((text) => text.replace(/\W/g, "\\$&")).join("|"), "g");
+  return (text) => text.replace(pattern, "[secret]");
 }
