@@ -3,13 +3,13 @@ import { EngineClient } from "@pulumi/pulumi/proto/engine_grpc_pb";
 import { LogRequest, LogSeverity } from "@pulumi/pulumi/proto/engine_pb";
 
 /** Status lines replace each other on the screen, so when the engine falls behind the oldest may go. */
-const MAX_QUEUED = 200;
+const MAX_QUEUED = 1000;
+/** An engine that is gone or busy must not hold up a command. */
+const DEADLINE_MS = 5_000;
 
-/** Shows lines beside a resource while its command runs, through the engine's Log endpoint. */
+/** The engine's Log endpoint. */
 export class EngineLog {
   private client: EngineClient | undefined;
-  private queue: LogRequest[] = [];
-  private sending: Promise<void> | undefined;
   private address: string | undefined;
 
   /** Sets where the engine listens; with no address lines are dropped. */
@@ -17,35 +17,51 @@ export class EngineLog {
     this.address = address;
   }
 
-  /** Queues a line for the resource of that URN (or for the whole run, if it is empty). */
-  status(urn: string, message: string): void {
-    if (!this.address) return;
-    const request = new LogRequest();
-    request.setSeverity(LogSeverity.INFO);
-    request.setMessage(message);
-    request.setUrn(urn);
-    request.setEphemeral(true);
-    this.queue.push(request);
-    if (this.queue.length > MAX_QUEUED) this.queue.shift();
-    this.sending ??= this.send(this.address);
+  /** Status lines to show beside one resource, or beside none if the URN is empty. */
+  statusLines(urn: string): StatusLines {
+    return new StatusLines((message) => this.send(urn, message));
   }
 
-  /** Waits until all that was queued has been sent. */
+  private async send(urn: string, message: string): Promise<boolean> {
+    if (!this.address) return false;
+    this.client ??= new EngineClient(this.address, grpc.credentials.createInsecure());
+    const client = this.client;
+    const request = new LogRequest()
+      .setSeverity(LogSeverity.INFO)
+      .setMessage(message)
+      .setUrn(urn)
+      .setEphemeral(true);
+    const options = { deadline: Date.now() + DEADLINE_MS };
+    return new Promise((resolve) =>
+      client.log(request, new grpc.Metadata(), options, (error) => resolve(error === null)),
+    );
+  }
+}
+
+/** Sends one command's lines in order, one at a time. */
+export class StatusLines {
+  private queue: string[] = [];
+  private sending = Promise.resolve();
+  private busy = false;
+
+  constructor(private readonly send: (message: string) => Promise<boolean>) {}
+
+  push(message: string): void {
+    this.queue.push(message);
+    if (this.queue.length > MAX_QUEUED) this.queue.shift();
+    if (!this.busy) this.sending = this.sendAll();
+  }
+
+  /** Waits until all lines have been sent. */
   async drained(): Promise<void> {
     await this.sending;
   }
 
-  private async send(address: string): Promise<void> {
-    this.client ??= new EngineClient(address, grpc.credentials.createInsecure());
-    const client = this.client;
-    for (let next = this.queue.shift(); next; next = this.queue.shift()) {
-      const request = next;
-      const deadline = Date.now() + 5_000;
-      const failed = await new Promise<boolean>((resolve) =>
-        client.log(request, new grpc.Metadata(), { deadline }, (error) => resolve(error !== null)),
-      );
-      if (failed) this.queue = []; // an engine that is gone or busy must not hold up the command
+  private async sendAll(): Promise<void> {
+    this.busy = true;
+    for (let next = this.queue.shift(); next !== undefined; next = this.queue.shift()) {
+      if (!(await this.send(next))) this.queue = [];
     }
-    this.sending = undefined;
+    this.busy = false;
   }
 }

@@ -25,10 +25,11 @@ export function commandService(
     work: (operation: provider.Operation) => Promise<Result>,
   ) =>
     cancellation.guard(call, timeout, async (signal) => {
+      const lines = log.statusLines(urn);
       try {
-        return await work({ urn, preview, signal, log: (line) => log.status(urn, line) });
+        return await work({ urn, preview, signal, log: (line) => lines.push(line) });
       } finally {
-        await log.drained();
+        await lines.drained();
       }
     });
 

@@ -85,7 +85,7 @@ describe("failures", () => {
     ["multi-byte text", `yes ${"ä€😀".repeat(50)} | head -c 200000`],
   ])("shows only the end of much output: %s", async (_what, command) => {
     const details = await plugin
-      .create({ create: `${command}; echo the end; exit 1` })
+      .create({ create: `${command}; echo the end; exit 1`, logging: "none" })
       .catch((e) => e.details);
     expect(details).toMatch(/^exit status 1: running .*the end\n$/s);
     expect(Buffer.byteLength(details)).toBeLessThan(20_000);
