@@ -1,3 +1,4 @@
+import { NAMESPACE } from "./config-schema";
 import { nearest } from "./config-values";
 import { shellQuote } from "./connection";
 
@@ -65,7 +66,7 @@ export function explainMistakes(mistakes: readonly Mistake[], style: FixStyle = 
   const count = mistakes.length === 1 ? "1 setting is wrong" : `${mistakes.length} settings are wrong`;
   const blocks = mistakes.map(
     (mistake) =>
-      `  microsandbox:${mistake.key} ${mistake.problem}\n` +
+      `  ${NAMESPACE}:${mistake.key} ${mistake.problem}\n` +
       `    accepted: ${mistake.accepted}\n` +
       `    to mend:  ${mistake.fix.map((fix) => fixLine(fix, style)).join(" && ")}`,
   );

@@ -3,6 +3,9 @@ import { z } from "zod";
 import { choice, cpus, flag, integer, optionalText, port, settingMeta, size, text } from "./config-fields";
 import { isSshHost, isTimeZone, nearest, nearestTimeZone } from "./config-values";
 
+/** The namespace of the settings in a stack's configuration. */
+export const NAMESPACE = "microsandbox";
+
 const VERSION = /^\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?$|^latest$/;
 const TAG = /^\w[\w.-]{0,127}$/;
 const REGISTRY = /^$|^[a-z0-9][a-z0-9.-]*(:\d{1,5})?(\/[a-z0-9][a-z0-9._-]*)*\/$/;

@@ -3,15 +3,12 @@ import type { z } from "zod";
 import { checkSettings, defaultText } from "./config-checks";
 import { settingMeta } from "./config-fields";
 import { explainMistakes, type FixStyle } from "./config-mistakes";
-import { type StackSettings, settingFields, settingsSchema } from "./config-schema";
+import { NAMESPACE, type StackSettings, settingFields, settingsSchema } from "./config-schema";
 import { VisibleError } from "./errors";
 
 export { checkSettings } from "./config-checks";
-export type { MicrosandboxArgs, StackSettings } from "./config-schema";
+export { type MicrosandboxArgs, NAMESPACE, type StackSettings } from "./config-schema";
 export { formatSize, isLoopback, parseSize } from "./config-values";
-
-/** The namespace of the settings in a stack's configuration. */
-export const NAMESPACE = "microsandbox";
 
 /** How `parseSettings` reads its input and words its errors. */
 export interface ParseOptions extends FixStyle {

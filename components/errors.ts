@@ -1,4 +1,5 @@
-import { RunError } from "@pulumi/pulumi";
+// Not from "@pulumi/pulumi": the commands that run before Pulumi would wait for all of it to load.
+import { RunError } from "@pulumi/pulumi/errors";
 
 /**
  * A mistake that the user can mend: a wrong setting, a taken port, an engine that does not answer.
