@@ -1,0 +1,49 @@
+import { existsSync } from "node:fs";
+import { writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import type { Reporter } from "../report";
+import { makeEntry } from "./cache";
+import { pins } from "./pins";
+import { commandPluginEntry, hashFolder, npmVersion, projectRoot } from "./sources";
+
+/** Name of the stand-in's cache entry, or undefined where its sources are not in this checkout. */
+export function standInEntry(entry = commandPluginEntry): string | undefined {
+  if (!existsSync(entry)) return undefined;
+  const hash = hashFolder(dirname(entry), [npmVersion("@pulumi/pulumi"), npmVersion("esbuild")]);
+  return `${pins.command.name}-${pins.command.version}-${hash}`;
+}
+
+/**
+ * Bundles the TypeScript stand-in for the command plugin to one file with a launcher beside it.
+ *
+ * @returns the launcher's path, or undefined where the sources are not there.
+ */
+export async function bundleStandIn(
+  cache: string,
+  report: Reporter,
+  entry = commandPluginEntry,
+): Promise<string | undefined> {
+  const name = standInEntry(entry);
+  if (!name) return undefined;
+  const dir = await makeEntry(cache, name, report, async (temporary) => {
+    report.say("• Bundle the stand-in for the command plugin (under a second)");
+    const { build } = await import("esbuild");
+    await build({
+      entryPoints: [entry],
+      outfile: join(temporary, `${pins.command.name}.cjs`),
+      absWorkingDir: projectRoot,
+      bundle: true,
+      platform: "node",
+      target: "node20",
+      format: "cjs",
+      minify: true,
+      keepNames: true,
+      logLevel: "error",
+    });
+    // The folder's final path, written out: asking for it at each start would cost two processes.
+    const script = join(cache, name, `${pins.command.name}.cjs`).replaceAll("'", "'\\''");
+    const launcher = `#!/bin/sh\nexec node '${script}' "$@"\n`;
+    await writeFile(join(temporary, pins.command.name), launcher, { mode: 0o755 });
+  });
+  return join(dir, pins.command.name);
+}

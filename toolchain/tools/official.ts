@@ -1,0 +1,177 @@
+import { createHash } from "node:crypto";
+import { createReadStream, createWriteStream } from "node:fs";
+import { join } from "node:path";
+import { Readable, Transform } from "node:stream";
+import { pipeline } from "node:stream/promises";
+import type { Reporter } from "../report";
+import { makeEntry } from "./cache";
+import { pins } from "./pins";
+
+/** An archive of the vendor's, and the file beside it that lists its SHA-256. */
+export interface OfficialRelease {
+  /** Name and version, for cache entries and messages. */
+  name: string;
+  version: string;
+  /** Address of the folder that holds both files, without a trailing slash. */
+  base: string;
+  archive: string;
+  checksums: string;
+}
+
+/** The site did not answer, or refuses the file: a reason to get the tool some other way. */
+export class Unreachable extends Error {}
+/** The file that came is not the one that the vendor published. */
+export class ChecksumMismatch extends Error {}
+
+/** Time limits of a download, in milliseconds. */
+export interface Patience {
+  /** Until the answer's headers are there. Default 5000. */
+  connect: number;
+  /** Between two pieces of the body. Default 30000. */
+  stall: number;
+}
+const patience: Patience = { connect: 5_000, stall: 30_000 };
+
+/**
+ * Where the vendor publishes the pinned versions. The checksums are the vendor's own, published beside
+ * each release (written by its release pipeline); no site was reachable where the versions were pinned,
+ * so no digest could be written down here.
+ */
+export function officialReleases(
+  platform: NodeJS.Platform = process.platform,
+  arch: string = process.arch,
+): { pulumi: OfficialRelease; docker: OfficialRelease; command: OfficialRelease } {
+  const plugin = (pin: { name: string; version: string }, project: string): OfficialRelease => ({
+    name: pin.name,
+    version: pin.version,
+    base: `https://github.com/pulumi/${project}/releases/download/v${pin.version}`,
+    archive: `${pin.name}-v${pin.version}-${platform}-${arch === "x64" ? "amd64" : arch}.tar.gz`,
+    checksums: `${project}_${pin.version}_checksums.txt`,
+  });
+  return {
+    pulumi: {
+      name: pins.pulumi.name,
+      version: pins.pulumi.version,
+      base: "https://get.pulumi.com/releases/sdk",
+      archive: `pulumi-v${pins.pulumi.version}-${platform}-${arch}.tar.gz`,
+      checksums: `pulumi-${pins.pulumi.version}-checksums.txt`,
+    },
+    docker: plugin(pins.docker, "pulumi-docker"),
+    command: plugin(pins.command, "pulumi-command"),
+  };
+}
+
+/** Name of the cache entry that a release's download ends in. */
+export function officialEntry(release: OfficialRelease): string {
+  return `${release.name}-${release.version}-official`;
+}
+
+/**
+ * Downloads a release into the cache, checks it against the vendor's checksum file, and unpacks it.
+ *
+ * @returns the folder it was unpacked to.
+ * @throws Unreachable where the site does not answer in time or has no such file or checksum.
+ * @throws ChecksumMismatch where the archive differs from what the vendor published; it is deleted.
+ */
+export async function download(
+  cache: string,
+  release: OfficialRelease,
+  report: Reporter,
+  limits: Patience = patience,
+): Promise<string> {
+  return makeEntry(cache, officialEntry(release), report, (temporary) =>
+    report.step(
+      `Download ${release.name} ${release.version} from ${new URL(release.base).host}`,
+      async () => {
+        // The small file first: it tells whether the site answers at all.
+        const list = await text(`${release.base}/${release.checksums}`, limits);
+        const expected = findChecksum(list, release.archive);
+        if (!expected) throw new Unreachable(`${release.checksums} does not list ${release.archive}`);
+        const archive = join(temporary, release.archive);
+        const actual = await save(`${release.base}/${release.archive}`, archive, limits);
+        if (actual !== expected) {
+          throw new ChecksumMismatch(
+            `${release.archive} has SHA-256 ${actual}, but the vendor published ${expected}`,
+          );
+        }
+        await unpack(archive, temporary);
+      },
+    ),
+  );
+}
+
+/** The SHA-256 that a checksum file (lines of `<hex>  <file>`) gives for a file, in lower case. */
+export function findChecksum(list: string, file: string): string | undefined {
+  for (const line of list.split("\n")) {
+    const [digest, name] = line.trim().split(/\s+/);
+    if (name?.replace(/^\*/, "") === file && digest && /^[0-9a-f]{64}$/i.test(digest))
+      return digest.toLowerCase();
+  }
+  return undefined;
+}
+
+/** SHA-256 of a file, in hex. */
+export async function sha256(file: string): Promise<string> {
+  const hash = createHash("sha256");
+  await pipeline(createReadStream(file), hash);
+  return hash.digest("hex");
+}
+
+async function text(url: string, limits: Patience): Promise<string> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of await open(url, limits)) chunks.push(chunk as Buffer);
+  return Buffer.concat(chunks).toString("utf8");
+}
+
+async function save(url: string, file: string, limits: Patience): Promise<string> {
+  try {
+    await pipeline(await open(url, limits), createWriteStream(file));
+  } catch (error) {
+    if (error instanceof Unreachable) throw error;
+    throw new Unreachable(`${new URL(url).host} broke off: ${reason(error)}`);
+  }
+  return sha256(file);
+}
+
+/** Opens a URL; the stream it gives fails as soon as the other side is silent for too long. */
+async function open(url: string, limits: Patience): Promise<Readable> {
+  const abort = new AbortController();
+  let timer = setTimeout(() => abort.abort(new Error("no answer in time")), limits.connect);
+  try {
+    const response = await fetch(url, { signal: abort.signal, redirect: "follow" });
+    if (!response.ok || !response.body) throw new Error(`answered ${response.status} for ${url}`);
+    const watch = new Transform({
+      transform(chunk, _encoding, done) {
+        timer.refresh();
+        done(null, chunk);
+      },
+      flush(done) {
+        clearTimeout(timer);
+        done();
+      },
+    });
+    clearTimeout(timer);
+    timer = setTimeout(() => abort.abort(new Error("the download stalled")), limits.stall);
+    const body = Readable.fromWeb(response.body as import("node:stream/web").ReadableStream);
+    return body
+      .on("error", (error) => watch.destroy(error))
+      .on("close", () => clearTimeout(timer))
+      .pipe(watch);
+  } catch (error) {
+    clearTimeout(timer);
+    throw new Unreachable(`${new URL(url).host}: ${reason(error)}`);
+  }
+}
+
+/** fetch hides what happened ("fetch failed") in the cause. */
+function reason(error: unknown): string {
+  const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
+  return cause instanceof Error ? cause.message : String(cause);
+}
+
+async function unpack(archive: string, dir: string): Promise<void> {
+  const { execa } = await import("execa");
+  const { rm } = await import("node:fs/promises");
+  await execa("tar", ["-xzf", archive, "-C", dir, "--no-same-owner"]);
+  await rm(archive);
+}
