@@ -1,4 +1,6 @@
-import * as pulumi from "@pulumi/pulumi";
+// Parts of Pulumi, not all of it: the commands that run before it need the settings too, and soon.
+import { getStack } from "@pulumi/pulumi/metadata";
+import * as stackConfig from "@pulumi/pulumi/runtime/config";
 import type { z } from "zod";
 import { checkSettings, defaultText } from "./config-checks";
 import { settingMeta } from "./config-fields";
@@ -36,18 +38,18 @@ export function parseSettings(raw: Record<string, unknown>, options: ParseOption
 export function readStackSettings(): StackSettings {
   const raw: Record<string, unknown> = {};
   const secretKeys: string[] = [];
-  for (const [name, value] of Object.entries(pulumi.runtime.allConfig())) {
+  for (const [name, value] of Object.entries(stackConfig.allConfig())) {
     if (!name.startsWith(`${NAMESPACE}:`)) continue;
     const key = name.slice(NAMESPACE.length + 1);
     raw[key] = value;
     if (isSecret(name)) secretKeys.push(key);
   }
-  return parseSettings(raw, { stack: pulumi.getStack(), secretKeys });
+  return parseSettings(raw, { stack: getStack(), secretKeys });
 }
 
 /** Whether the stack's configuration holds a key encrypted. Pulumi knows, but doesn't declare it. */
 function isSecret(name: string): boolean {
-  const { isConfigSecret } = pulumi.runtime as { isConfigSecret?: (key: string) => boolean };
+  const { isConfigSecret } = stackConfig as { isConfigSecret?: (key: string) => boolean };
   return isConfigSecret?.(name) ?? false;
 }
 
