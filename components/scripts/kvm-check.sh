@@ -21,7 +21,10 @@ unlikely=false
 
 # A JSON string. Backslashes and quotes are escaped, control characters become spaces.
 quote() {
-  printf '"%s"' "$(printf '%s' "$1" | tr '\000-\037' ' ' | sed 's/[\\"]/\\&/g')"
+  case $1 in
+    *[\\\"[:cntrl:]]*) printf '"%s"' "$(printf '%s' "$1" | tr '\000-\037' ' ' | sed 's/[\\"]/\\&/g')" ;;
+    *) printf '"%s"' "$1" ;;
+  esac
 }
 
 # Prints the verdict (code, message, command that mends it) and ends the script.
@@ -107,7 +110,7 @@ check_device() {
 }
 
 explain_permission() {
-  user=$(id -un)
+  user=$(id -un 2>/dev/null || id -u)
   group=$(stat -L -c '%G' "$device" 2>/dev/null || echo kvm)
   # `id -G` is what this session has, `id -G USER` what the next one will have.
   case " $(id -Gn) " in *" $group "*) now=true ;; *) now=false ;; esac
@@ -141,6 +144,9 @@ explain_missing() {
       report wsl2 "$1: this is Windows' Linux (WSL), which has KVM only with nested virtualization on Windows 11." \
         "add to %UserProfile%\\.wslconfig: [wsl2] nestedVirtualization=true, then: wsl.exe --shutdown" ;;
   esac
+  if [ "$module" != null ] && { [ -e "$root/.dockerenv" ] || [ -e "$root/run/.containerenv" ]; }; then
+    report missing "$1: this is a container that was not given the device." "docker run --device /dev/kvm …"
+  fi
   wanted=$(vendor_module)
   switch='VT-x'
   [ "$wanted" != kvm_amd ] || switch='SVM'
@@ -171,9 +177,6 @@ explain_missing_arm64() {
 
 explain_missing_module() {
   if [ -d "$root/sys/module/$2" ]; then
-    if [ -e "$root/.dockerenv" ] || [ -e "$root/run/.containerenv" ]; then
-      report missing "$1: this is a container that was not given the device." "docker run --device /dev/kvm …"
-    fi
     report missing "$1, although the module $2 is loaded." \
       "sudo mknod -m 0660 /dev/kvm c 10 232 && sudo chgrp kvm /dev/kvm"
   fi

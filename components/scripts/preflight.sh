@@ -16,7 +16,10 @@ tab=$(printf '\t')
 
 # A JSON string. Backslashes and quotes are escaped, control characters become spaces.
 quote() {
-  printf '"%s"' "$(printf '%s' "$1" | tr '\000-\037' ' ' | sed 's/[\\"]/\\&/g')"
+  case $1 in
+    *[\\\"[:cntrl:]]*) printf '"%s"' "$(printf '%s' "$1" | tr '\000-\037' ' ' | sed 's/[\\"]/\\&/g')" ;;
+    *) printf '"%s"' "$1" ;;
+  esac
 }
 
 # Prints the verdict (code, message, command that mends it) and ends the script.
@@ -69,7 +72,7 @@ explain_silence() {
   socket=${DOCKER_HOST:-unix:///var/run/docker.sock}
   case $1 in
     *'ermission denied'*)
-      user=$(id -un)
+      user=$(id -un 2>/dev/null || id -u)
       case " $(id -Gn "$user" 2>/dev/null) " in
         *' docker '*) report group-after-login "$user is in the group docker since after this login." \
           "newgrp docker   (or log out and in again; for a host over SSH: rm -f ~/.ssh/microsandbox-*)" ;;

@@ -161,6 +161,13 @@ describe("KVM that can't be used", () => {
       /--device \/dev\/kvm/,
     ],
     [
+      "container in a virtual machine",
+      "missing",
+      { files: { "proc/cpuinfo": guest, "sys/module/kvm_pvm/": "", "run/.containerenv": "" } },
+      /a container/,
+      /--device \/dev\/kvm/,
+    ],
+    [
       "arm64, not at EL2",
       "nested-off",
       { uname: { machine: "aarch64" }, files: { dmesg: "kvm [1]: HYP mode not available\n" } },
