@@ -9,13 +9,17 @@ import { fileURLToPath } from "node:url";
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const [major, minor] = process.versions.node.split(".").map(Number);
 if (major < 20 || (major === 20 && minor < 19)) {
-  console.error(`Node.js 20.19 or newer is needed, this is ${process.versions.node}. Install it, then run the command again.`);
+  console.error(
+    `Node.js 20.19 or newer is needed, this is ${process.versions.node}. Install it, then run the command again.`,
+  );
   process.exit(1);
 }
 
 /** Installs the packages of a folder unless those of its lockfile are there. */
 function installPackages(folder) {
-  const lock = createHash("sha256").update(readFileSync(join(folder, "package-lock.json"))).digest("hex");
+  const lock = createHash("sha256")
+    .update(readFileSync(join(folder, "package-lock.json")))
+    .digest("hex");
   const stamp = join(folder, "node_modules", ".installed-lock");
   if (existsSync(stamp) && readFileSync(stamp, "utf8") === lock) return;
   console.error(`• Installing the npm packages of ${folder} (about 20 s the first time) …`);
