@@ -4,6 +4,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { GRACE_SECONDS } from "../../../toolchain/command-plugin/process-group";
 import { Plugin, workshop } from "./plugin";
 
 let shop: Awaited<ReturnType<typeof workshop>>;
@@ -55,9 +56,11 @@ describe.concurrent("a running command ends, with all that it started,", () => {
     const { create, pids } = endless("cancelled");
     const failure = plugin.create({ create: `echo begun; ${create}` }).catch((error) => error.details);
     const running = await pids();
+    const asked = Date.now();
     await plugin.cancel();
     expect(await failure).toMatch(/^signal: terminated \(cancelled\): running .*\nbegun\n$/s);
     await gone(running);
+    expect(Date.now() - asked).toBeLessThan(GRACE_SECONDS * 1000); // at the request, not by force
     await expect(plugin.create({ create: "true" })).rejects.toThrow('cancelled: running "true"');
     await plugin.stop();
   });
