@@ -7,11 +7,22 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { GRACE_SECONDS } from "../../../toolchain/command-plugin/process-group";
 import { Plugin, workshop } from "./plugin";
 
+const plugins: Plugin[] = [];
 let shop: Awaited<ReturnType<typeof workshop>>;
 beforeAll(async () => {
   shop = await workshop();
 });
-afterAll(async () => shop.remove());
+afterAll(async () => {
+  await Promise.all(plugins.map((plugin) => plugin.stop()));
+  await shop.remove();
+});
+
+/** A plugin of its own for a test, since most of them end it. */
+async function start(): Promise<Plugin> {
+  const plugin = await Plugin.start(shop.executable);
+  plugins.push(plugin);
+  return plugin;
+}
 
 /** A command that never ends by itself, and tells the ids of its shell and of a child of that. */
 function endless(name: string, prelude = "") {
@@ -52,7 +63,7 @@ function runs(pid: number): boolean {
 
 describe.concurrent("a running command ends, with all that it started,", () => {
   it("when the engine cancels; after that nothing is started", async () => {
-    const plugin = await Plugin.start(shop.executable);
+    const plugin = await start();
     const { create, pids } = endless("cancelled");
     const failure = plugin.create({ create: `echo begun; ${create}` }).catch((error) => error.details);
     const running = await pids();
@@ -62,11 +73,10 @@ describe.concurrent("a running command ends, with all that it started,", () => {
     await gone(running);
     expect(Date.now() - asked).toBeLessThan(GRACE_SECONDS * 1000); // at the request, not by force
     await expect(plugin.create({ create: "true" })).rejects.toThrow('cancelled: running "true"');
-    await plugin.stop();
   });
 
   it("by force when it ignores the request, even though the plugin is killed meanwhile", async () => {
-    const plugin = await Plugin.start(shop.executable);
+    const plugin = await start();
     const { create, pids } = endless("stubborn", "trap '' TERM;");
     const failure = plugin.create({ create }).catch((error) => error.message);
     const running = await pids();
@@ -78,18 +88,17 @@ describe.concurrent("a running command ends, with all that it started,", () => {
   });
 
   it("when its time is up", async () => {
-    const plugin = await Plugin.start(shop.executable);
+    const plugin = await start();
     const { create, pids } = endless("late");
-    await expect(plugin.create({ create }, { timeout: 0.3 })).rejects.toThrow(
-      "signal: terminated (timed out after 0.3 s)",
+    await expect(plugin.create({ create }, { timeout: 1 })).rejects.toThrow(
+      "signal: terminated (timed out after 1 s)",
     );
     await gone(await pids());
     expect((await plugin.create({ create: "echo next" })).state.stdout).toBe("next");
-    await plugin.stop();
   });
 
   it.each(["SIGTERM", "SIGINT"] as const)("when the plugin gets %s", async (signal) => {
-    const plugin = await Plugin.start(shop.executable);
+    const plugin = await start();
     const { create, pids } = endless(signal);
     const failure = plugin.create({ create }).catch((error) => error.message);
     const running = await pids();
@@ -97,7 +106,6 @@ describe.concurrent("a running command ends, with all that it started,", () => {
     await once(plugin.process, "exit");
     expect(await failure).toBeDefined();
     await gone(running);
-    await plugin.stop();
   });
 
   it("when the engine is killed", async () => {
