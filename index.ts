@@ -12,5 +12,5 @@ export const environment = service.environment;
 export const server = service.server;
 /** What the KVM check found on the host. */
 export const kvm = service.kvm;
-/** Kernel of the guest that the boot check started. */
+/** Kernel of the guest that the boot check started, where that is on. */
 export const guestKernel = service.guestKernel;

@@ -27,12 +27,12 @@ export class Microsandbox extends pulumi.ComponentResource {
   readonly server: pulumi.Output<{ container: string; ssh: string[] }>;
   /** What the KVM check found. */
   readonly kvm: pulumi.Output<string>;
-  /** Kernel of the guest that the boot check started; undefined where the check is not `boot`. */
-  readonly guestKernel: pulumi.Output<string> | undefined;
+  /** Kernel of the guest that the boot check started; empty where the check is not `boot`. */
+  readonly guestKernel: pulumi.Output<string>;
 
   constructor(name: string, args: MicrosandboxArgs = {}, opts?: pulumi.ComponentResourceOptions) {
     super("microsandbox:index:Microsandbox", name, {}, opts);
-    const settings = parseSettings(args);
+    const settings = parseSettings(args, { source: "code" });
     const baseName = `${name}-${pulumi.getStack()}`;
     const version = resolveVersion(name, settings.version, this);
 
@@ -65,6 +65,7 @@ export class Microsandbox extends pulumi.ComponentResource {
         volumes: storage,
         connection: host.connection,
         tun: host.preflight.apply(({ tun }) => tun),
+        engineApi: host.preflight.apply(({ engine }) => engine?.api ?? ""),
         hostCpus: host.preflight.apply(({ engine }) => engine?.cpus ?? 1),
         publishAddress: publishAddress(settings),
       },
@@ -75,10 +76,11 @@ export class Microsandbox extends pulumi.ComponentResource {
     if (settings.images.length > 0) {
       new PulledImages(`${name}-images`, { ...inServer, images: settings.images }, afterServer);
     }
-    if (settings.kvmCheck === "boot") {
-      const bootArgs = { ...inServer, containerId: server.containerId };
-      this.guestKernel = new BootCheck(`${name}-boot`, bootArgs, afterServer).guestKernel;
-    }
+    const bootArgs = { ...inServer, containerId: server.containerId };
+    this.guestKernel =
+      settings.kvmCheck === "boot"
+        ? new BootCheck(`${name}-boot`, bootArgs, afterServer).guestKernel
+        : pulumi.output("");
 
     this.endpoint = pulumi
       .all([host.connection, server.ready.urn])

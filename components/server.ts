@@ -15,6 +15,8 @@ export interface ServerArgs {
   volumes: { state: pulumi.Input<string>; workspace: pulumi.Input<string> };
   /** How to reach the host, for what the provider can't set. */
   connection: pulumi.Input<Connection>;
+  /** API version of the engine. @example "1.45" */
+  engineApi: pulumi.Input<string>;
   /** Whether the host has /dev/net/tun. */
   tun: pulumi.Input<boolean>;
   /** Full privileges, the compose stack's way; without them the container gets /dev/kvm and nothing else. */
@@ -134,7 +136,7 @@ export function resourceLimits(
 ) {
   const mebibytes = (bytes: number) => Math.floor(bytes / 1024 ** 2);
   return {
-    cpus: pulumi.output(args.hostCpus).apply((cpus) => String(Math.min(args.cpuLimit, cpus))),
+    cpus: pulumi.output(args.hostCpus).apply((cpus) => cpuText(Math.min(args.cpuLimit, cpus))),
     cpuShares: Math.max(2, Math.round(args.cpuReservation * 1024)),
     memory: mebibytes(args.memoryLimit),
     memoryReservation: mebibytes(args.memoryReservation),
@@ -144,27 +146,40 @@ export function resourceLimits(
   };
 }
 
+/** The form in which the engine's answer comes back: `2.0`, `0.5`. Another form would show as a difference. */
+function cpuText(cpus: number): string {
+  return Number.isInteger(cpus) ? cpus.toFixed(1) : String(cpus);
+}
+
 /** How the container starts, proves itself, logs and stops. */
-export function lifecycle(args: Pick<ServerArgs, "port" | "stopTimeout" | "logMaxSize" | "logMaxFiles">) {
+export function lifecycle(
+  args: Pick<ServerArgs, "engineApi" | "port" | "stopTimeout" | "logMaxSize" | "logMaxFiles">,
+) {
   return {
     restart: "unless-stopped",
     init: true,
     mustRun: true,
     wait: true,
     waitTimeout: 300,
-    healthcheck: {
+    healthcheck: pulumi.output(args.engineApi).apply((api) => ({
       tests: ["CMD", "wget", "-q", "-O", "/dev/null", `http://127.0.0.1:${args.port}/readyz`],
-      interval: "5s",
+      // An engine of API 1.44 probes more often while the container starts; an older one has one interval for both.
+      ...(apiAtLeast(api, 44) ? { interval: "30s", startInterval: "1s" } : { interval: "5s" }),
       timeout: "10s",
       startPeriod: "30s",
       retries: 3,
-    },
+    })),
     logDriver: "json-file",
     logOpts: { "max-size": args.logMaxSize, "max-file": String(args.logMaxFiles) },
     stopSignal: "SIGTERM",
     stopTimeout: args.stopTimeout + stopMargin,
     destroyGraceSeconds: args.stopTimeout + stopMargin,
   };
+}
+
+/** Whether an API version of the form `1.N` has at least this N. */
+function apiAtLeast(api: string, minor: number): boolean {
+  return Number(api.split(".")[1] ?? 0) >= minor;
 }
 
 /** The gateway's settings; docker/gateway/src/config.ts reads them. */

@@ -1,5 +1,6 @@
 /** The commands behind the npm scripts. Each one is a file in commands/. */
 import { Command } from "commander";
+import { benchNoop } from "../bench/noop";
 import { destroy } from "./commands/destroy";
 import { doctor } from "./commands/doctor";
 import { passThrough } from "./commands/pulumi";
@@ -9,7 +10,9 @@ import { runTests } from "./commands/test";
 import { up } from "./commands/up";
 import { UserError } from "./user-error";
 
-const cli = new Command("npm run").description("Run your own microVM sandbox service.");
+const cli = new Command("npm run")
+  .description("Run your own microVM sandbox service.")
+  .enablePositionalOptions();
 const stackOption = [
   "--stack <name>",
   "stack to work on (default: dev, or emulated where KVM can't run guests)",
@@ -46,7 +49,6 @@ cli
   .argument("<name>", "noop: an up with nothing to do, against an empty program")
   .action(async (name) => {
     if (name !== "noop") throw new UserError(`There is no benchmark ${name}. Benchmarks: noop.`);
-    const { benchNoop } = await import("../bench/noop");
     await benchNoop();
   });
 // Everything after these names belongs to another program, --help included.
@@ -66,7 +68,6 @@ cli
   .allowUnknownOption()
   .passThroughOptions()
   .action(sandbox);
-cli.enablePositionalOptions();
 
 async function main(): Promise<void> {
   try {

@@ -1,5 +1,6 @@
-import { execa, type Options } from "execa";
+import type { Options } from "execa";
 import { backendEnvironment, projectRoot } from "./backend";
+import { exec } from "./exec";
 import type { Tools } from "./tools";
 
 /** Runs pulumi with the right tools, backend and passphrase. */
@@ -19,7 +20,7 @@ export function pulumiWith(tools: Tools): Pulumi {
   return {
     environment,
     async run(args) {
-      const { exitCode } = await execa(`${tools.binDir}/pulumi`, args, {
+      const { exitCode } = await exec(`${tools.binDir}/pulumi`, args, {
         ...options,
         stdio: "inherit",
         reject: false,
@@ -27,7 +28,7 @@ export function pulumiWith(tools: Tools): Pulumi {
       return exitCode ?? 1;
     },
     async read(args) {
-      const { stdout } = await execa(`${tools.binDir}/pulumi`, args, { ...options, stdin: "ignore" });
+      const { stdout } = await exec(`${tools.binDir}/pulumi`, args, { ...options, stdin: "ignore" });
       return stdout;
     },
   };

@@ -1,9 +1,9 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
-import { execa } from "execa";
 import { parseSshHost, sshArgv } from "../components/connection";
 import { projectRoot, stateFolder } from "./backend";
+import { exec } from "./exec";
 import type { Pulumi } from "./pulumi";
 import type { Reporter } from "./report";
 import { settingsForSetup } from "./stack";
@@ -17,11 +17,11 @@ const emulatedHostScript = join(projectRoot, "toolchain/emulated-host/emulated-h
 export async function wakeEmulatedHost(stack: string, report: Reporter): Promise<void> {
   if (settingsForSetup(stack).host !== "emulated") return;
   const name = `microsandbox-${stack}`;
-  const { stdout } = await execa("bash", [emulatedHostScript, "status", name]);
+  const { stdout } = await exec("bash", [emulatedHostScript, "status", name]);
   const status: { running: boolean; generation: number } = JSON.parse(stdout);
   if (status.running || status.generation === 0) return;
   report.say("The emulated host of this stack does not run: starting it again, its disk is kept.");
-  await execa("bash", [emulatedHostScript, "resume", name], { stdio: ["ignore", "ignore", "inherit"] });
+  await exec("bash", [emulatedHostScript, "resume", name], { stdio: ["ignore", "ignore", "inherit"] });
 }
 
 /**
@@ -103,7 +103,7 @@ function dockerOf(stack: string): (args: readonly string[]) => Promise<{ stdout:
   }[host === "local" || host === "emulated" ? host : "ssh"]();
   return async (args) => {
     const [program = "docker", ...words] = [...prefix, "docker", ...args];
-    const { stdout, failed } = await execa(program, words, { reject: false, stdin: "ignore" });
+    const { stdout, failed } = await exec(program, words, { reject: false, stdin: "ignore" });
     return { stdout: stdout ?? "", failed };
   };
 }

@@ -1,8 +1,8 @@
 import { readFileSync } from "node:fs";
 import { release } from "node:os";
-import { execa } from "execa";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { emulatedHostTool } from "../../components/emulated-host";
+import { exec } from "../../toolchain/exec";
 import { freePort, TestStack } from "../harness/stack";
 
 const hostName = "microsandbox-test-e2e";
@@ -28,7 +28,7 @@ async function up(): Promise<string> {
 }
 
 async function hostStatus(): Promise<{ running: boolean; generation: number; pid?: number }> {
-  const { stdout } = await execa("sh", ["-c", `${emulatedHostTool()} status ${hostName}`]);
+  const { stdout } = await exec("sh", ["-c", `${emulatedHostTool()} status ${hostName}`]);
   return JSON.parse(stdout);
 }
 
@@ -89,7 +89,7 @@ it("leaves no process, no port and no files", async () => {
   expect(exitCode, output).toBe(0);
   expect(await hostStatus()).toMatchObject({ running: false, generation: 0 });
   await expect(fetch(url)).rejects.toThrow();
-  const { stdout: processes } = await execa("sh", [
+  const { stdout: processes } = await exec("sh", [
     "-c",
     "cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' '",
   ]);

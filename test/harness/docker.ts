@@ -1,8 +1,8 @@
-import { execa } from "execa";
+import { exec } from "../../toolchain/exec";
 
 /** Runs the docker client on this machine's engine and returns its standard output. */
 export async function docker(...args: string[]): Promise<string> {
-  const { stdout } = await execa("docker", args, { stdin: "ignore" });
+  const { stdout } = await exec("docker", args, { stdin: "ignore" });
   return stdout;
 }
 
@@ -17,7 +17,7 @@ export async function ownedBy(stack: string, kind: "container" | "network" | "vo
 
 /** Whether this machine can start privileged containers; prints the reason where it can't. */
 export async function canRunPrivileged(): Promise<boolean> {
-  const probe = await execa("docker", ["run", "--rm", "--privileged", "debian:13.2-slim", "true"], {
+  const probe = await exec("docker", ["run", "--rm", "--privileged", "debian:13.2-slim", "true"], {
     reject: false,
   });
   if (probe.exitCode === 0) return true;

@@ -1,9 +1,9 @@
 import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
-import { execa } from "execa";
 import { parse, stringify } from "yaml";
 import { projectRoot } from "../../toolchain/backend";
+import { exec } from "../../toolchain/exec";
 
 /** What a command printed and how it ended. */
 export interface Outcome {
@@ -55,7 +55,7 @@ export class TestStack {
   }
 
   private async npm(command: string, args: string[]): Promise<Outcome> {
-    const result = await execa("node", ["toolchain/bootstrap.mjs", command, ...args], {
+    const result = await exec("node", ["toolchain/bootstrap.mjs", command, ...args], {
       cwd: projectRoot,
       all: true,
       reject: false,

@@ -1,7 +1,7 @@
 import { join } from "node:path";
-import { execa } from "execa";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { projectRoot } from "../../toolchain/backend";
+import { exec } from "../../toolchain/exec";
 import { type Pulumi, pulumiWith } from "../../toolchain/pulumi";
 import { silentReporter } from "../../toolchain/report";
 import { ensureTools } from "../../toolchain/tools";
@@ -41,7 +41,7 @@ it("puts programs of that architecture into it", async () => {
     expect(reference).toBeDefined();
     const id = await docker("create", reference ?? "", "true");
     for (const file of ["/usr/local/bin/node", "/usr/local/bin/msb"]) {
-      const header = await execa("sh", [
+      const header = await exec("sh", [
         "-c",
         `docker cp ${id}:${file} - | tar -xO | head -c 20 | od -An -tx1 -j18 -N2`,
       ]);

@@ -1,4 +1,4 @@
-import { execa } from "execa";
+import { exec } from "../exec";
 import { pulumiWith } from "../pulumi";
 import { createReporter } from "../report";
 import { chooseStack } from "../stack";
@@ -20,7 +20,7 @@ export async function sandbox(args: string[]): Promise<void> {
   const command = [...flags, container, "msb", ...words];
   // ssh joins its words with spaces and hands them to a shell: quote each one for it.
   const quoted = ssh.length > 0 ? command.map(quote) : command;
-  const { exitCode } = await execa(program, [...prefix, ...quoted], { stdio: "inherit", reject: false });
+  const { exitCode } = await exec(program, [...prefix, ...quoted], { stdio: "inherit", reject: false });
   process.exitCode = exitCode ?? 1;
 }
 

@@ -1,8 +1,8 @@
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { execa } from "execa";
 import { projectRoot } from "../backend";
+import { exec } from "../exec";
 import { createReporter } from "../report";
 import { UserError } from "../user-error";
 import { prepare } from "./setup";
@@ -19,8 +19,8 @@ export async function runTests(asked?: string): Promise<void> {
 
   const run = { cwd: projectRoot, preferLocal: true, stdio: "inherit" } as const;
   if (asked === undefined) {
-    await report.step("Style (biome)", () => execa("biome", ["check", "."], run));
-    await report.step("Types (tsc)", () => execa("npm", ["run", "--silent", "typecheck"], run));
+    await report.step("Style (biome)", () => exec("biome", ["check", "."], run));
+    await report.step("Types (tsc)", () => exec("npm", ["run", "--silent", "typecheck"], run));
   }
   let passed = 0;
   let failed = 0;
@@ -39,7 +39,7 @@ async function runKind(kind: Kind): Promise<{ passed: number; failed: number }> 
   const folder = await mkdtemp(join(tmpdir(), "microsandbox-test-"));
   try {
     const file = join(folder, "results.json");
-    const { exitCode } = await execa(
+    const { exitCode } = await exec(
       "vitest",
       ["run", "--project", kind, "--reporter=default", "--reporter=json", `--outputFile.json=${file}`],
       { cwd: projectRoot, preferLocal: true, stdio: "inherit", reject: false },
