@@ -1,36 +1,106 @@
-import Fastify, { type FastifyInstance } from "fastify";
-import packageFile from "../package.json";
+import { join } from "node:path";
+import type { FastifyInstance } from "fastify";
+import { KeyCheck } from "./auth";
+import { Capacity, containerLimits, type Limits } from "./capacity";
 import type { Config } from "./config";
+import { Metrics } from "./metrics";
 import { Msb } from "./msb";
+import { MsbSandboxes } from "./msb-sandboxes";
+import { MsbView } from "./msb-view";
+import { ConnectionLimit, RateLimit } from "./rate-limit";
 import { ReadinessProbe } from "./readiness";
+import { agentRoutes } from "./routes/agent";
+import type { Context } from "./routes/context";
+import { logRoutes } from "./routes/logs";
+import { openRoutes, quotaRoutes } from "./routes/operations";
+import { sandboxRoutes } from "./routes/sandboxes";
+import { volumeFileRoutes, volumeRoutes } from "./routes/volumes";
+import { sandboxRecord } from "./sandbox-record";
+import { SandboxRegistry } from "./sandbox-registry";
+import { Sandboxes } from "./sandboxes";
+import { volumeRecord } from "./schema/volume";
+import { createServer, guard } from "./server";
+import { stopSandboxes } from "./shutdown";
 import { StarterImage } from "./starter";
+import { RecordStore } from "./store";
+import { Sweeper } from "./sweeper";
+import { Volumes } from "./volumes";
 
-/** The parts of a running gateway that its main program needs. */
-export type Gateway = { app: FastifyInstance; msb: Msb; starter: StarterImage };
+const SWEEP_MS = 10_000;
 
-/** Builds the server; nothing is listened on and nothing is started yet. */
-export function createGateway(config: Config): Gateway {
-  const app = Fastify({
-    logger: { level: config.LOG_LEVEL, base: { service: "gateway" }, timestamp: isoTime },
-    disableRequestLogging: true,
-    forceCloseConnections: true,
-  });
+export type Gateway = {
+  app: FastifyInstance;
+  sweeper: Sweeper;
+  starter: StarterImage;
+  /** Stops accepting, stops the sandboxes, ends. Resolves within the stop timeout and a little. */
+  stop: () => Promise<void>;
+};
+
+/** Builds the gateway and recovers its records; nothing is listened on yet. */
+export async function createGateway(config: Config): Promise<Gateway> {
+  const app = await createServer(config);
+  const { log } = app;
+  const state = join(config.MSB_HOME, "gateway");
   const msb = new Msb({ path: config.MSB_PATH, home: config.MSB_HOME });
-  const starter = new StarterImage(config, msb, app.log);
-  const readiness = new ReadinessProbe(config, msb, starter.check);
-
-  app.get("/healthz", () => ({ status: "ok" }));
-  app.get("/readyz", async (_request, reply) => {
-    const answer = await readiness.check();
-    return reply.code(answer.ready ? 200 : 503).send(answer);
+  const msbSandboxes = new MsbSandboxes(msb, join(state, "tmp"));
+  const records = await RecordStore.open(join(state, "sandboxes"), sandboxRecord, log);
+  const registry = new SandboxRegistry(records, new MsbView(msbSandboxes), msbSandboxes);
+  const capacity = new Capacity(limitsOf(config), () => registry.running());
+  const metrics = new Metrics();
+  metrics.watch(registry, capacity);
+  const sandboxes = new Sandboxes(registry, capacity, msbSandboxes, {
+    msbVersion: () => msb.version(),
+    autoPull: config.AUTO_PULL_IMAGES,
+    stopGraceSeconds: config.STOP_TIMEOUT_SECONDS,
+    log,
+    booted: (seconds, ok) => metrics.boots.observe({ result: ok ? "ok" : "failed" }, seconds),
   });
-  app.get("/version", async () => ({
-    gateway: packageFile.version,
-    msb: (await msb.ok(["--version"])).trim().replace(/^msb\s+/, ""),
-    architecture: process.arch === "x64" ? "amd64" : process.arch,
-    node: process.version,
-  }));
-  return { app, msb, starter };
+  const volumes = new Volumes(
+    msb,
+    await RecordStore.open(join(state, "volumes"), volumeRecord, log),
+    registry,
+    {
+      home: config.MSB_HOME,
+      workspace: config.WORKSPACE,
+    },
+  );
+  const sweeper = new Sweeper(sandboxes, registry, msbSandboxes, log);
+  await sweeper
+    .recover()
+    .catch((error) => log.error({ err: error }, "recovery failed; the sweep goes on with it"));
+  const starter = new StarterImage(config, msb, log);
+
+  const keys = new KeyCheck({ file: config.API_KEYS_FILE, devMode: config.DEV_MODE });
+  guard(app, keys, new RateLimit(config.LIMIT_REQUESTS_PER_SECOND), metrics);
+  const connections = new ConnectionLimit(config.LIMIT_CONNECTIONS);
+  const context: Context = { config, sandboxes, volumes, metrics, connections };
+  openRoutes(app, new ReadinessProbe(config, msb, starter.check), msb);
+  for (const routes of [quotaRoutes, sandboxRoutes, logRoutes, agentRoutes, volumeRoutes, volumeFileRoutes])
+    routes(app, context);
+
+  const stop = async (): Promise<void> => {
+    const deadline = Date.now() + config.STOP_TIMEOUT_SECONDS * 1000;
+    sweeper.stop();
+    app.server.close();
+    // What is being made is let finish first, so that it can be stopped cleanly too.
+    await sandboxes.serial.idle((deadline - Date.now()) / 2);
+    await stopSandboxes(msb, log, (deadline - Date.now()) / 1000);
+    await app.close();
+  };
+  return { app, sweeper, starter, stop };
 }
 
-const isoTime = () => `,"time":"${new Date().toISOString()}"`;
+export const startSweeping = ({ sweeper }: Gateway): void => sweeper.start(SWEEP_MS);
+
+function limitsOf(config: Config): Limits {
+  const container = containerLimits();
+  const memoryMib = config.LIMIT_MEMORY_MIB ?? container.memoryMib;
+  const cpus = config.LIMIT_CPUS ?? container.cpus;
+  return {
+    sandboxes: config.LIMIT_SANDBOXES,
+    memoryMib,
+    cpus,
+    sandboxMemoryMib: Math.min(config.LIMIT_SANDBOX_MEMORY_MIB ?? memoryMib, memoryMib),
+    sandboxCpus: Math.min(config.LIMIT_SANDBOX_CPUS ?? cpus, cpus),
+  };
+}

@@ -2,6 +2,7 @@ import { z } from "zod";
 
 const flag = z.stringbool({ truthy: ["true", "1", "yes", "on"], falsy: ["false", "0", "no", "off", ""] });
 const seconds = z.coerce.number().int().min(0);
+const count = z.coerce.number().int().min(1);
 const port = z.coerce.number().int().min(1).max(65_535);
 
 /** The environment variables that the gateway reads, once, at its start. */
@@ -24,6 +25,26 @@ export const environmentSchema = z.object({
   KVM_DEVICE: z.string().startsWith("/").default("/dev/kvm"),
   /** Archive of the starter image; "" for none. */
   STARTER_ARCHIVE: z.string().default("/usr/share/microsandbox/starter.tar"),
+  /** Whether an image that is not cached is pulled when a sandbox asks for it. */
+  AUTO_PULL_IMAGES: flag.default(true),
+  /** Folder that API clients see as the default volume. */
+  WORKSPACE: z.string().startsWith("/").default("/workspace"),
+
+  /** Sandboxes running at once. */
+  LIMIT_SANDBOXES: count.default(1000),
+  /** MiB promised to all running guests together; default: the container's own limit. */
+  LIMIT_MEMORY_MIB: count.optional(),
+  /** CPUs promised to all running guests together; default: the container's own limit. */
+  LIMIT_CPUS: count.optional(),
+  /** MiB and CPUs that one sandbox may ask for; default: the limits for all. */
+  LIMIT_SANDBOX_MEMORY_MIB: count.optional(),
+  LIMIT_SANDBOX_CPUS: count.optional(),
+  /** Bytes of a JSON body. */
+  LIMIT_BODY_BYTES: count.default(16 * 1024 * 1024),
+  /** Requests per second with one key; bursts of twice as many pass. */
+  LIMIT_REQUESTS_PER_SECOND: count.default(500),
+  /** Pipes and log streams open at once with one key. */
+  LIMIT_CONNECTIONS: count.default(2000),
 });
 
 export type Config = z.infer<typeof environmentSchema>;

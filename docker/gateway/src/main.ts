@@ -1,30 +1,29 @@
-import { createGateway } from "./app";
+import { createGateway, startSweeping } from "./app";
 import { ConfigError, readConfig } from "./config";
 import { describe } from "./readiness";
-import { stopSandboxes } from "./shutdown";
 
 async function main(): Promise<void> {
   const config = readConfig(process.env);
-  const { app, msb, starter } = createGateway(config);
+  const gateway = await createGateway(config);
+  const { app } = gateway;
 
   let stopping = false;
   const stop = async (signal: string): Promise<void> => {
     if (stopping) return;
     stopping = true;
     app.log.info({ signal, graceSeconds: config.STOP_TIMEOUT_SECONDS }, "stopping");
-    const closed = app.close();
-    await stopSandboxes(msb, app.log, config.STOP_TIMEOUT_SECONDS).catch((error) =>
-      app.log.error({ err: describe(error) }, "the running sandboxes could not be stopped"),
-    );
-    await closed;
+    await gateway.stop().catch((error) => app.log.error({ err: describe(error) }, "the stop was not clean"));
     app.log.info("stopped");
     process.exit(0);
   };
   process.on("SIGTERM", stop);
   process.on("SIGINT", stop);
 
+  if (!config.DEV_MODE && !config.API_KEYS_FILE)
+    app.log.warn("neither DEV_MODE nor API_KEYS_FILE is set: no key is taken");
   await app.listen({ port: config.PORT, host: config.LISTEN_ADDRESS });
-  await starter.ensure();
+  await gateway.starter.ensure();
+  startSweeping(gateway);
 }
 
 main().catch((error) => {

@@ -27,19 +27,42 @@ export function lastLine(text: string): string {
 }
 
 export type MsbOptions = { path: string; home: string };
-export type RunOptions = { timeoutMs?: number; signal?: AbortSignal };
+export type RunOptions = {
+  timeoutMs?: number;
+  signal?: AbortSignal;
+  /** Variables of this one call. */
+  env?: Record<string, string>;
+};
+
+/** msb processes at once; more would only make each other slow. */
+const MAX_PROCESSES = 16;
 
 const MAX_OUTPUT = 32 * 1024 * 1024;
 
 /** The msb command line: each call is one process, never a shell. */
 export class Msb {
+  private known: Promise<string> | undefined;
+  private running = 0;
+  private readonly waiting: (() => void)[] = [];
+
   constructor(private readonly options: MsbOptions) {}
 
   /** Runs msb and resolves with its exit code and output; 124 stands for "took too long". */
-  run(args: string[], { timeoutMs = 60_000, signal }: RunOptions = {}): Promise<MsbResult> {
+  async run(args: string[], options: RunOptions = {}): Promise<MsbResult> {
+    if (this.running >= MAX_PROCESSES) await new Promise<void>((go) => this.waiting.push(go));
+    this.running++;
+    try {
+      return await this.spawn(args, options);
+    } finally {
+      this.running--;
+      this.waiting.shift()?.();
+    }
+  }
+
+  private spawn(args: string[], { timeoutMs = 60_000, signal, env }: RunOptions): Promise<MsbResult> {
     return new Promise((resolve, reject) => {
       const child = spawn(this.options.path, args, {
-        env: this.environment(),
+        env: { ...this.environment(), ...env },
         stdio: ["ignore", "pipe", "pipe"],
         signal,
       });
@@ -70,6 +93,15 @@ export class Msb {
     const result = await this.run(args, options);
     if (result.code !== 0) throw new MsbError(args[0] ?? "", result.code, result.stderr);
     return result.stdout;
+  }
+
+  /** For example "0.7.11"; asked once. */
+  version(): Promise<string> {
+    this.known ??= this.ok(["--version"]).then((text) => text.trim().replace(/^msb\s+/, ""));
+    this.known.catch(() => {
+      this.known = undefined;
+    });
+    return this.known;
   }
 
   async json(args: string[], options?: RunOptions): Promise<unknown> {

@@ -1,0 +1,96 @@
+import { readFileSync } from "node:fs";
+import { availableParallelism, totalmem } from "node:os";
+import { ApiError } from "./errors";
+
+export type Limits = {
+  /** Sandboxes running at once. */
+  sandboxes: number;
+  /** MiB and CPUs promised to all running guests together. */
+  memoryMib: number;
+  cpus: number;
+  /** The most that one sandbox may ask for. */
+  sandboxMemoryMib: number;
+  sandboxCpus: number;
+};
+
+export type Share = { vcpus: number; memoryMib: number };
+export type Usage = { sandboxes: number; memoryMib: number; cpus: number };
+
+/** Promises what the limits allow: those that run, and those that are being started. */
+export class Capacity {
+  private readonly starting = new Map<string, Share>();
+
+  constructor(
+    readonly limits: Limits,
+    private readonly running: () => Iterable<[id: string, share: Share]>,
+  ) {}
+
+  usage(): Usage {
+    const all = new Map<string, Share>([...this.running(), ...this.starting]);
+    const usage = { sandboxes: all.size, memoryMib: 0, cpus: 0 };
+    for (const { vcpus, memoryMib } of all.values()) {
+      usage.memoryMib += memoryMib;
+      usage.cpus += vcpus;
+    }
+    return usage;
+  }
+
+  /** Whether one sandbox of that size is allowed at all. @throws ApiError 400 */
+  checkSize({ vcpus, memoryMib }: Share): void {
+    const { sandboxCpus, sandboxMemoryMib } = this.limits;
+    if (vcpus > sandboxCpus) throw tooLarge("resources.vcpus", vcpus, sandboxCpus);
+    if (memoryMib > sandboxMemoryMib) throw tooLarge("resources.memory_mib", memoryMib, sandboxMemoryMib);
+  }
+
+  /** Sets a share aside for a start. @throws ApiError 429 that names the limit and its value */
+  reserve(id: string, share: Share): void {
+    const { limits } = this;
+    const usage = this.usage();
+    if (usage.sandboxes + 1 > limits.sandboxes)
+      throw full(`${usage.sandboxes} of at most ${limits.sandboxes} sandboxes are running`);
+    if (usage.memoryMib + share.memoryMib > limits.memoryMib)
+      throw full(
+        `${share.memoryMib} MiB more than the ${usage.memoryMib} MiB in use would exceed the limit of ${limits.memoryMib} MiB for all sandboxes`,
+      );
+    if (usage.cpus + share.vcpus > limits.cpus)
+      throw full(
+        `${share.vcpus} CPUs more than the ${usage.cpus} in use would exceed the limit of ${limits.cpus} for all sandboxes`,
+      );
+    this.starting.set(id, share);
+  }
+
+  release(id: string): void {
+    this.starting.delete(id);
+  }
+}
+
+const full = (message: string) => new ApiError(429, "quota_exceeded", message);
+const tooLarge = (field: string, asked: number, limit: number) =>
+  new ApiError(
+    400,
+    "invalid_sandbox_config",
+    `${field}: ${asked} exceeds the limit of ${limit} for one sandbox`,
+  );
+
+/** The container's own limits, from its control group (v2, then v1), else the machine's. */
+export function containerLimits(): { memoryMib: number; cpus: number } {
+  const number = (path: string) => Number(read(path)?.trim());
+  const memory = [number("/sys/fs/cgroup/memory.max"), number("/sys/fs/cgroup/memory/memory.limit_in_bytes")];
+  const bytes = Math.min(totalmem(), ...memory.filter((value) => value > 0));
+  const [quota, period] = (
+    read("/sys/fs/cgroup/cpu.max") ??
+    `${read("/sys/fs/cgroup/cpu/cpu.cfs_quota_us")} ${read("/sys/fs/cgroup/cpu/cpu.cfs_period_us")}`
+  )
+    .split(/\s+/)
+    .map(Number);
+  const share = (quota ?? 0) > 0 && (period ?? 0) > 0 ? Math.ceil((quota ?? 0) / (period ?? 1)) : Infinity;
+  return { memoryMib: Math.floor(bytes / 1024 / 1024), cpus: Math.min(share, availableParallelism()) };
+}
+
+function read(path: string): string | undefined {
+  try {
+    return readFileSync(path, "utf8");
+  } catch {
+    return undefined;
+  }
+}

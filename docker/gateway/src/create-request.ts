@@ -1,0 +1,92 @@
+import { z } from "zod";
+import { ApiError, invalidConfig } from "./errors";
+import { type CreateBody, type SandboxSpec, sandboxSpec } from "./schema/sandbox";
+
+/** Credentials that serve one pull and are kept nowhere. */
+export type RegistryLogin = { username: string; password: string };
+
+export type CreateRequest = { spec: SandboxSpec; slug: string; login?: RegistryLogin };
+
+/** Fields of the wider API that this server has no answer to: refused, so that none is dropped. */
+const UNSUPPORTED_NETWORK = ["ports", "dns", "tls", "interface", "rate_limits", "nat64_prefixes"];
+
+/**
+ * Brings a create body of either client generation into its normal form, and refuses what
+ * would reach the server itself: its paths, its environment.
+ * @throws ApiError 400 invalid_sandbox_config, with the field and the reason.
+ */
+export function readCreateRequest(body: CreateBody): CreateRequest {
+  const { image: _image, source: _source, registry, slug, ...rest } = body;
+  const reference = imageOf(body);
+  refuseServerPaths(body);
+  refuseSecrets(body);
+  refuseUnsupportedNetwork(body);
+  if (registry?.mode === "specific")
+    throw invalidConfig("registry: this server keeps no registry credentials by id; use mode inline or auto");
+  const parsed = sandboxSpec.safeParse({ ...rest, reference });
+  if (!parsed.success) throw invalidConfig(explain(parsed.error));
+  return {
+    spec: parsed.data,
+    slug: slug ?? body.name,
+    login:
+      registry?.mode === "inline" ? { username: registry.username, password: registry.password } : undefined,
+  };
+}
+
+function imageOf(body: CreateBody): string {
+  const { image, source, reference } = body;
+  if (source !== undefined && source !== "oci")
+    throw invalidConfig(`source: ${JSON.stringify(source)} is not supported; only "oci" is`);
+  if (typeof image === "object" && image.type !== "oci")
+    throw invalidConfig(
+      `image: type ${JSON.stringify(image.type)} names a path of the server; only "oci" is supported`,
+    );
+  const found = reference ?? (typeof image === "object" ? image.reference : image);
+  if (typeof found !== "string" || found === "")
+    throw invalidConfig("reference: an OCI image reference is needed");
+  return found;
+}
+
+function refuseServerPaths({ mounts, patches }: CreateBody): void {
+  for (const [index, { type }] of mounts.entries()) {
+    if (type === "bind" || type === "disk_image")
+      throw invalidConfig(
+        `mounts[${index}]: ${type} names a path of the server, not of your machine; copy files in, or mount a named volume`,
+      );
+    if (type === "owned") throw invalidConfig(`mounts[${index}]: owned volumes are not supported`);
+  }
+  for (const [index, { type }] of patches.entries()) {
+    if (type === "copy_file" || type === "copy_dir")
+      throw invalidConfig(
+        `patches[${index}]: ${type} names a path of the server, not of your machine; send the content (type text or file)`,
+      );
+  }
+}
+
+function refuseSecrets({ network }: CreateBody): void {
+  if (network.secrets?.entries.length)
+    throw invalidConfig(
+      "network.secrets: secrets are not supported: they would be read from the server's environment",
+    );
+}
+
+function refuseUnsupportedNetwork({ network }: CreateBody): void {
+  for (const field of UNSUPPORTED_NETWORK)
+    if (!isEmpty(network[field])) throw invalidConfig(`network.${field}: not supported by this server`);
+  if (network.trust_host_cas === true)
+    throw invalidConfig("network.trust_host_cas: not supported: they would be the server's certificates");
+}
+
+function isEmpty(value: unknown): boolean {
+  if (value === undefined || value === null) return true;
+  return typeof value === "object" && Object.keys(value).length === 0;
+}
+
+/** All mistakes of a body in one line, each with its path. */
+export function explain(error: z.core.$ZodError): string {
+  return error.issues
+    .map((issue) => `${issue.path.length ? `${z.core.toDotPath(issue.path)}: ` : ""}${issue.message}`)
+    .join("; ");
+}
+
+export const invalidRequest = (message: string) => new ApiError(400, "invalid_request", message);

@@ -1,0 +1,43 @@
+import { ApiError } from "./errors";
+
+/** A bucket per key: `perSecond` requests a second, bursts of twice as many. */
+export class RateLimit {
+  private readonly buckets = new Map<string, { tokens: number; at: number }>();
+
+  constructor(private readonly perSecond: number) {}
+
+  /** Takes one request from a key's bucket. @throws ApiError 429 */
+  take(key: string, now = performance.now()): void {
+    const burst = this.perSecond * 2;
+    const bucket = this.buckets.get(key) ?? { tokens: burst, at: now };
+    bucket.tokens = Math.min(burst, bucket.tokens + ((now - bucket.at) / 1000) * this.perSecond);
+    bucket.at = now;
+    this.buckets.set(key, bucket);
+    if (bucket.tokens < 1)
+      throw new ApiError(429, "rate_limited", `more than ${this.perSecond} requests per second with one key`);
+    bucket.tokens -= 1;
+  }
+}
+
+/** Long-lived connections (pipes, log streams) of each key. */
+export class ConnectionLimit {
+  private readonly open = new Map<string, number>();
+
+  constructor(private readonly limit: number) {}
+
+  /** Takes one connection; the answer gives it back. @throws ApiError 429 */
+  take(key: string): () => void {
+    const count = this.open.get(key) ?? 0;
+    if (count >= this.limit)
+      throw new ApiError(429, "rate_limited", `more than ${this.limit} open connections with one key`);
+    this.open.set(key, count + 1);
+    let given = false;
+    return () => {
+      if (given) return;
+      given = true;
+      const left = (this.open.get(key) ?? 1) - 1;
+      if (left > 0) this.open.set(key, left);
+      else this.open.delete(key);
+    };
+  }
+}

@@ -1,0 +1,31 @@
+import { z } from "zod";
+
+/** msb's own rule; checked before a name gets anywhere near a command line or a path. */
+export const sandboxName = z
+  .string()
+  .max(128)
+  .regex(
+    /^[A-Za-z0-9][A-Za-z0-9._-]*$/,
+    "starts with a letter or digit, then letters, digits, '.', '-', '_'",
+  );
+
+export const uuid = z.string().regex(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/, "a UUID");
+
+export const timestamp = z.iso.datetime({ offset: true });
+
+export const errorBody = z.object({ error: z.object({ code: z.string(), message: z.string() }) });
+
+export const messageBody = z.object({ message: z.string() });
+
+/** Labels of a sandbox or a volume. */
+export const labels = z.record(z.string().min(1).max(256), z.string().max(4096));
+
+/** What every route may answer besides its own success. */
+export const errorResponses = {
+  400: errorBody,
+  401: errorBody,
+  404: errorBody,
+  409: errorBody,
+  429: errorBody,
+  502: errorBody,
+};

@@ -1,0 +1,105 @@
+import swagger from "@fastify/swagger";
+import websocket from "@fastify/websocket";
+import Fastify, { type FastifyError, type FastifyInstance, type FastifyReply, LogController } from "fastify";
+import { jsonSchemaTransform, validatorCompiler } from "fastify-type-provider-zod";
+import packageFile from "../package.json";
+import type { KeyCheck } from "./auth";
+import type { Config } from "./config";
+import { ApiError, type ErrorCode } from "./errors";
+import type { Metrics } from "./metrics";
+import type { RateLimit } from "./rate-limit";
+
+/** Bytes of one WebSocket message; the clients' own frames are far below. */
+const MAX_FRAME = 16 * 1024 * 1024;
+/** Asked by machines every few seconds: not worth a line each. */
+const QUIET = new Set(["/healthz", "/readyz", "/metrics"]);
+
+/** A fastify server with what all routes share: logs, bodies, errors, the API description. */
+export async function createServer(config: Config): Promise<FastifyInstance> {
+  const app = Fastify({
+    logger: {
+      level: config.LOG_LEVEL,
+      base: { service: "gateway" },
+      timestamp: () => `,"time":"${new Date().toISOString()}"`,
+    },
+    logController: new LogController({ disableRequestLogging: true }),
+    bodyLimit: config.LIMIT_BODY_BYTES,
+    forceCloseConnections: true,
+    genReqId: () => crypto.randomUUID(),
+    routerOptions: { maxParamLength: 1024 },
+    frameworkErrors: (error, _request, reply) => sendError(error, reply),
+  });
+  app.setValidatorCompiler(validatorCompiler);
+  // Answers are made from typed values; checking each again would cost more than making it.
+  app.setSerializerCompiler(() => JSON.stringify);
+  acceptEmptyJson(app);
+  app.decorateRequest("keyId", "");
+  app.decorateRequest("sandboxId", "");
+  app.setErrorHandler((error: FastifyError, request, reply) => {
+    if (statusOf(error) >= 500) request.log.error({ err: error }, "request failed");
+    return sendError(error, reply);
+  });
+  app.setNotFoundHandler((request) => {
+    throw new ApiError(404, "not_found", `no route ${request.method} ${request.url.split("?")[0]}`);
+  });
+  await app.register(swagger, {
+    openapi: {
+      openapi: "3.1.0",
+      info: { title: "microsandbox-stack gateway", version: packageFile.version },
+      components: { securitySchemes: { api_key: { type: "http", scheme: "bearer" } } },
+    },
+    transform: jsonSchemaTransform,
+  });
+  await app.register(websocket, { options: { maxPayload: MAX_FRAME, perMessageDeflate: false } });
+  app.get("/openapi.json", { schema: { hide: true } }, async () => app.swagger());
+  return app;
+}
+
+/** Who asks, whether it asks too often, and one log line and one figure per request. */
+export function guard(app: FastifyInstance, keys: KeyCheck, rate: RateLimit, metrics: Metrics): void {
+  app.addHook("onRequest", async (request) => {
+    const path = request.url.split("?")[0] ?? "";
+    if (!path.startsWith("/v1/") && path !== "/metrics") return;
+    request.keyId = keys.identify(request);
+    rate.take(request.keyId);
+  });
+  app.addHook("onResponse", async (request, reply) => {
+    const route = request.routeOptions.url ?? "unknown";
+    const { method, keyId, sandboxId } = request;
+    metrics.requests.observe({ method, route, status: reply.statusCode }, reply.elapsedTime / 1000);
+    if (QUIET.has(route)) return;
+    const sandbox = sandboxId || undefined;
+    const ms = Math.round(reply.elapsedTime * 10) / 10;
+    request.log.info(
+      { key: keyId || undefined, sandbox, method, route, status: reply.statusCode, ms },
+      "request",
+    );
+  });
+}
+
+function acceptEmptyJson(app: FastifyInstance): void {
+  const parse = app.getDefaultJsonParser("error", "error");
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser("application/json", { parseAs: "string" }, (request, body, done) =>
+    body === "" ? done(null, undefined) : parse(request, body as string, done),
+  );
+}
+
+function statusOf(error: FastifyError | ApiError): number {
+  if (error instanceof ApiError) return error.status;
+  return "statusCode" in error && error.statusCode ? error.statusCode : 500;
+}
+
+function sendError(error: FastifyError | ApiError, reply: FastifyReply): FastifyReply {
+  const status = statusOf(error);
+  const { code, message } = errorOf(error, status);
+  return reply.code(status >= 500 ? 502 : status).send({ error: { code, message } });
+}
+
+function errorOf(error: FastifyError | ApiError, status: number): { code: ErrorCode; message: string } {
+  if (error instanceof ApiError) return error;
+  // An unforeseen failure: its text may name the server's paths, so it is only in the log.
+  if (status >= 500)
+    return { code: "orchestrator_unreachable", message: "the server failed; its log says why" };
+  return { code: "invalid_request", message: error.message };
+}

@@ -1,0 +1,158 @@
+import { randomUUID } from "node:crypto";
+import { stat } from "node:fs/promises";
+import { join } from "node:path";
+import { z } from "zod";
+import { ApiError } from "./errors";
+import { lastLine, type Msb, MsbError } from "./msb";
+import type { SandboxRegistry } from "./sandbox-registry";
+import type { createVolumeBody, VolumeBody, VolumeRecord } from "./schema/volume";
+import type { RecordStore } from "./store";
+
+/** The shared volume that is always there: the server's own workspace. */
+const DEFAULT_ID = "00000000-0000-4000-8000-000000000002";
+
+const listed = z.array(
+  z.object({
+    name: z.string(),
+    kind: z.string(),
+    created_at: z.string(),
+    used_bytes: z.number().nullish(),
+    capacity_bytes: z.number().nullish(),
+  }),
+);
+type Listed = z.infer<typeof listed>[number];
+
+export type VolumesOptions = { home: string; workspace: string };
+
+/** Named volumes: msb keeps them, the records add ids and labels. */
+export class Volumes {
+  constructor(
+    private readonly msb: Msb,
+    private readonly store: RecordStore<VolumeRecord>,
+    private readonly sandboxes: SandboxRegistry,
+    private readonly options: VolumesOptions,
+  ) {}
+
+  async list(): Promise<VolumeBody[]> {
+    const rows = await this.rows();
+    const bodies = await Promise.all(rows.map(async (row) => bodyOf(await this.recordOf(row), row)));
+    return [await this.defaultVolume(), ...bodies];
+  }
+
+  async defaultVolume(): Promise<VolumeBody> {
+    const { birthtime, mtime } = await stat(this.options.workspace);
+    return {
+      ...{ id: DEFAULT_ID, name: null, kind: "host", storage: "block", status: "active" },
+      ...{ used_bytes: null, capacity_bytes: null, labels: {} },
+      created_at: birthtime.toISOString(),
+      updated_at: mtime.toISOString(),
+    };
+  }
+
+  async create({ name, labels, capacity_gib }: z.output<typeof createVolumeBody>): Promise<VolumeBody> {
+    if (capacity_gib)
+      throw new ApiError(
+        400,
+        "invalid_request",
+        "capacity_gib: volumes of this server have no cap of their own",
+      );
+    try {
+      await this.msb.ok(["volume", "create", "--quiet", "--name", name]);
+    } catch (error) {
+      throw translate(name, error);
+    }
+    const row = (await this.rows()).find((each) => each.name === name);
+    if (!row) throw notFound(name);
+    const record = { id: randomUUID(), name, labels, createdAt: row.created_at };
+    const old = this.byName(name);
+    if (old) await this.store.delete(old.id);
+    await this.store.put(record);
+    return bodyOf(record, row);
+  }
+
+  async remove(id: string): Promise<void> {
+    if (id === DEFAULT_ID)
+      throw new ApiError(409, "invalid_state_transition", "the default volume can't be removed");
+    const { name } = await this.find(id);
+    for (const record of this.sandboxes.store.all()) {
+      const mounts = record.spec?.mounts ?? [];
+      if (
+        this.sandboxes.alive(record) &&
+        mounts.some((mount) => mount.type === "named" && mount.name === name)
+      )
+        throw new ApiError(
+          409,
+          "invalid_state_transition",
+          `the volume is in use by the sandbox ${JSON.stringify(record.name)}`,
+        );
+    }
+    try {
+      await this.msb.ok(["volume", "rm", "--", name]);
+    } catch (error) {
+      throw translate(name, error);
+    }
+    await this.store.delete(id);
+  }
+
+  /** The folder that holds a volume's files. @throws ApiError 404 */
+  async folder(id: string): Promise<string> {
+    if (id === DEFAULT_ID) return this.options.workspace;
+    const { name, kind } = await this.find(id);
+    if (kind !== "dir")
+      throw new ApiError(
+        400,
+        "unsupported",
+        "the volume is a disk: its files are only to be seen in a sandbox",
+      );
+    return join(this.options.home, "volumes", name);
+  }
+
+  private async find(id: string): Promise<Listed> {
+    const record = this.store.get(id);
+    const row = record && (await this.rows()).find((each) => each.name === record.name);
+    if (!record || !row || row.created_at !== record.createdAt) throw notFound(id);
+    return row;
+  }
+
+  private async rows(): Promise<Listed[]> {
+    return listed.parse(await this.msb.json(["volume", "ls"]));
+  }
+
+  /** The record of a row; one made with msb itself gets its id now. */
+  private async recordOf(row: Listed): Promise<VolumeRecord> {
+    const known = this.byName(row.name);
+    if (known?.createdAt === row.created_at) return known;
+    if (known) await this.store.delete(known.id);
+    const record = { id: randomUUID(), name: row.name, labels: {}, createdAt: row.created_at };
+    await this.store.put(record);
+    return record;
+  }
+
+  private byName(name: string): VolumeRecord | undefined {
+    for (const record of this.store.all()) if (record.name === name) return record;
+    return undefined;
+  }
+}
+
+function bodyOf(record: VolumeRecord, row: Listed): VolumeBody {
+  return {
+    ...{ id: record.id, name: record.name, kind: "managed", storage: "block", status: "active" },
+    used_bytes: row.used_bytes ?? null,
+    capacity_bytes: row.capacity_bytes ?? null,
+    labels: record.labels,
+    created_at: row.created_at,
+    updated_at: row.created_at,
+  };
+}
+
+const notFound = (which: string) =>
+  new ApiError(404, "volume_not_found", `no volume ${JSON.stringify(which)}`);
+
+function translate(name: string, error: unknown): unknown {
+  if (!(error instanceof MsbError)) return error;
+  const said = lastLine(error.stderr);
+  if (/already exists/i.test(said)) return new ApiError(409, "name_already_exists", said);
+  if (/not found/i.test(said)) return notFound(name);
+  if (/in use|mounted|attached/i.test(said)) return new ApiError(409, "invalid_state_transition", said);
+  return new ApiError(400, "invalid_request", said);
+}
