@@ -1,0 +1,261 @@
+#!/bin/bash
+# Emulated KVM hosts: QEMU machines with a Docker engine and a working /dev/kvm, for machines that have none.
+# QEMU emulates the processor together with its virtualization, so real microVMs boot inside (slowly).
+set -euo pipefail
+
+SCRIPT_DIR=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+readonly SCRIPT_DIR
+PATH=$PATH:/usr/sbin:/sbin
+CACHE_DIR=${XDG_CACHE_HOME:-$HOME/.cache}/microsandbox-stack/emulated-host
+HOSTS_DIR=${XDG_DATA_HOME:-$HOME/.local/share}/microsandbox-stack/emulated-hosts
+START_TIMEOUT=${EMULATED_HOST_TIMEOUT:-300}
+readonly STOP_TIMEOUT=150
+readonly TRANSFER_SIZE=16G
+umask 077
+
+# shellcheck source=lib/common.sh
+source "$SCRIPT_DIR/lib/common.sh"
+# shellcheck source=lib/host-files.sh
+source "$SCRIPT_DIR/lib/host-files.sh"
+# shellcheck source=lib/machine.sh
+source "$SCRIPT_DIR/lib/machine.sh"
+# shellcheck source=lib/base-disk.sh
+source "$SCRIPT_DIR/lib/base-disk.sh"
+
+usage() {
+	cat <<'END'
+Usage: emulated-host.sh COMMAND
+
+  status NAME                 One line of JSON: does it run, how many starts were ordered, which number is wanted next.
+  start NAME --port PORT      Makes and starts the host, or does nothing if it runs as asked. Prints how to reach it.
+      [--memory-mib 6144]       memory
+      [--disk-gib 20]           disk of its Docker engine (sparse; grows, never shrinks)
+      [--generation N]          number to record for this start; default: one more if it has to be started
+      [--server-address 127.0.0.1]  address of this machine that PORT is opened on and forwarded to PORT of the host
+  resume NAME                 Starts a host again with the settings of its last start, without counting a start.
+  stop NAME                   Shuts it down.
+  delete NAME [--keep-disk]   Shuts it down and removes its files; --keep-disk keeps its disk and keys for a later start.
+  load-image NAME FILE        Loads an archive made by `docker save` into its Docker engine; "-" reads standard input.
+  ssh NAME [-- COMMAND...]    A shell, or a command, in the host.
+  base                        Makes the base disk if the cache lacks it, and prints its folder.
+  list                        All hosts of this user.
+
+Exit codes: 0 done, 1 failed, 2 wrong command line, 3 programs missing.
+END
+}
+
+# Sets NAME and the folder of the host.
+select_host() {
+	NAME=${1-}
+	[[ $NAME =~ ^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,62}$ ]] ||
+		usage_error "\"$NAME\" is not a name of a host: 1 to 63 letters, digits, dots, hyphens or underscores"
+	HOST_DIR=$HOSTS_DIR/$NAME
+	SERVER_PORT='' SERVER_ADDRESS='' MEMORY_MIB='' DISK_GIB='' SSH_PORT='' BASE=''
+}
+
+# Takes the lock of the host for the rest of the script.
+lock_host() {
+	mkdir -p "$HOSTS_DIR"
+	take_lock "$HOSTS_DIR/.$NAME.lock" "waiting for another command on the host $NAME"
+}
+
+require_host() {
+	read_settings || die "there is no host $NAME. To see all: emulated-host.sh list"
+}
+
+require_running() {
+	require_host
+	machine_pid >/dev/null || die "the host $NAME does not run. To start it: emulated-host.sh resume $NAME"
+}
+
+# Running means: it was seen ready, and the process lives. A start that was cut short does not count.
+is_running() { [[ -e $HOST_DIR/ready ]] && machine_pid >/dev/null; }
+
+command_status() {
+	select_host "$@"
+	local generation running=false wanted
+	generation=$(read_generation)
+	wanted=$((generation + 1))
+	if is_running; then
+		running=true
+		wanted=$generation
+	fi
+	echo "{\"running\":$running,\"generation\":$generation,\"wanted\":$wanted}"
+}
+
+command_start() {
+	select_host "$@"
+	shift
+	local port='' memory=6144 disk=20 generation='' address=127.0.0.1
+	while [[ $# -gt 0 ]]; do
+		[[ $# -gt 1 ]] || usage_error "$1 needs a value"
+		case $1 in
+		--port) port=$2 ;;
+		--memory-mib) memory=$2 ;;
+		--disk-gib) disk=$2 ;;
+		--generation) generation=$2 ;;
+		--server-address) address=$2 ;;
+		*) usage_error "start does not know $1" ;;
+		esac
+		shift 2
+	done
+	[[ -n $port ]] || usage_error "start needs --port PORT"
+	check_number --port "$port" 1 65535
+	check_number --memory-mib "$memory" 1024 1048576
+	check_number --disk-gib "$disk" 2 16384
+	[[ -z $generation ]] || check_number --generation "$generation" 1 999999999
+	[[ $port != 22 ]] || usage_error "--port 22: that is the host's own SSH port, choose another"
+	[[ $address =~ ^[0-9]{1,3}(\.[0-9]{1,3}){3}$ ]] || usage_error "--server-address $address: expected an IPv4 address"
+	ensure_running "$port" "$memory" "$disk" "$address" "$generation"
+}
+
+command_resume() {
+	select_host "$@"
+	require_host
+	ensure_running "$SERVER_PORT" "$MEMORY_MIB" "$DISK_GIB" "$SERVER_ADDRESS" "$(read_generation)"
+}
+
+# Brings the host to what was asked, from whatever state it is in, and prints how to reach it.
+ensure_running() {
+	local port=$1 memory=$2 disk=$3 address=$4 generation=$5 asked running attempt
+	architecture_flags
+	require_programs "$QEMU_PROGRAM" ssh ssh-keygen mke2fs e2fsck resize2fs flock setsid
+	lock_host
+	ensure_base
+	mkdir -p "$HOST_DIR"
+	read_settings || true
+	asked="$port $address $memory $(base_folder)"
+	running="$SERVER_PORT $SERVER_ADDRESS $MEMORY_MIB $BASE"
+	if machine_pid >/dev/null && [[ $asked != "$running" || $disk -gt $DISK_GIB ]]; then
+		say "the host $NAME has to start again: its settings changed"
+		stop_machine
+	fi
+	SERVER_PORT=$port SERVER_ADDRESS=$address MEMORY_MIB=$memory DISK_GIB=$disk BASE=$(base_folder)
+	if ! is_running; then
+		[[ -n $generation ]] || generation=$(($(read_generation) + 1))
+		for attempt in 1 2 3; do
+			machine_pid >/dev/null || boot_machine
+			if wait_until_ready; then
+				touch "$HOST_DIR/ready"
+				break
+			fi
+			# Somebody took the SSH port between our look and QEMU's: another one.
+			if [[ $attempt == 3 ]] || ! grep -q "forwarding rule.*127.0.0.1:$SSH_PORT-" "$HOST_DIR/qemu.log"; then
+				explain_death
+			fi
+		done
+	fi
+	[[ -z $generation ]] || echo "$generation" | write_file "$HOST_DIR/generation"
+	print_connection
+}
+
+boot_machine() {
+	ensure_ssh_port
+	ensure_keys
+	ensure_data_disk
+	write_settings
+	say "starting the host $NAME (emulated: takes a while)"
+	launch_machine "$BASE"
+}
+
+explain_death() {
+	show_logs
+	if grep -q "forwarding rule.*:$SERVER_PORT-" "$HOST_DIR/qemu.log"; then
+		die "port $SERVER_PORT of $SERVER_ADDRESS is taken, the host $NAME can't forward it. Stop what uses it (ss -ltnp), or choose another port: npm run pulumi -- config set hostPort 5556"
+	fi
+	die "QEMU of the host $NAME ended before the host was ready. Once more: emulated-host.sh resume $NAME"
+}
+
+print_connection() {
+	printf '{"name":"%s","sshUser":"root","sshAddress":"127.0.0.1","sshPort":%s,"identityFile":%s,"knownHostsFile":%s,"generation":%s,"pid":%s}\n' \
+		"$NAME" "$SSH_PORT" "$(json_string "$HOST_DIR/client_key")" "$(json_string "$HOST_DIR/known_hosts")" \
+		"$(read_generation)" "$(machine_pid)"
+}
+
+command_stop() {
+	select_host "$@"
+	[[ -d $HOST_DIR ]] || return 0
+	lock_host
+	read_settings || true
+	stop_machine
+}
+
+command_delete() {
+	select_host "$@"
+	local keep=${2-}
+	[[ -z $keep || $keep == --keep-disk ]] || usage_error "delete does not know $keep"
+	lock_host
+	if [[ -d $HOST_DIR ]]; then
+		read_settings || true
+		stop_machine
+		if [[ -n $keep ]]; then
+			rm -f "$HOST_DIR"/{console,qemu,fsck}.log "$HOST_DIR/transfer.img"
+		else
+			rm -rf "$HOST_DIR"
+		fi
+	fi
+	rm -f "$HOSTS_DIR/.$NAME.lock"
+}
+
+command_load_image() {
+	select_host "$@"
+	local file=${2-} size lock
+	[[ -n $file ]] || usage_error "load-image needs a FILE, or - for standard input"
+	[[ $file == - || -r $file ]] || usage_error "load-image can't read $file"
+	require_running
+	# By a disk that both sides see: the guest's processor would spend as long on SSH as on the image itself.
+	exec {lock}<>"$HOST_DIR/transfer.img"
+	flock "$lock"
+	if [[ $file == - ]]; then
+		size=$(dd of="$HOST_DIR/transfer.img" bs=1M iflag=fullblock conv=notrunc 2>&1 | sed -n 's/^\([0-9]*\) bytes.*/\1/p')
+	else
+		size=$(stat -Lc %s "$file")
+		dd if="$file" of="$HOST_DIR/transfer.img" bs=4M conv=notrunc status=none
+	fi
+	[[ ${size:-0} -gt 0 ]] || die "load-image got nothing to load"
+	with_progress "loading an image of $((size / 1000000)) MB into $NAME" guest \
+		"blockdev --flushbufs /dev/vdb; blockdev --setra 4096 /dev/vdb; head -c $size /dev/vdb | docker load" ||
+		die "the Docker engine of $NAME did not take the image"
+	# Gives the space back.
+	truncate -s 0 "$HOST_DIR/transfer.img"
+	truncate -s "$TRANSFER_SIZE" "$HOST_DIR/transfer.img"
+}
+
+command_ssh() {
+	select_host "$@"
+	shift
+	[[ ${1-} != -- ]] || shift
+	require_running
+	ssh_command
+	exec "${SSH_COMMAND[@]}" "$@"
+}
+
+command_list() {
+	local folder
+	for folder in "$HOSTS_DIR"/*/; do
+		[[ -e $folder/settings ]] || continue
+		select_host "$(basename "$folder")"
+		read_settings
+		printf '%s\t%s\tserver %s:%s\tssh 127.0.0.1:%s\n' "$NAME" "$(is_running && echo running || echo stopped)" \
+			"$SERVER_ADDRESS" "$SERVER_PORT" "$SSH_PORT"
+	done
+}
+
+command_base() {
+	ensure_base
+	base_folder
+}
+
+main() {
+	local command=${1-}
+	[[ -n $command ]] || { usage >&2; exit 2; }
+	shift
+	case $command in
+	status | start | resume | stop | delete | ssh | list | base) "command_$command" "$@" ;;
+	load-image) command_load_image "$@" ;;
+	-h | --help | help) usage ;;
+	*) usage_error "there is no command $command" ;;
+	esac
+}
+
+main "$@"

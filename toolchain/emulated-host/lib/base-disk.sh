@@ -1,0 +1,66 @@
+# shellcheck shell=bash
+# The base disk: a Debian system with kernel, Docker engine and sshd, without any key. Made once, kept in the
+# cache under a name made of all that goes into it.
+
+readonly BASE_RELEASE=trixie
+readonly BASE_PACKAGES=busybox-static,ca-certificates,docker-cli,docker.io,iproute2,iptables,kmod,openssh-server,procps
+readonly BASE_SIZE=2G
+readonly BASE_MAX_AGE_DAYS=30
+
+# Prints the folder of the base disk for this architecture; it may not exist yet.
+base_folder() {
+	local hash
+	hash=$(cd "$SCRIPT_DIR" && cat lib/base-disk.sh guest/* | sha256sum)
+	echo "$CACHE_DIR/base-$(guest_architecture)-${hash:0:16}"
+}
+
+# Makes the base disk if the cache lacks it. Two at once: the second waits for the first.
+ensure_base() {
+	local folder lock
+	folder=$(base_folder)
+	if [[ ! -e $folder/disk.img ]]; then
+		require_programs mmdebstrap mke2fs
+		mkdir -p "$CACHE_DIR"
+		exec {lock}>"$CACHE_DIR/lock"
+		with_progress "waiting for another process that makes the base disk" flock "$lock"
+		[[ -e $folder/disk.img ]] || make_base "$folder"
+		exec {lock}>&-
+	fi
+	touch "$folder"
+}
+
+make_base() {
+	local folder=$1
+	# mmdebstrap without root works as another user id, which has to get into this folder.
+	BASE_WORK=$(mktemp -d "${TMPDIR:-/tmp}/emulated-host-base.XXXXXX")
+	chmod 755 "$BASE_WORK"
+	mkdir -m 777 "$BASE_WORK/out"
+	at_exit 'rm -rf "$BASE_WORK"'
+	cp -r "$SCRIPT_DIR/guest" "$SCRIPT_DIR/lib" "$BASE_WORK/"
+	truncate -s "$BASE_SIZE" "$BASE_WORK/out/disk.img"
+	chmod 666 "$BASE_WORK/out/disk.img"
+
+	say "making the base disk from Debian $BASE_RELEASE packages (about a minute, once)"
+	with_progress "making the base disk" run_mmdebstrap "$BASE_WORK" || {
+		tail -n 15 "$BASE_WORK/log" >&2
+		die "mmdebstrap could not make the base disk. Is the Debian mirror reachable?"
+	}
+
+	rm -rf "$CACHE_DIR"/.new-*
+	local new="$CACHE_DIR/.new-$$"
+	mkdir -p "$new"
+	cp "$BASE_WORK/out/vmlinuz" "$new/"
+	cp --sparse=always "$BASE_WORK/out/disk.img" "$new/"
+	mv "$new" "$folder"
+	rm -rf "$BASE_WORK"
+	find "$CACHE_DIR" -maxdepth 1 -name 'base-*' -mtime "+$BASE_MAX_AGE_DAYS" -exec rm -rf {} +
+}
+
+run_mmdebstrap() {
+	local work=$1
+	mmdebstrap --variant=minbase --architectures="$(guest_architecture)" --include="$BASE_PACKAGES" \
+		--dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
+		--dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt='path-exclude=/usr/share/info/*' \
+		--customize-hook="bash '$work/lib/base-customize.sh' \"\$1\" '$work' '$(kernel_package)'" \
+		--format=null "$BASE_RELEASE" - </dev/null >"$work/log" 2>&1
+}
