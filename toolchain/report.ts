@@ -32,7 +32,7 @@ export function createReporter(options: ReporterOptions = {}): Reporter {
     async step<T>(name: string, fn: () => Promise<T>): Promise<T> {
       const started = Date.now();
       write(`• ${name} …`);
-      const heartbeat = setInterval(() => write(`  ${name}: still going, ${elapsed(started)}`), heartbeatMs);
+      const heartbeat = setInterval(() => write(`  … ${elapsed(started)}: ${name}`), heartbeatMs);
       try {
         const result = await fn();
         write(`✓ ${name} (${elapsed(started)})`);

@@ -11,12 +11,13 @@ export function toolsCache(env: NodeJS.ProcessEnv = process.env): string {
 }
 
 /**
- * Makes `<cache>/<entry>` unless it is there, and returns its path.
+ * Makes `<cache>/<entry>` unless it is there and sound, and returns its path.
  *
  * `make` fills a temporary folder beside it, which is renamed only once it is complete: a failure, a Ctrl-C
  * or a power cut leaves nothing that looks like a finished entry. A lock per entry makes a second process
  * wait for the first and then find its result.
  *
+ * @param isSound - tells whether an entry that exists may be used; it is made anew where not. Default: always.
  * @throws whatever `make` throws; the temporary folder is removed first.
  */
 export async function makeEntry(
@@ -24,25 +25,29 @@ export async function makeEntry(
   entry: string,
   report: Reporter,
   make: (dir: string) => Promise<void>,
+  isSound: () => boolean = () => true,
 ): Promise<string> {
   const finished = join(cache, entry);
-  if (existsSync(finished)) return finished;
+  const isReady = () => existsSync(finished) && isSound();
+  if (isReady()) return finished;
   await mkdir(cache, { recursive: true });
   const release = await lockEntry(cache, entry, report);
   try {
-    if (existsSync(finished)) return finished;
+    if (isReady()) return finished;
     await removeLeftovers(cache, entry);
     const temporary = join(cache, `${entry}.tmp-${randomBytes(4).toString("hex")}`);
     await mkdir(temporary);
     try {
       await make(temporary);
+      await rm(finished, { recursive: true, force: true });
       await rename(temporary, finished);
     } finally {
       await rm(temporary, { recursive: true, force: true });
     }
     return finished;
   } finally {
-    await release();
+    // Another process may have taken over the lock of one that was suspended for long.
+    await release().catch(() => undefined);
   }
 }
 
@@ -59,7 +64,8 @@ async function lockEntry(cache: string, entry: string, report: Reporter): Promis
   const target = join(cache, `.lock-${entry}`);
   await writeFile(target, "", { flag: "a" });
   // The holder touches its lock every 5 s, so one untouched for 20 s belongs to a dead process.
-  const options = { stale: 20_000, update: 5_000, realpath: false };
+  // Work of one that lost its lock all the same (a suspended machine) is harmless: it has its own folder.
+  const options = { stale: 20_000, update: 5_000, realpath: false, onCompromised: () => undefined };
   let announced = false;
   for (;;) {
     try {

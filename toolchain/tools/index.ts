@@ -1,4 +1,3 @@
-import { join } from "node:path";
 import type { Reporter } from "../report";
 import { toolsCache } from "./cache";
 import { standInEntry } from "./command-plugin";
@@ -29,7 +28,6 @@ export async function ensureTools(report: Reporter): Promise<Tools> {
   if (ready) return setEnvironment(cache, entry, ready);
 
   const tools = await resolveTools({ cache, candidates }, report);
-  await removeBrokenSet(cache, entry);
   await writeSet(cache, entry, tools, report);
   for (const [name, tool] of Object.entries(tools)) {
     report.say(`  ${name} ${tool.version}: ${originWords[tool.origin]}`);
@@ -57,12 +55,6 @@ const originWords: Record<Origin, string> = {
 function currentSet(candidates: readonly Candidate[]): string {
   const sources = Object.values(goRecipes).map(builtEntry);
   return setEntry(["layout 1", ...sources, standInEntry() ?? "no stand-in", ...candidates.map(fingerprint)]);
-}
-
-/** A set whose tools were removed since (a plugin uninstalled, a cache entry deleted by hand). */
-async function removeBrokenSet(cache: string, entry: string): Promise<void> {
-  const { rm } = await import("node:fs/promises");
-  await rm(join(cache, entry), { recursive: true, force: true });
 }
 
 function statusOf(name: ToolName, version: string, tools: Manifest): ToolStatus {

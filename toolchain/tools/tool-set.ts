@@ -50,7 +50,8 @@ export async function writeSet(
 ): Promise<void> {
   const workspaces = join(cache, "workspaces");
   await mkdir(workspaces, { recursive: true });
-  await makeEntry(cache, entry, report, async (temporary) => {
+  const isSound = () => readSet(cache, entry) !== undefined;
+  const layOut = async (temporary: string) => {
     const bin = join(temporary, "bin");
     await mkdir(bin);
     await mkdir(join(temporary, "home", "plugins"), { recursive: true });
@@ -66,7 +67,8 @@ export async function writeSet(
       await symlink(tool.path, join(temporary, "home", "plugins", dir, plugin.name));
     }
     await writeFile(join(temporary, "tools.json"), `${JSON.stringify(tools, null, 2)}\n`);
-  });
+  };
+  await makeEntry(cache, entry, report, layOut, isSound);
 }
 
 /** The CLI looks for language hosts beside its real path, so what we built apart is hard-linked together. */
