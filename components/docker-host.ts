@@ -4,7 +4,6 @@ import * as pulumi from "@pulumi/pulumi";
 import {
   type Connection,
   dockerHost,
-  hostShell,
   parseSshHost,
   remoteCommand,
   sshFlags,
@@ -13,6 +12,7 @@ import {
 import { EmulatedHost, emulatedHostTool } from "./emulated-host";
 import { VisibleError } from "./errors";
 import { explainPreflight, type PreflightReport, parsePreflightReport } from "./preflight-report";
+import { probeCommand, probed } from "./probe";
 import { script } from "./scripts";
 
 export interface DockerHostArgs {
@@ -45,6 +45,8 @@ export interface DockerHostArgs {
 export class DockerHost extends pulumi.ComponentResource {
   /** How to reach the host. */
   readonly connection: pulumi.Output<Connection>;
+  /** The same, known only once the preflight has passed. */
+  readonly usable: pulumi.Output<Connection>;
   /** Provider of the host's engine. */
   readonly provider: docker.Provider;
   /** What the preflight found. */
@@ -61,7 +63,7 @@ export class DockerHost extends pulumi.ComponentResource {
     this.connection = this.connect(name, args);
     const report = command.local.runOutput(
       {
-        command: this.connection.apply(hostShell),
+        command: this.connection.apply(probeCommand),
         stdin: withVariables(
           { NAME: args.containerName, HOST_PORT: args.hostPort, BIND_ADDRESS: publishAddress(args) },
           script("preflight"),
@@ -70,14 +72,17 @@ export class DockerHost extends pulumi.ComponentResource {
       },
       { parent: this },
     );
-    this.preflight = report.stdout.apply((stdout) => usableEngine(stdout, architecture));
+    this.preflight = pulumi
+      .all([this.connection, report.stdout])
+      .apply(([connection, stdout]) => usableEngine(probed(connection, stdout), architecture));
     this.architecture = this.preflight.apply(({ engine }) => (engine?.arch === "arm64" ? "arm64" : "amd64"));
+    this.usable = pulumi.all([this.connection, this.preflight]).apply(([connection]) => connection);
     this.provider = new docker.Provider(
       `${name}-engine`,
       {
-        // Through the preflight: the provider, and all that it makes, waits for the verdict.
-        host: pulumi.all([this.connection, this.preflight]).apply(([connection]) => dockerHost(connection)),
-        sshOpts: this.connection.apply(sshFlags),
+        // The provider, and all that it makes, waits for the preflight's verdict.
+        host: this.usable.apply(dockerHost),
+        sshOpts: this.usable.apply(sshFlags),
       },
       { parent: this },
     );
@@ -91,7 +96,7 @@ export class DockerHost extends pulumi.ComponentResource {
     if (args.host === "emulated") {
       return new EmulatedHost(
         `${name}-emulated`,
-        { hostName: args.baseName, hostPort: args.hostPort, ...args.emulated },
+        { hostName: args.baseName, hostPort: args.hostPort, bindAddress: args.bindAddress, ...args.emulated },
         { parent: this },
       ).connection;
     }
@@ -101,7 +106,10 @@ export class DockerHost extends pulumi.ComponentResource {
 
   private loader(args: DockerHostArgs): pulumi.Output<string> | undefined {
     if (args.host === "local") return undefined;
-    if (args.host === "emulated") return pulumi.output(`${emulatedHostTool()} load-image ${args.baseName} -`);
+    if (args.host === "emulated") {
+      // Through the connection: the host has to run first.
+      return this.connection.apply(() => `${emulatedHostTool()} load-image ${args.baseName} -`);
+    }
     return this.connection.apply((connection) => remoteCommand(connection, "docker load"));
   }
 }

@@ -6,8 +6,10 @@ import { packageRoot } from "./scripts";
 export interface EmulatedHostArgs {
   /** Name of the host on this machine; its files live under it. @example "microsandbox-emulated" */
   hostName: string;
-  /** Port of the server, forwarded from 127.0.0.1 of this machine to the same port of the host. */
+  /** Port of the server, forwarded from this machine to the same port of the host. */
   hostPort: number;
+  /** Address of this machine that the port is opened on. @default "127.0.0.1" */
+  bindAddress?: string;
   /** Memory of the host in MiB. @default 6144 */
   memoryMiB?: number;
   /** Size of the host's disk in GiB; it is sparse. @default 20 */
@@ -29,7 +31,14 @@ export class EmulatedHost extends pulumi.ComponentResource {
 
   constructor(name: string, args: EmulatedHostArgs, opts?: pulumi.ComponentResourceOptions) {
     super("microsandbox:index:EmulatedHost", name, {}, opts);
-    const { hostName, hostPort, memoryMiB = 6144, diskGiB = 20, keepDisk = true } = args;
+    const {
+      hostName,
+      hostPort,
+      bindAddress = "127.0.0.1",
+      memoryMiB = 6144,
+      diskGiB = 20,
+      keepDisk = true,
+    } = args;
     const tool = emulatedHostTool();
 
     const status = command.local.runOutput(
@@ -42,7 +51,7 @@ export class EmulatedHost extends pulumi.ComponentResource {
     );
     const start =
       `${tool} start "$EMULATED_HOST" --port "$SERVER_PORT" --memory-mib "$MEMORY_MIB" ` +
-      `--disk-gib "$DISK_GIB" --generation "$GENERATION"`;
+      `--disk-gib "$DISK_GIB" --server-address "$SERVER_ADDRESS" --generation "$GENERATION"`;
     const machine = new command.local.Command(
       `${name}-machine`,
       {
@@ -51,6 +60,7 @@ export class EmulatedHost extends pulumi.ComponentResource {
         delete: `${tool} delete "$EMULATED_HOST"${keepDisk ? " --keep-disk" : ""}`,
         environment: {
           EMULATED_HOST: hostName,
+          SERVER_ADDRESS: bindAddress,
           SERVER_PORT: String(hostPort),
           MEMORY_MIB: String(memoryMiB),
           DISK_GIB: String(diskGiB),

@@ -3,10 +3,11 @@ import * as pulumi from "@pulumi/pulumi";
 import { type Connection, hostShell } from "./connection";
 import { VisibleError } from "./errors";
 import { explainKvm, type KvmReport, parseKvmReport } from "./kvm-report";
+import { probeCommand, probed } from "./probe";
 import { script } from "./scripts";
 
 export interface KvmCheckArgs {
-  /** The host to check. */
+  /** The host to check: one whose engine has been found usable, so that it is not asked in vain. */
   connection: pulumi.Input<Connection>;
 }
 
@@ -23,15 +24,25 @@ export class KvmCheck extends pulumi.ComponentResource {
 
   constructor(name: string, args: KvmCheckArgs, opts?: pulumi.ComponentResourceOptions) {
     super("microsandbox:index:KvmCheck", name, {}, opts);
-    const shell = pulumi.output(args.connection).apply(hostShell);
+    const connection = pulumi.output(args.connection);
     const stdin = script("kvm-check");
 
-    const now = command.local.runOutput({ command: shell, stdin, logging: "none" }, { parent: this });
-    this.report = now.stdout.apply(usableKvm);
+    const now = command.local.runOutput(
+      { command: connection.apply(probeCommand), stdin, logging: "none" },
+      { parent: this },
+    );
+    this.report = pulumi
+      .all([connection, now.stdout])
+      .apply(([host, stdout]) => usableKvm(probed(host, stdout)));
 
     new command.local.Command(
       `${name}-device`,
-      { create: shell, stdin, logging: "none", triggers: [this.report.code, this.report.details] },
+      {
+        create: connection.apply(hostShell),
+        stdin,
+        logging: "none",
+        triggers: [this.report.code, this.report.details],
+      },
       { parent: this, deleteBeforeReplace: true },
     );
 

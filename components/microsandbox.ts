@@ -41,7 +41,7 @@ export class Microsandbox extends pulumi.ComponentResource {
     const kvm =
       settings.kvmCheck === "off"
         ? undefined
-        : new KvmCheck(`${name}-kvm`, { connection: host.connection }, { parent: this });
+        : new KvmCheck(`${name}-kvm`, { connection: host.usable }, { parent: this });
     const image = new SandboxImage(
       `${name}-image`,
       {

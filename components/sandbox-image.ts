@@ -108,6 +108,7 @@ export class SandboxImage extends pulumi.ComponentResource {
       { create: lines.create, delete: lines.delete, triggers: [image.imageId], logging: "stderr" },
       { parent: this },
     );
-    return loaded.stdout;
+    // A failed inspect prints an empty line first.
+    return loaded.stdout.apply((stdout) => stdout.trim());
   }
 }

@@ -117,6 +117,12 @@ describe("every setting reaches its resource", () => {
       expect.stringContaining("IdentityFile=/keys/id"),
     ],
     [
+      "bindAddress of an emulated host",
+      { host: "emulated", bindAddress: "127.0.0.3" },
+      (r) => only(r, "Command", "machine").environment.SERVER_ADDRESS,
+      "127.0.0.3",
+    ],
+    [
       "emulatedMemory",
       { host: "emulated", emulatedMemory: "8G" },
       (r) => only(r, "Command", "machine").environment.MEMORY_MIB,
