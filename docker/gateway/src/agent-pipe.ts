@@ -19,7 +19,8 @@ export function connectAgent(path: string): Promise<Socket> {
   return new Promise((resolve, reject) => {
     const socket = connect({ path, allowHalfOpen: true });
     socket.once("connect", () => {
-      socket.removeAllListeners("error");
+      // Until the pipe listens too, a break must not be an error that nobody handles.
+      socket.on("error", () => undefined);
       resolve(socket);
     });
     socket.once("error", () =>

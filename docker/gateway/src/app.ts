@@ -68,6 +68,7 @@ export async function createGateway(config: Config): Promise<Gateway> {
   await sweeper
     .recover()
     .catch((error) => log.error({ err: error }, "recovery failed; the sweep goes on with it"));
+  app.addHook("onClose", () => records.flush());
   const starter = new StarterImage(config, msb, log);
 
   const keys = new KeyCheck({ file: config.API_KEYS_FILE, devMode: config.DEV_MODE });

@@ -62,6 +62,7 @@ export class Sandboxes {
 
   /** Starts a sandbox; one that runs is no error. */
   async start(record: SandboxRecord, { waitMs }: StartOptions): Promise<SandboxRecord> {
+    this.current(record.id);
     const work = this.serial.run(record.id, () => this.startNow(record.id));
     const started = await within(work, waitMs);
     work.catch(() => undefined);

@@ -36,7 +36,9 @@ export async function createServer(config: Config): Promise<FastifyInstance> {
   app.decorateRequest("keyId", "");
   app.decorateRequest("sandboxId", "");
   app.setErrorHandler((error: FastifyError, request, reply) => {
-    if (statusOf(error) >= 500) request.log.error({ err: error }, "request failed");
+    // A guest that does not boot is told in full; only what nobody foresaw needs a stack.
+    if (error instanceof ApiError && error.status >= 500) request.log.warn({ err: error.message }, "failed");
+    else if (statusOf(error) >= 500) request.log.error({ err: error }, "request failed");
     return sendError(error, reply);
   });
   app.setNotFoundHandler((request) => {

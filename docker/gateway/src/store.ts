@@ -21,7 +21,7 @@ export class RecordStore<T extends { id: string }> {
     await mkdir(folder, { recursive: true, mode: 0o700 });
     for (const name of await readdir(folder)) {
       const path = join(folder, name);
-      if (name.endsWith(".tmp")) await unlink(path);
+      if (name.endsWith(".tmp")) await unlink(path).catch(() => undefined);
       if (!name.endsWith(".json")) continue;
       try {
         const record = schema.parse(JSON.parse(await readFile(path, "utf8")));
@@ -55,6 +55,11 @@ export class RecordStore<T extends { id: string }> {
     return this.enqueue(id, () =>
       this.records.has(id) ? Promise.resolve() : removeFileDurably(this.path(id)),
     );
+  }
+
+  /** Resolves when everything asked for so far has reached the disk. */
+  async flush(): Promise<void> {
+    await Promise.allSettled(this.writing.values());
   }
 
   private path = (id: string) => join(this.folder, `${id}.json`);

@@ -1,4 +1,4 @@
-import type { FastifyInstance, FastifyRequest } from "fastify";
+import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import type { ZodTypeProvider } from "fastify-type-provider-zod";
 import type { Config } from "../config";
 import { ApiError, sandboxNotFound } from "../errors";
@@ -46,11 +46,12 @@ export function bodyFor(context: Context, request: FastifyRequest, record: Sandb
   return sandboxBodyOf(record, status, clientShape(request.headers["user-agent"]));
 }
 
-/** A request of which the client wants no answer any more. */
-export function cutOffSignal(request: FastifyRequest): AbortSignal {
+/** Aborted when the client goes away before it has its answer. */
+export function cutOffSignal(reply: FastifyReply): AbortSignal {
   const controller = new AbortController();
-  request.raw.socket.once("close", () => controller.abort());
-  if (request.raw.socket.destroyed) controller.abort();
+  reply.raw.once("close", () => {
+    if (!reply.raw.writableFinished) controller.abort();
+  });
   return controller.signal;
 }
 

@@ -21,9 +21,9 @@ export function sandboxRoutes(plain: App, context: Context): void {
   app.post(
     "/v1/sandboxes",
     { schema: { tags, querystring: startQuery, body: createBody, response: responses } },
-    async (request) => {
+    async (request, reply) => {
       const { start = false, ...wait } = request.query;
-      const options = { start, waitMs: waitMs(wait), owner: request.keyId, cutOff: cutOffSignal(request) };
+      const options = { start, waitMs: waitMs(wait), owner: request.keyId, cutOff: cutOffSignal(reply) };
       const record = await sandboxes.create(readCreateRequest(request.body), options);
       request.sandboxId = record.id;
       // Filled in for whoever reconnects; the client that created keeps its own configuration.

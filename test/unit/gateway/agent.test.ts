@@ -1,0 +1,163 @@
+import { createHash, randomBytes } from "node:crypto";
+import type { Socket } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
+import { beforeAll, describe, expect, test } from "vitest";
+import WebSocket from "ws";
+import { fakeAgent, TestGateway, until } from "./harness";
+
+let gateway: TestGateway;
+beforeAll(async () => {
+  gateway = await TestGateway.start();
+});
+
+const dial = (id: string, options: object = {}) =>
+  new WebSocket(`${gateway.url.replace("http", "ws")}/v1/sandboxes/${id}/agent`, {
+    headers: { authorization: "Bearer x" },
+    perMessageDeflate: false,
+    ...options,
+  });
+
+/** A running sandbox whose agent does that, and an open WebSocket to it. */
+async function connected(name: string, serve: (socket: Socket) => void) {
+  const { body } = await gateway.create(name);
+  await fakeAgent(gateway.home, name, serve);
+  const client = dial(body.id);
+  const words: string[] = [];
+  client.on("message", (data: Buffer) => words.push(data.length < 100 ? data.toString() : ""));
+  await new Promise((resolve, reject) => client.once("open", resolve).once("error", reject));
+  return { client, words };
+}
+
+const closed = (client: WebSocket) => new Promise<number>((resolve) => client.once("close", resolve));
+
+/** The status with which an upgrade is refused. */
+const refused = (client: WebSocket) =>
+  new Promise<number>((resolve, reject) => {
+    client.once("unexpected-response", (_request, response) => resolve(response.statusCode ?? 0));
+    client.once("open", () => reject(new Error("was let in")));
+  });
+
+describe("agent pipe", () => {
+  test("carries bytes both ways, whatever the frames", async () => {
+    const { client } = await connected("echo", (socket) => socket.pipe(socket));
+    const data = randomBytes(8 * 1024 * 1024);
+    const hash = createHash("sha256");
+    let received = 0;
+    const done = new Promise<void>((resolve) =>
+      client.on("message", (chunk: Buffer) => {
+        hash.update(chunk);
+        received += chunk.length;
+        if (received === data.length) resolve();
+      }),
+    );
+    for (let at = 0; at < data.length; ) {
+      const size = [1, 100, 65_536, 1_000_000][at % 4] ?? 1;
+      client.send(data.subarray(at, at + size));
+      at += size;
+    }
+    await done;
+    expect(hash.digest("hex")).toBe(createHash("sha256").update(data).digest("hex"));
+    client.close();
+  });
+
+  test("ignores text", async () => {
+    const { client } = await connected("text", (socket) => socket.pipe(socket));
+    client.send("text");
+    client.send(Buffer.from("binary"));
+    const [message] = await new Promise<Buffer[]>((resolve) =>
+      client.once("message", (...all) => resolve(all as Buffer[])),
+    );
+    expect(message?.toString()).toBe("binary");
+    client.close();
+  });
+
+  test("a client that does not read stops the guest", async () => {
+    let written = 0;
+    const { client } = await connected("flood", (socket) => {
+      const chunk = Buffer.alloc(64 * 1024);
+      const more = () => {
+        while (written < 256 * 1024 * 1024) {
+          written += chunk.length;
+          if (!socket.write(chunk)) return;
+        }
+      };
+      socket.on("drain", more).on("error", () => undefined);
+      more();
+    });
+    client.pause();
+    await sleep(300);
+    const stalledAt = written;
+    await sleep(200);
+    expect(written).toBe(stalledAt);
+    // What the system's and both ends' own buffers hold, and no more.
+    expect(written).toBeLessThan(24 * 1024 * 1024);
+    let received = 0;
+    client.on("message", (chunk: Buffer) => {
+      received += chunk.length;
+    });
+    client.resume();
+    await until(() => received > stalledAt + 1024 * 1024, "the flow to go on");
+    client.terminate();
+  });
+
+  test("a guest that does not read stops the client", async () => {
+    const sockets: Socket[] = [];
+    const { client } = await connected("stall", (socket) => {
+      socket.pause();
+      sockets.push(socket);
+    });
+    const chunk = Buffer.alloc(64 * 1024);
+    for (let sent = 0; sent < 64 * 1024 * 1024; sent += chunk.length) client.send(chunk);
+    await sleep(400);
+    expect(client.bufferedAmount).toBeGreaterThan(40 * 1024 * 1024);
+    let read = 0;
+    sockets[0]?.on("data", (data) => {
+      read += data.length;
+    });
+    sockets[0]?.resume();
+    await until(() => read === 64 * 1024 * 1024, "the rest");
+    client.terminate();
+  });
+
+  test("ends when the sandbox's side ends, after its last bytes", async () => {
+    const { client, words } = await connected("ends", (socket) => socket.end("last words"));
+    expect(await closed(client)).toBe(1000);
+    expect(words.join("")).toBe("last words");
+  });
+
+  test("the client's close ends the sandbox's side, after its last bytes", async () => {
+    let heard = "";
+    const ended = new Promise<void>((resolve) => {
+      connected("closes", (socket) =>
+        socket
+          .on("data", (data) => {
+            heard += data;
+          })
+          .on("end", () => resolve()),
+      ).then(({ client }) => {
+        client.send(Buffer.from("bye"));
+        client.close();
+      });
+    });
+    await ended;
+    expect(heard).toBe("bye");
+  });
+
+  test("refuses before the upgrade: unknown, not running, without an upgrade", async () => {
+    expect(await refused(dial("00000000-0000-4000-8000-00000000dead"))).toBe(404);
+    const { body } = await gateway.create("asleep");
+    await gateway.post(`/v1/sandboxes/${body.id}/stop`);
+    expect(await refused(dial(body.id))).toBe(409);
+    expect((await gateway.get(`/v1/sandboxes/${body.id}/agent`)).status).toBe(400);
+  });
+
+  test("a frame over the limit closes that pipe and no other", async () => {
+    const one = await connected("huge", (socket) => socket.pipe(socket));
+    const other = await connected("other", (socket) => socket.pipe(socket));
+    one.client.send(Buffer.alloc(17 * 1024 * 1024));
+    expect(await closed(one.client)).toBe(1009);
+    other.client.send(Buffer.from("still here"));
+    await new Promise((resolve) => other.client.once("message", resolve));
+    other.client.close();
+  });
+});

@@ -1,0 +1,222 @@
+import { describe, expect, test } from "vitest";
+import { planCreate } from "../../../docker/gateway/src/create-plan";
+import { readCreateRequest } from "../../../docker/gateway/src/create-request";
+import { ApiError } from "../../../docker/gateway/src/errors";
+import { createBody } from "../../../docker/gateway/src/schema/sandbox";
+import { newBody, oldBody } from "./harness";
+
+const read = (body: object) => readCreateRequest(createBody.parse(body));
+const plan = (body: object, msbVersion = "0.7.11") =>
+  planCreate(read(body).spec, { msbVersion, autoPull: true });
+const refusal = (body: object) => {
+  try {
+    read(body);
+  } catch (error) {
+    if (error instanceof ApiError) return error;
+    throw error;
+  }
+  throw new Error("was not refused");
+};
+const dollar = "$";
+
+describe("normal form", () => {
+  test("both generations end in the same", () => {
+    const { network: _a, ...young } = read(newBody("a")).spec;
+    const { network: _b, ...old } = read(oldBody("a")).spec;
+    expect(old).toEqual(young);
+  });
+
+  test("null and absent mean the default", () => {
+    const { spec } = read({ name: "a", reference: "starter" });
+    expect(spec).toMatchObject({ resources: { vcpus: 1, memory_mib: 512 }, pull_policy: "if_missing" });
+  });
+
+  test.each([
+    ["a bind mount", { mounts: [{ type: "bind", host: "/etc", guest: "/x" }] }, "mounts[0]"],
+    ["a disk image", { mounts: [{ type: "disk_image", host: "/a.raw", guest: "/x" }] }, "mounts[0]"],
+    ["a copied file", { patches: [{ type: "copy_file", src: "/etc/shadow", dst: "/h" }] }, "patches[0]"],
+    ["a copied folder", { patches: [{ type: "copy_dir", src: "/etc", dst: "/h" }] }, "patches[0]"],
+    ["a bind root", { source: undefined, image: { type: "bind", path: "/" } }, "image"],
+    ["a bind root in the new shape", { source: "bind", path: "/" }, "source"],
+    ["an image that looks like a path", { reference: "/etc" }, "reference"],
+    ["an image that looks like an option", { reference: "--help" }, "reference"],
+    [
+      "a secret from the environment",
+      secret({ source: { type: "env", var: "API_KEYS_FILE" } }),
+      "network.secrets",
+    ],
+    ["a secret in the body", secret({ value: "x" }), "network.secrets"],
+    ["published ports", { network: { ports: [{ host: 1, guest: 2 }] } }, "network.ports"],
+    ["the host's certificates", { network: { trust_host_cas: true } }, "network.trust_host_cas"],
+    ["stored credentials", { registry: { mode: "specific", credential_id: "x" } }, "registry"],
+  ])("refuses %s", (_what, change, field) => {
+    const error = refusal(newBody("a", change));
+    expect([error.status, error.code]).toEqual([400, "invalid_sandbox_config"]);
+    expect(error.message).toContain(field);
+  });
+
+  test.each(["-n", "", "a/b", "../a", "a b", "ä", `${"a".repeat(129)}`, ".a"])(
+    "refuses the name %j",
+    (name) => {
+      expect(createBody.safeParse(newBody(name)).success).toBe(false);
+    },
+  );
+
+  test("an empty secrets object is what clients send along with a policy", () => {
+    expect(() => read(newBody("a", { network: { secrets: { entries: [] } } }))).not.toThrow();
+  });
+});
+
+describe("plan", () => {
+  test("every field arrives", () => {
+    const { conf, args, scripts } = plan(
+      newBody("a", {
+        resources: { vcpus: 2, memory_mib: 1024, disk_size_mib: 2048 },
+        runtime: {
+          ...{ workdir: "/etc", shell: "/bin/sh", user: "root", log_level: "debug" },
+          ...{ entrypoint: ["/e"], cmd: ["c"], scripts: { go: "#!/bin/sh\n" } },
+        },
+        env: [{ key: "A", value: "b" }],
+        labels: { x: "y" },
+        rlimits: [{ resource: "nofile", soft: 10, hard: 20 }],
+        mounts: [
+          { type: "named", name: "data", guest: "/d", options: { readonly: true } },
+          { type: "tmpfs", guest: "/t", size_mib: 10 },
+        ],
+        patches: [
+          { type: "text", path: "/a", content: "hi", mode: 0o644 },
+          { type: "file", path: "/b", content: [0, 255], mode: null },
+          { type: "symlink", target: "/a", link: "/l" },
+          { type: "mkdir", path: "/m", mode: 0o755 },
+          { type: "remove", path: "/r" },
+          { type: "append", path: "/c", content: "x" },
+        ],
+        init: { cmd: "auto", args: ["a"], env: [["K", "V"]] },
+        pull_policy: "never",
+        security_profile: "restricted",
+        lifecycle: { ephemeral: true, max_duration_secs: 300, idle_timeout_secs: 60 },
+      }),
+    );
+    const mount = { noexec: false, nosuid: false, nodev: false };
+    expect(JSON.parse(JSON.stringify(conf))).toEqual({
+      image: { oci: "starter" },
+      ...{ pull_policy: "never", cpus: 2, memory: "1024M", max_duration: "300s", idle_timeout: "60s" },
+      ...{ workdir: "/etc", shell: "/bin/sh", user: "root", security: "restricted" },
+      ...{ entrypoint: ["/e"], cmd: ["c"], env: { A: "b" }, labels: { x: "y" } },
+      rlimits: [{ resource: "nofile", soft: 10, hard: 20 }],
+      init: { cmd: "auto", args: ["a"], env: { K: "V" } },
+      mounts: [
+        {
+          ...{ named: "data", target: "/d", readonly: true, ...mount },
+          ...{ stat_virtualization: "strict", host_permissions: "private" },
+        },
+        { tmpfs: { size: "10M" }, target: "/t", readonly: false, ...mount },
+      ],
+      patches: [
+        { text: { path: "/a", content: "hi", mode: "0644", replace: false } },
+        { file: { path: "/b", content_base64: "AP8=", replace: false } },
+        { symlink: { target: "/a", link: "/l", replace: false } },
+        { mkdir: { path: "/m", mode: "0755" } },
+        { remove: { path: "/r" } },
+        { append: { path: "/c", content: "x" } },
+      ],
+    });
+    expect(args).toEqual(["--root-disk", "2048M", "--log-level", "debug", "--net-strict=true"]);
+    expect(scripts).toEqual({ go: "#!/bin/sh\n" });
+  });
+
+  test("msb's own references to its environment are made harmless", () => {
+    const { conf, env } = plan(newBody("a", { env: [{ key: "A", value: `${dollar}{HOME} ${dollar}{` }] }));
+    const harmless = `${dollar}{GATEWAY_DOLLAR}{`;
+    expect(conf.env).toEqual({ A: `${harmless}HOME} ${harmless}` });
+    expect(env.GATEWAY_DOLLAR).toBe("$");
+  });
+
+  test("a registry password is in no file and on no command line", () => {
+    const { spec, login } = read(
+      newBody("a", { registry: { mode: "inline", username: "u", password: "s3cret" } }),
+    );
+    const made = planCreate(spec, { msbVersion: "0.7.11", autoPull: true, login });
+    expect(JSON.stringify([spec, made.conf, made.args])).not.toContain("s3cret");
+    expect(Object.values(made.env)).toContain("s3cret");
+  });
+
+  test("without automatic pulls only cached images serve", () => {
+    const { spec } = read(newBody("a", { pull_policy: "always" }));
+    expect(planCreate(spec, { msbVersion: "0.7.11", autoPull: false }).conf.pull_policy).toBe("never");
+  });
+});
+
+describe("network", () => {
+  const rules = (change: object, version?: string) => plan(newBody("a", { network: change }), version);
+  const rule = (change: object) => ({
+    policy: {
+      default_egress: "deny",
+      default_ingress: "allow",
+      rules: [
+        { direction: "egress", destination: "any", protocols: [], ports: [], action: "allow", ...change },
+      ],
+    },
+  });
+
+  test.each([
+    [{ destination: "any" }, "allow:egress@any:any"],
+    [{ destination: { domain: "example.com" }, protocols: ["tcp"] }, "allow:egress@domain=example.com:tcp"],
+    [{ destination: { domain_suffix: "example.com" }, action: "deny" }, "deny:egress@suffix=example.com:any"],
+    [{ destination: { cidr: "10.0.0.0/8" }, direction: "any" }, "allow:any@10.0.0.0/8:any"],
+    [{ destination: { cidr: "fd00::/8" }, direction: "ingress" }, "allow:ingress@[fd00::/8]:any"],
+    [{ destination: { group: "link_local" } }, "allow:egress@link-local:any"],
+    [{ destination: { group: "metadata" } }, "allow:egress@meta:any"],
+    [{ ports: [{ start: 80, end: 80 }] }, "allow:egress@any:any:80"],
+    [
+      {
+        protocols: ["tcp", "udp"],
+        ports: [
+          { start: 1, end: 5 },
+          { start: 9, end: 9 },
+        ],
+      },
+      "allow:egress@any:tcp:1-5,allow:egress@any:tcp:9,allow:egress@any:udp:1-5,allow:egress@any:udp:9",
+    ],
+  ])("rule %#", (change, tokens) => {
+    const { args } = rules(rule(change));
+    expect(args).toEqual([
+      "--net-default-egress",
+      "deny",
+      "--net-default-ingress",
+      "allow",
+      "--net-rule",
+      tokens,
+    ]);
+  });
+
+  test.each([{ enabled: false }, { policy: { default_egress: "deny", default_ingress: "deny", rules: [] } }])(
+    "no network: %j",
+    (network) => {
+      const { conf, args } = rules(network);
+      expect([conf.network, args]).toEqual(["none", []]);
+    },
+  );
+
+  test("a domain can't smuggle in another rule", () => {
+    const smuggled = rule({ destination: { domain: "a.com,allow@any" } });
+    expect(createBody.safeParse(newBody("a", { network: smuggled })).success).toBe(false);
+  });
+
+  test.each([
+    [{ strict: true, max_connections: 5 }, "0.7.11", ["--max-connections", "5", "--net-strict=true"]],
+    [
+      { strict: false, max_udp_connections: 4 },
+      "0.7.11",
+      ["--net-strict=false", "--max-udp-connections", "4"],
+    ],
+    [{ strict: true }, "0.6.18", ["--net-strict"]],
+    [{ strict: false }, "0.6.18", []],
+  ])("limits %j for msb %s", (network, version, expected) => {
+    expect(rules(network, version).args).toEqual(expected);
+  });
+});
+
+function secret(entry: object) {
+  return { network: { secrets: { entries: [{ env_var: "A", ...entry }] } } };
+}

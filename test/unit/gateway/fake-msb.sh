@@ -1,0 +1,153 @@
+#!/bin/sh
+# Stands in for msb where no microVM can boot: the commands that the gateway uses, with msb's
+# own sentences and exit codes. It is a shell script because it is started hundreds of times.
+# State: MSB_HOME/fake/sandboxes/NAME.{conf,status,created}, MSB_HOME/fake/volumes/NAME.
+# Images: "broken" does not boot, "absent" is not there, "slow" takes half a second.
+set -eu
+
+fake=$MSB_HOME/fake
+[ -d "$fake/volumes" ] || mkdir -p "$fake/sandboxes" "$fake/volumes"
+
+fail() { # fail MESSAGE [LINE...]
+  printf 'error: %s\n' "$1" >&2
+  shift
+  for line in "$@"; do printf '  → %s\n' "$line" >&2; done
+  exit 1
+}
+now() { date -u +%Y-%m-%dT%H:%M:%S.%NZ; }
+# field TEXT KEY: the string or number of a key in one line of JSON, "" without it
+field() {
+  case $1 in *"\"$2\":"*) ;; *) return 0 ;; esac
+  value=${1#*"\"$2\":"}
+  case $value in
+  '"'*) value=${value#'"'} && value=${value%%'"'*} ;;
+  *) value=${value%%[,\}]*} ;;
+  esac
+  printf %s "$value"
+}
+say() { # say NAME TEXT: a system line of the log
+  printf '{"t":"%s","s":"system","d":"--- sandbox %s ---\\n"}\n' "$(now)" "$2" >>"$MSB_HOME/sandboxes/$1/logs/exec.log"
+}
+load() { # load NAME: sets conf, status, created
+  [ -f "$sandboxes/$1.status" ] || fail "sandbox not found: $1"
+  read -r conf <"$sandboxes/$1.conf"
+  read -r status <"$sandboxes/$1.status"
+  read -r created <"$sandboxes/$1.created"
+}
+set_status() { # set_status NAME STATUS
+  echo "$2" >"$sandboxes/$1.status.$$"
+  mv "$sandboxes/$1.status.$$" "$sandboxes/$1.status"
+}
+
+create() {
+  : >"$fake/scripts"
+  while [ $# -gt 0 ]; do
+    case $1 in
+    --name) name=$2 && shift ;;
+    --conf) read -r conf <"$2" || true && shift ;;
+    --script-path) cat "${2#*:}" >>"$fake/scripts" && shift ;;
+    esac
+    shift
+  done
+  image=$(field "$conf" oci)
+  [ ! -f "$sandboxes/$name.status" ] || fail "sandbox already exists: $name"
+  [ "$image" != absent ] || fail "image error: image not cached: docker.io/library/absent:latest"
+  echo "$conf" >"$sandboxes/$name.conf"
+  now >"$sandboxes/$name.created"
+  set_status "$name" Starting
+  [ "$image" != slow ] || sleep 0.5
+  if [ "$image" = broken ]; then
+    set_status "$name" Stopped
+    # shellcheck disable=SC2016 # the backquotes are msb's own
+    fail "failed to start \"$name\"" "other: sandbox process exited (exit status: 1)" 'run `msb logs`'
+  fi
+  mkdir -p "$MSB_HOME/sandboxes/$name/logs"
+  say "$name" started
+  set_status "$name" Running
+}
+
+list() {
+  separator='['
+  for file in "$sandboxes"/*.status; do
+    [ -f "$file" ] || continue
+    name=${file##*/} && name=${name%.status}
+    load "$name"
+    printf '%s{"name":"%s","status":"%s","created_at":"%s","image":"%s"}\n' \
+      "$separator" "$name" "$status" "$created" "$(field "$conf" oci)"
+    separator=,
+  done
+  [ "$separator" = , ] || printf '['
+  printf ']\n'
+}
+
+inspect() {
+  load "$1"
+  memory=$(field "$conf" memory)
+  workdir=$(field "$conf" workdir)
+  printf '{"name":"%s","status":"%s","config":{"image":{"Oci":{"reference":"%s"}},' "$1" "$status" "$(field "$conf" oci)"
+  printf '"resources":{"cpus":%s,"memory_mib":%s},' "$(field "$conf" cpus)" "${memory%M}"
+  printf '"runtime":{"workdir":"%s","shell":null,"user":null,"entrypoint":null,"cmd":["/bin/sh"]},"labels":{}}}\n' "${workdir:-/image}"
+}
+
+volume() {
+  case $1 in
+  ls)
+    separator='['
+    for file in "$fake"/volumes/*; do
+      [ -f "$file" ] || continue
+      read -r created <"$file"
+      printf '%s{"name":"%s","kind":"dir","created_at":"%s","used_bytes":0}' "$separator" "${file##*/}" "$created"
+      separator=,
+    done
+    [ "$separator" = , ] || printf '['
+    printf ']\n'
+    ;;
+  create)
+    [ ! -f "$fake/volumes/$last" ] || fail "volume already exists: $last"
+    mkdir -p "$MSB_HOME/volumes/$last"
+    now >"$fake/volumes/$last"
+    ;;
+  rm)
+    [ -f "$fake/volumes/$last" ] || fail "volume not found: $last"
+    rm -r "$fake/volumes/$last" "$MSB_HOME/volumes/$last"
+    ;;
+  esac
+}
+
+sandboxes=$fake/sandboxes
+command=$1
+shift
+for last in "$@"; do :; done
+case $command in
+--version) echo "msb 0.7.11" ;;
+ls) list ;;
+inspect) inspect "$last" ;;
+create)
+  { echo "args: $*" && export -p; } >>"$fake/calls.log"
+  create "$@"
+  ;;
+start)
+  load "$last"
+  [ -z "$(field "$conf" FAIL_START)" ] || fail "failed to start \"$last\"" "other: no memory"
+  set_status "$last" Running
+  say "$last" started
+  ;;
+stop)
+  load "$last"
+  delay=$(field "$conf" SLOW_STOP)
+  [ -z "$delay" ] || sleep "$delay"
+  set_status "$last" Stopped
+  say "$last" stopped
+  ;;
+rm)
+  load "$last"
+  rm -rf "$sandboxes/$last.status" "$sandboxes/$last.conf" "$sandboxes/$last.created" "$MSB_HOME/sandboxes/$last"
+  ;;
+image) echo '[{"reference":"starter"}]' ;;
+load) ;;
+volume) volume "$@" ;;
+*)
+  echo "error: unrecognized subcommand '$command'" >&2
+  exit 2
+  ;;
+esac

@@ -1,0 +1,172 @@
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdir } from "node:fs/promises";
+import type { AddressInfo } from "node:net";
+import { createServer, type Server, type Socket } from "node:net";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { afterAll } from "vitest";
+import { agentSocketPath } from "../../../docker/gateway/src/agent-pipe";
+import { createGateway, type Gateway } from "../../../docker/gateway/src/app";
+import { readConfig } from "../../../docker/gateway/src/config";
+
+export const FAKE_MSB = join(__dirname, "fake-msb.sh");
+export const NEW_CLIENT = "microsandbox-sdk/0.7.11";
+export const OLD_CLIENT = "microsandbox-sdk/0.6.18";
+
+/** A create body as the msb 0.7.11 command line sends it. */
+export const newBody = (name: string, change: Record<string, unknown> = {}) => ({
+  source: "oci",
+  name,
+  runtime: {
+    workdir: null,
+    shell: null,
+    scripts: {},
+    entrypoint: null,
+    cmd: null,
+    user: null,
+    log_level: null,
+  },
+  env: [],
+  labels: {},
+  rlimits: [],
+  mounts: [],
+  network: { enabled: true, strict: true },
+  init: null,
+  security_profile: "default",
+  lifecycle: { ephemeral: false, max_duration_secs: null, idle_timeout_secs: null },
+  reference: "starter",
+  resources: { vcpus: 1, memory_mib: 64 },
+  patches: [],
+  pull_policy: "if_missing",
+  ...change,
+});
+
+/** The same as 0.6.18 sends it. */
+export const oldBody = (name: string, change: Record<string, unknown> = {}) => {
+  const { source: _source, reference, ...rest } = newBody(name);
+  return { ...rest, image: { type: "oci", reference }, network: { enabled: true, strict: false }, ...change };
+};
+
+export const START = "start=true&wait_for=running&wait_timeout=90";
+
+export type Answer = { status: number; body: ReturnType<typeof JSON.parse>; headers: Headers };
+export type RequestOptions = { body?: unknown; headers?: Record<string, string>; signal?: AbortSignal };
+
+/** Folders of this test file, removed at its end. */
+const folders: string[] = [];
+export function temporaryFolder(): string {
+  const folder = mkdtempSync(join(tmpdir(), "gw-"));
+  folders.push(folder);
+  return folder;
+}
+
+/** A gateway on a free port over the fake msb, and its client. */
+export class TestGateway {
+  private constructor(
+    readonly gateway: Gateway,
+    readonly home: string,
+    readonly url: string,
+  ) {}
+
+  static async start(env: Record<string, string> = {}, home = temporaryFolder()): Promise<TestGateway> {
+    const workspace = join(home, "workspace");
+    await mkdir(workspace, { recursive: true });
+    const config = readConfig({
+      ...{ MSB_PATH: FAKE_MSB, MSB_HOME: home, WORKSPACE: workspace, STARTER_ARCHIVE: "", DEV_MODE: "true" },
+      ...{ LOG_LEVEL: "silent", LIMIT_CPUS: "64", LIMIT_MEMORY_MIB: "65536", STOP_TIMEOUT_SECONDS: "5" },
+      ...env,
+    });
+    const gateway = await createGateway(config);
+    await gateway.app.listen({ port: 0, host: "127.0.0.1" });
+    await gateway.starter.ensure();
+    const { port } = gateway.app.server.address() as AddressInfo;
+    const started = new TestGateway(gateway, home, `http://127.0.0.1:${port}`);
+    running.add(started);
+    return started;
+  }
+
+  async request(
+    method: string,
+    path: string,
+    { body, headers, signal }: RequestOptions = {},
+  ): Promise<Answer> {
+    const answer = await fetch(`${this.url}${path}`, {
+      method,
+      signal,
+      headers: {
+        authorization: "Bearer msb_test",
+        "user-agent": NEW_CLIENT,
+        ...(body !== undefined && { "content-type": "application/json" }),
+        ...headers,
+      },
+      body: body === undefined ? undefined : JSON.stringify(body),
+    });
+    const text = await answer.text();
+    const json = answer.headers.get("content-type")?.includes("json");
+    return { status: answer.status, headers: answer.headers, body: json ? JSON.parse(text) : text };
+  }
+
+  create = (name: string, change?: Record<string, unknown>, query = START) =>
+    this.request("POST", `/v1/sandboxes?${query}`, { body: newBody(name, change) });
+  get = (path: string, headers?: Record<string, string>) => this.request("GET", path, { headers });
+  post = (path: string, body: unknown = {}) => this.request("POST", path, { body });
+  delete = (path: string) => this.request("DELETE", path);
+
+  /** The command lines and environments of all creates, as text. */
+  calls = (): string => readFileSync(join(this.home, "fake", "calls.log"), "utf8");
+  /** The scripts of the last create. */
+  scripts = (): string => readFileSync(join(this.home, "fake", "scripts"), "utf8");
+
+  /** What the fake msb knows of a sandbox. */
+  made(name: string): { status: string; conf: ReturnType<typeof JSON.parse> } | undefined {
+    try {
+      const read = (what: string) =>
+        readFileSync(join(this.home, "fake", "sandboxes", `${name}.${what}`), "utf8");
+      return { status: read("status").trim(), conf: JSON.parse(read("conf")) };
+    } catch {
+      return undefined;
+    }
+  }
+
+  async close(): Promise<void> {
+    running.delete(this);
+    this.gateway.sweeper.stop();
+    await this.gateway.app.close();
+  }
+}
+
+/** Listens where msb's relay of a sandbox would. */
+export async function fakeAgent(
+  home: string,
+  name: string,
+  serve: (socket: Socket) => void,
+): Promise<Server> {
+  const path = agentSocketPath(home, name);
+  await mkdir(dirname(path), { recursive: true });
+  const server = createServer({ allowHalfOpen: true }, serve);
+  await new Promise<void>((resolve) => server.listen(path, resolve));
+  agents.add(server);
+  return server;
+}
+
+/** Waits until something holds. */
+export async function until(
+  holds: () => boolean | Promise<boolean>,
+  what: string,
+  timeoutMs = 5000,
+): Promise<void> {
+  const deadline = Date.now() + timeoutMs;
+  while (!(await holds())) {
+    if (Date.now() > deadline) throw new Error(`not within ${timeoutMs} ms: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}
+
+const running = new Set<TestGateway>();
+const agents = new Set<Server>();
+
+afterAll(async () => {
+  await Promise.all([...running].map((gateway) => gateway.close()));
+  for (const agent of agents) agent.close();
+  for (const folder of folders) rmSync(folder, { recursive: true, force: true });
+});
