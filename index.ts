@@ -8,7 +8,7 @@ const service = new Microsandbox("microsandbox", readStackSettings());
 export const endpoint = service.endpoint;
 /** Variables to export, so that the official SDKs and the msb CLI use this server. */
 export const environment = service.environment;
-/** Container and ssh words that `npm run sandbox` uses. */
+/** Container of the server and how to reach its host: `npm run sandbox` uses them. */
 export const server = service.server;
 /** What the KVM check found on the host. */
 export const kvm = service.kvm;

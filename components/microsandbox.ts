@@ -1,7 +1,7 @@
 import * as pulumi from "@pulumi/pulumi";
 import { BootCheck } from "./boot-check";
 import { type MicrosandboxArgs, parseSettings, type StackSettings } from "./config";
-import { type Connection, sshArgv } from "./connection";
+import type { Connection } from "./connection";
 import { DockerHost, type DockerHostArgs, publishAddress } from "./docker-host";
 import { KvmCheck } from "./kvm-check";
 import { PulledImages } from "./pulled-images";
@@ -24,7 +24,7 @@ export class Microsandbox extends pulumi.ComponentResource {
   /** The variables that point the official SDKs and the msb CLI to this server. */
   readonly environment: pulumi.Output<Record<string, string>>;
   /** Where the server runs, for `npm run sandbox`. */
-  readonly server: pulumi.Output<{ container: string; ssh: string[] }>;
+  readonly server: pulumi.Output<{ container: string; connection: Connection }>;
   /** What the KVM check found. */
   readonly kvm: pulumi.Output<string>;
   /** Kernel of the guest that the boot check started; empty where the check is not `boot`. */
@@ -88,7 +88,7 @@ export class Microsandbox extends pulumi.ComponentResource {
     this.environment = this.endpoint.apply((url) => clientEnvironment(url, settings.devMode));
     this.server = pulumi
       .all([host.connection, server.containerName])
-      .apply(([connection, container]) => ({ container, ssh: sshArgv(connection) }));
+      .apply(([connection, container]) => ({ container, connection }));
     this.kvm = kvm ? kvm.report.apply(({ message }) => message) : pulumi.output("not checked");
     this.registerOutputs({ endpoint: this.endpoint });
   }

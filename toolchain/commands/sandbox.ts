@@ -1,3 +1,4 @@
+import { type Connection, shellQuote, sshArgv } from "../../components/connection";
 import { exec } from "../exec";
 import { pulumiWith } from "../pulumi";
 import { createReporter } from "../report";
@@ -12,14 +13,15 @@ export async function sandbox(args: string[]): Promise<void> {
   const pulumi = pulumiWith(await ensureTools(report));
   const stack = asked ?? (await selectedStack(pulumi.read)) ?? (await chooseStack(undefined, report));
 
-  const { ssh, container } = await serverOf(stack, pulumi.read);
+  const { connection, container } = await serverOf(stack, pulumi.read);
+  const ssh = sshArgv(connection);
   const terminal = process.stdin.isTTY && process.stdout.isTTY;
   const [program = "docker", ...prefix] = ssh.length > 0 ? [...ssh, "docker"] : ["docker"];
   if (terminal && ssh.length > 0) prefix.unshift("-t");
   const flags = ["exec", "--interactive", ...(terminal ? ["--tty"] : [])];
   const command = [...flags, container, "msb", ...words];
   // ssh joins its words with spaces and hands them to a shell: quote each one for it.
-  const quoted = ssh.length > 0 ? command.map(quote) : command;
+  const quoted = ssh.length > 0 ? command.map(shellQuote) : command;
   const { exitCode } = await exec(program, [...prefix, ...quoted], { stdio: "inherit", reject: false });
   process.exitCode = exitCode ?? 1;
 }
@@ -45,9 +47,5 @@ async function serverOf(stack: string, read: (args: string[]) => Promise<string>
       `No server is deployed in stack ${stack}. To deploy it: npm run up -- --stack ${stack}`,
     );
   }
-  return JSON.parse(outputs) as { container: string; ssh: string[] };
-}
-
-function quote(word: string): string {
-  return `'${word.replaceAll("'", `'\\''`)}'`;
+  return JSON.parse(outputs) as { container: string; connection: Connection };
 }
