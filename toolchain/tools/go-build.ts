@@ -25,6 +25,9 @@ export function findBuilt(cache: string, recipe: GoRecipe): string | undefined {
 /**
  * Builds a tool from its pinned Go modules into the cache, and returns the executable's path.
  *
+ * Go's own caches (GOMODCACHE, GOCACHE) keep the modules and objects, some 5 GB for all tools;
+ * `go clean -cache -modcache` frees them.
+ *
  * @throws UserError if there is no Go toolchain or the build fails; nothing of it stays in the cache.
  */
 export async function buildTool(

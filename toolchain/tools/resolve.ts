@@ -56,7 +56,9 @@ function vendor(context: ResolveContext, report: Reporter): Vendor {
     } catch (error) {
       if (!(error instanceof Unreachable || error instanceof ChecksumMismatch)) throw error;
       unreachable ||= error instanceof Unreachable;
-      report.say(`  ${error.message}${error instanceof ChecksumMismatch ? "; thrown away" : ""}.`);
+      const then =
+        error instanceof ChecksumMismatch ? "it was thrown away" : "the vendor's site is left alone";
+      report.say(`  ${error.message}; ${then}, and the tool comes from elsewhere.`);
       return undefined;
     }
   };
