@@ -12,6 +12,7 @@ START_TIMEOUT=${EMULATED_HOST_TIMEOUT:-300}
 readonly STOP_TIMEOUT=150
 readonly TRANSFER_SIZE=16G
 umask 077
+export LC_ALL=C
 
 # shellcheck source=lib/common.sh
 source "$SCRIPT_DIR/lib/common.sh"
@@ -213,8 +214,7 @@ command_load_image() {
 		dd if="$file" of="$HOST_DIR/transfer.img" bs=4M conv=notrunc status=none
 	fi
 	[[ ${size:-0} -gt 0 ]] || die "load-image got nothing to load"
-	with_progress "loading an image of $((size / 1000000)) MB into $NAME" guest \
-		"blockdev --flushbufs /dev/vdb; blockdev --setra 4096 /dev/vdb; head -c $size /dev/vdb | docker load" ||
+	with_progress "loading an image of $((size / 1000000)) MB into $NAME" guest "/usr/lib/emulated-host/load-image $size" ||
 		die "the Docker engine of $NAME did not take the image"
 	# Gives the space back.
 	truncate -s 0 "$HOST_DIR/transfer.img"

@@ -2,6 +2,7 @@
 # Called by mmdebstrap while the system's tree exists: adds the kernel and our files, and packs the disk image.
 # Arguments: the tree, the work folder (guest/ in it, out/ to fill), the kernel's package name.
 set -eu
+umask 022
 root=$1 work=$2 kernel_meta=$3
 
 # The kernel alone, without what its package asks for: there is no initrd (the drivers it needs are built in),
@@ -13,13 +14,14 @@ chroot "$root" sh -eu -c '
 	apt-get download "$kernel"
 	dpkg-deb --fsys-tarfile "$kernel"_*.deb | tar -x -C / ./boot ./usr/lib/modules
 	rm "$kernel"_*.deb
+	find /usr/lib/modules -name "*.ko.xz" -exec busybox unxz {} +
 	depmod "$(ls /usr/lib/modules)"
 ' sh "$kernel_meta"
 cp "$root"/boot/vmlinuz-* "$work/out/vmlinuz"
 rm -f "$root"/boot/*
 
 mkdir -p "$root/usr/lib/emulated-host"
-for file in boot ssh-server docker-engine clock announce halt; do
+for file in boot ssh-server docker-engine clock announce halt load-image; do
 	install -m 755 "$work/guest/$file" "$root/usr/lib/emulated-host/$file"
 done
 install -m 644 "$work/guest/inittab" "$root/etc/inittab"

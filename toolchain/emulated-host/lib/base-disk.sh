@@ -4,13 +4,13 @@
 
 readonly BASE_RELEASE=trixie
 readonly BASE_PACKAGES=busybox-static,ca-certificates,docker-cli,docker.io,iproute2,iptables,kmod,openssh-server,procps
-readonly BASE_SIZE=2G
+readonly BASE_SIZE=3G
 readonly BASE_MAX_AGE_DAYS=30
 
 # Prints the folder of the base disk for this architecture; it may not exist yet.
 base_folder() {
 	local hash
-	hash=$(cd "$SCRIPT_DIR" && cat lib/base-disk.sh guest/* | sha256sum)
+	hash=$(cd "$SCRIPT_DIR" && cat lib/base-disk.sh lib/base-customize.sh guest/* | sha256sum)
 	echo "$CACHE_DIR/base-$(guest_architecture)-${hash:0:16}"
 }
 
@@ -20,6 +20,8 @@ ensure_base() {
 	folder=$(base_folder)
 	if [[ ! -e $folder/disk.img ]]; then
 		require_programs mmdebstrap mke2fs
+		# Without root, mmdebstrap works in a user namespace.
+		((UID == 0)) || require_programs newuidmap
 		mkdir -p "$CACHE_DIR"
 		exec {lock}>"$CACHE_DIR/lock"
 		with_progress "waiting for another process that makes the base disk" flock "$lock"
@@ -33,12 +35,12 @@ make_base() {
 	local folder=$1
 	# mmdebstrap without root works as another user id, which has to get into this folder.
 	BASE_WORK=$(mktemp -d "${TMPDIR:-/tmp}/emulated-host-base.XXXXXX")
-	chmod 755 "$BASE_WORK"
-	mkdir -m 777 "$BASE_WORK/out"
 	at_exit 'rm -rf "$BASE_WORK"'
 	cp -r "$SCRIPT_DIR/guest" "$SCRIPT_DIR/lib" "$BASE_WORK/"
+	mkdir "$BASE_WORK/out"
 	truncate -s "$BASE_SIZE" "$BASE_WORK/out/disk.img"
-	chmod 666 "$BASE_WORK/out/disk.img"
+	chmod -R a+rX "$BASE_WORK"
+	chmod a+w "$BASE_WORK/out" "$BASE_WORK/out/disk.img"
 
 	say "making the base disk from Debian $BASE_RELEASE packages (about a minute, once)"
 	with_progress "making the base disk" run_mmdebstrap "$BASE_WORK" || {

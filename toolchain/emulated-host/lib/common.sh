@@ -68,6 +68,7 @@ package_of() {
 	mke2fs | e2fsck | resize2fs) echo e2fsprogs ;;
 	ssh | ssh-keygen) echo openssh-client ;;
 	flock | setsid) echo util-linux ;;
+	newuidmap) echo uidmap ;;
 	*) echo "$1" ;;
 	esac
 }
