@@ -48,6 +48,9 @@ export interface ServerArgs {
   logMaxFiles: number;
 }
 
+/** Microseconds of the CPU quota's period, the kernel's default. */
+const cpuPeriod = 100_000;
+
 /** Seconds that the container gets beyond the sandboxes' own time: to close pipes and write the state. */
 const stopMargin = 15;
 
@@ -136,7 +139,11 @@ export function resourceLimits(
 ) {
   const mebibytes = (bytes: number) => Math.floor(bytes / 1024 ** 2);
   return {
-    cpus: pulumi.output(args.hostCpus).apply((cpus) => cpuText(Math.min(args.cpuLimit, cpus))),
+    // Not `cpus`: the provider reads that back in another form, which would show as a difference for ever.
+    cpuPeriod,
+    cpuQuota: pulumi
+      .output(args.hostCpus)
+      .apply((cpus) => Math.round(Math.min(args.cpuLimit, cpus) * cpuPeriod)),
     cpuShares: Math.max(2, Math.round(args.cpuReservation * 1024)),
     memory: mebibytes(args.memoryLimit),
     memoryReservation: mebibytes(args.memoryReservation),
@@ -144,11 +151,6 @@ export function resourceLimits(
     memorySwap: mebibytes(args.memoryLimit),
     shmSize: 64,
   };
-}
-
-/** The form in which the engine's answer comes back: `2.0`, `0.5`. Another form would show as a difference. */
-function cpuText(cpus: number): string {
-  return Number.isInteger(cpus) ? cpus.toFixed(1) : String(cpus);
 }
 
 /** How the container starts, proves itself, logs and stops. */

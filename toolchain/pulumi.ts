@@ -15,7 +15,8 @@ export interface Pulumi {
 
 /** Pulumi for this checkout, from the tools that set-up has found or made. */
 export function pulumiWith(tools: Tools): Pulumi {
-  const environment = { ...tools.env, ...backendEnvironment() };
+  // The Docker provider prefers a context to the host it is given.
+  const environment = { ...tools.env, ...backendEnvironment(), DOCKER_CONTEXT: "" };
   const options = { cwd: projectRoot, env: environment } satisfies Options;
   return {
     environment,
