@@ -1,10 +1,10 @@
 import { existsSync } from "node:fs";
-import { writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { buildCommandPlugin } from "../command-plugin/build";
 import type { Reporter } from "../report";
 import { makeEntry } from "./cache";
 import { pins } from "./pins";
-import { commandPluginEntry, hashFolder, npmVersion, projectRoot } from "./sources";
+import { commandPluginEntry, hashFolder, npmVersion } from "./sources";
 
 /** Name of the stand-in's cache entry, or undefined where its sources are not in this checkout. */
 export function standInEntry(entry = commandPluginEntry): string | undefined {
@@ -27,23 +27,7 @@ export async function bundleStandIn(
   if (!name) return undefined;
   const dir = await makeEntry(cache, name, report, async (temporary) => {
     report.say("• Bundle the stand-in for the command plugin (under a second)");
-    const { build } = await import("esbuild");
-    await build({
-      entryPoints: [entry],
-      outfile: join(temporary, `${pins.command.name}.cjs`),
-      absWorkingDir: projectRoot,
-      bundle: true,
-      platform: "node",
-      target: "node20",
-      format: "cjs",
-      minify: true,
-      keepNames: true,
-      logLevel: "error",
-    });
-    // The folder's final path, written out: asking for it at each start would cost two processes.
-    const script = join(cache, name, `${pins.command.name}.cjs`).replaceAll("'", "'\\''");
-    const launcher = `#!/bin/sh\nexec node '${script}' "$@"\n`;
-    await writeFile(join(temporary, pins.command.name), launcher, { mode: 0o755 });
+    await buildCommandPlugin(temporary);
   });
   return join(dir, pins.command.name);
 }
