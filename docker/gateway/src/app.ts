@@ -93,15 +93,18 @@ export async function createGateway(config: Config): Promise<Gateway> {
 
 export const startSweeping = ({ sweeper }: Gateway): void => sweeper.start(SWEEP_MS);
 
+/** CPUs promised for each one there is. */
+const CPU_SHARING = 4;
+
 function limitsOf(config: Config): Limits {
   const container = containerLimits();
   const memoryMib = config.LIMIT_MEMORY_MIB ?? container.memoryMib;
-  const cpus = config.LIMIT_CPUS ?? container.cpus;
+  const cpus = config.LIMIT_CPUS ?? container.cpus * CPU_SHARING;
   return {
     sandboxes: config.LIMIT_SANDBOXES,
     memoryMib,
     cpus,
     sandboxMemoryMib: Math.min(config.LIMIT_SANDBOX_MEMORY_MIB ?? memoryMib, memoryMib),
-    sandboxCpus: Math.min(config.LIMIT_SANDBOX_CPUS ?? cpus, cpus),
+    sandboxCpus: Math.min(config.LIMIT_SANDBOX_CPUS ?? Math.max(container.cpus, 2), cpus),
   };
 }

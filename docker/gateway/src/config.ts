@@ -34,9 +34,12 @@ export const environmentSchema = z.object({
   LIMIT_SANDBOXES: count.default(1000),
   /** MiB promised to all running guests together; default: the container's own limit. */
   LIMIT_MEMORY_MIB: count.optional(),
-  /** CPUs promised to all running guests together; default: the container's own limit. */
+  /**
+   * CPUs promised to all running guests together; default: four times the container's own limit.
+   * Unlike memory they are shared, not used up: too many make guests slow, and kill none.
+   */
   LIMIT_CPUS: count.optional(),
-  /** MiB and CPUs that one sandbox may ask for; default: the limits for all. */
+  /** MiB and CPUs that one sandbox may ask for; default: the container's own limits. */
   LIMIT_SANDBOX_MEMORY_MIB: count.optional(),
   LIMIT_SANDBOX_CPUS: count.optional(),
   /** Bytes of a JSON body. */
