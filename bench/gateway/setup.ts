@@ -1,0 +1,105 @@
+import { spawn } from "node:child_process";
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { connect } from "node:net";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import {
+  agentSocketPath,
+  bundle,
+  bundleGateway,
+  GatewayProcess,
+  NodeProgram,
+  newHome,
+} from "../../test/harness/gateway";
+import { freePort } from "../../test/harness/stack";
+import { exec } from "../../toolchain/exec";
+import { UserError } from "../../toolchain/user-error";
+
+/** The bundles that are measured, in a folder of their own. */
+export type Bundles = { folder: string; gateway: string; agent: string; bareFastify: string };
+
+export async function makeBundles(): Promise<Bundles> {
+  const folder = mkdtempSync(join(tmpdir(), "bench-"));
+  const [gateway, agent, bareFastify] = ["gateway.cjs", "agent.cjs", "bare-fastify.cjs"].map((name) =>
+    join(folder, name),
+  ) as [string, string, string];
+  await bundleGateway(gateway);
+  await bundle(join(__dirname, "programs/agent.ts"), agent);
+  await bundle(join(__dirname, "programs/bare-fastify.mjs"), bareFastify);
+  return { folder, gateway, agent, bareFastify };
+}
+
+/** A gateway with running sandboxes whose agents are the fake one. */
+export type Rig = {
+  gateway: GatewayProcess;
+  sandboxes: { id: string; socketPath: string }[];
+  stop: () => Promise<void>;
+};
+
+export async function startRig(bundles: Bundles, sandboxes: number): Promise<Rig> {
+  const home = newHome();
+  const gateway = await GatewayProcess.start({ script: bundles.gateway, home });
+  const made = [];
+  for (let number = 0; number < sandboxes; number++) {
+    const name = `bench-${number}`;
+    const { id } = await gateway.create(name);
+    const socketPath = agentSocketPath(home, name);
+    mkdirSync(dirname(socketPath), { recursive: true });
+    made.push({ id, socketPath });
+  }
+  const agent = NodeProgram.launch({
+    script: bundles.agent,
+    arguments: made.map((each) => each.socketPath),
+  });
+  await new Promise((resolve, reject) => {
+    agent.child.once("message", resolve);
+    agent.ended.then((how) => reject(new Error(`the fake agent ended: ${how}`)));
+  });
+  const stop = async () => {
+    await Promise.all([gateway.remove(), agent.kill()]);
+  };
+  return { gateway, sandboxes: made, stop };
+}
+
+/** socat between a TCP port and a unix socket: its port, and how to end it. */
+export async function startSocat(socketPath: string): Promise<{ port: number; stop: () => void }> {
+  const found = await exec("socat", ["-V"], { reject: false });
+  if (found.exitCode !== 0)
+    throw new UserError("The benchmark compares with socat, which is not installed: apt-get install socat");
+  const port = await freePort();
+  const listen = `TCP-LISTEN:${port},bind=127.0.0.1,fork,reuseaddr,backlog=64`;
+  // A group of its own: it forks a process per connection.
+  const socat = spawn("socat", [listen, `UNIX-CONNECT:${socketPath}`], { stdio: "ignore", detached: true });
+  const stop = () => {
+    try {
+      if (socat.pid) process.kill(-socat.pid, "SIGKILL");
+    } catch {
+      // It has ended already.
+    }
+  };
+  process.once("exit", stop);
+  while (!(await listens(port))) await sleep(20);
+  return { port, stop };
+}
+
+const listens = (port: number): Promise<boolean> =>
+  new Promise((resolve) => {
+    const socket = connect({ host: "127.0.0.1", port });
+    socket.once("connect", () => resolve(true)).once("error", () => resolve(false));
+    socket.once("connect", () => socket.destroy());
+  });
+
+/** The comparison's own server, which sends the bytes of a file. */
+export async function startBareFastify(
+  bundles: Bundles,
+  body?: string,
+): Promise<{ program: NodeProgram; port: number }> {
+  const port = await freePort();
+  const env = { PORT: String(port), ...(body && { BODY: body }) };
+  const program = NodeProgram.launch({ script: bundles.bareFastify, env });
+  while (!(await listens(port))) await sleep(20);
+  return { program, port };
+}
+
+export const removeBundles = ({ folder }: Bundles): void => rmSync(folder, { recursive: true, force: true });
