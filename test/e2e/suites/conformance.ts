@@ -1,0 +1,107 @@
+import { randomBytes } from "node:crypto";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { z } from "zod";
+import { msbCli } from "../clients/cli-session";
+import { npmSdk, pythonSdk } from "../clients/sdk-session";
+import type { Client, Session } from "../clients/session";
+import { commandCases } from "./conformance-commands";
+import { endCases, logCases, refusalCases } from "./conformance-lifecycle";
+import { mountCases, volumeCases } from "./conformance-volumes";
+
+/** The official clients that a stack is tested with. A version more is a line more. */
+export const officialClients: Client[] = [
+  pythonSdk("0.7.11"),
+  pythonSdk("0.6.18"),
+  npmSdk("0.6.18"),
+  msbCli("0.7.11"),
+  msbCli("0.6.18"),
+];
+
+/** A deployed server, as its stack's outputs describe it. */
+export interface ConformanceServer {
+  /** Such as http://127.0.0.1:5555. */
+  url: string;
+  /** Undefined or empty for a server in dev mode, which takes any. */
+  key?: string;
+}
+
+/** What the cases of one client share: each boot of a microVM takes many seconds, so they share one sandbox. */
+export interface Shared {
+  client: Client;
+  session: Session;
+  /** Another process of the same client; the caller closes it. */
+  open(key?: string): Promise<Session>;
+  server: ConformanceServer;
+  sandbox: string;
+  volume: string;
+  /** A folder of this machine for files. */
+  folder: string;
+}
+
+/** The time limit of one case: a microVM of an emulated host is slow to boot. */
+export const limit = { timeout: 180_000 };
+
+/**
+ * Declares the tests of the official clients against a server. One sandbox runs at a time, so that they pass on the
+ * smallest host. Whatever the outcome, no sandbox and no volume is left.
+ *
+ * @param server - called when the first of the tests starts
+ * @param clients - default: all official ones
+ */
+export function conformance(server: () => ConformanceServer, clients: Client[] = officialClients): void {
+  describe.each(clients)("$label", (client) => {
+    const shared = { client } as Shared;
+
+    beforeAll(async () => {
+      const folder = await mkdtemp(join(tmpdir(), "microsandbox-client-"));
+      const suffix = randomBytes(3).toString("hex");
+      const open = (key = server().key) =>
+        client.open({ url: server().url, key: key || "msb_none_is_checked" }, join(folder, "home"));
+      const names = { sandbox: `conformance-${suffix}`, volume: `conformance-volume-${suffix}` };
+      Object.assign(shared, { folder, open, server: server(), ...names, session: await open() });
+    });
+    afterAll(async () => {
+      await cleanUp(shared);
+      await shared.session?.close();
+      await rm(shared.folder, { recursive: true, force: true });
+    });
+
+    it("creates a volume, and a sandbox from the built-in image", limit, async () => {
+      const { session, sandbox, volume } = shared;
+      await session.createVolume(volume);
+      await session.create(sandbox, {
+        workdir: "/etc",
+        env: { GREETING: "hello there" },
+        labels: { suite: sandbox },
+        volumes: client.mounts ? { "/data": volume } : {},
+      });
+      expect(await session.status(sandbox)).toBe("running");
+    });
+
+    commandCases(shared);
+    mountCases(shared);
+    refusalCases(shared);
+    logCases(shared);
+    endCases(shared);
+    volumeCases(shared);
+  });
+}
+
+const volumeList = z.array(z.object({ id: z.string(), name: z.string().nullable() }));
+
+/** By plain HTTP: the client under test may be the one thing that does not work. */
+async function cleanUp({ server, sandbox, volume }: Shared): Promise<void> {
+  if (!server) return;
+  const request = (method: string, path: string) =>
+    fetch(`${server.url}/v1/${path}`, {
+      method,
+      headers: { authorization: `Bearer ${server.key || "any"}` },
+    });
+  await request("DELETE", `sandboxes/by-name/${sandbox}`);
+  const volumes = await (await request("GET", "volumes")).json();
+  for (const { id, name } of volumeList.parse(volumes))
+    if (name === volume) await request("DELETE", `volumes/${id}`);
+}
