@@ -5,12 +5,18 @@
 readonly BASE_RELEASE=trixie
 readonly BASE_PACKAGES=busybox-static,ca-certificates,docker-cli,docker.io,iproute2,iptables,kmod,openssh-server,procps
 readonly BASE_SIZE=3G
+readonly BASE_OPTIONS=(--variant=minbase
+	--dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*'
+	--dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt='path-exclude=/usr/share/info/*')
 readonly BASE_MAX_AGE_DAYS=30
 
 # Prints the folder of the base disk for this architecture; it may not exist yet.
 base_folder() {
 	local hash
-	hash=$(cd "$SCRIPT_DIR" && cat lib/base-disk.sh lib/base-customize.sh guest/* | sha256sum)
+	hash=$(cd "$SCRIPT_DIR" && {
+		echo "$BASE_RELEASE $BASE_PACKAGES $BASE_SIZE ${BASE_OPTIONS[*]} $(kernel_package)"
+		cat lib/base-customize.sh guest/*
+	} | sha256sum)
 	echo "$CACHE_DIR/base-$(guest_architecture)-${hash:0:16}"
 }
 
@@ -35,12 +41,14 @@ make_base() {
 	local folder=$1
 	# mmdebstrap without root works as another user id, which has to get into this folder.
 	BASE_WORK=$(mktemp -d "${TMPDIR:-/tmp}/emulated-host-base.XXXXXX")
-	at_exit 'rm -rf "$BASE_WORK"'
+	at_exit remove_base_work
+	remove_left_work
+	echo "$BASE_WORK" >"$CACHE_DIR/work"
 	cp -r "$SCRIPT_DIR/guest" "$SCRIPT_DIR/lib" "$BASE_WORK/"
-	mkdir "$BASE_WORK/out"
+	mkdir "$BASE_WORK/out" "$BASE_WORK/tmp"
 	truncate -s "$BASE_SIZE" "$BASE_WORK/out/disk.img"
 	chmod -R a+rX "$BASE_WORK"
-	chmod a+w "$BASE_WORK/out" "$BASE_WORK/out/disk.img"
+	chmod a+w "$BASE_WORK/out" "$BASE_WORK/out/disk.img" "$BASE_WORK/tmp"
 
 	say "making the base disk from Debian $BASE_RELEASE packages (about a minute, once)"
 	with_progress "making the base disk" run_mmdebstrap "$BASE_WORK" || {
@@ -54,15 +62,30 @@ make_base() {
 	cp "$BASE_WORK/out/vmlinuz" "$new/"
 	cp --sparse=always "$BASE_WORK/out/disk.img" "$new/"
 	mv "$new" "$folder"
-	rm -rf "$BASE_WORK"
+	remove_base_work
 	find "$CACHE_DIR" -maxdepth 1 -name 'base-*' -mtime "+$BASE_MAX_AGE_DAYS" -exec rm -rf {} +
 }
 
 run_mmdebstrap() {
-	local work=$1
-	mmdebstrap --variant=minbase --architectures="$(guest_architecture)" --include="$BASE_PACKAGES" \
-		--dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
-		--dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt='path-exclude=/usr/share/info/*' \
+	local work=$1 namespace=()
+	# What it mounts goes with it, even when it is killed. Without root it makes such a namespace itself.
+	((UID != 0)) || namespace=(unshare --mount)
+	TMPDIR=$work/tmp "${namespace[@]}" mmdebstrap "${BASE_OPTIONS[@]}" \
+		--architectures="$(guest_architecture)" --include="$BASE_PACKAGES" \
 		--customize-hook="bash '$work/lib/base-customize.sh' \"\$1\" '$work' '$(kernel_package)'" \
 		--format=null "$BASE_RELEASE" - </dev/null >"$work/log" 2>&1
+}
+
+remove_base_work() {
+	[[ -d $BASE_WORK ]] || return 0
+	rm -rf --one-file-system "$BASE_WORK"
+	rm -f "$CACHE_DIR/work"
+}
+
+# Removes what a builder that was killed left behind. Its files may belong to other user ids: then some stay.
+remove_left_work() {
+	local left
+	[[ -s $CACHE_DIR/work ]] || return 0
+	read -r left <"$CACHE_DIR/work"
+	[[ $left != */emulated-host-base.* ]] || rm -rf --one-file-system "$left" 2>/dev/null || true
 }
