@@ -10,6 +10,8 @@ export class MsbView {
   private rows = new Map<string, Listed>();
   private readAt = Number.NEGATIVE_INFINITY;
   private version = 0;
+  /** Changes whenever a row does. */
+  revision = 0;
   private reading: Promise<Map<string, Listed>> | undefined;
 
   constructor(private readonly sandboxes: Pick<MsbSandboxes, "list">) {}
@@ -28,6 +30,7 @@ export class MsbView {
 
   note(name: string, status: MsbStatus, reference = ""): void {
     this.version++;
+    this.revision++;
     const before = this.rows.get(name);
     const createdAt = before?.createdAt ?? new Date().toISOString();
     this.rows.set(name, { name, status, createdAt, reference: reference || (before?.reference ?? "") });
@@ -35,6 +38,7 @@ export class MsbView {
 
   forget(name: string): void {
     this.version++;
+    this.revision++;
     this.rows.delete(name);
   }
 
@@ -44,6 +48,11 @@ export class MsbView {
       const { version } = this;
       const rows = await this.sandboxes.list();
       if (version !== this.version) continue;
+      if (
+        rows.length !== this.rows.size ||
+        rows.some((row) => this.rows.get(row.name)?.status !== row.status)
+      )
+        this.revision++;
       this.rows = new Map(rows.map((row) => [row.name, row]));
       this.readAt = performance.now();
       return this.rows;

@@ -18,7 +18,9 @@ const ALIVE = new Set<SandboxStatus>(["starting", "running", "stopping"]);
  * without us, lets go of what it removed without us.
  */
 export class SandboxRegistry {
-  readonly busy = new Map<string, Busy>();
+  private readonly busy = new Map<string, Busy>();
+  private changes = 0;
+  private reconciled = "";
   private readonly names = new Map<string, string>();
 
   constructor(
@@ -27,6 +29,18 @@ export class SandboxRegistry {
     private readonly msb: Pick<MsbSandboxes, "inspect">,
   ) {
     for (const record of store.all()) this.index(record);
+  }
+
+  /** Changes whenever an answer about any sandbox would. */
+  revision = (): string => `${this.changes}.${this.view.revision}`;
+
+  isBusy = (id: string): boolean => this.busy.has(id);
+
+  /** Notes what the gateway is doing with a sandbox; undefined when it is done. */
+  setBusy(id: string, busy: Busy | undefined): void {
+    this.changes++;
+    if (busy) this.busy.set(id, busy);
+    else this.busy.delete(id);
   }
 
   get = (id: string): SandboxRecord | undefined => this.store.get(id);
@@ -38,6 +52,7 @@ export class SandboxRegistry {
   }
 
   save(record: SandboxRecord): Promise<void> {
+    this.changes++;
     this.index(record);
     return this.store.put(record);
   }
@@ -52,6 +67,7 @@ export class SandboxRegistry {
   }
 
   drop(record: SandboxRecord): Promise<void> {
+    this.changes++;
     if (this.names.get(record.name) === record.id) this.names.delete(record.name);
     return this.store.delete(record.id);
   }
@@ -80,6 +96,8 @@ export class SandboxRegistry {
   /** Brings the records in line with msb's rows. */
   async reconcile(maxAgeMs?: number): Promise<void> {
     const rows = await this.view.get(maxAgeMs);
+    if (this.reconciled === this.revision()) return;
+    this.reconciled = this.revision();
     const writes: Promise<unknown>[] = [];
     for (const row of rows.values())
       if (!this.holder(row.name)) writes.push(this.adopt(row.name, row.createdAt));

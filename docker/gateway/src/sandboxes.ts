@@ -138,7 +138,7 @@ export class Sandboxes {
     const { spec } = record;
     if (!spec) throw new Error(`sandbox ${record.id} has no spec to be made from`);
     const began = performance.now();
-    this.registry.busy.set(record.id, "starting");
+    this.registry.setBusy(record.id, "starting");
     try {
       await saved;
       await this.msb.create(record.name, await this.plan(spec, login));
@@ -157,7 +157,7 @@ export class Sandboxes {
       this.registry.view.forget(record.name);
       throw error;
     } finally {
-      this.registry.busy.delete(record.id);
+      this.registry.setBusy(record.id, undefined);
       this.capacity.release(record.id);
     }
   }
@@ -172,7 +172,7 @@ export class Sandboxes {
       return boot.catch((error) => this.failed(id, error));
     }
     const began = performance.now();
-    this.registry.busy.set(id, "starting");
+    this.registry.setBusy(id, "starting");
     try {
       await this.msb.start(record.name);
       this.registry.view.note(record.name, "running");
@@ -182,7 +182,7 @@ export class Sandboxes {
       this.options.booted((performance.now() - began) / 1000, false);
       return await this.failed(id, error);
     } finally {
-      this.registry.busy.delete(id);
+      this.registry.setBusy(id, undefined);
       this.capacity.release(id);
     }
   }
@@ -190,13 +190,13 @@ export class Sandboxes {
   private async stopNow(id: string): Promise<void> {
     const record = this.registry.get(id);
     if (record?.phase !== "known" || !this.registry.alive(record)) return;
-    this.registry.busy.set(id, "stopping");
+    this.registry.setBusy(id, "stopping");
     try {
       await this.msb.stop(record.name, this.options.stopGraceSeconds);
       this.registry.view.note(record.name, "stopped");
       await this.registry.update(id, { stoppedAt: new Date().toISOString(), expiresAt: null });
     } finally {
-      this.registry.busy.delete(id);
+      this.registry.setBusy(id, undefined);
     }
   }
 
@@ -204,13 +204,13 @@ export class Sandboxes {
     const record = this.registry.get(id);
     if (!record) return;
     if (record.phase !== "gone" && record.phase !== "pending") {
-      this.registry.busy.set(id, "removing");
+      this.registry.setBusy(id, "removing");
       try {
         await this.registry.save({ ...record, phase: "removing" });
         await this.msb.remove(record.name);
         this.registry.view.forget(record.name);
       } finally {
-        this.registry.busy.delete(id);
+        this.registry.setBusy(id, undefined);
       }
     }
     await this.registry.drop(record);

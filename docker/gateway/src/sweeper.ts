@@ -49,7 +49,7 @@ export class Sweeper {
     this.sweeping = true;
     try {
       await this.registry.reconcile();
-      const due = [...this.registry.store.all()].filter((record) => !this.registry.busy.has(record.id));
+      const due = [...this.registry.store.all()].filter((record) => !this.registry.isBusy(record.id));
       const works = due.map((record) => this.care(record, now).catch((error) => this.complain(error)));
       await Promise.all(works);
     } finally {

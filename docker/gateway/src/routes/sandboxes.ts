@@ -1,6 +1,8 @@
 import { z } from "zod";
 import { invalidRequest, readCreateRequest } from "../create-request";
+import { PageCache } from "../page-cache";
 import type { SandboxRecord } from "../sandbox-record";
+import { clientShape } from "../sandbox-view";
 import { errorResponses, labels as labelsSchema, messageBody } from "../schema/common";
 import { createBody, listQuery, sandboxBody, sandboxPage, startQuery } from "../schema/sandbox";
 import { type App, bodyFor, type Context, cutOffSignal, findSandbox, type Reference, typed } from "./context";
@@ -17,6 +19,7 @@ const tags = ["sandboxes"];
 export function sandboxRoutes(plain: App, context: Context): void {
   const app = typed(plain);
   const { sandboxes } = context;
+  const pages = new PageCache(() => sandboxes.registry.revision());
 
   app.post(
     "/v1/sandboxes",
@@ -35,18 +38,22 @@ export function sandboxRoutes(plain: App, context: Context): void {
   app.get(
     "/v1/sandboxes",
     { schema: { tags, querystring: listQuery, response: { 200: sandboxPage, ...errorResponses } } },
-    async (request) => {
+    async (request, reply) => {
       const { limit, cursor, labels } = request.query;
       await sandboxes.registry.reconcile();
-      const wanted = labels === undefined ? {} : readLabels(labels);
-      const after = cursor === undefined ? undefined : readCursor(cursor);
-      const rows = listed(sandboxes.registry.store.all(), wanted, after);
-      const page = rows.slice(0, Math.min(limit, MAX_PAGE));
-      const last = page.at(-1);
-      return {
-        data: page.map((record) => bodyFor(context, request, record)),
-        next_cursor: last && rows.length > page.length ? writeCursor(last) : null,
-      };
+      const shape = clientShape(request.headers["user-agent"]);
+      const text = pages.get(JSON.stringify([shape, limit, cursor, labels]), () => {
+        const wanted = labels === undefined ? {} : readLabels(labels);
+        const after = cursor === undefined ? undefined : readCursor(cursor);
+        const rows = listed(sandboxes.registry.store.all(), wanted, after);
+        const page = rows.slice(0, Math.min(limit, MAX_PAGE));
+        const last = page.at(-1);
+        return {
+          data: page.map((record) => bodyFor(context, request, record)),
+          next_cursor: last && rows.length > page.length ? writeCursor(last) : null,
+        };
+      });
+      return reply.type("application/json; charset=utf-8").send(text as never);
     },
   );
 
