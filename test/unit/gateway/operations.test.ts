@@ -46,6 +46,7 @@ describe("limits", () => {
       LIMIT_SANDBOXES: "2",
       LIMIT_MEMORY_MIB: "256",
       LIMIT_CPUS: "3",
+      LIMIT_SANDBOX_CPUS: "3",
     });
     const memory = (memory_mib: number, vcpus = 1) => ({ resources: { memory_mib, vcpus } });
     expect((await gateway.create("a", memory(128))).status).toBe(200);
