@@ -37,6 +37,9 @@ export type RunOptions = {
 /** msb processes at once; more would only make each other slow. */
 const MAX_PROCESSES = 16;
 
+/** Commands after which a microVM goes on running. */
+const LEAVES_MACHINE = new Set(["create", "start", "run"]);
+
 const MAX_OUTPUT = 32 * 1024 * 1024;
 
 /** The msb command line: each call is one process, never a shell. */
@@ -77,13 +80,17 @@ export class Msb {
         clearTimeout(timer);
         reject(error);
       });
-      // "exit" and not "close": a microVM left behind may hold the pipes open.
       child.on("exit", (code, killedBy) => {
         clearTimeout(timer);
-        setImmediate(() => {
+        const finish = () => {
+          clearTimeout(grace);
           const text = timedOut ? `no answer within ${timeoutMs / 1000} s` : stderr();
           resolve({ code: timedOut ? 124 : (code ?? (killedBy ? 128 : 1)), stdout: stdout(), stderr: text });
-        });
+        };
+        // What msb said may still be in the pipes: "close" comes when they are empty. A microVM that msb left
+        // behind may hold them open, hence the limit.
+        const grace = setTimeout(finish, code === 0 && LEAVES_MACHINE.has(args[0] ?? "") ? 50 : 2_000);
+        child.once("close", finish);
       });
     });
   }

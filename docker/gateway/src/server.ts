@@ -1,3 +1,4 @@
+import type { Socket } from "node:net";
 import swagger from "@fastify/swagger";
 import websocket from "@fastify/websocket";
 import Fastify, { type FastifyError, type FastifyInstance, type FastifyReply, LogController } from "fastify";
@@ -8,6 +9,7 @@ import type { Config } from "./config";
 import { ApiError, type ErrorCode } from "./errors";
 import type { Metrics } from "./metrics";
 import type { RateLimit } from "./rate-limit";
+import { AGENT_ROUTE } from "./routes/agent";
 
 /** Bytes of one WebSocket message; the clients' own frames are far below. */
 const MAX_FRAME = 16 * 1024 * 1024;
@@ -27,6 +29,7 @@ export async function createServer(config: Config): Promise<FastifyInstance> {
     forceCloseConnections: true,
     genReqId: () => crypto.randomUUID(),
     routerOptions: { maxParamLength: 1024 },
+    clientErrorHandler: refuseBadHttp,
     frameworkErrors: (error, _request, reply) => sendError(error, reply),
   });
   app.setValidatorCompiler(validatorCompiler);
@@ -60,6 +63,8 @@ export async function createServer(config: Config): Promise<FastifyInstance> {
 /** Who asks, whether it asks too often, and one log line and one figure per request. */
 export function guard(app: FastifyInstance, keys: KeyCheck, rate: RateLimit, metrics: Metrics): void {
   app.addHook("onRequest", async (request) => {
+    if (request.ws && request.routeOptions.url !== AGENT_ROUTE)
+      throw new ApiError(400, "invalid_request", "no WebSocket is served here");
     const path = request.url.split("?")[0] ?? "";
     if (!path.startsWith("/v1/") && path !== "/metrics") return;
     request.keyId = keys.identify(request);
@@ -77,6 +82,20 @@ export function guard(app: FastifyInstance, keys: KeyCheck, rate: RateLimit, met
       "request",
     );
   });
+}
+
+const BAD_HTTP: Record<string, [status: string, message: string]> = {
+  HPE_HEADER_OVERFLOW: ["431 Request Header Fields Too Large", "the header fields are too large"],
+  ERR_HTTP_REQUEST_TIMEOUT: ["408 Request Timeout", "the request took too long to arrive"],
+};
+
+/** Answers what is not even HTTP in the contract's form, and hangs up. */
+function refuseBadHttp(error: NodeJS.ErrnoException, socket: Socket): void {
+  if (error.code === "ECONNRESET" || !socket.writable) return void socket.destroy();
+  const [status, message] = BAD_HTTP[error.code ?? ""] ?? ["400 Bad Request", "not an HTTP request"];
+  const body = JSON.stringify(new ApiError(400, "invalid_request", message).body());
+  const head = `HTTP/1.1 ${status}\r\nContent-Type: application/json\r\nContent-Length: ${body.length}`;
+  socket.end(`${head}\r\nConnection: close\r\n\r\n${body}`);
 }
 
 function acceptEmptyJson(app: FastifyInstance): void {

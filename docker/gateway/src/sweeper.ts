@@ -35,9 +35,12 @@ export class Sweeper {
     }
   }
 
+  /** Sweeps now, for what the last process left, and from then on at every interval. */
   start(intervalMs: number): void {
-    this.timer = setInterval(() => this.sweep().catch((error) => this.complain(error)), intervalMs);
+    const sweep = () => this.sweep().catch((error) => this.complain(error));
+    this.timer = setInterval(sweep, intervalMs);
     this.timer.unref();
+    sweep();
   }
 
   stop(): void {

@@ -159,6 +159,7 @@ describe("operations", () => {
     shared ??= await TestGateway.start();
     const answer = await raw(shared.url, bytes);
     expect(answer).not.toMatch(/^HTTP\/1\.1 5/);
+    if (answer) expect(answer).toContain('{"error":{"code":"');
     expect((await shared.get("/healthz")).status).toBe(200);
   });
 

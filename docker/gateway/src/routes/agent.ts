@@ -5,6 +5,9 @@ import { invalidRequest } from "../create-request";
 import { errorResponses } from "../schema/common";
 import { type App, type Context, findSandbox, notRunning, typed } from "./context";
 
+/** The one route that takes WebSockets. */
+export const AGENT_ROUTE = "/v1/sandboxes/:id/agent";
+
 const params = z.object({ id: z.string() });
 
 /** The pipe to a sandbox's agent: exec, files and terminals ride it, unparsed. */
@@ -14,7 +17,7 @@ export function agentRoutes(plain: App, context: Context): void {
 
   typed(plain).route({
     method: "GET",
-    url: "/v1/sandboxes/:id/agent",
+    url: AGENT_ROUTE,
     schema: { tags: ["sandboxes"], params, response: errorResponses },
     // Everything that may fail happens before the upgrade, so that it fails with a status.
     preHandler: async (request) => {

@@ -26,6 +26,9 @@ export const errorResponses = {
   401: errorBody,
   404: errorBody,
   409: errorBody,
+  413: errorBody,
+  415: errorBody,
   429: errorBody,
+  431: errorBody,
   502: errorBody,
 };
