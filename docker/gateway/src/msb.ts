@@ -87,9 +87,10 @@ export class Msb {
           const text = timedOut ? `no answer within ${timeoutMs / 1000} s` : stderr();
           resolve({ code: timedOut ? 124 : (code ?? (killedBy ? 128 : 1)), stdout: stdout(), stderr: text });
         };
-        // What msb said may still be in the pipes: "close" comes when they are empty. A microVM that msb left
-        // behind may hold them open, hence the limit.
-        const grace = setTimeout(finish, code === 0 && LEAVES_MACHINE.has(args[0] ?? "") ? 50 : 2_000);
+        // What msb said may still be in the pipes: "close" comes when they are empty. A microVM that msb
+        // left behind may hold them open, hence the limit; one that was killed has nothing to say.
+        const leaves = code === 0 && LEAVES_MACHINE.has(args[0] ?? "");
+        const grace = setTimeout(finish, timedOut ? 0 : leaves ? 50 : 2_000);
         child.once("close", finish);
       });
     });
