@@ -45,6 +45,8 @@ export async function createServer(config: Config): Promise<FastifyInstance> {
     return sendError(error, reply);
   });
   app.setNotFoundHandler((request) => {
+    if (request.url.startsWith("/v1/snapshot"))
+      throw new ApiError(404, "unsupported", "snapshots are not supported by this server");
     throw new ApiError(404, "not_found", `no route ${request.method} ${request.url.split("?")[0]}`);
   });
   await app.register(swagger, {

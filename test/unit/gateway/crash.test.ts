@@ -6,8 +6,8 @@ import { build } from "esbuild";
 import { afterAll, expect, test } from "vitest";
 import { FAKE_MSB, newBody, START, temporaryFolder } from "./harness";
 
-/** `CRASH_ROUNDS=50` is the long form; a few rounds are enough to notice that it broke. */
-const ROUNDS = Number(process.env.CRASH_ROUNDS ?? 3);
+/** `CRASH_ROUNDS=50` is the long form; one round shows that it still works. */
+const ROUNDS = Number(process.env.CRASH_ROUNDS ?? 1);
 
 const home = temporaryFolder();
 const script = join(temporaryFolder(), "server.cjs");
