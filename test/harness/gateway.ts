@@ -230,4 +230,4 @@ export class GatewayProcess {
 }
 
 /** A new, short msb home: socket paths below it must fit in 107 bytes. */
-export const newHome = (): string => mkdtempSync(join(tmpdir(), "gw-"));
+export const newHome = (): string => mkdtempSync(join(tmpdir(), "gwp-"));
