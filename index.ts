@@ -8,6 +8,8 @@ const service = new Microsandbox("microsandbox", readStackSettings());
 export const endpoint = service.endpoint;
 /** Variables to export, so that the official SDKs and the msb CLI use this server. */
 export const environment = service.environment;
+/** The API key, a secret: `npm run pulumi -- stack output apiKey --show-secrets`. Empty in dev mode. */
+export const apiKey = service.apiKey;
 /** Container of the server and how to reach its host: `npm run sandbox` uses them. */
 export const server = service.server;
 /** What the KVM check found on the host. */

@@ -56,15 +56,15 @@ function fromText(key: Key, value: unknown): unknown {
   }
 }
 
-type StructuredKey = "images" | "volumes" | "versionSha256";
+type StructuredKey = "images" | keyof typeof settingFields;
 
 function isStructured(key: Key): key is StructuredKey {
-  return key === "images" || key === "volumes" || key === "versionSha256";
+  return key === "images" || Object.hasOwn(settingFields, key);
 }
 
 /** The fields of an object among the settings; none for anything else. */
 function fieldsOf(key: Key): Record<string, z.core.$ZodType> {
-  return key === "volumes" || key === "versionSha256" ? settingFields[key] : {};
+  return isStructured(key) && key !== "images" ? settingFields[key] : {};
 }
 
 /** What is wrong with one setting: a mistake for each wrong part of it. */

@@ -50,6 +50,13 @@ export function integer(initial: number, from: number, to: number, meta: Omit<Se
     .register(settingMeta, { ...meta, accepts: `a whole number${unit} from ${from} to ${to}` });
 }
 
+/** A whole number without a default. */
+export function optionalInteger(from: number, to: number, meta: Omit<SettingMeta, "accepts">) {
+  return number((value) => Number.isInteger(value) && value >= from && value <= to)
+    .optional()
+    .register(settingMeta, { ...meta, accepts: `a whole number from ${from} to ${to}` });
+}
+
 /** A TCP port. */
 export function port(initial: number, description: string) {
   const accepts = "a TCP port, a whole number from 1 to 65535";

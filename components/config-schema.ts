@@ -1,6 +1,7 @@
 import { isIP } from "node:net";
 import { z } from "zod";
 import { choice, cpus, flag, integer, optionalText, port, settingMeta, size, text } from "./config-fields";
+import { limits } from "./config-limits";
 import { isSshHost, isTimeZone, nearest, nearestTimeZone } from "./config-values";
 
 /** The namespace of the settings in a stack's configuration. */
@@ -13,6 +14,8 @@ const IMAGE =
   /^([a-zA-Z0-9][a-zA-Z0-9.-]*(:\d{1,5})?\/)?[a-z0-9]+([._/-]+[a-z0-9]+)*(:\w[\w.-]{0,127})?(@sha256:[0-9a-f]{64})?$/;
 const VOLUME = /^[a-zA-Z0-9][\w.-]{1,127}$/;
 const SHA256 = /^[0-9a-f]{64}$/;
+/** A key travels in a header. */
+const KEY = /^[\w.~+/=-]{32,256}$/;
 /** A path is an argument of ssh: neither an option nor anything that needs escaping. */
 const PATH = /^(?!-)[^\p{C}"]+$/u;
 
@@ -47,7 +50,7 @@ const hashes = z.strictObject({
 });
 
 /** The fields of the structured settings. */
-export const settingFields = { volumes: volumes.shape, versionSha256: hashes.shape };
+export const settingFields = { volumes: volumes.shape, versionSha256: hashes.shape, limits: limits.shape };
 
 /** Every setting below `microsandbox:`, in the order of the settings table. */
 export const settingsSchema = z.strictObject({
@@ -76,6 +79,11 @@ export const settingsSchema = z.strictObject({
   autoPullImages: flag(true, "Let the server pull an image that a sandbox asks for and that isn't there."),
   devMode: flag(true, "Check no API key. Only on a loopback address, unless `exposeDevMode` is set."),
   exposeDevMode: flag(false, "Allow dev mode where other machines reach it: any of them can run code."),
+  apiKey: optionalText(KEY, {
+    description: "The key that clients send where `devMode` is false; a secret, made by `npm run up`.",
+    accepts: "32 to 256 letters, digits or . _ ~ + / = -",
+    example: "msb_0123456789abcdef0123456789abcdef",
+  }),
   port: port(5555, "Port of the gateway inside the container."),
   hostPort: port(5555, "Port of the gateway on the host."),
   bindAddress: text("127.0.0.1", (address) => isIP(address) !== 0, {
@@ -151,6 +159,12 @@ export const settingsSchema = z.strictObject({
     description: "The two volumes: their names, and whether a destroy keeps them.",
     accepts: "an object of state, workspace and keep",
     example: '{"keep":false}',
+  }),
+  limits: limits.prefault({}).register(settingMeta, {
+    description: "What the server allows at most: sandboxes, memory, CPUs, requests, connections.",
+    accepts:
+      "an object of sandboxes, memoryMiB, cpus, sandboxMemoryMiB, sandboxCpus, bodyBytes, requestsPerSecond and connections",
+    example: '{"sandboxes":20}',
   }),
   kvmCheck: choice(["off", "device", "boot"], "device", {
     description: "What every `up` checks: nothing, /dev/kvm, or that and the boot of one microVM.",

@@ -1,8 +1,10 @@
 import * as pulumi from "@pulumi/pulumi";
+import { ApiKey } from "./api-key";
 import { BootCheck } from "./boot-check";
 import { type MicrosandboxArgs, parseSettings, type StackSettings } from "./config";
 import type { Connection } from "./connection";
 import { DockerHost, type DockerHostArgs, publishAddress } from "./docker-host";
+import { VisibleError } from "./errors";
 import { KvmCheck } from "./kvm-check";
 import { PulledImages } from "./pulled-images";
 import { SandboxImage } from "./sandbox-image";
@@ -23,6 +25,8 @@ export class Microsandbox extends pulumi.ComponentResource {
   readonly endpoint: pulumi.Output<string>;
   /** The variables that point the official SDKs and the msb CLI to this server. */
   readonly environment: pulumi.Output<Record<string, string>>;
+  /** The API key, a secret; empty in dev mode. */
+  readonly apiKey: pulumi.Output<string>;
   /** Where the server runs, for `npm run sandbox`. */
   readonly server: pulumi.Output<{ container: string; connection: Connection }>;
   /** What the KVM check found. */
@@ -33,6 +37,7 @@ export class Microsandbox extends pulumi.ComponentResource {
   constructor(name: string, args: MicrosandboxArgs = {}, opts?: pulumi.ComponentResourceOptions) {
     super("microsandbox:index:Microsandbox", name, {}, opts);
     const settings = parseSettings(args, { source: "code" });
+    const key = requiredKey(settings);
     const baseName = `${name}-${pulumi.getStack()}`;
     const version = resolveVersion(name, settings.version, this);
 
@@ -76,6 +81,9 @@ export class Microsandbox extends pulumi.ComponentResource {
     if (settings.images.length > 0) {
       new PulledImages(`${name}-images`, { ...inServer, images: settings.images }, afterServer);
     }
+    if (key) {
+      new ApiKey(`${name}-key`, { ...inServer, key, containerId: server.containerId }, afterServer);
+    }
     const bootArgs = { ...inServer, containerId: server.containerId };
     this.guestKernel =
       settings.kvmCheck === "boot"
@@ -86,6 +94,7 @@ export class Microsandbox extends pulumi.ComponentResource {
       .all([host.connection, server.ready.urn])
       .apply(([connection]) => endpointUrl(settings, connection));
     this.environment = this.endpoint.apply((url) => clientEnvironment(url, settings.devMode));
+    this.apiKey = pulumi.secret(key ?? "");
     this.server = pulumi
       .all([host.connection, server.containerName])
       .apply(([connection, container]) => ({ container, connection }));
@@ -109,6 +118,17 @@ function hostArgs(settings: StackSettings, baseName: string): DockerHostArgs {
       keepDisk: volumes.keep,
     },
   };
+}
+
+/** The key where one is needed. @throws VisibleError where it is missing */
+function requiredKey({ devMode, apiKey }: StackSettings): string | undefined {
+  if (devMode) return undefined;
+  if (apiKey) return apiKey;
+  throw new VisibleError(
+    "devMode is false and there is no apiKey: nobody could use the server.\n" +
+      "  to mend: npm run up (it makes a key), or: " +
+      'npm run pulumi -- config set --secret apiKey "msb_$(openssl rand -hex 32)"',
+  );
 }
 
 /** Where clients find the server: by the address it is bound to, or the host's own where that is any address. */

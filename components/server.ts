@@ -1,6 +1,9 @@
 import * as command from "@pulumi/command";
 import * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
+import { keysFile } from "./api-key";
+import type { StackSettings } from "./config";
+import { limitVariables } from "./config-limits";
 import { type Connection, hostShell } from "./connection";
 import { labels } from "./labels";
 
@@ -27,6 +30,8 @@ export interface ServerArgs {
   publishAddress: string;
   /** Without a key. */
   devMode: boolean;
+  /** What the server allows at most. */
+  limits: StackSettings["limits"];
   /** Whether an image that is not cached is pulled when a sandbox asks for it. */
   autoPullImages: boolean;
   /** IANA name. @example "Europe/Berlin" */
@@ -187,13 +192,15 @@ function apiAtLeast(api: string, minor: number): boolean {
 
 /** The gateway's settings; docker/gateway/src/config.ts reads them. */
 export function environment(
-  args: Pick<ServerArgs, "port" | "devMode" | "autoPullImages" | "timezone" | "stopTimeout">,
+  args: Pick<ServerArgs, "port" | "devMode" | "autoPullImages" | "timezone" | "stopTimeout" | "limits">,
 ): string[] {
   return Object.entries({
+    ...(args.devMode ? {} : { API_KEYS_FILE: keysFile }),
     AUTO_PULL_IMAGES: args.autoPullImages,
     DEV_MODE: args.devMode,
     PORT: args.port,
     STOP_TIMEOUT_SECONDS: args.stopTimeout,
     TZ: args.timezone,
+    ...limitVariables(args.limits),
   }).map(([key, value]) => `${key}=${value}`);
 }

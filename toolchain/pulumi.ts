@@ -9,6 +9,8 @@ export interface Pulumi {
   run(args: string[]): Promise<number>;
   /** Runs silently and returns the standard output. */
   read(args: string[]): Promise<string>;
+  /** Runs silently with this standard input. */
+  write(args: string[], input: string): Promise<void>;
   /** The environment that pulumi gets besides this process's own. */
   environment: Record<string, string>;
 }
@@ -31,6 +33,9 @@ export function pulumiWith(tools: Tools): Pulumi {
     async read(args) {
       const { stdout } = await exec(`${tools.binDir}/pulumi`, args, { ...options, stdin: "ignore" });
       return stdout;
+    },
+    async write(args, input) {
+      await exec(`${tools.binDir}/pulumi`, args, { ...options, input });
     },
   };
 }

@@ -35,16 +35,28 @@ export function stackNames(): string[] {
 
 /** The settings that set-up and recovery look at. */
 export type SetupSettings = Pick<StackSettings, "host" | "hostPort" | "debianVersion" | "registryPrefix"> &
-  Partial<Pick<StackSettings, "sshKeyFile" | "sshKnownHostsFile">>;
+  Partial<Pick<StackSettings, "sshKeyFile" | "sshKnownHostsFile">> & { devMode: boolean; hasKey: boolean };
 
 /** What set-up has to know before Pulumi runs; wrong values are left for Pulumi's own check, which explains them. */
 export function settingsForSetup(stack: string): SetupSettings {
   const config: Record<string, unknown> = parse(readFileSync(stackFile(stack), "utf8"))?.config ?? {};
   const raw = Object.entries(config)
     .filter(([key]) => key.startsWith(`${NAMESPACE}:`))
-    .map(([key, value]) => [key.slice(NAMESPACE.length + 1), value]);
-  const { settings } = checkSettings(Object.fromEntries(raw));
-  return settings ?? { host: "local", hostPort: 5555, debianVersion: "13.2-slim", registryPrefix: "" };
+    .map(([key, value]) => [key.slice(NAMESPACE.length + 1), value] as const);
+  const hasKey = raw.some(([key]) => key === "apiKey");
+  const { settings } = checkSettings(Object.fromEntries(raw.filter(([, value]) => !isEncrypted(value))));
+  const wrong = {
+    host: "local",
+    hostPort: 5555,
+    debianVersion: "13.2-slim",
+    registryPrefix: "",
+    devMode: true,
+  };
+  return { ...(settings ?? wrong), hasKey };
+}
+
+function isEncrypted(value: unknown): boolean {
+  return typeof value === "object" && value !== null && "secure" in value;
 }
 
 function stackFile(stack: string): string {

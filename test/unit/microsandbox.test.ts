@@ -39,7 +39,12 @@ describe("every setting reaches its resource", () => {
       (r) => container(r).envs,
       expect.arrayContaining(["AUTO_PULL_IMAGES=false"]),
     ],
-    ["devMode", { devMode: false }, (r) => container(r).envs, expect.arrayContaining(["DEV_MODE=false"])],
+    [
+      "devMode",
+      { devMode: false, apiKey: "k".repeat(40) },
+      (r) => container(r).envs,
+      expect.arrayContaining(["DEV_MODE=false"]),
+    ],
     [
       "timezone",
       { timezone: "Europe/Berlin" },
