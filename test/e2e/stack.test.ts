@@ -1,13 +1,15 @@
 import { readFileSync } from "node:fs";
 import { release } from "node:os";
-import { afterAll, beforeAll, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { emulatedHostTool } from "../../components/emulated-host";
 import { exec } from "../../toolchain/exec";
 import { freePort, TestStack } from "../harness/stack";
+import { conformance } from "./suites/conformance";
 
 const hostName = "microsandbox-test-e2e";
 let stack: TestStack;
 let url: string;
+let key: string;
 
 beforeAll(async () => {
   const hostPort = await freePort();
@@ -16,6 +18,7 @@ beforeAll(async () => {
     host: "emulated",
     hostPort,
     kvmCheck: "boot",
+    devMode: false,
     volumes: '{"keep":false}',
   });
 });
@@ -44,6 +47,26 @@ it("goes from nothing to a ready service on an emulated host", async () => {
   expect((await fetch(`${url}/readyz`)).status).toBe(200);
 });
 
+it("has a key of its own, which only the owner of the stack can read, and takes no other", async () => {
+  const output = await stack.pulumi("stack", "output", "apiKey", "--show-secrets");
+  key = output.stdout.trim();
+  expect(key).toMatch(/^msb_[0-9a-f]{64}$/);
+  const status = async (authorization?: string) =>
+    (await fetch(`${url}/v1/sandboxes`, { headers: authorization ? { authorization } : {} })).status;
+  expect(await status(`Bearer ${key}`)).toBe(200);
+  expect(await status(`Bearer ${key.slice(0, -1)}`)).toBe(401);
+  expect(await status()).toBe(401);
+
+  const state = await stack.pulumi("stack", "export");
+  expect(state.stdout).not.toContain(key);
+  const onHost = await exec("sh", [
+    "-c",
+    `${emulatedHostTool()} ssh ${hostName} -- docker inspect ${hostName}-server`,
+  ]);
+  expect(onHost.stdout).toContain("API_KEYS_FILE");
+  expect(onHost.stdout).not.toContain(key);
+});
+
 it("says hello from a microVM in the privileged container, with a kernel of its own", async () => {
   expect(await inSandbox("echo", "Hello from sandbox")).toBe("Hello from sandbox");
   const guest = await inSandbox("uname", "-r");
@@ -61,6 +84,8 @@ it("changes nothing when nothing has changed", async () => {
   const preview = await stack.pulumi("preview", "--expect-no-changes");
   expect(preview.exitCode, preview.output).toBe(0);
 });
+
+describe("official clients", () => conformance(() => ({ url, key })));
 
 it("keeps sandboxes over a replaced container", async () => {
   const made = await stack.sandbox("create", "starter", "--name", "keeper");

@@ -1,4 +1,4 @@
-import { readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { parse, stringify } from "yaml";
@@ -33,7 +33,15 @@ export class TestStack {
     this.settings = { ...this.settings, ...changes };
     const entries = Object.entries(this.settings).filter(([, value]) => value !== undefined);
     const config = Object.fromEntries(entries.map(([key, value]) => [`microsandbox:${key}`, value]));
-    writeFileSync(this.file, stringify({ ...this.salt(), config }));
+    const { encryptionsalt, config: written = {} } = this.read();
+    const secrets = Object.entries(written).filter(([, value]) => typeof value === "object");
+    writeFileSync(
+      this.file,
+      stringify({
+        ...(encryptionsalt ? { encryptionsalt } : {}),
+        config: { ...Object.fromEntries(secrets), ...config },
+      }),
+    );
   }
 
   up = () => this.npm("up", ["--stack", this.name]);
@@ -65,14 +73,9 @@ export class TestStack {
     return { exitCode: result.exitCode ?? 1, output: result.all ?? "", stdout: result.stdout ?? "" };
   }
 
-  /** The salt that `pulumi stack init` has written into the file: without it the stack's passphrase is lost. */
-  private salt(): Record<string, unknown> {
-    try {
-      const { encryptionsalt } = parse(readFileSync(this.file, "utf8"));
-      return encryptionsalt ? { encryptionsalt } : {};
-    } catch {
-      return {};
-    }
+  /** What Pulumi has written into the file: the salt of the passphrase, and encrypted settings. */
+  private read(): { encryptionsalt?: string; config?: Record<string, unknown> } {
+    return existsSync(this.file) ? parse(readFileSync(this.file, "utf8")) : {};
   }
 }
 
