@@ -26,13 +26,21 @@ export function commandCases(shared: Shared): void {
     expect(ran.stdout.split(" ")[0]).toBe(sha256(text));
   });
 
-  it("runs commands side by side", limit, async () => {
+  it("runs commands of two processes side by side", limit, async () => {
     const { session, sandbox } = shared;
-    const numbers = ["1", "2", "3"];
-    const ran = await Promise.all(
-      numbers.map((number) => session.exec(sandbox, ["sh", "-c", `sleep 0.$number; echo ${number}`])),
-    );
-    expect(ran.map(({ stdout }) => stdout.trim())).toEqual(numbers);
+    // Each waits for the other, so that one after the other neither would end well.
+    const meet = (mine: string, other: string) =>
+      `touch /tmp/${mine}; for try in $(seq 100); do [ -e /tmp/${other} ] && exit 0; sleep 0.2; done; exit 1`;
+    const another = await shared.open();
+    try {
+      const ran = await Promise.all([
+        session.exec(sandbox, ["sh", "-c", meet("first", "second")]),
+        another.exec(sandbox, ["sh", "-c", meet("second", "first")]),
+      ]);
+      expect(ran.map(({ exitCode }) => exitCode)).toEqual([0, 0]);
+    } finally {
+      await another.close();
+    }
   });
 
   it("keeps the sandbox's workdir and environment, and takes a command's own", limit, async () => {

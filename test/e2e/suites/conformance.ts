@@ -52,42 +52,64 @@ export const limit = { timeout: 180_000 };
  * @param clients - default: all official ones
  */
 export function conformance(server: () => ConformanceServer, clients: Client[] = officialClients): void {
-  describe.each(clients)("$label", (client) => {
-    const shared = { client } as Shared;
-
-    beforeAll(async () => {
-      const folder = await mkdtemp(join(tmpdir(), "microsandbox-client-"));
-      const suffix = randomBytes(3).toString("hex");
-      const open = (key = server().key) =>
-        client.open({ url: server().url, key: key || "msb_none_is_checked" }, join(folder, "home"));
-      const names = { sandbox: `conformance-${suffix}`, volume: `conformance-volume-${suffix}` };
-      Object.assign(shared, { folder, open, server: server(), ...names, session: await open() });
+  describe("official clients", () => {
+    let stopWaking: () => void;
+    beforeAll(() => {
+      stopWaking = keepAwake(server().url);
     });
-    afterAll(async () => {
-      await cleanUp(shared);
-      await shared.session?.close();
-      await rm(shared.folder, { recursive: true, force: true });
-    });
-
-    it("creates a volume, and a sandbox from the built-in image", limit, async () => {
-      const { session, sandbox, volume } = shared;
-      await session.createVolume(volume);
-      await session.create(sandbox, {
-        workdir: "/etc",
-        env: { GREETING: "hello there" },
-        labels: { suite: sandbox },
-        volumes: client.mounts ? { "/data": volume } : {},
-      });
-      expect(await session.status(sandbox)).toBe("running");
-    });
-
-    commandCases(shared);
-    mountCases(shared);
-    refusalCases(shared);
-    logCases(shared);
-    endCases(shared);
-    volumeCases(shared);
+    afterAll(() => stopWaking?.());
+    describe.each(clients)("$label", (client) => clientCases(client, server));
   });
+}
+
+function clientCases(client: Client, server: () => ConformanceServer): void {
+  const shared = { client } as Shared;
+
+  beforeAll(async () => {
+    const folder = await mkdtemp(join(tmpdir(), "microsandbox-client-"));
+    const suffix = randomBytes(3).toString("hex");
+    const open = (key = server().key) =>
+      client.open({ url: server().url, key: key || "msb_none_is_checked" }, join(folder, "home"));
+    const names = { sandbox: `conformance-${suffix}`, volume: `conformance-volume-${suffix}` };
+    Object.assign(shared, { folder, open, server: server(), ...names });
+    shared.session = await open();
+  });
+  afterAll(async () => {
+    await cleanUp(shared);
+    await shared.session?.close();
+    if (shared.folder) await rm(shared.folder, { recursive: true, force: true });
+  });
+
+  it("creates a volume, and a sandbox from the built-in image", limit, async () => {
+    const { session, sandbox, volume } = shared;
+    await session.createVolume(volume);
+    await session.create(sandbox, {
+      workdir: "/etc",
+      env: { GREETING: "hello there" },
+      labels: { suite: sandbox },
+      volumes: client.mounts ? { "/data": volume } : {},
+    });
+    expect(await session.status(sandbox)).toBe("running");
+  });
+
+  commandCases(shared);
+  mountCases(shared);
+  refusalCases(shared);
+  logCases(shared);
+  endCases(shared);
+  volumeCases(shared);
+}
+
+/**
+ * Sends the server a request every other second. An emulated host that idles can lose its timer interrupt, and then
+ * sleeps on, in the middle of a client's wait too, until a packet comes.
+ * @returns stops it
+ */
+function keepAwake(url: string): () => void {
+  const wake = () =>
+    void fetch(`${url}/healthz`, { signal: AbortSignal.timeout(10_000) }).catch(() => undefined);
+  const timer = setInterval(wake, 2_000);
+  return () => clearInterval(timer);
 }
 
 const volumeList = z.array(z.object({ id: z.string(), name: z.string().nullable() }));
@@ -100,7 +122,8 @@ async function cleanUp({ server, sandbox, volume }: Shared): Promise<void> {
       method,
       headers: { authorization: `Bearer ${server.key || "any"}` },
     });
-  await request("DELETE", `sandboxes/by-name/${sandbox}`);
+  for (const name of [sandbox, `${sandbox}-once`, `${sandbox}-refused`])
+    await request("DELETE", `sandboxes/by-name/${name}`);
   const volumes = await (await request("GET", "volumes")).json();
   for (const { id, name } of volumeList.parse(volumes))
     if (name === volume) await request("DELETE", `volumes/${id}`);
