@@ -14,6 +14,7 @@ import { VisibleError } from "./errors";
 import { explainPreflight, type PreflightReport, parsePreflightReport } from "./preflight-report";
 import { probeCommand, probed } from "./probe";
 import { script } from "./scripts";
+import { orStop } from "./stop";
 
 export interface DockerHostArgs {
   /** Where the Docker engine is. @example "local", "ssh://root@10.1.2.3", "emulated" */
@@ -74,7 +75,7 @@ export class DockerHost extends pulumi.ComponentResource {
     );
     this.preflight = pulumi
       .all([this.connection, report.stdout])
-      .apply(([connection, stdout]) => usableEngine(probed(connection, stdout), architecture));
+      .apply(([connection, stdout]) => orStop(() => usableEngine(probed(connection, stdout), architecture)));
     this.architecture = this.preflight.apply(({ engine }) => (engine?.arch === "arm64" ? "arm64" : "amd64"));
     this.usable = pulumi.all([this.connection, this.preflight]).apply(([connection]) => connection);
     this.provider = new docker.Provider(

@@ -5,6 +5,7 @@ import { VisibleError } from "./errors";
 import { explainKvm, type KvmReport, parseKvmReport } from "./kvm-report";
 import { probeCommand, probed } from "./probe";
 import { script } from "./scripts";
+import { orStop } from "./stop";
 
 export interface KvmCheckArgs {
   /** The host to check: one whose engine has been found usable, so that it is not asked in vain. */
@@ -33,7 +34,7 @@ export class KvmCheck extends pulumi.ComponentResource {
     );
     this.report = pulumi
       .all([connection, now.stdout])
-      .apply(([host, stdout]) => usableKvm(probed(host, stdout)));
+      .apply(([host, stdout]) => orStop(() => usableKvm(probed(host, stdout))));
 
     new command.local.Command(
       `${name}-device`,

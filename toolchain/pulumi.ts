@@ -2,6 +2,7 @@ import type { Options } from "execa";
 import { backendEnvironment, projectRoot } from "./backend";
 import { exec } from "./exec";
 import type { Tools } from "./tools";
+import { UserError } from "./user-error";
 
 /** Runs pulumi with the right tools, backend and passphrase. */
 export interface Pulumi {
@@ -20,6 +21,14 @@ export function pulumiWith(tools: Tools): Pulumi {
   // The Docker provider prefers a context to the host it is given.
   const environment = { ...tools.env, ...backendEnvironment(), DOCKER_CONTEXT: "" };
   const options = { cwd: projectRoot, env: environment } satisfies Options;
+  async function quietly(args: string[], how: Options): Promise<string> {
+    const { exitCode, stdout, stderr } = await exec(`${tools.binDir}/pulumi`, args, {
+      ...how,
+      reject: false,
+    });
+    if (exitCode === 0) return String(stdout);
+    throw new UserError(`pulumi ${args[0]} failed: ${String(stderr || stdout).trim()}`);
+  }
   return {
     environment,
     async run(args) {
@@ -31,11 +40,10 @@ export function pulumiWith(tools: Tools): Pulumi {
       return exitCode ?? 1;
     },
     async read(args) {
-      const { stdout } = await exec(`${tools.binDir}/pulumi`, args, { ...options, stdin: "ignore" });
-      return stdout;
+      return quietly(args, { ...options, stdin: "ignore" });
     },
     async write(args, input) {
-      await exec(`${tools.binDir}/pulumi`, args, { ...options, input });
+      await quietly(args, { ...options, input });
     },
   };
 }

@@ -50,7 +50,8 @@ export async function recoverStack(stack: string, pulumi: Pulumi, report: Report
 export function hasDeadLock(stack: string, folder = stateFolder): boolean {
   const locks = join(folder, ".pulumi/locks/organization/microsandbox", stack);
   if (!existsSync(locks)) return false;
-  const owners = readdirSync(locks).map((file) => JSON.parse(readFileSync(join(locks, file), "utf8")));
+  const files = readdirSync(locks).filter((file) => file.endsWith(".json"));
+  const owners = files.map((file) => JSON.parse(readFileSync(join(locks, file), "utf8")));
   return owners.length > 0 && owners.every((owner) => owner.hostname === hostname() && !isAlive(owner.pid));
 }
 

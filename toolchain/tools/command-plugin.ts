@@ -9,7 +9,11 @@ import { commandPluginEntry, hashFolder, npmVersion } from "./sources";
 /** Name of the stand-in's cache entry, or undefined where its sources are not in this checkout. */
 export function standInEntry(entry = commandPluginEntry): string | undefined {
   if (!existsSync(entry)) return undefined;
-  const hash = hashFolder(dirname(entry), [npmVersion("@pulumi/pulumi"), npmVersion("esbuild")]);
+  const hash = hashFolder(dirname(entry), [
+    npmVersion("@pulumi/pulumi"),
+    npmVersion("esbuild"),
+    "with code cache",
+  ]);
   return `${pins.command.name}-${pins.command.version}-${hash}`;
 }
 

@@ -1,0 +1,64 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { stateFolder } from "../../toolchain/backend";
+import { canRunPrivileged, docker, ownedBy } from "../harness/docker";
+import { freePort, TestStack } from "../harness/stack";
+
+const container = "microsandbox-test-cut-server";
+let stack: TestStack;
+
+beforeAll(async () => {
+  stack = new TestStack("test-cut", {
+    hostPort: await freePort(),
+    privileged: await canRunPrivileged(),
+    kvmCheck: "device",
+    stopTimeout: 5,
+    volumes: '{"keep":false}',
+  });
+});
+afterAll(() => stack.remove());
+
+/** The pid in the lock that a running pulumi holds on the stack. */
+function lockOwner(): number | undefined {
+  try {
+    const folder = join(stateFolder, ".pulumi/locks/organization/microsandbox", stack.name);
+    const [file] = readdirSync(folder);
+    return file ? JSON.parse(readFileSync(join(folder, file), "utf8")).pid : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Starts `up` and kills pulumi with SIGKILL as soon as `when` holds. */
+async function upCutOff(when: () => Promise<boolean>): Promise<void> {
+  const running = stack.up();
+  for (let turn = 0; !(await when()); turn++) {
+    if (turn > 1200) throw new Error("the moment to kill pulumi at did not come within two minutes");
+    await sleep(100);
+  }
+  process.kill(lockOwner() ?? 0, "SIGKILL");
+  expect((await running).exitCode).not.toBe(0);
+}
+
+it("goes on after a kill -9 of pulumi while it made the container", async () => {
+  await upCutOff(async () => (await ownedBy(stack.name, "container")).length > 0);
+  const { exitCode, output } = await stack.up();
+  expect(exitCode, output).toBe(0);
+  expect(output).toMatch(/cut off/);
+  expect(await docker("inspect", "--format", "{{.State.Health.Status}}", container)).toBe("healthy");
+});
+
+it("goes on after a kill -9 of pulumi while it replaced the container, volumes kept", async () => {
+  await docker("exec", container, "sh", "-c", "echo kept > /workspace/kept && sync");
+  const before = await docker("inspect", "--format", "{{.Id}}", container);
+  stack.configure({ logMaxFiles: 2 });
+  await upCutOff(async () => !(await docker("ps", "--all", "--quiet", "--no-trunc")).includes(before));
+  const { exitCode, output } = await stack.up();
+  expect(exitCode, output).toBe(0);
+  expect(await docker("exec", container, "cat", "/workspace/kept")).toBe("kept");
+
+  const preview = await stack.pulumi("preview", "--expect-no-changes");
+  expect(preview.exitCode, preview.output).toBe(0);
+});
