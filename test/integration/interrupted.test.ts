@@ -38,7 +38,9 @@ async function upCutOff(when: () => Promise<boolean>): Promise<void> {
     if (turn > 1200) throw new Error("the moment to kill pulumi at did not come within two minutes");
     await sleep(100);
   }
-  process.kill(lockOwner() ?? 0, "SIGKILL");
+  const pid = lockOwner();
+  if (!pid) throw new Error("pulumi was not running any more when it was to be killed");
+  process.kill(pid, "SIGKILL");
   expect((await running).exitCode).not.toBe(0);
 }
 
