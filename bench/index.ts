@@ -1,0 +1,75 @@
+import { mkdirSync, writeFileSync } from "node:fs";
+import { arch, cpus } from "node:os";
+import { join } from "node:path";
+import { projectRoot } from "../toolchain/backend";
+import { createReporter } from "../toolchain/report";
+import { createToOutput } from "./gateway/create";
+import { type Line, median, type Skipped, table } from "./gateway/figures";
+import { idleMemory } from "./gateway/idle-memory";
+import { imageSize } from "./gateway/image-size";
+import { latency } from "./gateway/latency";
+import { list } from "./gateway/list";
+import { manyPipes } from "./gateway/many-pipes";
+import { makeBundles, type Rig, removeBundles, startRig } from "./gateway/setup";
+import { throughput } from "./gateway/throughput";
+
+export type BenchGatewayOptions = {
+  /** A deployed stack, for what needs a microVM; without it that line is skipped, with the reason. */
+  stack?: string;
+};
+
+/** Sandboxes over which the 500 pipes are spread: msb's relay takes 128 connections of each. */
+const SANDBOXES = 5;
+
+/**
+ * `npm run bench`: the gateway against socat, bare fastify and msb itself, each line measured with its comparison in
+ * turn. Prints one table, writes bench/results/gateway.json, and ends with exit code 1 where a goal is missed.
+ * @throws UserError if socat or the gateway's packages are missing, or the stack is not deployed
+ */
+export async function benchGateway({ stack }: BenchGatewayOptions = {}): Promise<void> {
+  const report = createReporter();
+  const bundles = await report.step("Bundle the gateway", makeBundles);
+  const lines: Line[] = [];
+  const skipped: Skipped[] = [];
+  const measure = async (name: string, run: () => Promise<Line[] | Skipped>): Promise<void> => {
+    const result = await report.step(name, run);
+    if (Array.isArray(result)) lines.push(...result);
+    else skipped.push(result);
+  };
+  const withRig = async (run: (rig: Rig) => Promise<Line[]>): Promise<Line[]> => {
+    // Each on a new gateway: what one leaves in memory is not the next one's.
+    const rig = await startRig(bundles, SANDBOXES);
+    try {
+      return await run(rig);
+    } finally {
+      await rig.stop();
+    }
+  };
+  try {
+    await measure("Pipe: bytes per second", () => withRig(throughput));
+    await measure("Pipe: round trips", () => withRig(latency));
+    await measure("Pipe: 500 at once", () => withRig(manyPipes));
+    await measure("List of sandboxes", () => list(bundles));
+    await measure("Idle memory", () => idleMemory(bundles));
+    await measure("Image size", imageSize);
+    await measure("Create to first output", () => createToOutput(stack, report));
+  } finally {
+    removeBundles(bundles);
+  }
+  console.log(table(lines, skipped));
+  write(lines, skipped);
+  if (lines.some((line) => !line.met)) process.exitCode = 1;
+}
+
+function write(lines: Line[], skipped: Skipped[]): void {
+  const folder = join(projectRoot, "bench/results");
+  mkdirSync(folder, { recursive: true });
+  const machine = { node: process.version, cpus: cpus().length, model: cpus()[0]?.model, arch: arch() };
+  const medians = lines.map((line) => ({
+    ...line,
+    median: median(line.ours),
+    theirMedian: median(line.theirs),
+  }));
+  const result = { at: new Date().toISOString(), machine, lines: medians, skipped };
+  writeFileSync(join(folder, "gateway.json"), `${JSON.stringify(result, null, 2)}\n`);
+}
