@@ -57,7 +57,14 @@ export async function createServer(config: Config): Promise<FastifyInstance> {
     },
     transform: jsonSchemaTransform,
   });
-  await app.register(websocket, { options: { maxPayload: MAX_FRAME, perMessageDeflate: false } });
+  await app.register(websocket, {
+    options: { maxPayload: MAX_FRAME, perMessageDeflate: false },
+    // Mostly frames that break the protocol: the client's fault, so no error of ours and no stack.
+    errorHandler: (error, socket, request) => {
+      request.log.info({ err: error.message }, "a WebSocket broke");
+      socket.terminate();
+    },
+  });
   app.get("/openapi.json", { schema: { hide: true } }, async () => app.swagger());
   return app;
 }

@@ -5,7 +5,7 @@ import { z } from "zod";
 import { invalidRequest } from "../create-request";
 import { decodeCursor, encodeCursor, type LogPosition, LogReader } from "../log-stream";
 import type { SandboxRecord } from "../sandbox-record";
-import { errorResponses } from "../schema/common";
+import { errorResponses, streamOf } from "../schema/common";
 import { type App, type Context, findSandbox, typed } from "./context";
 
 const SOURCES = ["stdout", "stderr", "output", "system"];
@@ -30,7 +30,7 @@ export function logRoutes(plain: App, context: Context): void {
         params,
         querystring,
         headers,
-        response: { 200: z.unknown().describe("server-sent events"), ...errorResponses },
+        response: { 200: streamOf("text/event-stream", "server-sent events"), ...errorResponses },
       },
     },
     async (request, reply) => {

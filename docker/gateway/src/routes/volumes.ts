@@ -2,7 +2,7 @@ import { Readable } from "node:stream";
 import type { FastifyRequest } from "fastify";
 import { z } from "zod";
 import { invalidRequest } from "../create-request";
-import { errorResponses, messageBody } from "../schema/common";
+import { errorResponses, messageBody, streamOf } from "../schema/common";
 import { createVolumeBody, fileBody, fromToBody, pathBody, volumeBody } from "../schema/volume";
 import { VolumeFiles } from "../volume-files";
 import { type App, type Context, typed } from "./context";
@@ -63,7 +63,7 @@ export function volumeFileRoutes(plain: App, { volumes }: Context): void {
         tags,
         params,
         headers,
-        response: { 200: z.unknown().describe("the bytes"), ...errorResponses },
+        response: { 200: streamOf("application/octet-stream", "the bytes"), ...errorResponses },
       },
     },
     async (request, reply) => {

@@ -32,3 +32,9 @@ export const errorResponses = {
   431: errorBody,
   502: errorBody,
 };
+
+/** An answer that is a stream of another type than JSON. */
+export const streamOf = (type: string, description: string) => ({
+  description,
+  content: { [type]: { schema: z.unknown() } },
+});
