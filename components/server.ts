@@ -132,10 +132,15 @@ export function isolation(args: Pick<ServerArgs, "privileged" | "tun">) {
   );
   // The engine adds the label to a privileged container by itself: said here, a refresh finds no difference.
   const profiles = ["apparmor=unconfined", "label=disable", "seccomp=unconfined"];
+  if (args.privileged) return { privileged: true, devices, securityOpts: profiles };
   return {
-    privileged: args.privileged,
+    privileged: false,
     devices,
-    securityOpts: args.privileged ? profiles : ["no-new-privileges"],
+    // msb needs /dev/kvm and no capability; seen with real microVMs.
+    capabilities: { drops: ["ALL"] },
+    readOnly: true,
+    tmpfs: { "/tmp": "rw,nosuid,nodev,size=256m" },
+    securityOpts: ["no-new-privileges"],
   };
 }
 

@@ -90,14 +90,15 @@ it("changes nothing when nothing has changed", async () => {
 
 describe("official clients", () => conformance(() => ({ url, key })));
 
-it("keeps sandboxes over a replaced container", async () => {
+it("keeps sandboxes over a replaced container, and boots them in one without privileges", async () => {
   const made = await stack.sandbox("create", "starter", "--name", "keeper");
   expect(made.exitCode, made.output).toBe(0);
   const wrote = await stack.sandbox("exec", "keeper", "--", "sh", "-c", "echo kept > /root/file && sync");
   expect(wrote.exitCode, wrote.output).toBe(0);
 
-  stack.configure({ logMaxFiles: 2 });
-  await up();
+  stack.configure({ privileged: false });
+  const output = await up();
+  expect(output).toMatch(/Container microsandbox-server-container .*replace/);
   const started = await stack.sandbox("start", "keeper");
   expect(started.exitCode, started.output).toBe(0);
   const read = await stack.sandbox("exec", "keeper", "--", "cat", "/root/file");

@@ -69,6 +69,13 @@ describe("every setting reaches its resource", () => {
     ["memoryReservation", { memoryReservation: "512M" }, (r) => container(r).memoryReservation, 512],
     ["privileged", {}, (r) => container(r).privileged, true],
     ["unprivileged", { privileged: false }, (r) => container(r).privileged, false],
+    [
+      "unprivileged: no capability",
+      { privileged: false },
+      (r) => container(r).capabilities,
+      { drops: ["ALL"] },
+    ],
+    ["unprivileged: read-only root", { privileged: false }, (r) => container(r).readOnly, true],
     ["unprivileged options", { privileged: false }, (r) => container(r).securityOpts, ["no-new-privileges"]],
     ["logMaxSize", { logMaxSize: "20m" }, (r) => container(r).logOpts["max-size"], "20m"],
     ["logMaxFiles", { logMaxFiles: 5 }, (r) => container(r).logOpts["max-file"], "5"],
