@@ -74,6 +74,7 @@ const HOSTILE_PARTS: unknown[] = [
   [{ type: "bind", source: "/etc", guest: "/x" }],
   [{ type: "copy_file", source: "/etc/shadow", path: "/x" }],
   { entries: [{ env_var: "A", source: { type: "env", var: "HOME" } }] },
+  JSON.parse(`${"[".repeat(2_000)}${"]".repeat(2_000)}`),
 ];
 
 /** Requests that are proper HTTP, and hostile to what is behind it. */
@@ -95,6 +96,7 @@ export const API_MAKERS: Record<string, Maker> = {
       ],
       ...[
         '{"constructor":{"prototype":{"x":1}}}',
+        `{"name":"deep","reference":"starter","more":${"[".repeat(20_000)}${"]".repeat(20_000)}}`,
         "[".repeat(20_000),
         '{"a":'.repeat(10_000),
         "1e999999",

@@ -55,7 +55,7 @@ export class Sandboxes {
     if (this.registry.holder(spec.name)) throw nameTaken(spec.name);
     if (options.start) this.capacity.reserve(record.id, shareOf(record));
     const saved = this.registry.save(record);
-    if (!options.start) return saved.then(() => record);
+    if (!options.start) return this.whenSaved(record, saved);
     const boot = this.serial.run(record.id, () => this.boot(record, saved, login));
     return this.awaitCreate(record, boot, options);
   }
@@ -96,6 +96,17 @@ export class Sandboxes {
       this.registry.view.forget(record.name);
       await this.registry.bury(record);
     });
+  }
+
+  /** A record that no file tells of must not go on holding its name. */
+  private async whenSaved(record: SandboxRecord, saved: Promise<void>): Promise<SandboxRecord> {
+    try {
+      await saved;
+      return record;
+    } catch (error) {
+      await this.registry.drop(record);
+      throw error;
+    }
   }
 
   private async awaitCreate(

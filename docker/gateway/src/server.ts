@@ -7,6 +7,7 @@ import packageFile from "../package.json";
 import type { KeyCheck } from "./auth";
 import type { Config } from "./config";
 import { ApiError, type ErrorCode } from "./errors";
+import { acceptJson } from "./json-body";
 import type { Metrics } from "./metrics";
 import type { RateLimit } from "./rate-limit";
 import { AGENT_ROUTE } from "./routes/agent";
@@ -35,7 +36,7 @@ export async function createServer(config: Config): Promise<FastifyInstance> {
   app.setValidatorCompiler(validatorCompiler);
   // Answers are made from typed values; checking each again would cost more than making it.
   app.setSerializerCompiler(() => JSON.stringify);
-  acceptEmptyJson(app);
+  acceptJson(app);
   app.decorateRequest("keyId", "");
   app.decorateRequest("sandboxId", "");
   app.setErrorHandler((error: FastifyError, request, reply) => {
@@ -105,14 +106,6 @@ function refuseBadHttp(error: NodeJS.ErrnoException, socket: Socket): void {
   const body = JSON.stringify(new ApiError(400, "invalid_request", message).body());
   const head = `HTTP/1.1 ${status}\r\nContent-Type: application/json\r\nContent-Length: ${body.length}`;
   socket.end(`${head}\r\nConnection: close\r\n\r\n${body}`);
-}
-
-function acceptEmptyJson(app: FastifyInstance): void {
-  const parse = app.getDefaultJsonParser("error", "error");
-  app.removeAllContentTypeParsers();
-  app.addContentTypeParser("application/json", { parseAs: "string" }, (request, body, done) =>
-    body === "" ? done(null, undefined) : parse(request, body as string, done),
-  );
 }
 
 function statusOf(error: FastifyError | ApiError): number {
