@@ -46,15 +46,18 @@ export function quantile(values: number[], part: number): number {
   return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))] ?? Number.NaN;
 }
 
+export const NO_GOAL = "none";
 export type Goal = { atLeast: number } | { atMost: number };
 
-/** A line whose result is the ratio of the medians. */
+/** A line whose result is the ratio of the medians; without a goal it only tells. */
 export function ratioLine(
   line: Pick<Line, "what" | "against" | "unit" | "ours" | "theirs">,
-  goal: Goal,
+  goal?: Goal,
 ): Line {
   const ratio = median(line.ours) / median(line.theirs);
-  return { ...line, goal: `${words(goal)} ×`, result: `${ratio.toFixed(2)} ×`, met: meets(ratio, goal) };
+  const result = `${ratio.toFixed(2)} ×`;
+  if (!goal) return { ...line, goal: NO_GOAL, result, met: true };
+  return { ...line, goal: `${words(goal)} ×`, result, met: meets(ratio, goal) };
 }
 
 export const words = (goal: Goal): string => ("atLeast" in goal ? `≥ ${goal.atLeast}` : `≤ ${goal.atMost}`);
@@ -66,7 +69,7 @@ export const meets = (value: number, goal: Goal): boolean =>
 export function table(lines: Line[], skipped: Skipped[]): string {
   const head = "| what | ours: median (spread) | against | median (spread) | result | goal | verdict |";
   const rows = lines.map((line) => {
-    const verdict = line.met ? "met" : "MISSED";
+    const verdict = line.goal === NO_GOAL ? "" : line.met ? "met" : "MISSED";
     const cells = [line.what, spread(line.ours, line.unit), line.against, spread(line.theirs, line.unit)];
     return `| ${[...cells, line.result, line.goal, verdict].join(" | ")} |`;
   });

@@ -1,4 +1,4 @@
-import { type Line, median, meets, quantile, words } from "./figures";
+import { type Line, median, meets, NO_GOAL, quantile, words } from "./figures";
 import type { Rig } from "./setup";
 import { type Dial, gatewayDial, plainDial, type Wire } from "./wire";
 
@@ -27,7 +27,7 @@ export async function latency(rig: Rig): Promise<Line[]> {
     const at = (rounds: number[][]) => rounds.map((times) => quantile(times, part));
     const added = median(at(all.ours)) - median(at(all.theirs));
     // Only the median has a goal: the rest is this machine's other work.
-    const goal = part === 0.5 ? `added ${words(GOAL)} ms` : "none";
+    const goal = part === 0.5 ? `added ${words(GOAL)} ms` : NO_GOAL;
     return {
       what: `round trip of ${SIZE} bytes, p${part * 100}`,
       ...{ against: "the agent socket", unit: "ms", ours: at(all.ours), theirs: at(all.theirs) },

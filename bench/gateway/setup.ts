@@ -62,15 +62,21 @@ export async function startRig(bundles: Bundles, sandboxes: number): Promise<Rig
   return { gateway, sandboxes: made, stop };
 }
 
-/** socat between a TCP port and a unix socket: its port, and how to end it. */
-export async function startSocat(socketPath: string): Promise<{ port: number; stop: () => void }> {
+/** socat between a TCP port and a unix socket: its port, and how to end it. It moves 8 KiB at a time by default. */
+export async function startSocat(
+  socketPath: string,
+  blockBytes = 8192,
+): Promise<{ port: number; stop: () => void }> {
   const found = await exec("socat", ["-V"], { reject: false });
   if (found.exitCode !== 0)
     throw new UserError("The benchmark compares with socat, which is not installed: apt-get install socat");
   const port = await freePort();
   const listen = `TCP-LISTEN:${port},bind=127.0.0.1,fork,reuseaddr,backlog=64`;
   // A group of its own: it forks a process per connection.
-  const socat = spawn("socat", [listen, `UNIX-CONNECT:${socketPath}`], { stdio: "ignore", detached: true });
+  const socat = spawn("socat", ["-b", String(blockBytes), listen, `UNIX-CONNECT:${socketPath}`], {
+    stdio: "ignore",
+    detached: true,
+  });
   const stop = () => {
     try {
       if (socat.pid) process.kill(-socat.pid, "SIGKILL");
