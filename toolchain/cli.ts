@@ -1,8 +1,10 @@
 /** The commands behind the npm scripts. Each one is a file in commands/. */
 import { Command } from "commander";
+import { benchGateway } from "../bench";
 import { benchNoop } from "../bench/noop";
 import { destroy } from "./commands/destroy";
 import { doctor } from "./commands/doctor";
+import { images } from "./commands/images";
 import { passThrough } from "./commands/pulumi";
 import { sandbox } from "./commands/sandbox";
 import { setup } from "./commands/setup";
@@ -46,11 +48,19 @@ cli
 cli
   .command("bench")
   .description("Run a benchmark: each line is measured against something to compare with.")
-  .argument("<name>", "noop: an up with nothing to do, against an empty program")
-  .action(async (name) => {
-    if (name !== "noop") throw new UserError(`There is no benchmark ${name}. Benchmarks: noop.`);
-    await benchNoop();
+  .argument("<name>", "noop: an up with nothing to do; gateway: the server's pipe, list and memory")
+  .option("--stack <name>", "gateway: a deployed stack, for what needs a microVM")
+  .action(async (name, { stack }) => {
+    if (name === "noop") return benchNoop();
+    if (name === "gateway") return benchGateway({ stack });
+    throw new UserError(`There is no benchmark ${name}. Benchmarks: noop, gateway.`);
   });
+cli
+  .command("images")
+  .description("load FILE.tar (of docker save), list or prune the images that sandboxes start from.")
+  .argument("[words...]")
+  .option(...stackOption)
+  .action((words, { stack }) => images(words, stack));
 // Everything after these names belongs to another program, --help included.
 cli
   .command("pulumi")

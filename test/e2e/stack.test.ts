@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { emulatedHostTool } from "../../components/emulated-host";
 import { exec } from "../../toolchain/exec";
+import { tinyImage } from "../harness/docker";
 import { freePort, TestStack } from "../harness/stack";
 import { conformance } from "./suites/conformance";
 
@@ -86,6 +87,21 @@ it("changes nothing when nothing has changed", async () => {
   expect(refreshed.output).toMatch(/Resources:\s+\d+ unchanged/);
   const preview = await stack.pulumi("preview", "--expect-no-changes");
   expect(preview.exitCode, preview.output).toBe(0);
+});
+
+it("takes images from archives, lists them and prunes them, but for the built-in one", async () => {
+  const archive = join(await tinyImage("tiny:1"), "image.tar");
+  const loaded = await stack.images("load", archive);
+  expect(loaded.exitCode, loaded.output).toBe(0);
+  expect((await stack.images("list")).stdout).toContain("tiny");
+  const ran = await stack.sandbox("run", "tiny:1", "--", "cat", "/etc/passwd");
+  expect(ran.stdout, ran.output).toContain("root:x:0:0");
+
+  const pruned = await stack.images("prune");
+  expect(pruned.exitCode, pruned.output).toBe(0);
+  const left = (await stack.images("list")).stdout;
+  expect(left).not.toContain("tiny");
+  expect(left).toContain("starter");
 });
 
 describe("official clients", () => conformance(() => ({ url, key })));

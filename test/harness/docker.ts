@@ -1,3 +1,6 @@
+import { mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { exec } from "../../toolchain/exec";
 
 /** Runs the docker client on this machine's engine and returns its standard output. */
@@ -25,4 +28,26 @@ export async function canRunPrivileged(): Promise<boolean> {
     `Testing with privileged: false, since this machine can't start privileged containers: ${probe.stderr.split("\n")[0]}`,
   );
   return false;
+}
+
+/**
+ * Makes an image of a shell and little more, from the server's image (which is on this machine once a stack was
+ * deployed), and returns a folder that holds it as `image.tar`, made by `docker save`.
+ */
+export async function tinyImage(name: string): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), "microsandbox-image-"));
+  const root = join(folder, "root");
+  for (const part of ["bin", "etc", "tmp"]) await mkdir(join(root, part), { recursive: true });
+  await writeFile(join(root, "etc/passwd"), "root:x:0:0:root:/root:/bin/sh\n");
+  const server = (await docker("images", "--format", "{{.Repository}}:{{.Tag}}")).split("\n");
+  const from = server.find((reference) => reference.startsWith("microsandbox-"));
+  const container = await docker("create", from ?? "no server image here", "true");
+  await docker("cp", `${container}:/usr/bin/busybox`, join(root, "bin/busybox"));
+  await docker("rm", container);
+  for (const applet of ["sh", "cat", "echo"]) await symlink("busybox", join(root, "bin", applet));
+  await exec("sh", ["-c", `tar -C ${root} -c . | docker import --change 'CMD ["/bin/sh"]' - ${name}`]);
+  await docker("save", "--output", join(folder, "image.tar"), name);
+  await docker("rmi", name);
+  await rm(root, { recursive: true });
+  return folder;
 }

@@ -47,6 +47,7 @@ export class TestStack {
   up = () => this.npm("up", ["--stack", this.name]);
   destroy = () => this.npm("destroy", ["--stack", this.name]);
   pulumi = (...args: string[]) => this.npm("pulumi", [...args, "--stack", this.name]);
+  images = (...args: string[]) => this.npm("images", ["--stack", this.name, ...args]);
   sandbox = (...args: string[]) => this.npm("sandbox", ["--stack", this.name, ...args]);
 
   /** The stack's outputs. */

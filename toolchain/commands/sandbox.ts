@@ -6,14 +6,15 @@ import { chooseStack } from "../stack";
 import { ensureTools } from "../tools";
 import { UserError } from "../user-error";
 
+interface Server {
+  container: string;
+  connection: Connection;
+}
+
 /** `npm run sandbox -- ARGS`: the msb CLI inside the running server, with a terminal where there is one. */
 export async function sandbox(args: string[]): Promise<void> {
-  const report = createReporter();
   const [asked, words] = takeStackOption(args);
-  const pulumi = pulumiWith(await ensureTools(report));
-  const stack = asked ?? (await selectedStack(pulumi.read)) ?? (await chooseStack(undefined, report));
-
-  const { connection, container } = await serverOf(stack, pulumi.read);
+  const { connection, container } = await deployedServer(asked);
   const ssh = sshArgv(connection);
   const terminal = process.stdin.isTTY && process.stdout.isTTY;
   const [program = "docker", ...prefix] = ssh.length > 0 ? [...ssh, "docker"] : ["docker"];
@@ -24,6 +25,14 @@ export async function sandbox(args: string[]): Promise<void> {
   const quoted = ssh.length > 0 ? command.map(shellQuote) : command;
   const { exitCode } = await exec(program, [...prefix, ...quoted], { stdio: "inherit", reject: false });
   process.exitCode = exitCode ?? 1;
+}
+
+/** The server of a stack: the one asked for, the selected one, or the one that fits this machine. */
+export async function deployedServer(asked?: string): Promise<Server> {
+  const report = createReporter();
+  const pulumi = pulumiWith(await ensureTools(report));
+  const stack = asked ?? (await selectedStack(pulumi.read)) ?? (await chooseStack(undefined, report));
+  return serverOf(stack, pulumi.read);
 }
 
 /** `--stack NAME` in front of msb's own words. */
@@ -38,7 +47,7 @@ async function selectedStack(read: (args: string[]) => Promise<string>): Promise
   return read(["stack", "--show-name"]).catch(() => undefined);
 }
 
-async function serverOf(stack: string, read: (args: string[]) => Promise<string>) {
+async function serverOf(stack: string, read: (args: string[]) => Promise<string>): Promise<Server> {
   const outputs = await read(["stack", "output", "server", "--json", "--stack", stack]).catch(
     () => undefined,
   );
@@ -47,5 +56,5 @@ async function serverOf(stack: string, read: (args: string[]) => Promise<string>
       `No server is deployed in stack ${stack}. To deploy it: npm run up -- --stack ${stack}`,
     );
   }
-  return JSON.parse(outputs) as { container: string; connection: Connection };
+  return JSON.parse(outputs);
 }
