@@ -1,6 +1,6 @@
-// Lets the program's node load TypeScript: esbuild translates a file once, and the result is kept in a per-user
-// cache by its content. Pulumi's own way loads the TypeScript compiler in every run, which takes longer than all
-// the rest of an `up` with nothing to do. Types are checked by `npm run typecheck`.
+// Loads the TypeScript of the program: esbuild translates a file once, and the result is kept in a per-user cache by
+// its content. Pulumi's own loader translates every file in every run, which takes longer than all the rest of an `up`
+// with nothing to do. index.ts asks for it first. Types are checked by `npm run typecheck`.
 const { createHash } = require("node:crypto");
 const { mkdirSync, readFileSync, renameSync, writeFileSync } = require("node:fs");
 const { homedir } = require("node:os");
