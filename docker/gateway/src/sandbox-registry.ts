@@ -2,7 +2,6 @@ import { randomUUID } from "node:crypto";
 import type { Share } from "./capacity";
 import type { MsbSandboxes, Resolved } from "./msb-sandboxes";
 import type { MsbView } from "./msb-view";
-import { RecentlyResolved } from "./recently-resolved";
 import type { SandboxRecord } from "./sandbox-record";
 import { type Busy, statusOf } from "./sandbox-view";
 import type { SandboxStatus } from "./schema/sandbox";
@@ -23,8 +22,6 @@ export class SandboxRegistry {
   private changes = 0;
   private reconciled = "";
   private readonly names = new Map<string, string>();
-  private readonly recently = new RecentlyResolved();
-  private readonly resolving = new Map<string, Promise<SandboxRecord>>();
 
   constructor(
     readonly store: RecordStore<SandboxRecord>,
@@ -86,16 +83,14 @@ export class SandboxRegistry {
     for (const record of this.store.all()) if (this.alive(record)) yield [record.id, shareOf(record)];
   }
 
-  byId = (id: string): Promise<SandboxRecord | undefined> => this.find(() => this.store.get(id));
-
-  byName = (name: string): Promise<SandboxRecord | undefined> =>
-    this.find(() => this.store.get(this.names.get(name) ?? ""));
-
-  private async find(lookUp: () => SandboxRecord | undefined): Promise<SandboxRecord | undefined> {
-    const known = lookUp();
-    if (known && this.view.isFresh(known.name)) return known;
+  async byId(id: string): Promise<SandboxRecord | undefined> {
     await this.reconcile();
-    return lookUp();
+    return this.store.get(id);
+  }
+
+  async byName(name: string): Promise<SandboxRecord | undefined> {
+    await this.reconcile();
+    return this.store.get(this.names.get(name) ?? "");
   }
 
   /** Brings the records in line with msb's rows. */
@@ -115,24 +110,12 @@ export class SandboxRegistry {
     await Promise.all(writes);
   }
 
-  /** The record with what msb made of it; asked once, and for now not at all if it is known of one like it. */
+  /** The record with what msb made of it; asked once. */
   async resolved(record: SandboxRecord): Promise<SandboxRecord> {
     if (record.resolved || record.phase !== "known" || this.busy.has(record.id)) return record;
-    const alike = this.recently.of(record);
-    if (alike) return { ...record, resolved: { ...alike, labels: record.spec?.labels ?? {} } };
-    const under = this.resolving.get(record.id);
-    if (under) return under;
-    const work = this.inspect(record).finally(() => this.resolving.delete(record.id));
-    this.resolving.set(record.id, work);
-    return work;
-  }
-
-  private async inspect(record: SandboxRecord): Promise<SandboxRecord> {
     const found = await this.msb.inspect(record.name).catch(() => undefined);
     if (!found) return record;
-    const resolved = resolvedOf(found);
-    if (resolved) this.recently.remember(record, resolved);
-    return (await this.update(record.id, { resolved })) ?? record;
+    return (await this.update(record.id, { resolved: resolvedOf(found) })) ?? record;
   }
 
   /** Leaves a record that answers `stopped` for a while; it holds its name no longer. */

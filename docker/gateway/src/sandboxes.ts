@@ -50,7 +50,7 @@ export class Sandboxes {
     if (login && !options.start) throw invalidConfig("registry: inline credentials need start=true");
     // What can't be planned is refused before anything is written.
     await this.plan(spec, login);
-    await this.freeName(spec.name, options.start);
+    await this.freeName(spec.name);
     // No await between this check and the record that takes the name.
     if (this.registry.holder(spec.name)) throw nameTaken(spec.name);
     if (options.start) this.capacity.reserve(record.id, shareOf(record));
@@ -164,11 +164,8 @@ export class Sandboxes {
       return (await this.registry.update(record.id, made)) ?? record;
     } catch (error) {
       this.options.booted((performance.now() - began) / 1000, false);
-      // What bears the name already is not ours to remove.
-      if (!(error instanceof ApiError && error.code === "name_already_exists")) {
-        await this.msb.remove(record.name).catch(() => undefined);
-        this.registry.view.forget(record.name);
-      }
+      await this.msb.remove(record.name).catch(() => undefined);
+      this.registry.view.forget(record.name);
       throw error;
     } finally {
       this.registry.setBusy(record.id, undefined);
@@ -246,9 +243,7 @@ export class Sandboxes {
     return record;
   }
 
-  /** What msb is about to be asked for it refuses itself, if it has one of that name. */
-  private async freeName(name: string, start: boolean): Promise<void> {
-    if (start && !this.registry.holder(name)) return;
+  private async freeName(name: string): Promise<void> {
     await this.registry.reconcile();
     const holder = this.registry.holder(name);
     if (holder?.phase === "abandoned" && !this.registry.view.last().has(name))

@@ -22,13 +22,8 @@ export function agentRoutes(plain: App, context: Context): void {
     // Everything that may fail happens before the upgrade, so that it fails with a status.
     preHandler: async (request) => {
       if (!request.ws) throw invalidRequest("a WebSocket upgrade is needed here");
-      const { id } = request.params as { id: string };
-      const { registry } = sandboxes;
-      const known = registry.get(id);
-      // Whether a sandbox runs its socket tells best; msb is asked only before a refusal.
-      const record = known && registry.alive(known) ? known : await findSandbox(context, request, { id });
-      request.sandboxId = record.id;
-      if (!registry.alive(record)) throw notRunning(record, registry.status(record));
+      const record = await findSandbox(context, request, { id: (request.params as { id: string }).id });
+      if (!sandboxes.registry.alive(record)) throw notRunning(record, sandboxes.registry.status(record));
       const giveBack = connections.take(request.keyId);
       try {
         dialled.set(request, {
