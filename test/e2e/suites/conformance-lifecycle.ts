@@ -108,7 +108,8 @@ export function endCases(shared: Shared): void {
     expect(ran).toMatchObject({ exitCode: 4, stdout: "out\n" });
     expect(ran.stderr.split(/\r?\n/)).toContain("err");
     expect(ran.stderr).not.toMatch(/warn|failed/i);
-    expect(await namesOf(session)).toEqual(before);
+    // The client leaves as soon as it has asked for the stop; the removal follows.
+    await expect.poll(() => namesOf(session), { timeout: 30_000, interval: 500 }).toEqual(before);
   });
 }
 
