@@ -17,22 +17,28 @@ export type Line = {
 /** A line that could not be measured here, and why. */
 export type Skipped = { what: string; reason: string };
 
-/** Runs the measurements of both sides in turn, each round in the other order; the first round warms up. */
+/** Measures both sides in turn; the values of each. */
 export async function alternate(
   rounds: number,
   ours: () => Promise<number>,
   theirs: () => Promise<number>,
 ): Promise<{ ours: number[]; theirs: number[] }> {
-  const times = { ours: [] as number[], theirs: [] as number[] };
+  const [mine = [], other = []] = await inTurn(rounds, [ours, theirs]);
+  return { ours: mine, theirs: other };
+}
+
+/** Measures all sides in turn, each round in the other order; the first round warms up. */
+export async function inTurn(rounds: number, sides: (() => Promise<number>)[]): Promise<number[][]> {
+  const values = sides.map((): number[] => []);
   for (let round = -1; round < rounds; round++) {
-    const sides = [["ours", ours] as const, ["theirs", theirs] as const];
-    if (round % 2 === 0) sides.reverse();
-    for (const [side, measure] of sides) {
+    const order = [...sides.entries()];
+    if (round % 2 === 0) order.reverse();
+    for (const [side, measure] of order) {
       const value = await measure();
-      if (round >= 0) times[side].push(value);
+      if (round >= 0) values[side]?.push(value);
     }
   }
-  return times;
+  return values;
 }
 
 /** The value in the middle; NaN of none. */
