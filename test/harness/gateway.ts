@@ -225,7 +225,8 @@ export class GatewayProcess {
   /** Ends it by SIGKILL and removes its home. */
   async remove(): Promise<void> {
     await this.program.kill();
-    rmSync(this.home, { recursive: true, force: true });
+    // msb processes that it had started may still be writing.
+    rmSync(this.home, { recursive: true, force: true, maxRetries: 20 });
   }
 }
 

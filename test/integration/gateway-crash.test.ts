@@ -25,7 +25,8 @@ let gateway: GatewayProcess;
 beforeAll(() => bundleGateway(script));
 afterAll(async () => {
   await gateway?.program.kill();
-  rmSync(home, { recursive: true, force: true });
+  // What the killed gateway had started may still be writing.
+  rmSync(home, { recursive: true, force: true, maxRetries: 20 });
   rmSync(folder, { recursive: true, force: true });
 });
 

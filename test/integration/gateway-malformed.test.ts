@@ -55,7 +55,7 @@ beforeAll(async () => {
 afterAll(async () => {
   await gateway?.program.kill();
   agent?.close();
-  rmSync(folder, { recursive: true, force: true });
+  rmSync(folder, { recursive: true, force: true, maxRetries: 20 });
 });
 
 it(`answers ${REQUESTS} malformed requests with no 5xx, no crash, no leak`, {
