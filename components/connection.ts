@@ -73,6 +73,17 @@ export function sshArgv(connection: Connection): string[] {
   return ["ssh", ...sshFlags(connection), "-p", String(connection.port), "--", target];
 }
 
+/**
+ * Program and arguments that run a command on the host, for a process that is started without a shell.
+ *
+ * @param flags flags of ssh for this run alone, like `-t` for a terminal; of no use on this machine
+ */
+export function hostArgv(connection: Connection, command: string[], flags: string[] = []): string[] {
+  const [ssh, ...words] = sshArgv(connection);
+  // ssh joins its words with spaces and hands them to a shell: each is quoted for it.
+  return ssh ? [ssh, ...flags, ...words, ...command.map(shellQuote)] : command;
+}
+
 /** A script with shell variables set in front of it: ssh carries no environment of ours. */
 export function withVariables(variables: Record<string, string | number>, script: string): string {
   const lines = Object.entries(variables).map(
@@ -86,6 +97,7 @@ export function shellQuote(word: string): string {
   return /^[\w@%+=:,./~-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
 }
 
-function urlHost(address: string): string {
+/** An address as it stands in a URL: IPv6 in brackets. */
+export function urlHost(address: string): string {
   return address.includes(":") ? `[${address}]` : address;
 }

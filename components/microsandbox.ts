@@ -2,7 +2,8 @@ import * as pulumi from "@pulumi/pulumi";
 import { ApiKey } from "./api-key";
 import { BootCheck } from "./boot-check";
 import { type MicrosandboxArgs, parseSettings, type StackSettings } from "./config";
-import type { Connection } from "./connection";
+import { GIB, MIB } from "./config-values";
+import { type Connection, urlHost } from "./connection";
 import { DockerHost, type DockerHostArgs, publishAddress } from "./docker-host";
 import { VisibleError } from "./errors";
 import { KvmCheck } from "./kvm-check";
@@ -103,9 +104,6 @@ export class Microsandbox extends pulumi.ComponentResource {
   }
 }
 
-const MIB = 1024 ** 2;
-const GIB = 1024 ** 3;
-
 function hostArgs(settings: StackSettings, baseName: string): DockerHostArgs {
   const { volumes, emulatedMemory, emulatedDisk } = settings;
   return {
@@ -140,7 +138,7 @@ export function endpointUrl(
   const ownAddress =
     connection.kind === "ssh" && settings.host !== "emulated" ? connection.address : "127.0.0.1";
   const address = anyAddress ? ownAddress : settings.bindAddress;
-  return `http://${address.includes(":") ? `[${address}]` : address}:${settings.hostPort}`;
+  return `http://${urlHost(address)}:${settings.hostPort}`;
 }
 
 /** The three variables of the official clients. Dev mode takes any key, but the clients insist on sending one. */

@@ -4,6 +4,7 @@ import * as pulumi from "@pulumi/pulumi";
 import { keysFile } from "./api-key";
 import type { StackSettings } from "./config";
 import { limitVariables } from "./config-limits";
+import { MIB } from "./config-values";
 import { type Connection, hostShell } from "./connection";
 import { labels } from "./labels";
 
@@ -148,7 +149,7 @@ export function isolation(args: Pick<ServerArgs, "privileged" | "tun">) {
 export function resourceLimits(
   args: Pick<ServerArgs, "cpuLimit" | "hostCpus" | "cpuReservation" | "memoryLimit" | "memoryReservation">,
 ) {
-  const mebibytes = (bytes: number) => Math.floor(bytes / 1024 ** 2);
+  const mebibytes = (bytes: number) => Math.floor(bytes / MIB);
   return {
     // Not `cpus`: the provider reads that back in another form, which would show as a difference for ever.
     cpuPeriod,

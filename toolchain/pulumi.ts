@@ -12,8 +12,6 @@ export interface Pulumi {
   read(args: string[]): Promise<string>;
   /** Runs silently with this standard input. */
   write(args: string[], input: string): Promise<void>;
-  /** The environment that pulumi gets besides this process's own. */
-  environment: Record<string, string>;
 }
 
 /** Pulumi for this checkout, from the tools that set-up has found or made. */
@@ -30,7 +28,6 @@ export function pulumiWith(tools: Tools): Pulumi {
     throw new UserError(`pulumi ${args[0]} failed: ${String(stderr || stdout).trim()}`);
   }
   return {
-    environment,
     async run(args) {
       const { exitCode } = await exec(`${tools.binDir}/pulumi`, args, {
         ...options,

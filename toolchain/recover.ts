@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
-import { parseSshHost, sshArgv } from "../components/connection";
+import { hostArgv, parseSshHost } from "../components/connection";
 import { projectRoot, stateFolder } from "./backend";
 import { exec } from "./exec";
 import type { Pulumi } from "./pulumi";
@@ -97,13 +97,15 @@ async function removeUnrecorded(stack: string, recorded: Set<string>, report: Re
 
 function dockerOf(stack: string): (args: readonly string[]) => Promise<{ stdout: string; failed: boolean }> {
   const { host, sshKeyFile, sshKnownHostsFile } = settingsForSetup(stack);
-  const prefix = {
-    local: () => [],
-    emulated: () => ["bash", emulatedHostScript, "ssh", `microsandbox-${stack}`, "--"],
-    ssh: () => sshArgv(parseSshHost(host, { identityFile: sshKeyFile, knownHostsFile: sshKnownHostsFile })),
-  }[host === "local" || host === "emulated" ? host : "ssh"]();
+  const files = { identityFile: sshKeyFile, knownHostsFile: sshKnownHostsFile };
+  const argv = (command: string[]): string[] => {
+    // Its connection is not in the state yet where the first `up` was cut off.
+    if (host === "emulated")
+      return ["bash", emulatedHostScript, "ssh", `microsandbox-${stack}`, "--", ...command];
+    return hostArgv(host === "local" ? { kind: "local" } : parseSshHost(host, files), command);
+  };
   return async (args) => {
-    const [program = "docker", ...words] = [...prefix, "docker", ...args];
+    const [program = "docker", ...words] = argv(["docker", ...args]);
     const { stdout, failed } = await exec(program, words, { reject: false, stdin: "ignore" });
     return { stdout: stdout ?? "", failed };
   };

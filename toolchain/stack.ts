@@ -5,6 +5,7 @@ import { NAMESPACE, type StackSettings } from "../components/config";
 import { checkSettings } from "../components/config-checks";
 import { projectRoot } from "./backend";
 import { localKvm } from "./kvm";
+import type { Pulumi } from "./pulumi";
 import type { Reporter } from "./report";
 import { UserError } from "./user-error";
 
@@ -26,6 +27,17 @@ export async function chooseStack(asked: string | undefined, report: Reporter): 
   return "emulated";
 }
 
+/** The stack that is meant where one may be deployed already: asked for, selected by pulumi, or fit for this machine. */
+export async function currentStack(
+  asked: string | undefined,
+  pulumi: Pulumi,
+  report: Reporter,
+): Promise<string> {
+  if (asked) return asked;
+  const selected = await pulumi.read(["stack", "--show-name"]).catch(() => undefined);
+  return selected ?? chooseStack(undefined, report);
+}
+
 /** Names of the stacks that have a settings file. */
 export function stackNames(): string[] {
   return readdirSync(projectRoot)
@@ -34,7 +46,7 @@ export function stackNames(): string[] {
 }
 
 /** The settings that set-up and recovery look at. */
-export type SetupSettings = Pick<StackSettings, "host" | "hostPort" | "debianVersion" | "registryPrefix"> &
+export type SetupSettings = Pick<StackSettings, "host" | "debianVersion" | "registryPrefix"> &
   Partial<Pick<StackSettings, "sshKeyFile" | "sshKnownHostsFile">> & { devMode: boolean; hasKey: boolean };
 
 /** What set-up has to know before Pulumi runs; wrong values are left for Pulumi's own check, which explains them. */
@@ -47,7 +59,6 @@ export function settingsForSetup(stack: string): SetupSettings {
   const { settings } = checkSettings(Object.fromEntries(raw.filter(([, value]) => !isEncrypted(value))));
   const wrong = {
     host: "local",
-    hostPort: 5555,
     debianVersion: "13.2-slim",
     registryPrefix: "",
     devMode: true,

@@ -1,7 +1,7 @@
 import { pulumiWith } from "../pulumi";
 import { recoverStack, wakeEmulatedHost } from "../recover";
 import { createReporter } from "../report";
-import { chooseStack } from "../stack";
+import { currentStack } from "../stack";
 import { ensureTools } from "../tools";
 import { UserError } from "../user-error";
 
@@ -9,8 +9,7 @@ import { UserError } from "../user-error";
 export async function destroy(asked?: string): Promise<void> {
   const report = createReporter();
   const pulumi = pulumiWith(await ensureTools(report));
-  const selected = await pulumi.read(["stack", "--show-name"]).catch(() => undefined);
-  const stack = asked ?? selected ?? (await chooseStack(undefined, report));
+  const stack = await currentStack(asked, pulumi, report);
   const known: { name: string }[] = JSON.parse(await pulumi.read(["stack", "ls", "--json"]));
   if (!known.some(({ name }) => name === stack)) {
     report.say(`Nothing to destroy: stack ${stack} was never deployed from this checkout.`);

@@ -1,6 +1,6 @@
 import { createReadStream, existsSync } from "node:fs";
 import type { Readable } from "node:stream";
-import { shellQuote, sshArgv } from "../../components/connection";
+import { hostArgv } from "../../components/connection";
 import { exec } from "../exec";
 import { UserError } from "../user-error";
 import { deployedServer } from "./sandbox";
@@ -24,9 +24,8 @@ const starter = "--input /usr/share/microsandbox/starter.tar --tag starter";
 /** Runs a shell line in the server; an archive goes in through standard input, so that no path of the server is named. */
 async function inServer(asked: string | undefined, line: string, input?: Readable): Promise<void> {
   const { connection, container } = await deployedServer(asked);
-  const ssh = sshArgv(connection);
   const command = ["docker", "exec", ...(input ? ["--interactive"] : []), container, "sh", "-c", line];
-  const [program = "docker", ...words] = ssh.length > 0 ? [...ssh, ...command.map(shellQuote)] : command;
+  const [program = "docker", ...words] = hostArgv(connection, command);
   const { exitCode } = await exec(program, words, {
     stdin: input ?? "ignore",
     stdout: "inherit",

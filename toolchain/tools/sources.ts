@@ -1,9 +1,8 @@
 import { createHash } from "node:crypto";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join, relative, sep } from "node:path";
+import { projectRoot } from "../backend";
 
-/** Root of the checkout. */
-export const projectRoot = join(__dirname, "..", "..");
 /** Where the pinned Go modules are. */
 export const goRoot = join(__dirname, "go");
 /** Entry of the command plugin's stand-in. */

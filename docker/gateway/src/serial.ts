@@ -13,11 +13,15 @@ export class Serial {
     return mine;
   }
 
+  /** Resolves when everything asked for so far has ended, well or not. */
+  async settled(): Promise<void> {
+    await Promise.allSettled(this.tails.values());
+  }
+
   /** Resolves when nothing is under way any more, or after the time. */
   async idle(timeoutMs: number): Promise<void> {
     const deadline = Date.now() + timeoutMs;
-    while (this.tails.size > 0 && Date.now() < deadline)
-      await within(Promise.allSettled(this.tails.values()), deadline - Date.now());
+    while (this.tails.size > 0 && Date.now() < deadline) await within(this.settled(), deadline - Date.now());
   }
 }
 

@@ -2,6 +2,7 @@ import { mkdir, readdir, readFile, rename, unlink } from "node:fs/promises";
 import { join } from "node:path";
 import type { z } from "zod";
 import { removeFileDurably, writeFileAtomically } from "./atomic-file";
+import { Serial } from "./serial";
 
 export type StoreLog = { error: (fields: object, message: string) => void };
 
@@ -11,7 +12,7 @@ export type StoreLog = { error: (fields: object, message: string) => void };
  */
 export class RecordStore<T extends { id: string }> {
   private readonly records = new Map<string, T>();
-  private readonly writing = new Map<string, Promise<void>>();
+  private readonly writes = new Serial();
 
   private constructor(private readonly folder: string) {}
 
@@ -43,7 +44,7 @@ export class RecordStore<T extends { id: string }> {
   /** Replaces or adds a record. Memory changes at once, the promise waits for the disk. */
   put(record: T): Promise<void> {
     this.records.set(record.id, record);
-    return this.enqueue(record.id, () => {
+    return this.writes.run(record.id, () => {
       // A later change may have come in between: the newest is what belongs on disk.
       const newest = this.records.get(record.id);
       return newest ? writeFileAtomically(this.path(record.id), JSON.stringify(newest)) : Promise.resolve();
@@ -52,26 +53,15 @@ export class RecordStore<T extends { id: string }> {
 
   delete(id: string): Promise<void> {
     this.records.delete(id);
-    return this.enqueue(id, () =>
+    return this.writes.run(id, () =>
       this.records.has(id) ? Promise.resolve() : removeFileDurably(this.path(id)),
     );
   }
 
   /** Resolves when everything asked for so far has reached the disk. */
-  async flush(): Promise<void> {
-    await Promise.allSettled(this.writing.values());
+  flush(): Promise<void> {
+    return this.writes.settled();
   }
 
   private path = (id: string) => join(this.folder, `${id}.json`);
-
-  private enqueue(id: string, write: () => Promise<void>): Promise<void> {
-    const before = this.writing.get(id) ?? Promise.resolve();
-    const mine = before.catch(() => undefined).then(write);
-    this.writing.set(id, mine);
-    const forget = () => {
-      if (this.writing.get(id) === mine) this.writing.delete(id);
-    };
-    mine.then(forget, forget);
-    return mine;
-  }
 }
