@@ -63,7 +63,7 @@ function isStructured(key: Key): key is StructuredKey {
 }
 
 /** The fields of an object among the settings; none for anything else. */
-function fieldsOf(key: Key): Record<string, z.core.$ZodType> {
+export function fieldsOf(key: Key): Record<string, z.core.$ZodType> {
   return isStructured(key) && key !== "images" ? settingFields[key] : {};
 }
 

@@ -23,7 +23,7 @@ export const limits = z.strictObject({
     unit: "MiB",
   }),
   sandboxCpus: optionalInteger(1, 4096, {
-    description: "CPUs that one sandbox may ask for; `cpus` if not set.",
+    description: "CPUs that one sandbox may ask for; `cpuLimit`, but 2 at least, if not set.",
     example: "2",
     unit: "CPUs",
   }),

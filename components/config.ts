@@ -2,10 +2,10 @@
 import { getStack } from "@pulumi/pulumi/metadata";
 import * as stackConfig from "@pulumi/pulumi/runtime/config";
 import type { z } from "zod";
-import { checkSettings, defaultText } from "./config-checks";
+import { checkSettings, defaultText, fieldsOf } from "./config-checks";
 import { settingMeta } from "./config-fields";
 import { explainMistakes, type FixStyle } from "./config-mistakes";
-import { NAMESPACE, type StackSettings, settingFields, settingsSchema } from "./config-schema";
+import { NAMESPACE, type StackSettings, settingsSchema } from "./config-schema";
 import { VisibleError } from "./errors";
 
 export { checkSettings } from "./config-checks";
@@ -69,15 +69,11 @@ export interface SettingRow {
 /** All settings in the order of the schema, for the documentation; parts follow the setting that they are of. */
 export function settingsTable(): SettingRow[] {
   const rows: SettingRow[] = [];
-  for (const [key, schema] of Object.entries(settingsSchema.shape)) {
-    rows.push(settingRow(key, schema));
-    for (const [name, part] of Object.entries(partsOf(key))) rows.push(settingRow(`${key}.${name}`, part));
+  for (const key of Object.keys(settingsSchema.shape) as (keyof StackSettings)[]) {
+    rows.push(settingRow(key, settingsSchema.shape[key]));
+    for (const [name, part] of Object.entries(fieldsOf(key))) rows.push(settingRow(`${key}.${name}`, part));
   }
   return rows;
-}
-
-function partsOf(key: string): Record<string, z.core.$ZodType> {
-  return key === "volumes" || key === "versionSha256" ? settingFields[key] : {};
 }
 
 function settingRow(key: string, schema: z.core.$ZodType): SettingRow {
