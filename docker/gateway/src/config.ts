@@ -44,6 +44,8 @@ export const environmentSchema = z.object({
   LIMIT_SANDBOX_CPUS: count.optional(),
   /** Bytes of a JSON body. */
   LIMIT_BODY_BYTES: count.default(16 * 1024 * 1024),
+  /** Seconds that a JSON body gets to arrive; clients give up on an answer after 30, or 95 for a start. */
+  BODY_TIMEOUT_SECONDS: count.default(60),
   /** Requests per second with one key; bursts of twice as many pass. */
   LIMIT_REQUESTS_PER_SECOND: count.default(500),
   /** Pipes and log streams open at once with one key. */

@@ -11,6 +11,7 @@ import { acceptJson } from "./json-body";
 import type { Metrics } from "./metrics";
 import type { RateLimit } from "./rate-limit";
 import { AGENT_ROUTE } from "./routes/agent";
+import { cutOffSlowBodies } from "./slow-body";
 
 /** Bytes of one WebSocket message; the clients' own frames are far below. */
 const MAX_FRAME = 16 * 1024 * 1024;
@@ -37,6 +38,7 @@ export async function createServer(config: Config): Promise<FastifyInstance> {
   // Answers are made from typed values; checking each again would cost more than making it.
   app.setSerializerCompiler(() => JSON.stringify);
   acceptJson(app);
+  cutOffSlowBodies(app, config.BODY_TIMEOUT_SECONDS);
   app.decorateRequest("keyId", "");
   app.decorateRequest("sandboxId", "");
   app.setErrorHandler((error: FastifyError, request, reply) => {

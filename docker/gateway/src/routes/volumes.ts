@@ -106,7 +106,11 @@ export function volumeFileRoutes(plain: App, { volumes }: Context): void {
     raw.addContentTypeParser("*", (_request, payload, parsed) => parsed(null, payload));
     typed(raw).put(
       `${base}/content`,
-      { schema: { tags, params, headers, response: done }, bodyLimit: Number.MAX_SAFE_INTEGER },
+      {
+        schema: { tags, params, headers, response: done },
+        bodyLimit: Number.MAX_SAFE_INTEGER,
+        config: { endlessBody: true },
+      },
       async (request) => {
         const content = request.body instanceof Readable ? request.body : Readable.from([]);
         await (await files(request.params.id)).write(pathOf(request), content);

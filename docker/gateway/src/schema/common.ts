@@ -25,6 +25,7 @@ export const errorResponses = {
   400: errorBody,
   401: errorBody,
   404: errorBody,
+  408: errorBody,
   409: errorBody,
   413: errorBody,
   415: errorBody,
