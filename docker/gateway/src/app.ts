@@ -17,6 +17,7 @@ import { sandboxRoutes } from "./routes/sandboxes";
 import { volumeFileRoutes, volumeRoutes } from "./routes/volumes";
 import { sandboxRecord } from "./sandbox-record";
 import { SandboxRegistry } from "./sandbox-registry";
+import { SandboxWorks } from "./sandbox-works";
 import { Sandboxes } from "./sandboxes";
 import { volumeRecord } from "./schema/volume";
 import { createServer, guard } from "./server";
@@ -48,13 +49,13 @@ export async function createGateway(config: Config): Promise<Gateway> {
   const capacity = new Capacity(limitsOf(config), () => registry.running());
   const metrics = new Metrics();
   metrics.watch(registry, capacity);
-  const sandboxes = new Sandboxes(registry, capacity, msbSandboxes, {
+  const works = new SandboxWorks(registry, capacity, msbSandboxes, {
     msbVersion: () => msb.version(),
     autoPull: config.AUTO_PULL_IMAGES,
     stopGraceSeconds: config.STOP_TIMEOUT_SECONDS,
-    log,
     booted: (seconds, ok) => metrics.boots.observe({ result: ok ? "ok" : "failed" }, seconds),
   });
+  const sandboxes = new Sandboxes(registry, capacity, works, log);
   const volumes = new Volumes(
     msb,
     await RecordStore.open(join(state, "volumes"), volumeRecord, log),
@@ -75,7 +76,11 @@ export async function createGateway(config: Config): Promise<Gateway> {
   guard(app, keys, new RateLimit(config.LIMIT_REQUESTS_PER_SECOND), metrics);
   const connections = new ConnectionLimit(config.LIMIT_CONNECTIONS);
   const context: Context = { config, sandboxes, volumes, metrics, connections };
-  openRoutes(app, new ReadinessProbe(config, msb, starter.check), msb);
+  const askMsb = async (maxAgeMs: number) => {
+    await registry.view.get(maxAgeMs);
+    registry.reconcile(maxAgeMs).catch((error) => log.warn({ err: String(error) }, "records lag behind msb"));
+  };
+  openRoutes(app, new ReadinessProbe(config, askMsb, starter.check), msb);
   for (const routes of [quotaRoutes, sandboxRoutes, logRoutes, agentRoutes, volumeRoutes, volumeFileRoutes])
     routes(app, context);
 

@@ -42,21 +42,28 @@ export class Capacity {
     if (memoryMib > sandboxMemoryMib) throw tooLarge("resources.memory_mib", memoryMib, sandboxMemoryMib);
   }
 
+  /** Whether a start of that size would be let in now. */
+  hasRoom(share: Share): boolean {
+    return this.whyFull(share) === undefined;
+  }
+
   /** Sets a share aside for a start. @throws ApiError 429 that names the limit and its value */
   reserve(id: string, share: Share): void {
+    const why = this.whyFull(share);
+    if (why) throw new ApiError(429, "quota_exceeded", why);
+    this.starting.set(id, share);
+  }
+
+  private whyFull(share: Share): string | undefined {
     const { limits } = this;
     const usage = this.usage();
     if (usage.sandboxes + 1 > limits.sandboxes)
-      throw full(`${usage.sandboxes} of at most ${limits.sandboxes} sandboxes are running`);
+      return `${usage.sandboxes} of at most ${limits.sandboxes} sandboxes are running`;
     if (usage.memoryMib + share.memoryMib > limits.memoryMib)
-      throw full(
-        `${share.memoryMib} MiB more than the ${usage.memoryMib} MiB in use would exceed the limit of ${limits.memoryMib} MiB for all sandboxes`,
-      );
+      return `${share.memoryMib} MiB more than the ${usage.memoryMib} MiB in use would exceed the limit of ${limits.memoryMib} MiB for all sandboxes`;
     if (usage.cpus + share.vcpus > limits.cpus)
-      throw full(
-        `${share.vcpus} CPUs more than the ${usage.cpus} in use would exceed the limit of ${limits.cpus} for all sandboxes`,
-      );
-    this.starting.set(id, share);
+      return `${share.vcpus} CPUs more than the ${usage.cpus} in use would exceed the limit of ${limits.cpus} for all sandboxes`;
+    return undefined;
   }
 
   release(id: string): void {
@@ -64,7 +71,6 @@ export class Capacity {
   }
 }
 
-const full = (message: string) => new ApiError(429, "quota_exceeded", message);
 const tooLarge = (field: string, asked: number, limit: number) =>
   new ApiError(
     400,

@@ -1,6 +1,8 @@
 import type { Listed, MsbSandboxes, MsbStatus } from "./msb-sandboxes";
 
 const MAX_AGE_MS = 1_000;
+/** On a slow machine a list is asked for less often: it is to take a quarter of the time at most. */
+const SHARE = 4;
 
 /**
  * What msb says of all sandboxes, at most a second old. One `msb ls` serves every request that
@@ -9,7 +11,9 @@ const MAX_AGE_MS = 1_000;
 export class MsbView {
   private rows = new Map<string, Listed>();
   private readAt = Number.NEGATIVE_INFINITY;
-  private version = 0;
+  private tookMs = 0;
+  /** When the gateway last did something with a name, for those done after the last list was asked for. */
+  private noted = new Map<string, number>();
   /** Changes whenever a row does. */
   revision = 0;
   private reading: Promise<Map<string, Listed>> | undefined;
@@ -17,7 +21,7 @@ export class MsbView {
   constructor(private readonly sandboxes: Pick<MsbSandboxes, "list">) {}
 
   /** The rows by name; from msb if the last answer is older than that. */
-  get(maxAgeMs = MAX_AGE_MS): Promise<Map<string, Listed>> {
+  get(maxAgeMs = this.maxAgeMs()): Promise<Map<string, Listed>> {
     if (performance.now() - this.readAt <= maxAgeMs) return Promise.resolve(this.rows);
     this.reading ??= this.read().finally(() => {
       this.reading = undefined;
@@ -25,11 +29,19 @@ export class MsbView {
     return this.reading;
   }
 
+  /** Whether msb need not be asked about a sandbox: the list is new, or the gateway's own deed is. */
+  isFresh(name: string): boolean {
+    const at = Math.max(this.readAt, this.noted.get(name) ?? Number.NEGATIVE_INFINITY);
+    return performance.now() - at <= this.maxAgeMs();
+  }
+
+  private maxAgeMs = (): number => Math.max(MAX_AGE_MS, SHARE * this.tookMs);
+
   /** The rows as last seen. */
   last = (): Map<string, Listed> => this.rows;
 
   note(name: string, status: MsbStatus, reference = ""): void {
-    this.version++;
+    this.noted.set(name, performance.now());
     this.revision++;
     const before = this.rows.get(name);
     const createdAt = before?.createdAt ?? new Date().toISOString();
@@ -37,25 +49,26 @@ export class MsbView {
   }
 
   forget(name: string): void {
-    this.version++;
+    this.noted.set(name, performance.now());
     this.revision++;
     this.rows.delete(name);
   }
 
   private async read(): Promise<Map<string, Listed>> {
-    // An answer that was on its way while something changed may be older than the change.
-    for (;;) {
-      const { version } = this;
-      const rows = await this.sandboxes.list();
-      if (version !== this.version) continue;
-      if (
-        rows.length !== this.rows.size ||
-        rows.some((row) => this.rows.get(row.name)?.status !== row.status)
-      )
-        this.revision++;
-      this.rows = new Map(rows.map((row) => [row.name, row]));
-      this.readAt = performance.now();
-      return this.rows;
+    const began = performance.now();
+    const rows = new Map((await this.sandboxes.list()).map((row) => [row.name, row]));
+    for (const [name, at] of this.noted) {
+      // What the gateway did since it asked is newer than the answer.
+      const row = this.rows.get(name);
+      if (at < began) this.noted.delete(name);
+      else if (row) rows.set(name, row);
+      else rows.delete(name);
     }
+    const changed = [...rows.values()].some(({ name, status }) => this.rows.get(name)?.status !== status);
+    if (changed || rows.size !== this.rows.size) this.revision++;
+    this.rows = rows;
+    this.readAt = began;
+    this.tookMs = performance.now() - began;
+    return rows;
   }
 }

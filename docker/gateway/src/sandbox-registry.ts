@@ -10,6 +10,11 @@ import type { RecordStore } from "./store";
 /** Seconds for which a sandbox that removed itself still answers `stopped`. */
 export const TOMBSTONE_SECONDS = 120;
 
+export type FindOptions = {
+  /** For a caller that learns by itself whether it still runs: msb is not asked about one that did. */
+  aliveWillDo?: boolean;
+};
+
 /** The states in which a microVM holds memory. */
 const ALIVE = new Set<SandboxStatus>(["starting", "running", "stopping"]);
 
@@ -22,6 +27,7 @@ export class SandboxRegistry {
   private changes = 0;
   private reconciled = "";
   private readonly names = new Map<string, string>();
+  private readonly resolving = new Map<string, Promise<SandboxRecord>>();
 
   constructor(
     readonly store: RecordStore<SandboxRecord>,
@@ -83,14 +89,20 @@ export class SandboxRegistry {
     for (const record of this.store.all()) if (this.alive(record)) yield [record.id, shareOf(record)];
   }
 
-  async byId(id: string): Promise<SandboxRecord | undefined> {
-    await this.reconcile();
-    return this.store.get(id);
-  }
+  byId = (id: string, options?: FindOptions): Promise<SandboxRecord | undefined> =>
+    this.find(() => this.store.get(id), options);
 
-  async byName(name: string): Promise<SandboxRecord | undefined> {
+  byName = (name: string, options?: FindOptions): Promise<SandboxRecord | undefined> =>
+    this.find(() => this.store.get(this.names.get(name) ?? ""), options);
+
+  private async find(
+    lookUp: () => SandboxRecord | undefined,
+    { aliveWillDo }: FindOptions = {},
+  ): Promise<SandboxRecord | undefined> {
+    const known = lookUp();
+    if (known && (this.view.isFresh(known.name) || (aliveWillDo && this.alive(known)))) return known;
     await this.reconcile();
-    return this.store.get(this.names.get(name) ?? "");
+    return lookUp();
   }
 
   /** Brings the records in line with msb's rows. */
@@ -113,6 +125,14 @@ export class SandboxRegistry {
   /** The record with what msb made of it; asked once. */
   async resolved(record: SandboxRecord): Promise<SandboxRecord> {
     if (record.resolved || record.phase !== "known" || this.busy.has(record.id)) return record;
+    const under = this.resolving.get(record.id);
+    if (under) return under;
+    const work = this.inspect(record).finally(() => this.resolving.delete(record.id));
+    this.resolving.set(record.id, work);
+    return work;
+  }
+
+  private async inspect(record: SandboxRecord): Promise<SandboxRecord> {
     const found = await this.msb.inspect(record.name).catch(() => undefined);
     if (!found) return record;
     return (await this.update(record.id, { resolved: resolvedOf(found) })) ?? record;

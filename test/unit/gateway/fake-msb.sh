@@ -2,7 +2,8 @@
 # Stands in for msb where no microVM can boot: the commands that the gateway uses, with msb's
 # own sentences and exit codes. It is a shell script because it is started hundreds of times.
 # State: MSB_HOME/fake/sandboxes/NAME.{conf,status,created}, MSB_HOME/fake/volumes/NAME.
-# Images: "broken" does not boot, "absent" is not there, "slow" takes half a second.
+# Images: "broken" does not boot, "absent" is not there, "slow" takes half a second, "early-failure" fails
+# before the name is looked at.
 set -eu
 
 fake=$MSB_HOME/fake
@@ -50,6 +51,7 @@ create() {
     shift
   done
   image=$(field "$conf" oci)
+  [ "$image" != early-failure ] || fail "image error: no such manifest"
   [ ! -f "$sandboxes/$name.status" ] || fail "sandbox already exists: $name"
   [ "$image" != absent ] || fail "image error: image not cached: docker.io/library/absent:latest"
   echo "$conf" >"$sandboxes/$name.conf"

@@ -22,7 +22,9 @@ export function agentRoutes(plain: App, context: Context): void {
     // Everything that may fail happens before the upgrade, so that it fails with a status.
     preHandler: async (request) => {
       if (!request.ws) throw invalidRequest("a WebSocket upgrade is needed here");
-      const record = await findSandbox(context, request, { id: (request.params as { id: string }).id });
+      const { id } = request.params as { id: string };
+      // Whether it runs its socket tells best; msb is asked only about one that is not known to.
+      const record = await findSandbox(context, request, { id }, { aliveWillDo: true });
       if (!sandboxes.registry.alive(record)) throw notRunning(record, sandboxes.registry.status(record));
       const giveBack = connections.take(request.keyId);
       try {

@@ -5,6 +5,7 @@ import { ApiError, sandboxNotFound } from "../errors";
 import type { Metrics } from "../metrics";
 import type { ConnectionLimit } from "../rate-limit";
 import type { SandboxRecord } from "../sandbox-record";
+import type { FindOptions } from "../sandbox-registry";
 import { clientShape, sandboxBodyOf } from "../sandbox-view";
 import type { Sandboxes } from "../sandboxes";
 import type { SandboxBody } from "../schema/sandbox";
@@ -32,9 +33,15 @@ declare module "fastify" {
 export type Reference = { id: string } | { name: string };
 
 /** The sandbox of a path. @throws ApiError 404 */
-export async function findSandbox(context: Context, request: FastifyRequest, which: Reference) {
+export async function findSandbox(
+  context: Context,
+  request: FastifyRequest,
+  which: Reference,
+  options?: FindOptions,
+) {
   const { registry } = context.sandboxes;
-  const record = "id" in which ? await registry.byId(which.id) : await registry.byName(which.name);
+  const record =
+    "id" in which ? await registry.byId(which.id, options) : await registry.byName(which.name, options);
   if (!record) throw sandboxNotFound("id" in which ? which.id : which.name);
   request.sandboxId = record.id;
   return record;
