@@ -62,8 +62,12 @@ export function hostShell(connection: Connection): string {
 /** A command line for `sh -c` that runs `command` on the host, with this machine's standard input. */
 export function remoteCommand(connection: Connection, command: string): string {
   if (connection.kind === "local") return command;
-  // ssh does not make the folder that the shared connection's socket is in.
-  return ["mkdir -p -m 700 ~/.ssh &&", ...sshArgv(connection).map(shellQuote), shellQuote(command)].join(" ");
+  // ssh does not make the folder that the shared connection's socket is in, and finds it by the user, not by HOME.
+  return [
+    "eval mkdir -p -m 700 ~$(id -un)/.ssh &&",
+    ...sshArgv(connection).map(shellQuote),
+    shellQuote(command),
+  ].join(" ");
 }
 
 /** The ssh program with all that leads to the host; empty for this machine. */
