@@ -23,6 +23,14 @@ export default defineConfig({
           hookTimeout: 40 * 60_000,
         },
       },
+      {
+        test: {
+          name: "arm64",
+          include: ["test/arm64/**/*.test.ts"],
+          testTimeout: 20 * 60_000,
+          hookTimeout: 10 * 60_000,
+        },
+      },
     ],
   },
 });

@@ -145,7 +145,8 @@ export const settingsSchema = z.strictObject({
     "Disk of the emulated host; only used room is taken.",
   ),
   architecture: choice(["auto", "amd64", "arm64"], "auto", {
-    description: "Architecture of the image; `auto` asks the host's engine.",
+    description:
+      "Processor of host and image; `auto` asks the host's engine. An emulated host gets the one named here.",
     example: "arm64",
     suggest: asArchitecture,
   }),

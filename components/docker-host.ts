@@ -23,7 +23,7 @@ export interface DockerHostArgs {
   sshKeyFile?: string;
   /** known_hosts file for ssh hosts. @default the user's own */
   sshKnownHostsFile?: string;
-  /** Processor of the host, or `auto` to ask the engine. @default "auto" */
+  /** Processor of the host, or `auto` to ask the engine. An emulated host gets it; `auto` is this machine's own. */
   architecture?: "auto" | "amd64" | "arm64";
   /** Name of the server's container: a port that it holds is not taken. */
   containerName: string;
@@ -97,7 +97,13 @@ export class DockerHost extends pulumi.ComponentResource {
     if (args.host === "emulated") {
       return new EmulatedHost(
         `${name}-emulated`,
-        { hostName: args.baseName, hostPort: args.hostPort, bindAddress: args.bindAddress, ...args.emulated },
+        {
+          hostName: args.baseName,
+          hostPort: args.hostPort,
+          bindAddress: args.bindAddress,
+          architecture: args.architecture === "auto" ? undefined : args.architecture,
+          ...args.emulated,
+        },
         { parent: this },
       ).connection;
     }

@@ -10,6 +10,8 @@ export interface EmulatedHostArgs {
   hostPort: number;
   /** Address of this machine that the port is opened on. @default "127.0.0.1" */
   bindAddress?: string;
+  /** Processor to emulate. @default this machine's own */
+  architecture?: "amd64" | "arm64";
   /** Memory of the host in MiB. @default 6144 */
   memoryMiB?: number;
   /** Size of the host's disk in GiB; it is sparse. @default 20 */
@@ -51,7 +53,8 @@ export class EmulatedHost extends pulumi.ComponentResource {
     );
     const start =
       `${tool} start "$EMULATED_HOST" --port "$SERVER_PORT" --memory-mib "$MEMORY_MIB" ` +
-      `--disk-gib "$DISK_GIB" --server-address "$SERVER_ADDRESS" --generation "$GENERATION"`;
+      `--disk-gib "$DISK_GIB" --server-address "$SERVER_ADDRESS" --generation "$GENERATION"` +
+      (args.architecture ? ` --architecture ${args.architecture}` : "");
     const machine = new command.local.Command(
       `${name}-machine`,
       {

@@ -43,7 +43,7 @@ cli
 cli
   .command("test")
   .description("Run the tests: all of them, or one kind.")
-  .argument("[kind]", "unit, integration or e2e")
+  .argument("[kind]", "unit, integration, e2e or arm64")
   .action(runTests);
 cli
   .command("bench")

@@ -46,7 +46,10 @@ export function stackNames(): string[] {
 }
 
 /** The settings that set-up and recovery look at. */
-export type SetupSettings = Pick<StackSettings, "host" | "debianVersion" | "registryPrefix"> &
+export type SetupSettings = Pick<
+  StackSettings,
+  "host" | "architecture" | "debianVersion" | "registryPrefix"
+> &
   Partial<Pick<StackSettings, "sshKeyFile" | "sshKnownHostsFile">> & { devMode: boolean; hasKey: boolean };
 
 /** What set-up has to know before Pulumi runs; wrong values are left for Pulumi's own check, which explains them. */
@@ -59,11 +62,18 @@ export function settingsForSetup(stack: string): SetupSettings {
   const { settings } = checkSettings(Object.fromEntries(raw.filter(([, value]) => !isEncrypted(value))));
   const wrong = {
     host: "local",
+    architecture: "auto" as const,
     debianVersion: "13.2-slim",
     registryPrefix: "",
     devMode: true,
   };
   return { ...(settings ?? wrong), hasKey };
+}
+
+/** Processor of a stack's emulated host: the one it asks for, else this machine's own. */
+export function emulatedArchitecture({ architecture }: SetupSettings): "amd64" | "arm64" {
+  if (architecture !== "auto") return architecture;
+  return process.arch === "arm64" ? "arm64" : "amd64";
 }
 
 function isEncrypted(value: unknown): boolean {

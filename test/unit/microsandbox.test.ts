@@ -147,6 +147,12 @@ describe("every setting reaches its resource", () => {
       "30",
     ],
     [
+      "architecture of an emulated host",
+      { host: "emulated", architecture: "arm64" },
+      (r) => only(r, "Command", "machine").create,
+      expect.stringContaining("--architecture arm64"),
+    ],
+    [
       "the emulated host's generation",
       { host: "emulated" },
       (r) => only(r, "Command", "machine").environment.GENERATION,

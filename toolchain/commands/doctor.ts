@@ -1,7 +1,7 @@
-import { canInstallPackages, EMULATION_PACKAGES, inspectEngine, missingPackages } from "../engine";
+import { canInstallPackages, emulationPackages, inspectEngine, missingPackages } from "../engine";
 import { localKvm } from "../kvm";
 import { createReporter } from "../report";
-import { chooseStack, settingsForSetup } from "../stack";
+import { chooseStack, emulatedArchitecture, settingsForSetup } from "../stack";
 import { inspectTools } from "../tools";
 
 /** One finding: `stops` means that `up` would fail, `mends` that it would put it right by itself. */
@@ -53,8 +53,9 @@ async function kvm(stack: string): Promise<Finding> {
 }
 
 async function emulation(stack: string): Promise<Finding[]> {
-  if (settingsForSetup(stack).host !== "emulated") return [];
-  const missing = await missingPackages(EMULATION_PACKAGES);
+  const settings = settingsForSetup(stack);
+  if (settings.host !== "emulated") return [];
+  const missing = await missingPackages(emulationPackages(emulatedArchitecture(settings)));
   if (missing.length === 0) return [{ verdict: "ok", what: "Packages for the emulated host" }];
   const installable = await canInstallPackages();
   return [

@@ -1,6 +1,6 @@
 import { ensureBaseImage, ensureEmulationPackages, ensureEngine, inspectEngine } from "../engine";
 import { createReporter, type Reporter } from "../report";
-import { chooseStack, settingsForSetup } from "../stack";
+import { chooseStack, emulatedArchitecture, settingsForSetup } from "../stack";
 import { ensureTools, type Tools } from "../tools";
 import { UserError } from "../user-error";
 
@@ -14,10 +14,11 @@ export async function setup(asked?: string): Promise<void> {
 
 /** Makes what a stack needs on this machine; what is there is left alone. */
 export async function prepare(stack: string, report: Reporter): Promise<Tools> {
-  const { host, registryPrefix, debianVersion } = settingsForSetup(stack);
+  const settings = settingsForSetup(stack);
+  const { host, registryPrefix, debianVersion } = settings;
   const tools = await ensureTools(report);
   await ensureEngine(report);
-  if (host === "emulated") await ensureEmulationPackages(report);
+  if (host === "emulated") await ensureEmulationPackages(report, emulatedArchitecture(settings));
   const engine = await inspectEngine();
   if (!engine.answers) throw new UserError(`The Docker engine stopped answering: ${engine.reason}`);
   const image = `${registryPrefix}debian:${debianVersion}`;

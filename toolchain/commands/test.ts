@@ -7,10 +7,10 @@ import { createReporter } from "../report";
 import { UserError } from "../user-error";
 import { prepare } from "./setup";
 
-const kinds = ["unit", "integration", "e2e"] as const;
+const kinds = ["unit", "integration", "e2e", "arm64"] as const;
 type Kind = (typeof kinds)[number];
 
-/** `npm test [unit|integration|e2e]`: style and types first, then the tests. The last line counts them. */
+/** `npm test [unit|integration|e2e|arm64]`: style and types first, then the tests. The last line counts them. */
 export async function runTests(asked?: string): Promise<void> {
   const wanted = kinds.filter((kind) => asked === undefined || kind === asked);
   if (wanted.length === 0) throw new UserError(`There are no ${asked} tests. Kinds: ${kinds.join(", ")}.`);
@@ -25,7 +25,7 @@ export async function runTests(asked?: string): Promise<void> {
   let passed = 0;
   let failed = 0;
   for (const kind of wanted) {
-    if (kind === "e2e" || kind === "integration") await prepare("emulated", report);
+    if (kind !== "unit") await prepare("emulated", report);
     const counts = await report.step(`Tests: ${kind}`, () => runKind(kind));
     passed += counts.passed;
     failed += counts.failed;

@@ -29,6 +29,7 @@ Usage: emulated-host.sh COMMAND
 
   status NAME                 One line of JSON: does it run, how many starts were ordered, which number is wanted next.
   start NAME --port PORT      Makes and starts the host, or does nothing if it runs as asked. Prints how to reach it.
+      [--architecture ARCH]     amd64 or arm64; default: this machine's own
       [--memory-mib 6144]       memory
       [--disk-gib 20]           disk of its Docker engine (sparse; grows, never shrinks)
       [--generation N]          number to record for this start; default: one more if it has to be started
@@ -38,7 +39,7 @@ Usage: emulated-host.sh COMMAND
   delete NAME [--keep-disk]   Shuts it down and removes its files; --keep-disk keeps its disk and keys for a later start.
   load-image NAME FILE        Loads an archive made by `docker save` into its Docker engine; "-" reads standard input.
   ssh NAME [-- COMMAND...]    A shell, or a command, in the host.
-  base                        Makes the base disk if the cache lacks it, and prints its folder.
+  base [ARCHITECTURE]         Makes the base disk if the cache lacks it, and prints its folder.
   list                        All hosts of this user.
 
 Exit codes: 0 done, 1 failed, 2 wrong command line, 3 programs missing.
@@ -52,6 +53,8 @@ select_host() {
 		usage_error "\"$NAME\" is not a name of a host: 1 to 63 letters, digits, dots, hyphens or underscores"
 	HOST_DIR=$HOSTS_DIR/$NAME
 	SERVER_PORT='' SERVER_ADDRESS='' MEMORY_MIB='' DISK_GIB='' SSH_PORT='' BASE=''
+	# A host that was made before there was a choice.
+	ARCHITECTURE=amd64
 }
 
 # Takes the lock of the host for the rest of the script.
@@ -87,11 +90,13 @@ command_status() {
 command_start() {
 	select_host "$@"
 	shift
-	local port='' memory=6144 disk=20 generation='' address=127.0.0.1
+	local port='' memory=6144 disk=20 generation='' address=127.0.0.1 architecture
+	architecture=$(own_architecture)
 	while [[ $# -gt 0 ]]; do
 		[[ $# -gt 1 ]] || usage_error "$1 needs a value"
 		case $1 in
 		--port) port=$2 ;;
+		--architecture) architecture=$2 ;;
 		--memory-mib) memory=$2 ;;
 		--disk-gib) disk=$2 ;;
 		--generation) generation=$2 ;;
@@ -107,24 +112,34 @@ command_start() {
 	[[ -z $generation ]] || check_number --generation "$generation" 1 999999999
 	[[ $port != 22 ]] || usage_error "--port 22: that is the host's own SSH port, choose another"
 	[[ $address =~ ^[0-9]{1,3}(\.[0-9]{1,3}){3}$ ]] || usage_error "--server-address $address: expected an IPv4 address"
-	ensure_running "$port" "$memory" "$disk" "$address" "$generation"
+	check_architecture "$architecture"
+	ensure_running "$port" "$memory" "$disk" "$address" "$architecture" "$generation"
 }
 
 command_resume() {
 	select_host "$@"
 	require_host
-	ensure_running "$SERVER_PORT" "$MEMORY_MIB" "$DISK_GIB" "$SERVER_ADDRESS" "$(read_generation)"
+	ensure_running "$SERVER_PORT" "$MEMORY_MIB" "$DISK_GIB" "$SERVER_ADDRESS" "$ARCHITECTURE" "$(read_generation)"
+}
+
+check_architecture() {
+	[[ $1 == amd64 || $1 == arm64 ]] || usage_error "there is no architecture $1: expected amd64 or arm64"
 }
 
 # Brings the host to what was asked, from whatever state it is in, and prints how to reach it.
 ensure_running() {
-	local port=$1 memory=$2 disk=$3 address=$4 generation=$5 asked running attempt
+	local port=$1 memory=$2 disk=$3 address=$4 architecture=$5 generation=$6 asked running attempt
+	ARCHITECTURE=$architecture
 	architecture_flags
 	require_programs "$QEMU_PROGRAM" ssh ssh-keygen mke2fs e2fsck resize2fs flock setsid
 	lock_host
+	if read_settings && [[ $ARCHITECTURE != "$architecture" && -e $HOST_DIR/data.img ]]; then
+		die "the host $NAME is $ARCHITECTURE, and so is all on its disk; it can't become $architecture.
+To make it anew, without its volumes: emulated-host.sh delete $NAME"
+	fi
+	ARCHITECTURE=$architecture
 	ensure_base
 	mkdir -p "$HOST_DIR"
-	read_settings || true
 	asked="$port $address $memory $(base_folder)"
 	running="$SERVER_PORT $SERVER_ADDRESS $MEMORY_MIB $BASE"
 	if machine_pid >/dev/null && [[ $asked != "$running" || $disk -gt $DISK_GIB ]]; then
@@ -242,6 +257,8 @@ command_list() {
 }
 
 command_base() {
+	ARCHITECTURE=${1-$(own_architecture)}
+	check_architecture "$ARCHITECTURE"
 	ensure_base
 	base_folder
 }

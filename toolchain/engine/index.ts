@@ -11,14 +11,16 @@ import { runCommand } from "./run-command";
 export { canInstallPackages, missingPackages } from "./apt";
 export { type BaseImage, debianRelease, ensureBaseImage } from "./base-image";
 
-/** What the emulated KVM host needs on this machine; emulated-host.sh names the same ones when it misses them. */
-export const EMULATION_PACKAGES = [
-  "qemu-system-x86",
+/** What an emulated KVM host needs on this machine; emulated-host.sh names the same ones when it misses them. */
+export const emulationPackages = (architecture: "amd64" | "arm64") => [
+  architecture === "arm64" ? "qemu-system-arm" : "qemu-system-x86",
   "mmdebstrap",
   "debian-archive-keyring",
   "e2fsprogs",
+  "kmod",
   "openssh-client",
-] as const;
+  "xz-utils",
+];
 
 const ENGINE_PACKAGES = ["docker.io", "iptables"] as const;
 const DOCKERD_LOG = "/var/log/dockerd.log";
@@ -164,11 +166,14 @@ async function waitUntilAnswers(alive: () => boolean, seeWhy: string): Promise<v
 }
 
 /**
- * Installs the Debian packages that the emulated KVM host needs ({@link EMULATION_PACKAGES}), only those
+ * Installs the Debian packages that an emulated KVM host needs ({@link emulationPackages}), only those
  * missing, and says so first.
  *
  * @throws UserError with what to type, where it can't.
  */
-export async function ensureEmulationPackages(report: Reporter): Promise<void> {
-  await ensurePackages(report, EMULATION_PACKAGES, "the emulated KVM host");
+export async function ensureEmulationPackages(
+  report: Reporter,
+  architecture: "amd64" | "arm64",
+): Promise<void> {
+  await ensurePackages(report, emulationPackages(architecture), "the emulated KVM host");
 }

@@ -69,6 +69,8 @@ describe.skipIf(process.platform !== "linux")("emulated-host.sh", () => {
     ["no disk", ["start", "box", "--port", "5555", "--disk-gib", "0"], "--disk-gib 0: expected"],
     ["generation zero", ["start", "box", "--port", "5555", "--generation", "0"], "--generation 0: expected"],
     ["an address with a comma", ["start", "box", "--port", "5555", "--server-address", "1.2.3.4,x"], "IPv4"],
+    ["another processor", ["start", "box", "--port", "5555", "--architecture", "riscv64"], "amd64 or arm64"],
+    ["a base disk of another processor", ["base", "riscv64"], "expected amd64 or arm64"],
     ["an option without its value", ["start", "box", "--port"], "--port needs a value"],
     ["an unknown option", ["start", "box", "--cpus", "2"], "start does not know --cpus"],
     ["an unknown option of delete", ["delete", "box", "--force"], "delete does not know --force"],
@@ -90,16 +92,34 @@ describe.skipIf(process.platform !== "linux")("emulated-host.sh", () => {
     expect(readdirSync(home)).toEqual([]);
   });
 
-  it("names the packages of missing programs and ends with 3", async () => {
+  it.each([
+    ["amd64", "x86"],
+    ["arm64", "arm"],
+  ])("names the packages of missing programs for %s and ends with 3", async (architecture, qemu) => {
     const bin = join(home, "bin");
     mkdirSync(bin);
-    for (const program of ["bash", "dirname", "sort", "tr"])
+    for (const program of ["bash", "dirname", "sort", "tr", "uname"])
       symlinkSync(`/usr/bin/${program}`, join(bin, program));
-    const result = await emulatedHost(["start", "box", "--port", "5555"], { PATH: bin });
+    const args = ["start", "box", "--port", "5555", "--architecture", architecture];
+    const result = await emulatedHost(args, { PATH: bin });
     expect(result.code).toBe(3);
-    expect(result.stderr).toMatch(/packages that have them: .*openssh-client qemu-system-x86/);
+    expect(result.stderr).toMatch(
+      new RegExp(`packages that have them: .*openssh-client qemu-system-${qemu}`),
+    );
     expect(result.stderr).toContain("npm run setup");
     expect(readdirSync(home)).toEqual(["bin"]);
+  });
+
+  it("does not give a host's disk to another processor", async () => {
+    const folder = madeHost("box", { "data.img": "x", settings: "SERVER_PORT=5555\nARCHITECTURE=amd64\n" });
+    const bin = join(home, "bin");
+    mkdirSync(bin);
+    symlinkSync("/bin/true", join(bin, "qemu-system-aarch64"));
+    const args = ["start", "box", "--port", "5555", "--architecture", "arm64"];
+    const result = await emulatedHost(args, { PATH: `${bin}:${process.env.PATH}` });
+    expect(result.code).toBe(1);
+    expect(result.stderr).toContain("the host box is amd64");
+    expect(readFileSync(join(folder, "data.img"), "utf8")).toBe("x");
   });
 
   it("prints its help on standard output", async () => {

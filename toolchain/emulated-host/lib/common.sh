@@ -69,6 +69,8 @@ package_of() {
 	ssh | ssh-keygen) echo openssh-client ;;
 	flock | setsid) echo util-linux ;;
 	newuidmap) echo uidmap ;;
+	depmod) echo kmod ;;
+	xz) echo xz-utils ;;
 	*) echo "$1" ;;
 	esac
 }

@@ -8,14 +8,15 @@ read_settings() {
 	[[ -e $HOST_DIR/settings ]] || return 1
 	while IFS='=' read -r key value; do
 		case $key in
-		SERVER_PORT | SERVER_ADDRESS | MEMORY_MIB | DISK_GIB | SSH_PORT | BASE) printf -v "$key" '%s' "$value" ;;
+		SERVER_PORT | SERVER_ADDRESS | MEMORY_MIB | DISK_GIB | SSH_PORT | BASE | ARCHITECTURE) printf -v "$key" '%s' "$value" ;;
 		esac
 	done <"$HOST_DIR/settings"
 }
 
 write_settings() {
 	printf '%s\n' "SERVER_PORT=$SERVER_PORT" "SERVER_ADDRESS=$SERVER_ADDRESS" "MEMORY_MIB=$MEMORY_MIB" \
-		"DISK_GIB=$DISK_GIB" "SSH_PORT=$SSH_PORT" "BASE=$BASE" | write_file "$HOST_DIR/settings"
+		"DISK_GIB=$DISK_GIB" "SSH_PORT=$SSH_PORT" "BASE=$BASE" \
+		"ARCHITECTURE=$ARCHITECTURE" | write_file "$HOST_DIR/settings"
 }
 
 read_generation() {
