@@ -29,6 +29,16 @@ export function connectAgent(path: string): Promise<Socket> {
   });
 }
 
+/** Seconds that a client gets to take the news that it is cut off. */
+const FAREWELL_MS = 2_000;
+
+/** Ends a pipe whose key is no more: nothing reaches the sandbox from here on, whatever the client does. */
+export function cutOff(client: WebSocket, agent: Socket): void {
+  agent.destroy();
+  client.close(1008, "the API key is no longer valid");
+  setTimeout(() => client.terminate(), FAREWELL_MS).unref();
+}
+
 export type PipeCounters = { fromClient: (bytes: number) => void; toClient: (bytes: number) => void };
 
 /**

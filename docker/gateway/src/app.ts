@@ -46,8 +46,16 @@ export async function createGateway(config: Config): Promise<Gateway> {
   const msbSandboxes = new MsbSandboxes(msb, join(state, "tmp"));
   const records = await RecordStore.open(join(state, "sandboxes"), sandboxRecord, log);
   const registry = new SandboxRegistry(records, new MsbView(msbSandboxes), msbSandboxes);
-  const capacity = new Capacity(limitsOf(config), () => registry.running());
   const metrics = new Metrics();
+  const keys = new KeyCheck({
+    file: config.API_KEYS_FILE,
+    devMode: config.DEV_MODE,
+    usesFile: join(state, "keys-used.json"),
+    log,
+    refused: (why) => metrics.refusedKeys.inc({ why }),
+  });
+  app.addHook("onClose", () => keys.close());
+  const capacity = new Capacity(limitsOf(config), () => registry.running(), keys.limitsOf);
   metrics.watch(registry, capacity);
   const works = new SandboxWorks(registry, capacity, msbSandboxes, {
     msbVersion: () => msb.version(),
@@ -72,10 +80,13 @@ export async function createGateway(config: Config): Promise<Gateway> {
   app.addHook("onClose", () => records.flush());
   const starter = new StarterImage(config, msb, log);
 
-  const keys = new KeyCheck({ file: config.API_KEYS_FILE, devMode: config.DEV_MODE });
-  guard(app, keys, new RateLimit(config.LIMIT_REQUESTS_PER_SECOND), metrics);
+  const hostNames = config.HOST_NAMES.toLowerCase().split(",").filter(Boolean);
+  guard(app, {
+    ...{ keys, metrics, rate: new RateLimit(config.LIMIT_REQUESTS_PER_SECOND) },
+    browsers: { devMode: config.DEV_MODE, hostNames },
+  });
   const connections = new ConnectionLimit(config.LIMIT_CONNECTIONS);
-  const context: Context = { config, sandboxes, volumes, metrics, connections };
+  const context: Context = { config, sandboxes, volumes, metrics, connections, keys };
   const askMsb = async (maxAgeMs: number) => {
     await registry.view.get(maxAgeMs);
     registry.reconcile(maxAgeMs).catch((error) => log.warn({ err: String(error) }, "records lag behind msb"));

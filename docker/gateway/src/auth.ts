@@ -1,66 +1,113 @@
 import { createHash, timingSafeEqual } from "node:crypto";
-import { readFileSync, statSync } from "node:fs";
 import type { FastifyRequest } from "fastify";
 import { ApiError } from "./errors";
+import { FailedAttempts } from "./failed-attempts";
+import { type Key, KeyFile, type KeyFileLog, type KeyLimits } from "./key-file";
+import { KeyUse } from "./key-use";
 
-/** Who asks: the name beside the key's hash in the file. */
-export type KeyId = string;
+/** How soon a changed file counts, and pipes of a key that is no more are closed. */
+const TICK_MS = 500;
 
-type Key = { id: KeyId; hash: Buffer };
+/** Who asks in dev mode. */
+const DEV: Key = { id: "dev", hash: Buffer.alloc(0), expiresAt: Infinity, limits: {} };
 
-const RELOAD_MS = 2_000;
+/** Why a request was refused: a label of the metrics. */
+export type Refusal = "missing" | "unknown" | "expired";
 
-/**
- * Checks API keys. The file holds one `sha256:HEX [name]` a line, `#` starts a comment: keys
- * have 256 random bits, so one round of SHA-256 is as good as a slow hash. A changed file is
- * noticed within two seconds.
- */
+export type KeyCheckOptions = {
+  /** The key file; without one, and without dev mode, nobody gets in. */
+  file: string | undefined;
+  devMode: boolean;
+  /** Where the last use of each key is written down. */
+  usesFile: string;
+  log: KeyFileLog;
+  refused?: (why: Refusal) => void;
+};
+
+/** Knows who asks. Keys come and go while the server runs; what a key holds open ends with it. */
 export class KeyCheck {
-  private keys: Key[] = [];
-  private checkedAt = Number.NEGATIVE_INFINITY;
-  private mtime = 0;
+  private readonly file: KeyFile | undefined;
+  private readonly uses: KeyUse;
+  private readonly failed = new FailedAttempts();
+  private readonly held = new Map<Key, Set<() => void>>();
+  private readonly timer: NodeJS.Timeout | undefined;
 
-  constructor(private readonly options: { file: string | undefined; devMode: boolean }) {}
+  constructor(private readonly options: KeyCheckOptions) {
+    const { file, devMode, usesFile, log } = options;
+    this.file = file === undefined || devMode ? undefined : new KeyFile(file, log);
+    this.uses = new KeyUse(usesFile);
+    if (this.file) this.timer = setInterval(() => this.tick(), TICK_MS).unref();
+  }
 
-  /** The id of the request's key. @throws ApiError 401 */
-  identify(request: Pick<FastifyRequest, "headers">): KeyId {
+  /** The request's key. @throws ApiError 401, or 429 to an address that had too many of them */
+  identify(request: Pick<FastifyRequest, "headers" | "ip">): Key {
+    if (this.options.devMode) return DEV;
     const given = /^Bearer +(\S+)$/i.exec(request.headers.authorization ?? "")?.[1];
-    if (this.options.devMode) return "dev";
-    if (!given) throw unauthorized("an API key is needed: Authorization: Bearer <key>");
-    this.reload();
-    const hash = createHash("sha256").update(given).digest();
-    // Every key is compared, so that the time tells nothing of which one matched.
-    let found: KeyId | undefined;
-    for (const key of this.keys) if (timingSafeEqual(key.hash, hash)) found = key.id;
-    if (!found)
-      throw unauthorized(this.keys.length ? "the API key is not valid" : "this server has no API key");
+    if (!given) throw this.refuse(request, "missing", "an API key is needed: Authorization: Bearer <key>");
+    const key = this.find(createHash("sha256").update(given).digest());
+    if (!key) throw this.refuse(request, "unknown", this.whyUnknown());
+    if (key.expiresAt <= Date.now()) {
+      const when = new Date(key.expiresAt).toISOString();
+      throw this.refuse(request, "expired", `the API key ${JSON.stringify(key.id)} expired at ${when}`);
+    }
+    this.uses.note(key.id);
+    return key;
+  }
+
+  /** The limits of the keys with that id. */
+  limitsOf = (id: string | null): KeyLimits => this.file?.keys.find((key) => key.id === id)?.limits ?? {};
+
+  /**
+   * Has `end` called when the key is revoked or expires, unless the answer was called before. It is for what a
+   * client holds open: a request that is under way is answered.
+   */
+  hold(key: Key, end: () => void): () => void {
+    const ends = this.held.get(key) ?? new Set();
+    this.held.set(key, ends.add(end));
+    return () => {
+      ends.delete(end);
+      if (ends.size === 0) this.held.delete(key);
+    };
+  }
+
+  /** Writes down what is not yet; nothing is read again afterwards. */
+  async close(): Promise<void> {
+    clearInterval(this.timer);
+    if (this.file) await this.uses.save(true);
+  }
+
+  /** Every key is compared, in a time that tells nothing of which one matched. */
+  private find(hash: Buffer): Key | undefined {
+    let found: Key | undefined;
+    for (const key of this.file?.keys ?? []) if (timingSafeEqual(key.hash, hash)) found = key;
     return found;
   }
 
-  private reload(): void {
-    const { file } = this.options;
-    if (!file || performance.now() - this.checkedAt < RELOAD_MS) return;
-    this.checkedAt = performance.now();
-    try {
-      const { mtimeMs } = statSync(file);
-      if (mtimeMs === this.mtime) return;
-      this.keys = readKeys(readFileSync(file, "utf8"));
-      this.mtime = mtimeMs;
-    } catch {
-      // Without a readable file nobody gets in.
-      this.keys = [];
-      this.mtime = 0;
+  private tick(): void {
+    if (this.file?.reload()) this.uses.keep(new Set(this.file.keys.map(({ id }) => id)));
+    for (const [key, ends] of this.held) {
+      const now = this.find(key.hash);
+      if (now && now.expiresAt > Date.now()) continue;
+      this.held.delete(key);
+      this.options.log.info(
+        { key: key.id, connections: ends.size },
+        "the key is no more: its connections end",
+      );
+      for (const end of ends) end();
     }
+    this.uses
+      .save()
+      .catch((error) => this.options.log.warn({ err: String(error) }, "the last use of keys is not written"));
   }
-}
 
-/** The keys of a key file; lines of another form are skipped. */
-export function readKeys(text: string): Key[] {
-  return text.split("\n").flatMap((line) => {
-    const match = /^\s*sha256:([0-9a-f]{64})(?:\s+([\w.-]{1,64}))?\s*(#.*)?$/i.exec(line);
-    if (!match?.[1]) return [];
-    return [{ hash: Buffer.from(match[1], "hex"), id: match[2] ?? match[1].slice(0, 8).toLowerCase() }];
-  });
-}
+  private refuse({ ip }: Pick<FastifyRequest, "ip">, why: Refusal, message: string): ApiError {
+    this.options.refused?.(why);
+    const wait = this.failed.note(ip);
+    if (wait === 0) return new ApiError(401, "invalid_api_key", message);
+    const many = `${message}; this address had too many failed attempts, the next one in ${wait} s`;
+    return new ApiError(429, "rate_limited", many, { "retry-after": String(wait), connection: "close" });
+  }
 
-const unauthorized = (message: string) => new ApiError(401, "invalid_api_key", message);
+  private whyUnknown = (): string =>
+    this.file?.keys.length ? "the API key is not valid" : "this server has no API key";
+}

@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { availableParallelism, totalmem } from "node:os";
 import { ApiError } from "./errors";
+import type { KeyLimits } from "./key-file";
 
 export type Limits = {
   /** Sandboxes running at once. */
@@ -13,7 +14,8 @@ export type Limits = {
   sandboxCpus: number;
 };
 
-export type Share = { vcpus: number; memoryMib: number };
+/** What a sandbox takes, and the key that made it. */
+export type Share = { vcpus: number; memoryMib: number; owner: string | null };
 export type Usage = { sandboxes: number; memoryMib: number; cpus: number };
 
 /** Promises what the limits allow: those that run, and those that are being started. */
@@ -23,20 +25,25 @@ export class Capacity {
   constructor(
     readonly limits: Limits,
     private readonly running: () => Iterable<[id: string, share: Share]>,
+    /** What a key may have of them; {} for no limits of its own. */
+    readonly limitsOf: (owner: string | null) => KeyLimits = () => ({}),
   ) {}
 
-  usage(): Usage {
+  /** What is promised to all sandboxes, or to those of one key. */
+  usage(owner?: string | null): Usage {
     const all = new Map<string, Share>([...this.running(), ...this.starting]);
-    const usage = { sandboxes: all.size, memoryMib: 0, cpus: 0 };
-    for (const { vcpus, memoryMib } of all.values()) {
-      usage.memoryMib += memoryMib;
-      usage.cpus += vcpus;
+    const usage = { sandboxes: 0, memoryMib: 0, cpus: 0 };
+    for (const share of all.values()) {
+      if (owner !== undefined && share.owner !== owner) continue;
+      usage.sandboxes += 1;
+      usage.memoryMib += share.memoryMib;
+      usage.cpus += share.vcpus;
     }
     return usage;
   }
 
   /** Whether one sandbox of that size is allowed at all. @throws ApiError 400 */
-  checkSize({ vcpus, memoryMib }: Share): void {
+  checkSize({ vcpus, memoryMib }: Pick<Share, "vcpus" | "memoryMib">): void {
     const { sandboxCpus, sandboxMemoryMib } = this.limits;
     if (vcpus > sandboxCpus) throw tooLarge("resources.vcpus", vcpus, sandboxCpus);
     if (memoryMib > sandboxMemoryMib) throw tooLarge("resources.memory_mib", memoryMib, sandboxMemoryMib);
@@ -55,20 +62,28 @@ export class Capacity {
   }
 
   private whyFull(share: Share): string | undefined {
-    const { limits } = this;
-    const usage = this.usage();
-    if (usage.sandboxes + 1 > limits.sandboxes)
-      return `${usage.sandboxes} of at most ${limits.sandboxes} sandboxes are running`;
-    if (usage.memoryMib + share.memoryMib > limits.memoryMib)
-      return `${share.memoryMib} MiB more than the ${usage.memoryMib} MiB in use would exceed the limit of ${limits.memoryMib} MiB for all sandboxes`;
-    if (usage.cpus + share.vcpus > limits.cpus)
-      return `${share.vcpus} CPUs more than the ${usage.cpus} in use would exceed the limit of ${limits.cpus} for all sandboxes`;
-    return undefined;
+    const full = whyOver(share, this.usage(), this.limits, "of all keys");
+    const own = this.limitsOf(share.owner);
+    if (full !== undefined || Object.keys(own).length === 0) return full;
+    const whose = `of the key ${JSON.stringify(share.owner)}`;
+    return whyOver(share, this.usage(share.owner), { ...own, memoryMib: own.memoryMiB }, whose);
   }
 
   release(id: string): void {
     this.starting.delete(id);
   }
+}
+
+/** Why a share does not fit beside what is in use; undefined if it does. A limit that is left out is none. */
+function whyOver(share: Share, usage: Usage, limits: Partial<Usage>, whose: string): string | undefined {
+  const { sandboxes = Infinity, memoryMib = Infinity, cpus = Infinity } = limits;
+  if (usage.sandboxes + 1 > sandboxes)
+    return `${usage.sandboxes} of at most ${sandboxes} sandboxes ${whose} are running`;
+  if (usage.memoryMib + share.memoryMib > memoryMib)
+    return `${share.memoryMib} MiB more than the ${usage.memoryMib} MiB in use would exceed the limit of ${memoryMib} MiB ${whose}`;
+  if (usage.cpus + share.vcpus > cpus)
+    return `${share.vcpus} CPUs more than the ${usage.cpus} in use would exceed the limit of ${cpus} ${whose}`;
+  return undefined;
 }
 
 const tooLarge = (field: string, asked: number, limit: number) =>

@@ -19,8 +19,12 @@ export const environmentSchema = z.object({
   MSB_PATH: z.string().min(1).default("msb"),
   /** msb's home, on the state volume. Short: socket paths below it must fit in 107 bytes. */
   MSB_HOME: z.string().startsWith("/").max(60).default("/var/lib/microsandbox"),
-  /** File with one `sha256:HEX [name]` a line. Without it, and without DEV_MODE, no key is taken. */
+  /** File with one key a line, as key-file.ts reads it. Without it, and without DEV_MODE, no key is taken. */
   API_KEYS_FILE: z.string().startsWith("/").optional(),
+  /** Whether sandboxes and volumes are for the key alone that made them. */
+  OWN_SANDBOXES: flag.default(false),
+  /** Names of DNS that clients use for a server in dev mode, with commas. */
+  HOST_NAMES: z.string().default(""),
   /** The device that guests need. */
   KVM_DEVICE: z.string().startsWith("/").default("/dev/kvm"),
   /** Archive of the starter image; "" for none. */

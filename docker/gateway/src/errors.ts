@@ -23,6 +23,8 @@ export class ApiError extends Error {
     readonly status: number,
     readonly code: ErrorCode,
     message: string,
+    /** Header fields of the answer, in lower case. */
+    readonly headers: Record<string, string> = {},
   ) {
     super(message);
   }

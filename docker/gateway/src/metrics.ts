@@ -20,6 +20,12 @@ export class Metrics {
     buckets: [0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 40, 80],
     registers: [this.registry],
   });
+  readonly refusedKeys = new Counter({
+    name: "msb_gateway_refused_keys_total",
+    help: "Requests without a valid key, by what was wrong with it",
+    labelNames: ["why"],
+    registers: [this.registry],
+  });
   readonly pipeBytes = new Counter({
     name: "msb_gateway_pipe_bytes_total",
     help: "Bytes that went through agent pipes",

@@ -1,20 +1,23 @@
 import { ApiError } from "./errors";
 
-/** A bucket per key: `perSecond` requests a second, bursts of twice as many. */
+/** A bucket per key: so many requests a second, bursts of twice as many. */
 export class RateLimit {
   private readonly buckets = new Map<string, { tokens: number; at: number }>();
 
+  /** @param perSecond for keys without a limit of their own */
   constructor(private readonly perSecond: number) {}
 
   /** Takes one request from a key's bucket. @throws ApiError 429 */
-  take(key: string, now = performance.now()): void {
-    const burst = this.perSecond * 2;
+  take(key: string, perSecond = this.perSecond, now = performance.now()): void {
+    const burst = perSecond * 2;
     const bucket = this.buckets.get(key) ?? { tokens: burst, at: now };
-    bucket.tokens = Math.min(burst, bucket.tokens + ((now - bucket.at) / 1000) * this.perSecond);
+    bucket.tokens = Math.min(burst, bucket.tokens + ((now - bucket.at) / 1000) * perSecond);
     bucket.at = now;
     this.buckets.set(key, bucket);
     if (bucket.tokens < 1)
-      throw new ApiError(429, "rate_limited", `more than ${this.perSecond} requests per second with one key`);
+      throw new ApiError(429, "rate_limited", `more than ${perSecond} requests per second with one key`, {
+        "retry-after": "1",
+      });
     bucket.tokens -= 1;
   }
 }
@@ -23,13 +26,14 @@ export class RateLimit {
 export class ConnectionLimit {
   private readonly open = new Map<string, number>();
 
+  /** @param limit for keys without a limit of their own */
   constructor(private readonly limit: number) {}
 
   /** Takes one connection; the answer gives it back. @throws ApiError 429 */
-  take(key: string): () => void {
+  take(key: string, limit = this.limit): () => void {
     const count = this.open.get(key) ?? 0;
-    if (count >= this.limit)
-      throw new ApiError(429, "rate_limited", `more than ${this.limit} open connections with one key`);
+    if (count >= limit)
+      throw new ApiError(429, "rate_limited", `more than ${limit} open connections with one key`);
     this.open.set(key, count + 1);
     let given = false;
     return () => {

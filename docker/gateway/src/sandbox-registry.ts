@@ -178,8 +178,9 @@ export class SandboxRegistry {
   }
 }
 
-export function shareOf({ spec, resolved }: SandboxRecord): Share {
+export function shareOf({ spec, resolved, owner }: SandboxRecord): Share {
   return {
+    owner,
     vcpus: spec?.resources.vcpus ?? resolved?.vcpus ?? 1,
     memoryMib: spec?.resources.memory_mib ?? resolved?.memoryMib ?? 512,
   };

@@ -5,6 +5,7 @@ import Fastify, { type FastifyError, type FastifyInstance, type FastifyReply, Lo
 import { jsonSchemaTransform, validatorCompiler } from "fastify-type-provider-zod";
 import packageFile from "../package.json";
 import type { KeyCheck } from "./auth";
+import { type BrowserGuardOptions, refuseBrowserPages, refuseKeyInAddress } from "./browser-guard";
 import type { Config } from "./config";
 import { ApiError, type ErrorCode } from "./errors";
 import { acceptJson } from "./json-body";
@@ -39,6 +40,7 @@ export async function createServer(config: Config): Promise<FastifyInstance> {
   app.setSerializerCompiler(() => JSON.stringify);
   acceptJson(app);
   cutOffSlowBodies(app, config.BODY_TIMEOUT_SECONDS);
+  app.decorateRequest("key", null);
   app.decorateRequest("keyId", "");
   app.decorateRequest("sandboxId", "");
   app.setErrorHandler((error: FastifyError, request, reply) => {
@@ -72,21 +74,32 @@ export async function createServer(config: Config): Promise<FastifyInstance> {
   return app;
 }
 
+export type GuardOptions = {
+  keys: KeyCheck;
+  rate: RateLimit;
+  metrics: Metrics;
+  browsers: BrowserGuardOptions;
+};
+
 /** Who asks, whether it asks too often, and one log line and one figure per request. */
-export function guard(app: FastifyInstance, keys: KeyCheck, rate: RateLimit, metrics: Metrics): void {
+export function guard(app: FastifyInstance, { keys, rate, metrics, browsers }: GuardOptions): void {
   app.addHook("onRequest", async (request) => {
     if (request.ws && request.routeOptions.url !== AGENT_ROUTE)
       throw new ApiError(400, "invalid_request", "no WebSocket is served here");
     const path = request.url.split("?")[0] ?? "";
     if (!path.startsWith("/v1/") && path !== "/metrics") return;
-    request.keyId = keys.identify(request);
-    rate.take(request.keyId);
+    refuseBrowserPages(request, browsers);
+    refuseKeyInAddress(request.url);
+    request.key = keys.identify(request);
+    request.keyId = request.key.id;
+    rate.take(request.keyId, request.key.limits.requestsPerSecond);
   });
   app.addHook("onResponse", async (request, reply) => {
     const route = request.routeOptions.url ?? "unknown";
     const { method, keyId, sandboxId } = request;
     metrics.requests.observe({ method, route, status: reply.statusCode }, reply.elapsedTime / 1000);
-    if (QUIET.has(route)) return;
+    // Who has no key and asks too often gets no line for each: the log is not his to fill.
+    if (QUIET.has(route) || (!keyId && reply.statusCode === 429)) return;
     const sandbox = sandboxId || undefined;
     const ms = Math.round(reply.elapsedTime * 10) / 10;
     request.log.info(
@@ -118,6 +131,7 @@ function statusOf(error: FastifyError | ApiError): number {
 function sendError(error: FastifyError | ApiError, reply: FastifyReply): FastifyReply {
   const status = statusOf(error);
   const { code, message } = errorOf(error, status);
+  if (error instanceof ApiError) reply.headers(error.headers);
   return reply.code(status >= 500 ? 502 : status).send({ error: { code, message } });
 }
 

@@ -5,6 +5,7 @@ import { z } from "zod";
 import { ApiError } from "./errors";
 import { lastLine, type Msb, MsbError } from "./msb";
 import type { SandboxRegistry } from "./sandbox-registry";
+import type { SandboxSpec } from "./schema/sandbox";
 import type { createVolumeBody, VolumeBody, VolumeRecord } from "./schema/volume";
 import type { RecordStore } from "./store";
 
@@ -33,13 +34,19 @@ export class Volumes {
     private readonly options: VolumesOptions,
   ) {}
 
-  async list(): Promise<VolumeBody[]> {
+  /** @param owner the key whose volumes alone are meant; undefined for all, the shared one included */
+  async list(owner?: string): Promise<VolumeBody[]> {
     const rows = await this.rows();
-    const bodies = await Promise.all(rows.map(async (row) => bodyOf(await this.recordOf(row), row)));
-    return [await this.defaultVolume(), ...bodies];
+    const found = await Promise.all(rows.map(async (row) => ({ row, record: await this.recordOf(row) })));
+    const bodies = found
+      .filter(({ record }) => owner === undefined || record.owner === owner)
+      .map(({ record, row }) => bodyOf(record, row));
+    return owner === undefined ? [await this.defaultVolume(), ...bodies] : bodies;
   }
 
-  async defaultVolume(): Promise<VolumeBody> {
+  /** The volume that all keys share; none where each has its own. */
+  async defaultVolume(owner?: string): Promise<VolumeBody> {
+    if (owner !== undefined) throw notFound("default");
     const { birthtime, mtime } = await stat(this.options.workspace);
     return {
       ...{ id: DEFAULT_ID, name: null, kind: "host", storage: "block", status: "active" },
@@ -49,7 +56,10 @@ export class Volumes {
     };
   }
 
-  async create({ name, labels, capacity_gib }: z.output<typeof createVolumeBody>): Promise<VolumeBody> {
+  async create(
+    { name, labels, capacity_gib }: z.output<typeof createVolumeBody>,
+    owner: string,
+  ): Promise<VolumeBody> {
     if (capacity_gib)
       throw new ApiError(
         400,
@@ -63,17 +73,17 @@ export class Volumes {
     }
     const row = (await this.rows()).find((each) => each.name === name);
     if (!row) throw notFound(name);
-    const record = { id: randomUUID(), name, labels, createdAt: row.created_at };
+    const record = { id: randomUUID(), name, labels, createdAt: row.created_at, owner };
     const old = this.byName(name);
     if (old) await this.store.delete(old.id);
     await this.store.put(record);
     return bodyOf(record, row);
   }
 
-  async remove(id: string): Promise<void> {
-    if (id === DEFAULT_ID)
+  async remove(id: string, owner?: string): Promise<void> {
+    if (id === DEFAULT_ID && owner === undefined)
       throw new ApiError(409, "invalid_state_transition", "the default volume can't be removed");
-    const { name } = await this.find(id);
+    const { name } = await this.find(id, owner);
     for (const record of this.sandboxes.store.all()) {
       const mounts = record.spec?.mounts ?? [];
       if (
@@ -95,9 +105,9 @@ export class Volumes {
   }
 
   /** The folder that holds a volume's files. @throws ApiError 404 */
-  async folder(id: string): Promise<string> {
-    if (id === DEFAULT_ID) return this.options.workspace;
-    const { name, kind } = await this.find(id);
+  async folder(id: string, owner?: string): Promise<string> {
+    if (id === DEFAULT_ID && owner === undefined) return this.options.workspace;
+    const { name, kind } = await this.find(id, owner);
     if (kind !== "dir")
       throw new ApiError(
         400,
@@ -107,8 +117,20 @@ export class Volumes {
     return join(this.options.home, "volumes", name);
   }
 
-  private async find(id: string): Promise<Listed> {
-    const record = this.store.get(id);
+  /** Whether a sandbox of that key may mount these. @throws ApiError 404 for another key's, or one that is not there */
+  async checkMounts(mounts: SandboxSpec["mounts"], owner: string): Promise<void> {
+    const names = mounts.flatMap((mount) => (mount.type === "named" ? [mount.name] : []));
+    if (names.length === 0) return;
+    const rows = await this.rows();
+    for (const name of names) {
+      const row = rows.find((each) => each.name === name);
+      if (!row || (await this.recordOf(row)).owner !== owner) throw notFound(name);
+    }
+  }
+
+  private async find(id: string, owner?: string): Promise<Listed> {
+    const known = this.store.get(id);
+    const record = owner === undefined || known?.owner === owner ? known : undefined;
     const row = record && (await this.rows()).find((each) => each.name === record.name);
     if (!record || !row || row.created_at !== record.createdAt) throw notFound(id);
     return row;
@@ -123,7 +145,7 @@ export class Volumes {
     const known = this.byName(row.name);
     if (known?.createdAt === row.created_at) return known;
     if (known) await this.store.delete(known.id);
-    const record = { id: randomUUID(), name: row.name, labels: {}, createdAt: row.created_at };
+    const record = { id: randomUUID(), name: row.name, labels: {}, createdAt: row.created_at, owner: null };
     await this.store.put(record);
     return record;
   }

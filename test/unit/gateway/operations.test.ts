@@ -1,44 +1,7 @@
-import { createHash } from "node:crypto";
-import { writeFileSync } from "node:fs";
 import { connect } from "node:net";
-import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { ConfigError, readConfig } from "../../../docker/gateway/src/config";
-import { newBody, START, TestGateway, temporaryFolder, until } from "./harness";
-
-const hashOf = (key: string) => createHash("sha256").update(key).digest("hex");
-
-describe("keys", () => {
-  test("only the keys of the file are taken, and a changed file counts", async () => {
-    const file = join(temporaryFolder(), "keys");
-    writeFileSync(file, `# comment\nsha256:${hashOf("msb_one")} first\nrubbish\n`);
-    const gateway = await TestGateway.start({ DEV_MODE: "false", API_KEYS_FILE: file });
-    const ask = async (headers: Record<string, string>, path = "/v1/quotas") =>
-      (await gateway.get(path, headers)).status;
-    expect(await ask({ authorization: "Bearer msb_one" })).toBe(200);
-    expect(await ask({ authorization: "Bearer msb_two" })).toBe(401);
-    expect(await ask({ authorization: "Basic msb_one" })).toBe(401);
-    expect(await ask({ authorization: "" })).toBe(401);
-    expect(await ask({ authorization: "Bearer msb_two" }, "/metrics")).toBe(401);
-    expect(await ask({ authorization: "Bearer msb_two" }, "/healthz")).toBe(200);
-    const refused = await gateway.get("/v1/sandboxes", { authorization: "Bearer msb_two" });
-    expect(refused.body.error.code).toBe("invalid_api_key");
-    writeFileSync(file, `sha256:${hashOf("msb_two")}\n`);
-    await until(async () => (await ask({ authorization: "Bearer msb_two" })) === 200, "the new key");
-    expect(await ask({ authorization: "Bearer msb_one" })).toBe(401);
-  });
-
-  test("no file, no development mode: nobody gets in", async () => {
-    const gateway = await TestGateway.start({ DEV_MODE: "false" });
-    const { status, body } = await gateway.get("/v1/sandboxes");
-    expect([status, body.error.message]).toEqual([401, "this server has no API key"]);
-  });
-
-  test("development mode takes any key", async () => {
-    const gateway = await TestGateway.start();
-    expect((await gateway.get("/v1/sandboxes", { authorization: "Bearer whatever" })).status).toBe(200);
-  });
-});
+import { newBody, START, TestGateway, temporaryFolder } from "./harness";
 
 describe("limits", () => {
   test("past a limit: 429 with its name and value; a stop makes room", async () => {

@@ -1,19 +1,27 @@
 import type { Socket } from "node:net";
 import { z } from "zod";
-import { agentSocketPath, connectAgent, pipe } from "../agent-pipe";
+import { agentSocketPath, connectAgent, cutOff, pipe } from "../agent-pipe";
 import { invalidRequest } from "../create-request";
 import { errorResponses } from "../schema/common";
-import { type App, type Context, findSandbox, notRunning, typed } from "./context";
+import { type App, type Context, findSandbox, holdOpen, notRunning, typed } from "./context";
 
 /** The one route that takes WebSockets. */
 export const AGENT_ROUTE = "/v1/sandboxes/:id/agent";
 
 const params = z.object({ id: z.string() });
 
+type Dialled = {
+  agent: Socket;
+  /** Called when it is over. */
+  giveBack: () => void;
+  /** How it is ended when its key is no more. */
+  pipe: { end: () => void };
+};
+
 /** The pipe to a sandbox's agent: exec, files and terminals ride it, unparsed. */
 export function agentRoutes(plain: App, context: Context): void {
-  const { config, connections, metrics, sandboxes } = context;
-  const dialled = new WeakMap<object, { agent: Socket; giveBack: () => void }>();
+  const { config, metrics, sandboxes } = context;
+  const dialled = new WeakMap<object, Dialled>();
 
   typed(plain).route({
     method: "GET",
@@ -26,12 +34,12 @@ export function agentRoutes(plain: App, context: Context): void {
       // Whether it runs its socket tells best; msb is asked only about one that is not known to.
       const record = await findSandbox(context, request, { id }, { aliveWillDo: true });
       if (!sandboxes.registry.alive(record)) throw notRunning(record, sandboxes.registry.status(record));
-      const giveBack = connections.take(request.keyId);
+      // What ends it depends on how far it is: before the upgrade there is only the socket.
+      const pipe = { end: () => void request.raw.socket.destroy() };
+      const giveBack = holdOpen(context, request, () => pipe.end());
       try {
-        dialled.set(request, {
-          agent: await connectAgent(agentSocketPath(config.MSB_HOME, record.name)),
-          giveBack,
-        });
+        const agent = await connectAgent(agentSocketPath(config.MSB_HOME, record.name));
+        dialled.set(request, { agent, giveBack, pipe });
       } catch (error) {
         giveBack();
         throw error;
@@ -45,6 +53,7 @@ export function agentRoutes(plain: App, context: Context): void {
       const found = dialled.get(request);
       dialled.delete(request);
       if (!found) return client.close(1011);
+      found.pipe.end = () => cutOff(client, found.agent);
       metrics.pipes.inc();
       try {
         await pipe(client, found.agent, {

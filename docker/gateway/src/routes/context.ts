@@ -1,7 +1,9 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import type { ZodTypeProvider } from "fastify-type-provider-zod";
+import type { KeyCheck } from "../auth";
 import type { Config } from "../config";
 import { ApiError, sandboxNotFound } from "../errors";
+import type { Key } from "../key-file";
 import type { Metrics } from "../metrics";
 import type { ConnectionLimit } from "../rate-limit";
 import type { SandboxRecord } from "../sandbox-record";
@@ -18,11 +20,14 @@ export type Context = {
   volumes: Volumes;
   metrics: Metrics;
   connections: ConnectionLimit;
+  keys: KeyCheck;
 };
 
 declare module "fastify" {
   interface FastifyRequest {
-    /** Id of the key that the request came with; "" where none is asked for. */
+    /** The key that the request came with; null where none is asked for. */
+    key: Key | null;
+    /** Its id; "" where none is asked for. */
     keyId: string;
     /** Id of the sandbox that the request is about, for the log. */
     sandboxId: string;
@@ -32,7 +37,40 @@ declare module "fastify" {
 /** How a sandbox is named in a path. */
 export type Reference = { id: string } | { name: string };
 
-/** The sandbox of a path. @throws ApiError 404 */
+/** The key whose sandboxes and volumes alone the request may see; undefined where it may see all. */
+export function ownerFor({ config }: Context, request: FastifyRequest): string | undefined {
+  return config.OWN_SANDBOXES ? request.keyId : undefined;
+}
+
+/**
+ * Counts a connection that the client holds open, and has it ended when its key is no more. The answer, called at
+ * its end, gives it back.
+ * @throws ApiError 429
+ */
+export function holdOpen(
+  { connections, keys }: Context,
+  { key }: FastifyRequest,
+  end: () => void,
+): () => void {
+  if (!key) return () => undefined;
+  const giveBack = connections.take(key.id, key.limits.connections);
+  const letGo = keys.hold(key, end);
+  return () => {
+    giveBack();
+    letGo();
+  };
+}
+
+/** Has a transfer of a file, which may take hours, cut off when its key is no more. */
+export function endWithKey({ keys }: Context, { key, raw }: FastifyRequest, reply: FastifyReply): void {
+  if (key)
+    reply.raw.once(
+      "close",
+      keys.hold(key, () => raw.socket.destroy()),
+    );
+}
+
+/** The sandbox of a path; another key's is none, where they have owners. @throws ApiError 404 */
 export async function findSandbox(
   context: Context,
   request: FastifyRequest,
@@ -42,7 +80,9 @@ export async function findSandbox(
   const { registry } = context.sandboxes;
   const record =
     "id" in which ? await registry.byId(which.id, options) : await registry.byName(which.name, options);
-  if (!record) throw sandboxNotFound("id" in which ? which.id : which.name);
+  const owner = ownerFor(context, request);
+  if (!record || (owner !== undefined && record.owner !== owner))
+    throw sandboxNotFound("id" in which ? which.id : which.name);
   request.sandboxId = record.id;
   return record;
 }

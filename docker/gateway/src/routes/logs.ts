@@ -6,7 +6,7 @@ import { invalidRequest } from "../create-request";
 import { decodeCursor, encodeCursor, type LogPosition, LogReader } from "../log-stream";
 import type { SandboxRecord } from "../sandbox-record";
 import { errorResponses, streamOf } from "../schema/common";
-import { type App, type Context, findSandbox, typed } from "./context";
+import { type App, type Context, cutOffSignal, findSandbox, holdOpen, typed } from "./context";
 
 const SOURCES = ["stdout", "stderr", "output", "system"];
 const DEFAULT_SOURCES = ["stdout", "stderr", "output"];
@@ -37,9 +37,11 @@ export function logRoutes(plain: App, context: Context): void {
       const sources = readSources(request.query.sources);
       const from = readPosition(request.headers["last-event-id"]);
       const record = await findSandbox(context, request, { id: request.params.id });
-      const giveBack = context.connections.take(request.keyId);
-      const stream = Readable.from(events(context, record, sources, from), { objectMode: false });
-      stream.once("close", giveBack);
+      const giveBack = holdOpen(context, request, () => request.raw.socket.destroy());
+      // A stream that waits for its file is not ended by its own end: it has to be woken.
+      const left = cutOffSignal(reply);
+      const stream = Readable.from(events(context, record, sources, from, left), { objectMode: false });
+      reply.raw.once("close", giveBack);
       reply.type("text/event-stream").header("cache-control", "no-cache").header("x-accel-buffering", "no");
       return reply.send(stream);
     },
@@ -51,6 +53,7 @@ async function* events(
   { id, name }: SandboxRecord,
   sources: Set<string>,
   from: LogPosition | undefined,
+  left: AbortSignal,
 ): AsyncGenerator<string> {
   const folder = join(config.MSB_HOME, "sandboxes", name, "logs");
   const reader = await LogReader.open(folder, from);
@@ -71,7 +74,8 @@ async function* events(
       pinged = Date.now();
       yield ": ping\n\n";
     }
-    await changed(folder);
+    await changed(folder, left);
+    if (left.aborted) return;
   }
 }
 
@@ -85,16 +89,18 @@ async function isAlive(registry: Context["sandboxes"]["registry"], id: string): 
   return record !== undefined && registry.alive(record);
 }
 
-/** Resolves when something in the folder changed, or after a second. */
-function changed(folder: string): Promise<void> {
+/** Resolves when something in the folder changed, after a second, or when the client has left. */
+function changed(folder: string, left: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     const done = () => {
       clearTimeout(timer);
+      left.removeEventListener("abort", done);
       watcher?.close();
       resolve();
     };
     const timer = setTimeout(done, POLL_MS);
     let watcher: ReturnType<typeof watch> | undefined;
+    left.addEventListener("abort", done);
     try {
       watcher = watch(folder, done);
       watcher.on("error", done);

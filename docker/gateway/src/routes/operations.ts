@@ -3,7 +3,7 @@ import packageFile from "../../package.json";
 import type { Msb } from "../msb";
 import type { ReadinessProbe } from "../readiness";
 import { errorResponses } from "../schema/common";
-import { type App, type Context, typed } from "./context";
+import { type App, type Context, ownerFor, typed } from "./context";
 
 const check = z.object({ ok: z.boolean(), reason: z.string().optional() });
 const readiness = z.object({ ready: z.boolean(), checks: z.record(z.string(), check) });
@@ -52,33 +52,43 @@ const quotas = z.looseObject({
   max_connections: whole,
 });
 
-/** Limits and figures, with a key. */
-export function quotaRoutes(plain: App, { config, metrics, sandboxes }: Context): void {
+/** Limits and figures, with a key. Where a key has a limit of its own, the figures are those of the key. */
+export function quotaRoutes(plain: App, context: Context): void {
   const app = typed(plain);
-  app.get("/v1/quotas", { schema: { tags, response: { 200: quotas, ...errorResponses } } }, async () => {
-    const { capacity, registry } = sandboxes;
-    await registry.reconcile();
-    const known = [...registry.store.all()].filter((record) => record.phase !== "gone");
-    const alive = known.filter(registry.alive);
-    const usage = capacity.usage();
-    return {
-      // The contract's required fields that a server of one's own has no meter for.
-      ...{ hard_cap: true, pool_exhausted: false, is_suspended: false },
-      ...{ vcpu_hours_used: 0, memory_gib_hours_used: 0, max_sandboxes: null },
-      total_sandboxes: known.length,
-      concurrent_ephemeral_running: alive.filter((record) => record.ephemeral).length,
-      concurrent_persistent_running: alive.filter((record) => !record.ephemeral).length,
-      max_concurrent_sandboxes: capacity.limits.sandboxes,
-      memory_mib_used: usage.memoryMib,
-      max_memory_mib: capacity.limits.memoryMib,
-      vcpus_used: usage.cpus,
-      max_vcpus: capacity.limits.cpus,
-      max_memory_mib_per_sandbox: capacity.limits.sandboxMemoryMib,
-      max_vcpus_per_sandbox: capacity.limits.sandboxCpus,
-      max_requests_per_second: config.LIMIT_REQUESTS_PER_SECOND,
-      max_connections: config.LIMIT_CONNECTIONS,
-    };
-  });
+  const { config, metrics, sandboxes } = context;
+  app.get(
+    "/v1/quotas",
+    { schema: { tags, response: { 200: quotas, ...errorResponses } } },
+    async (request) => {
+      const { capacity, registry } = sandboxes;
+      const { id, limits: own } = request.key ?? { id: "", limits: {} };
+      const owner = ownerFor(context, request);
+      await registry.reconcile();
+      const known = [...registry.store.all()].filter(
+        (record) => record.phase !== "gone" && (owner === undefined || record.owner === owner),
+      );
+      const alive = known.filter(registry.alive);
+      const [all, mine] = [capacity.usage(owner), capacity.usage(id)];
+      const { sandboxes: most, memoryMib, cpus } = capacity.limits;
+      return {
+        // The contract's required fields that a server of one's own has no meter for.
+        ...{ hard_cap: true, pool_exhausted: false, is_suspended: false },
+        ...{ vcpu_hours_used: 0, memory_gib_hours_used: 0, max_sandboxes: null },
+        total_sandboxes: known.length,
+        concurrent_ephemeral_running: alive.filter((record) => record.ephemeral).length,
+        concurrent_persistent_running: alive.filter((record) => !record.ephemeral).length,
+        max_concurrent_sandboxes: Math.min(most, own.sandboxes ?? most),
+        memory_mib_used: (own.memoryMiB ? mine : all).memoryMib,
+        max_memory_mib: Math.min(memoryMib, own.memoryMiB ?? memoryMib),
+        vcpus_used: (own.cpus ? mine : all).cpus,
+        max_vcpus: Math.min(cpus, own.cpus ?? cpus),
+        max_memory_mib_per_sandbox: capacity.limits.sandboxMemoryMib,
+        max_vcpus_per_sandbox: capacity.limits.sandboxCpus,
+        max_requests_per_second: own.requestsPerSecond ?? config.LIMIT_REQUESTS_PER_SECOND,
+        max_connections: own.connections ?? config.LIMIT_CONNECTIONS,
+      };
+    },
+  );
   app.get("/metrics", { schema: { tags } }, async (_request, reply) =>
     reply.type(metrics.registry.contentType).send(await metrics.registry.metrics()),
   );

@@ -5,7 +5,16 @@ import type { SandboxRecord } from "../sandbox-record";
 import { clientShape } from "../sandbox-view";
 import { errorResponses, labels as labelsSchema, messageBody } from "../schema/common";
 import { createBody, listQuery, sandboxBody, sandboxPage, startQuery } from "../schema/sandbox";
-import { type App, bodyFor, type Context, cutOffSignal, findSandbox, type Reference, typed } from "./context";
+import {
+  type App,
+  bodyFor,
+  type Context,
+  cutOffSignal,
+  findSandbox,
+  ownerFor,
+  type Reference,
+  typed,
+} from "./context";
 
 const MAX_PAGE = 500;
 const MAX_WAIT_SECONDS = 90;
@@ -27,7 +36,10 @@ export function sandboxRoutes(plain: App, context: Context): void {
     async (request, reply) => {
       const { start = false, ...wait } = request.query;
       const options = { start, waitMs: waitMs(wait), owner: request.keyId, cutOff: cutOffSignal(reply) };
-      const record = await sandboxes.create(readCreateRequest(request.body), options);
+      const wanted = readCreateRequest(request.body);
+      const owner = ownerFor(context, request);
+      if (owner !== undefined) await context.volumes.checkMounts(wanted.spec.mounts, owner);
+      const record = await sandboxes.create(wanted, options);
       request.sandboxId = record.id;
       // Filled in for whoever reconnects; the client that created keeps its own configuration.
       sandboxes.registry.resolved(record).catch(() => undefined);
@@ -42,10 +54,11 @@ export function sandboxRoutes(plain: App, context: Context): void {
       const { limit, cursor, labels } = request.query;
       await sandboxes.registry.reconcile();
       const shape = clientShape(request.headers["user-agent"]);
-      const text = pages.get(JSON.stringify([shape, limit, cursor, labels]), () => {
+      const owner = ownerFor(context, request);
+      const text = pages.get(JSON.stringify([shape, limit, cursor, labels, owner]), () => {
         const wanted = labels === undefined ? {} : readLabels(labels);
         const after = cursor === undefined ? undefined : readCursor(cursor);
-        const rows = listed(sandboxes.registry.store.all(), wanted, after);
+        const rows = listed(sandboxes.registry.store.all(), wanted, owner, after);
         const page = rows.slice(0, Math.min(limit, MAX_PAGE));
         const last = page.at(-1);
         return {
@@ -104,15 +117,17 @@ function waitMs({ wait_for, wait_timeout }: { wait_for?: string; wait_timeout?: 
 type Position = { createdAt: string; id: string };
 const position = z.tuple([z.string(), z.string()]);
 
-/** The records with all those labels, after a position, in the order of their creation. */
+/** The records with all those labels, of one key or of all, after a position, in the order of their creation. */
 function listed(
   all: Iterable<SandboxRecord>,
   wanted: Record<string, string>,
+  owner?: string,
   after?: Position,
 ): SandboxRecord[] {
   const pairs = Object.entries(wanted);
   const rows = [...all].filter((record) => {
     if (record.phase === "gone" || record.phase === "abandoned") return false;
+    if (owner !== undefined && record.owner !== owner) return false;
     if (after && compare(record, after) <= 0) return false;
     const labels = record.spec?.labels ?? record.resolved?.labels ?? {};
     return pairs.every(([key, value]) => labels[key] === value);

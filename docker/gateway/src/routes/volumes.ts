@@ -5,7 +5,7 @@ import { invalidRequest } from "../create-request";
 import { errorResponses, messageBody, streamOf } from "../schema/common";
 import { createVolumeBody, fileBody, fromToBody, pathBody, volumeBody } from "../schema/volume";
 import { VolumeFiles } from "../volume-files";
-import { type App, type Context, typed } from "./context";
+import { type App, type Context, endWithKey, ownerFor, typed } from "./context";
 
 const tags = ["volumes"];
 const params = z.object({ id: z.string() });
@@ -13,31 +13,37 @@ const done = { 200: messageBody, ...errorResponses };
 const OK = { message: "ok" };
 
 /** Named volumes, and the default one. */
-export function volumeRoutes(plain: App, { volumes }: Context): void {
+export function volumeRoutes(plain: App, context: Context): void {
   const app = typed(plain);
+  const { volumes } = context;
   app.get(
     "/v1/volumes",
     { schema: { tags, response: { 200: z.array(volumeBody), ...errorResponses } } },
-    () => volumes.list(),
+    (request) => volumes.list(ownerFor(context, request)),
   );
-  app.get("/v1/volumes/default", { schema: { tags, response: { 200: volumeBody, ...errorResponses } } }, () =>
-    volumes.defaultVolume(),
+  app.get(
+    "/v1/volumes/default",
+    { schema: { tags, response: { 200: volumeBody, ...errorResponses } } },
+    (request) => volumes.defaultVolume(ownerFor(context, request)),
   );
   app.post(
     "/v1/volumes",
     { schema: { tags, body: createVolumeBody, response: { 200: volumeBody, ...errorResponses } } },
-    ({ body }) => volumes.create(body),
+    (request) => volumes.create(request.body, request.keyId),
   );
-  app.delete("/v1/volumes/:id", { schema: { tags, params, response: done } }, async ({ params: { id } }) => {
-    await volumes.remove(id);
+  app.delete("/v1/volumes/:id", { schema: { tags, params, response: done } }, async (request) => {
+    await volumes.remove(request.params.id, ownerFor(context, request));
     return { message: "volume deleted" };
   });
 }
 
 /** Files of a volume. The path travels in a header, so that it may hold anything. */
-export function volumeFileRoutes(plain: App, { volumes }: Context): void {
+export function volumeFileRoutes(plain: App, context: Context): void {
   const app = typed(plain);
-  const files = async (id: string) => new VolumeFiles(await volumes.folder(id));
+  const files = async (request: FastifyRequest) => {
+    const { id } = request.params as z.infer<typeof params>;
+    return new VolumeFiles(await context.volumes.folder(id, ownerFor(context, request)));
+  };
   const base = "/v1/volumes/:id/files";
   const headers = z.looseObject({ "x-msb-file-path": z.string().max(8192) });
   const read = <T extends z.ZodType>(ok: T) => ({
@@ -48,13 +54,13 @@ export function volumeFileRoutes(plain: App, { volumes }: Context): void {
   });
 
   app.get(base, { schema: read(z.object({ entries: z.array(fileBody) })) }, async (request) => ({
-    entries: await (await files(request.params.id)).list(pathOf(request)),
+    entries: await (await files(request)).list(pathOf(request)),
   }));
   app.get(`${base}/stat`, { schema: read(z.object({ metadata: fileBody })) }, async (request) => ({
-    metadata: await (await files(request.params.id)).stat(pathOf(request)),
+    metadata: await (await files(request)).stat(pathOf(request)),
   }));
   app.get(`${base}/exists`, { schema: read(z.object({ exists: z.boolean() })) }, async (request) => ({
-    exists: await (await files(request.params.id)).exists(pathOf(request)),
+    exists: await (await files(request)).exists(pathOf(request)),
   }));
   app.get(
     `${base}/content`,
@@ -67,7 +73,8 @@ export function volumeFileRoutes(plain: App, { volumes }: Context): void {
       },
     },
     async (request, reply) => {
-      const { file, size } = await (await files(request.params.id)).read(pathOf(request));
+      endWithKey(context, request, reply);
+      const { file, size } = await (await files(request)).read(pathOf(request));
       // Up to the size as it was: the length is announced, and a guest may be writing.
       const content = size > 0 ? file.createReadStream({ end: size - 1 }) : Readable.from([]);
       content.once("close", () => file.close().catch(() => undefined));
@@ -76,18 +83,18 @@ export function volumeFileRoutes(plain: App, { volumes }: Context): void {
   );
   app.delete(base, { schema: read(messageBody) }, async (request) => {
     const recursive = request.headers["x-msb-file-recursive"] === "true";
-    await (await files(request.params.id)).remove(pathOf(request), recursive);
+    await (await files(request)).remove(pathOf(request), recursive);
     return OK;
   });
   app.post(`${base}/mkdir`, { schema: { tags, params, body: pathBody, response: done } }, async (request) => {
-    await (await files(request.params.id)).mkdir(request.body.path);
+    await (await files(request)).mkdir(request.body.path);
     return OK;
   });
   app.post(
     `${base}/copy`,
     { schema: { tags, params, body: fromToBody, response: done } },
     async (request) => {
-      await (await files(request.params.id)).copy(request.body.from, request.body.to);
+      await (await files(request)).copy(request.body.from, request.body.to);
       return OK;
     },
   );
@@ -95,7 +102,7 @@ export function volumeFileRoutes(plain: App, { volumes }: Context): void {
     `${base}/rename`,
     { schema: { tags, params, body: fromToBody, response: done } },
     async (request) => {
-      await (await files(request.params.id)).rename(request.body.from, request.body.to);
+      await (await files(request)).rename(request.body.from, request.body.to);
       return OK;
     },
   );
@@ -111,9 +118,10 @@ export function volumeFileRoutes(plain: App, { volumes }: Context): void {
         bodyLimit: Number.MAX_SAFE_INTEGER,
         config: { endlessBody: true },
       },
-      async (request) => {
+      async (request, reply) => {
+        endWithKey(context, request, reply);
         const content = request.body instanceof Readable ? request.body : Readable.from([]);
-        await (await files(request.params.id)).write(pathOf(request), content);
+        await (await files(request)).write(pathOf(request), content);
         return OK;
       },
     );

@@ -24,6 +24,7 @@ export const labels = z.record(z.string().min(1).max(256), z.string().max(4096))
 export const errorResponses = {
   400: errorBody,
   401: errorBody,
+  403: errorBody,
   404: errorBody,
   408: errorBody,
   409: errorBody,

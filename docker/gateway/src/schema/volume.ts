@@ -33,6 +33,8 @@ export const volumeRecord = z.object({
   name: z.string(),
   labels,
   createdAt: z.string(),
+  /** Id of the key that made it; null for one made with msb itself. */
+  owner: z.string().nullable().default(null),
 });
 export type VolumeRecord = z.infer<typeof volumeRecord>;
 
