@@ -67,26 +67,32 @@ export function fieldsOf(key: Key): Record<string, z.core.$ZodType> {
   return isStructured(key) && key !== "images" ? settingFields[key] : {};
 }
 
+/** The part of a setting that holds passwords: never shown, however it is stored. */
+const SECRET_PART = "logins";
+
 /** What is wrong with one setting: a mistake for each wrong part of it. */
 function fieldMistakes(key: Key, value: unknown, issues: z.core.$ZodIssue[], secret: boolean): Mistake[] {
   const fix = mend(key, value);
   const mistakes = new Map<string, Mistake>();
   for (const issue of issues) {
+    const meta = settingMeta.get(fieldsOf(key)[String(issue.path[0])] ?? shape[key]);
     if (issue.code === "unrecognized_keys") {
       for (const name of issue.keys) {
         const { problem, accepted } = unknownKey(name, undefined, Object.keys(fieldsOf(key)), []);
-        mistakes.set(name, { key: `${key}.${name}`, problem, accepted, fix });
+        const path = [...issue.path, name].join(".");
+        const inner = issue.path.length > 0 ? meta?.accepts : undefined;
+        mistakes.set(path, { key: `${key}.${path}`, problem, accepted: inner ?? accepted, fix });
       }
       continue;
     }
     const name = issue.path.join(".");
-    const meta = settingMeta.get(fieldsOf(key)[name] ?? shape[key]);
     const reason = issue.code === "custom" && issue.message !== "Invalid input" ? ` (${issue.message})` : "";
     mistakes.set(name, {
       key: [key, ...issue.path].join("."),
-      problem: secret
-        ? "has a secret value that is not accepted"
-        : `is ${show(at(value, issue.path))}${reason}`,
+      problem:
+        secret || issue.path[0] === SECRET_PART
+          ? "has a secret value that is not accepted"
+          : `is ${show(at(value, issue.path))}${reason}`,
       accepted: meta?.accepts ?? "",
       fix,
     });
@@ -124,7 +130,8 @@ function mendParts(key: StructuredKey, value: unknown): string | undefined {
   const mended: Record<string, unknown> = {};
   for (const [given, part] of Object.entries(value)) {
     const name = names.includes(given) ? given : nearest(given, names);
-    if (name === undefined || (name !== given && Object.hasOwn(value, name))) continue;
+    if (name === undefined || name === SECRET_PART || (name !== given && Object.hasOwn(value, name)))
+      continue;
     if (shape[key].safeParse({ [name]: part }).success) mended[name] = part;
   }
   return JSON.stringify(mended);

@@ -2,6 +2,7 @@ import { isIP } from "node:net";
 import { z } from "zod";
 import { choice, cpus, flag, integer, optionalText, port, settingMeta, size, text } from "./config-fields";
 import { limits } from "./config-limits";
+import { registries } from "./config-registries";
 import { isSshHost, isTimeZone, nearest, nearestTimeZone } from "./config-values";
 
 /** The namespace of the settings in a stack's configuration. */
@@ -50,7 +51,12 @@ const hashes = z.strictObject({
 });
 
 /** The fields of the structured settings. */
-export const settingFields = { volumes: volumes.shape, versionSha256: hashes.shape, limits: limits.shape };
+export const settingFields = {
+  volumes: volumes.shape,
+  versionSha256: hashes.shape,
+  limits: limits.shape,
+  registries: registries.shape,
+};
 
 /** Every setting below `microsandbox:`, in the order of the settings table. */
 export const settingsSchema = z.strictObject({
@@ -155,6 +161,12 @@ export const settingsSchema = z.strictObject({
     description: "Images to pull while deploying, so that the first sandbox needn't wait.",
     accepts: 'a list of image references, like ["alpine:3.22"]',
     example: '["alpine:3.22"]',
+  }),
+  registries: registries.prefault({}).register(settingMeta, {
+    description:
+      "How the server gets at the registries of sandbox images: mirrors, authorities, credentials.",
+    accepts: "an object of mirrors, certificates, plainHttp and logins",
+    example: '{"plainHttp":["localhost:5000"]}',
   }),
   volumes: volumes.prefault({}).register(settingMeta, {
     description: "The two volumes: their names, and whether a destroy keeps them.",

@@ -2,12 +2,14 @@ import * as pulumi from "@pulumi/pulumi";
 import { ApiKey } from "./api-key";
 import { BootCheck } from "./boot-check";
 import { type MicrosandboxArgs, parseSettings, type StackSettings } from "./config";
+import { hasRegistrySettings } from "./config-registries";
 import { GIB, MIB } from "./config-values";
 import { type Connection, urlHost } from "./connection";
 import { DockerHost, type DockerHostArgs, publishAddress } from "./docker-host";
 import { VisibleError } from "./errors";
 import { KvmCheck } from "./kvm-check";
 import { PulledImages } from "./pulled-images";
+import { Registries } from "./registries";
 import { SandboxImage } from "./sandbox-image";
 import { Server } from "./server";
 import { Storage } from "./storage";
@@ -79,8 +81,18 @@ export class Microsandbox extends pulumi.ComponentResource {
     );
     const inServer = { connection: host.connection, containerName: server.containerName };
     const afterServer = { parent: this, dependsOn: server.ready };
+    const registries = hasRegistrySettings(settings.registries)
+      ? new Registries(
+          `${name}-registries`,
+          { ...inServer, settings: settings.registries, containerId: server.containerId },
+          afterServer,
+        )
+      : undefined;
     if (settings.images.length > 0) {
-      new PulledImages(`${name}-images`, { ...inServer, images: settings.images }, afterServer);
+      const { mirrors } = settings.registries;
+      const dependsOn = registries?.applied ?? server.ready;
+      const args = { ...inServer, images: settings.images, mirrors };
+      new PulledImages(`${name}-images`, args, { parent: this, dependsOn });
     }
     if (key) {
       new ApiKey(`${name}-key`, { ...inServer, key, containerId: server.containerId }, afterServer);

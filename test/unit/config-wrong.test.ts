@@ -262,4 +262,30 @@ describe("wrong settings", () => {
     expect(secret).not.toContain("hunter2");
     expect(messageFor({ host: "x".repeat(10_000) }).length).toBeLessThan(500);
   });
+
+  test("a registry's password is never shown, wherever the mistake is", () => {
+    const login = { username: "bot", password: "hunter2" };
+    for (const registries of [
+      { logins: { "ghcr.io": { ...login, password: ["hunter2"] } } },
+      { logins: { "ghcr.io": { ...login, token: "hunter2" } } },
+      { logins: { "not a host": login } },
+      { login: { "ghcr.io": login } },
+      { logins: { "ghcr.io": login }, plainHttp: ["http://x"] },
+      { logins: "ghcr.io bot hunter2" },
+    ]) {
+      const message = messageFor({ registries: JSON.stringify(registries) });
+      expect(message).toMatch(/microsandbox:registries\.(login|plainHttp)/);
+      expect(message).not.toContain("hunter2");
+    }
+  });
+
+  test("certificates are those, and a mirror is a prefix", () => {
+    const message = messageFor({
+      registries: { certificates: "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----" },
+    });
+    expect(message).toContain("accepted: PEM text of one certificate or more");
+    expect(messageFor({ registries: { mirrors: { "docker.io": "https://mirror.test" } } })).toContain(
+      "an object of prefixes by registry, each ending in /",
+    );
+  });
 });

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { MicrosandboxArgs } from "../../components/config";
 import { clientEnvironment, endpointUrl, Microsandbox } from "../../components/microsandbox";
+import { testCertificate } from "../harness/certificate";
 import { healthyHost, type Registered, registered } from "../harness/pulumi-mocks";
 
 const deploy = (args: MicrosandboxArgs, host = healthyHost) =>
@@ -15,6 +16,12 @@ function only(resources: Registered[], type: string, nameEnd = ""): Registered["
 
 const container = (resources: Registered[]) => only(resources, "Container");
 const build = (resources: Registered[]) => only(resources, "RemoteImage").build;
+
+/** What the script hands to the server; Pulumi wraps it in an object because it is a secret. */
+function registrySettings(resources: Registered[]) {
+  const { stdin } = only(resources, "Command", "registries-settings");
+  return JSON.parse(/<<'SETTINGS'\n(.*)\nSETTINGS/.exec(stdin.value)?.[1] ?? "");
+}
 
 describe("every setting reaches its resource", () => {
   const cases: [string, MicrosandboxArgs, (resources: Registered[]) => unknown, unknown][] = [
@@ -110,6 +117,37 @@ describe("every setting reaches its resource", () => {
       (r) => only(r, "Command", "alpine:3.22").stdin,
       expect.stringContaining("msb pull alpine:3.22"),
     ],
+    [
+      "images under a mirror",
+      { images: ["alpine:3.22"], registries: { mirrors: { "docker.io": "mirror.test/hub/" } } },
+      (r) => only(r, "Command", "alpine:3.22").stdin,
+      expect.stringMatching(/msb pull "\$\(docker exec \S+ node \S+ mirrored alpine:3\.22\)"/),
+    ],
+    [
+      "registries.mirrors",
+      { registries: { mirrors: { "docker.io": "mirror.test/hub/" } } },
+      (r) => registrySettings(r).mirrors,
+      { "docker.io": "mirror.test/hub/" },
+    ],
+    [
+      "registries.plainHttp",
+      { registries: { plainHttp: ["localhost:5000"] } },
+      (r) => registrySettings(r).plainHttp,
+      ["localhost:5000"],
+    ],
+    [
+      "registries.certificates",
+      { registries: { certificates: testCertificate } },
+      (r) => registrySettings(r).certificates,
+      testCertificate,
+    ],
+    [
+      "registries.logins",
+      { registries: { logins: { "ghcr.io": { username: "bot", password: "it's secret" } } } },
+      (r) => registrySettings(r).logins,
+      { "ghcr.io": { username: "bot", password: "it's secret" } },
+    ],
+    ["no registries, no command", {}, (r) => r.filter(({ name }) => name.includes("registries")), []],
     [
       "kvmCheck boot",
       { kvmCheck: "boot" },

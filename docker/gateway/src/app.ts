@@ -4,6 +4,7 @@ import { KeyCheck } from "./auth";
 import { Capacity, containerLimits, type Limits } from "./capacity";
 import type { Config } from "./config";
 import { Metrics } from "./metrics";
+import { Mirrors } from "./mirrors";
 import { Msb } from "./msb";
 import { MsbSandboxes } from "./msb-sandboxes";
 import { MsbView } from "./msb-view";
@@ -60,6 +61,7 @@ export async function createGateway(config: Config): Promise<Gateway> {
   const works = new SandboxWorks(registry, capacity, msbSandboxes, {
     msbVersion: () => msb.version(),
     autoPull: config.AUTO_PULL_IMAGES,
+    mirrors: new Mirrors(config.MSB_HOME, msb),
     stopGraceSeconds: config.STOP_TIMEOUT_SECONDS,
     booted: (seconds, ok) => metrics.boots.observe({ result: ok ? "ok" : "failed" }, seconds),
   });

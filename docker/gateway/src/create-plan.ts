@@ -18,14 +18,21 @@ export type CreatePlan = {
 const DOLLAR = "GATEWAY_DOLLAR";
 const PASSWORD = "GATEWAY_REGISTRY_PASSWORD";
 
-export type PlanOptions = { msbVersion: string; autoPull: boolean; login?: RegistryLogin };
+export type PlanOptions = {
+  msbVersion: string;
+  autoPull: boolean;
+  login?: RegistryLogin;
+  /** The image that msb is asked for where it is another than the client's: a mirror's. */
+  reference?: string;
+};
 
 /** Translates a checked spec; every field of it ends in the plan. */
-export function planCreate(spec: SandboxSpec, { msbVersion, autoPull, login }: PlanOptions): CreatePlan {
+export function planCreate(spec: SandboxSpec, options: PlanOptions): CreatePlan {
+  const { msbVersion, autoPull, login, reference = spec.reference } = options;
   const { resources, runtime, lifecycle } = spec;
   const conf = {
     // Never the short form: msb takes a string that looks like a path for a path.
-    image: { oci: spec.reference },
+    image: { oci: reference },
     pull_policy: pullPolicy(spec, autoPull),
     registry: login && { username: login.username, password_env: PASSWORD },
     cpus: resources.vcpus,

@@ -1,9 +1,12 @@
 import { createGateway, startSweeping } from "./app";
+import { runCommand } from "./commands";
 import { ConfigError, readConfig } from "./config";
 import { describe } from "./readiness";
 
 async function main(): Promise<void> {
   const config = readConfig(process.env);
+  const words = process.argv.slice(2);
+  if (words.length > 0) return runCommand(config.MSB_HOME, words);
   const gateway = await createGateway(config);
   const { app } = gateway;
 

@@ -2,6 +2,7 @@ import type { Capacity } from "./capacity";
 import { type CreatePlan, planCreate } from "./create-plan";
 import type { RegistryLogin } from "./create-request";
 import { ApiError } from "./errors";
+import type { Mirrors } from "./mirrors";
 import type { MsbSandboxes } from "./msb-sandboxes";
 import type { SandboxRecord } from "./sandbox-record";
 import { type SandboxRegistry, shareOf } from "./sandbox-registry";
@@ -13,6 +14,7 @@ const CLOCK_STEP_MS = 1_000;
 export type WorksOptions = {
   msbVersion: () => Promise<string>;
   autoPull: boolean;
+  mirrors: Pick<Mirrors, "referenceFor">;
   /** Seconds that a guest gets to stop before it is killed. */
   stopGraceSeconds: number;
   /** Called after each boot, for the metrics. */
@@ -32,9 +34,9 @@ export class SandboxWorks {
   ) {}
 
   /** What msb would be asked for. @throws ApiError 400 for what this server's msb can't do */
-  async plan(spec: SandboxSpec, login?: RegistryLogin): Promise<CreatePlan> {
+  async plan(spec: SandboxSpec, login?: RegistryLogin, reference?: string): Promise<CreatePlan> {
     const { autoPull, msbVersion } = this.options;
-    return planCreate(spec, { msbVersion: await msbVersion(), autoPull, login });
+    return planCreate(spec, { msbVersion: await msbVersion(), autoPull, login, reference });
   }
 
   /** `saved` is the record on its way to the disk: nothing is made of a sandbox that no file tells of. */
@@ -46,7 +48,8 @@ export class SandboxWorks {
     this.registry.setBusy(record.id, "starting");
     try {
       await saved;
-      await this.msb.create(record.name, await this.plan(spec, login));
+      const reference = await this.options.mirrors.referenceFor(spec, login !== undefined);
+      await this.msb.create(record.name, await this.plan(spec, login, reference));
       this.registry.view.note(record.name, "running", spec.reference);
       this.options.booted((performance.now() - began) / 1000, true);
       // The patches are in its disk now.

@@ -1,0 +1,53 @@
+import { X509Certificate } from "node:crypto";
+import { z } from "zod";
+import { optionalText, settingMeta } from "./config-fields";
+
+const HOST = /^[a-z0-9][a-z0-9.-]*(:\d{1,5})?$/;
+const PREFIX = /^[a-z0-9][a-z0-9.-]*(:\d{1,5})?(\/[a-z0-9][a-z0-9._-]*)*\/$/;
+
+const host = z.string().regex(HOST);
+const word = z.string().regex(/^[^\p{C}]+$/u);
+
+/** How the server gets at the registries that sandbox images come from. */
+export const registries = z.strictObject({
+  mirrors: z.record(host, z.string().regex(PREFIX)).prefault({}).register(settingMeta, {
+    description: "What to pull images of a registry from instead; clients go on using the images' own names.",
+    accepts: "an object of prefixes by registry, each ending in /",
+    example: '{"docker.io":"mirror.test/hub/"}',
+  }),
+  certificates: optionalText(areCertificates, {
+    description: "Certificates of private authorities that sign registries' own.",
+    accepts: "PEM text of one certificate or more",
+    example: "-----BEGIN CERTIFICATE-----…",
+  }),
+  plainHttp: z.array(host).prefault([]).register(settingMeta, {
+    description: "Registries that have no TLS.",
+    accepts: 'a list of registries, like ["localhost:5000"]',
+    example: '["localhost:5000"]',
+  }),
+  logins: z
+    .record(host, z.strictObject({ username: word, password: word }))
+    .prefault({})
+    .register(settingMeta, {
+      description: "Credentials by registry; set the password with `--secret`.",
+      accepts: "an object by registry, each of username and password",
+      example: '{"ghcr.io":{"username":"…"}}',
+    }),
+});
+
+export type RegistrySettings = z.output<typeof registries>;
+
+/** Whether anything is set at all. */
+export function hasRegistrySettings({ mirrors, certificates, plainHttp, logins }: RegistrySettings): boolean {
+  const named = [...Object.keys(mirrors), ...plainHttp, ...Object.keys(logins)];
+  return named.length > 0 || certificates !== undefined;
+}
+
+function areCertificates(text: string): boolean {
+  const blocks = text.match(/-----BEGIN CERTIFICATE-----[\s\S]*?-----END CERTIFICATE-----/g) ?? [];
+  try {
+    return blocks.length > 0 && blocks.every((block) => new X509Certificate(block).raw.length > 0);
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,21 @@
+import { text } from "node:stream/consumers";
+import { mirrored } from "./image-reference";
+import { applyRegistrySettings, readKept } from "./registry-settings";
+
+/** What the stack runs in the container beside the server: `node server.cjs COMMAND`. */
+const commands: Record<string, (home: string, words: string[]) => Promise<void>> = {
+  /** Takes over the registries of the stack, a JSON object on standard input. */
+  registries: async (home) => applyRegistrySettings(home, JSON.parse(await text(process.stdin))),
+  /** Prints the reference that stands for one under the mirrors that are set. */
+  mirrored: async (home, [reference = ""]) => {
+    const { mirrors } = await readKept(home);
+    process.stdout.write(`${mirrored(reference, mirrors) ?? reference}\n`);
+  },
+};
+
+/** Runs a command. @throws Error for an unknown one */
+export async function runCommand(home: string, [name = "", ...words]: string[]): Promise<void> {
+  const command = Object.hasOwn(commands, name) ? commands[name] : undefined;
+  if (!command) throw new Error(`${name} is no command; there are ${Object.keys(commands).join(", ")}`);
+  await command(home, words);
+}

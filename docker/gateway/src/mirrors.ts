@@ -1,0 +1,45 @@
+import { stat } from "node:fs/promises";
+import { z } from "zod";
+import { canonical, type MirrorPrefixes, mirrored } from "./image-reference";
+import type { Msb } from "./msb";
+import { keptFile, readKept } from "./registry-settings";
+import type { SandboxSpec } from "./schema/sandbox";
+
+const imageList = z.array(z.object({ reference: z.string() }));
+
+/** msb knows no mirrors: the reference that it is given is another one than the client's, which stays in the record. */
+export class Mirrors {
+  private prefixes: MirrorPrefixes = {};
+  private mtime = 0;
+
+  constructor(
+    private readonly home: string,
+    private readonly msb: Msb,
+  ) {}
+
+  /**
+   * The reference that msb is asked for. Images that are cached under their own name, as those loaded from an
+   * archive are, need no registry; and credentials sent with a request are for the registry that it names.
+   */
+  async referenceFor({ reference, pull_policy }: SandboxSpec, hasLogin: boolean): Promise<string> {
+    if (hasLogin) return reference;
+    const other = mirrored(reference, await this.current());
+    if (other === undefined) return reference;
+    return pull_policy !== "always" && (await this.isCached(reference)) ? reference : other;
+  }
+
+  private async isCached(reference: string): Promise<boolean> {
+    const wanted = canonical(reference);
+    const images = imageList.parse(await this.msb.json(["image", "ls"]));
+    return images.some((image) => canonical(image.reference) === wanted);
+  }
+
+  /** The settings, read again when they have changed. */
+  private async current(): Promise<MirrorPrefixes> {
+    const { mtimeMs } = await stat(keptFile(this.home)).catch(() => ({ mtimeMs: 0 }));
+    if (mtimeMs === this.mtime) return this.prefixes;
+    this.prefixes = (await readKept(this.home)).mirrors;
+    this.mtime = mtimeMs;
+    return this.prefixes;
+  }
+}
