@@ -60,7 +60,9 @@ cli
   .description("load FILE.tar (of docker save), list or prune the images that sandboxes start from.")
   .argument("[words...]")
   .option(...stackOption)
-  .action((words, { stack }) => images(words, stack));
+  .option("--older-than <time>", "prune: only images that nobody started from in that time, like 7d")
+  .option("--max-size <size>", "prune: only until the images take no more than that on the disk, like 10G")
+  .action((words, { stack, ...limits }) => images(words, limits, stack));
 // Everything after these names belongs to another program, --help included.
 cli
   .command("pulumi")

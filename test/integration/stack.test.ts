@@ -1,5 +1,8 @@
-import { afterAll, beforeAll, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { projectRoot } from "../../toolchain/backend";
+import { exec } from "../../toolchain/exec";
 import { canRunPrivileged, docker, ownedBy } from "../harness/docker";
+import { TestRegistry } from "../harness/registry";
 import { freePort, TestStack } from "../harness/stack";
 
 /** What Pulumi prints about a run that changed nothing. */
@@ -65,6 +68,67 @@ it("changes nothing when nothing has changed", async () => {
   expect(refreshed.output).not.toMatch(changed);
   const preview = await stack.pulumi("preview", "--expect-no-changes");
   expect(preview.exitCode, preview.output).toBe(0);
+});
+
+describe("registries", () => {
+  let registry: TestRegistry;
+  let serverId: string;
+  const set = async (path: string, value: string, ...flags: string[]) => {
+    const { exitCode, output } = await stack.pulumi("config", "set", "--path", ...flags, path, value);
+    expect(exitCode, output).toBe(0);
+  };
+  const inServer = (...words: string[]) => docker("exec", container, ...words);
+  const id = () => docker("inspect", "--format", "{{.Id}}", container);
+
+  beforeAll(async () => {
+    registry = await TestRegistry.start(container);
+    serverId = await id();
+  });
+  afterAll(() => registry.stop());
+
+  it("are reached with a private authority and a password, without TLS, and by a mirror", async () => {
+    await set('registries.mirrors["docker.io"]', `${registry.plain}/`);
+    await set("registries.plainHttp[0]", registry.plain);
+    await set("registries.certificates", `\n${registry.authority}`); // Its dashes look like an option's.
+    await set(`registries.logins["${registry.private}"].username`, registry.login.username);
+    await set(`registries.logins["${registry.private}"].password`, registry.login.password, "--secret");
+    await set("images[0]", "tiny:1");
+    await set("images[1]", `${registry.private}/team/private:2`);
+    await up();
+    const images = JSON.parse(await inServer("msb", "image", "ls", "--format", "json"));
+    expect(images.map(({ reference }: { reference: string }) => reference)).toEqual(
+      expect.arrayContaining([`${registry.plain}/library/tiny:1`, `${registry.private}/team/private:2`]),
+    );
+    expect(await id(), "no other container").toBe(serverId);
+    expect(await up()).toMatch(unchanged);
+  });
+
+  it("keep their passwords to themselves", async () => {
+    const { password } = registry.login;
+    expect(await inServer("cat", `/var/lib/microsandbox/secrets/registries/127.0.0.1_5001`)).toBe(password);
+    const state = await stack.pulumi("stack", "export");
+    expect(state.stdout).toContain("registries-settings");
+    expect(state.stdout).not.toContain(password);
+    expect(await docker("inspect", container)).not.toContain(password);
+    expect(await docker("logs", container)).not.toContain(password);
+    const left = await exec("grep", ["--recursive", "--files-with-matches", password, ".pulumi-state"], {
+      cwd: projectRoot,
+      reject: false,
+    });
+    expect(left.stdout).toBe("");
+  });
+
+  it("are forgotten when they are set no more", async () => {
+    for (const key of ["registries", "images"]) await stack.pulumi("config", "rm", key);
+    await up();
+    const found = await inServer(
+      "sh",
+      "-c",
+      "ls /var/lib/microsandbox/secrets/registries; cat /var/lib/microsandbox/config.json",
+    );
+    expect(JSON.parse(found)).toEqual({ registries: { hosts: {} } });
+    expect(await id()).toBe(serverId);
+  });
 });
 
 it("makes a container again that was killed and removed, and keeps the volumes", async () => {

@@ -1,32 +1,54 @@
 import { createReadStream, existsSync } from "node:fs";
 import type { Readable } from "node:stream";
+import { parseSize } from "../../components/config-values";
 import { hostArgv } from "../../components/connection";
 import { exec } from "../exec";
 import { UserError } from "../user-error";
 import { deployedServer } from "./sandbox";
 
+const USAGE =
+  "Usage: npm run images -- [--stack NAME] load FILE.tar | list | prune [--older-than 7d] [--max-size 10G]";
+
+/** What `prune` is to leave: images used within a time, or all until they take too much room. */
+export type PruneLimits = { olderThan?: string; maxSize?: string };
+
 /** `npm run images -- load FILE.tar | list | prune`: the images that sandboxes of the server can start from. */
-export async function images(words: string[], asked?: string): Promise<void> {
-  const [action, file] = words;
-  if (action === "list") return inServer(asked, "msb image ls");
-  // The built-in image comes back at once: it is needed where no registry is in reach.
-  if (action === "prune") return inServer(asked, `msb image prune --yes && msb load --quiet ${starter}`);
-  if (action !== "load" || !file) {
-    throw new UserError("Usage: npm run images -- [--stack NAME] load FILE.tar | list | prune");
+export async function images(words: string[], limits: PruneLimits = {}, asked?: string): Promise<void> {
+  const [action, file, ...more] = words;
+  if (action === "list" && !file) return inServer(asked, ["msb", "image", "ls"]);
+  if (action === "prune" && !file) {
+    // The server removes them: it alone knows what a start is about to use.
+    const options = JSON.stringify(pruneOptions(limits));
+    return inServer(asked, ["node", "/opt/gateway/server.cjs", "prune", options]);
   }
+  if (action !== "load" || !file || more.length > 0) throw new UserError(USAGE);
   if (!existsSync(file))
     throw new UserError(`${file} does not exist. To make one: docker save IMAGE > FILE.tar`);
-  return inServer(asked, "msb load", createReadStream(file));
+  return inServer(asked, ["msb", "load"], createReadStream(file));
 }
 
-const starter = "--input /usr/share/microsandbox/starter.tar --tag starter";
+const SECONDS: Record<string, number> = { m: 60, h: 3600, d: 86_400, w: 7 * 86_400 };
 
-/** Runs a shell line in the server; an archive goes in through standard input, so that no path of the server is named. */
-async function inServer(asked: string | undefined, line: string, input?: Readable): Promise<void> {
+/** The limits as the server takes them. @throws UserError */
+export function pruneOptions({ olderThan, maxSize }: PruneLimits): {
+  olderThanSeconds?: number;
+  maxBytes?: number;
+} {
+  const [, number, unit = ""] = /^(\d{1,6})([mhdw])$/.exec(olderThan ?? "") ?? [];
+  if (olderThan !== undefined && !number)
+    throw new UserError(`--older-than ${olderThan}: expected a whole number with m, h, d or w, like 7d`);
+  const maxBytes = maxSize === undefined ? undefined : parseSize(maxSize);
+  if (maxSize !== undefined && maxBytes === undefined)
+    throw new UserError(`--max-size ${maxSize}: expected a size like 10G or 512M`);
+  return { ...(number && { olderThanSeconds: Number(number) * (SECONDS[unit] ?? 0) }), maxBytes };
+}
+
+/** Runs a command in the server; an archive goes in through standard input, so that no path of the server is named. */
+async function inServer(asked: string | undefined, words: string[], input?: Readable): Promise<void> {
   const { connection, container } = await deployedServer(asked);
-  const command = ["docker", "exec", ...(input ? ["--interactive"] : []), container, "sh", "-c", line];
-  const [program = "docker", ...words] = hostArgv(connection, command);
-  const { exitCode } = await exec(program, words, {
+  const command = ["docker", "exec", ...(input ? ["--interactive"] : []), container, ...words];
+  const [program = "docker", ...rest] = hostArgv(connection, command);
+  const { exitCode } = await exec(program, rest, {
     stdin: input ?? "ignore",
     stdout: "inherit",
     stderr: "inherit",

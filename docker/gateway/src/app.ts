@@ -1,8 +1,10 @@
 import { join } from "node:path";
 import type { FastifyInstance } from "fastify";
+import { listenForAdmin } from "./admin";
 import { KeyCheck } from "./auth";
 import { Capacity, containerLimits, type Limits } from "./capacity";
 import type { Config } from "./config";
+import { ImageCache } from "./image-cache";
 import { Metrics } from "./metrics";
 import { Mirrors } from "./mirrors";
 import { Msb } from "./msb";
@@ -16,7 +18,7 @@ import { logRoutes } from "./routes/logs";
 import { openRoutes, quotaRoutes } from "./routes/operations";
 import { sandboxRoutes } from "./routes/sandboxes";
 import { volumeFileRoutes, volumeRoutes } from "./routes/volumes";
-import { sandboxRecord } from "./sandbox-record";
+import { type SandboxRecord, sandboxRecord } from "./sandbox-record";
 import { SandboxRegistry } from "./sandbox-registry";
 import { SandboxWorks } from "./sandbox-works";
 import { Sandboxes } from "./sandboxes";
@@ -29,6 +31,8 @@ import { Sweeper } from "./sweeper";
 import { Volumes } from "./volumes";
 
 const SWEEP_MS = 10_000;
+/** How much of what is known of images' use a crash may lose. */
+const FLUSH_MS = 60_000;
 
 export type Gateway = {
   app: FastifyInstance;
@@ -58,10 +62,14 @@ export async function createGateway(config: Config): Promise<Gateway> {
   app.addHook("onClose", () => keys.close());
   const capacity = new Capacity(limitsOf(config), () => registry.running(), keys.limitsOf);
   metrics.watch(registry, capacity);
+  const mirrors = new Mirrors(config.MSB_HOME, msb);
+  await mirrors.current();
+  const images = await ImageCache.open(config.MSB_HOME, msb, () => references(records.all(), mirrors));
   const works = new SandboxWorks(registry, capacity, msbSandboxes, {
     msbVersion: () => msb.version(),
     autoPull: config.AUTO_PULL_IMAGES,
-    mirrors: new Mirrors(config.MSB_HOME, msb),
+    mirrors,
+    images,
     stopGraceSeconds: config.STOP_TIMEOUT_SECONDS,
     booted: (seconds, ok) => metrics.boots.observe({ result: ok ? "ok" : "failed" }, seconds),
   });
@@ -79,7 +87,17 @@ export async function createGateway(config: Config): Promise<Gateway> {
   await sweeper
     .recover()
     .catch((error) => log.error({ err: error }, "recovery failed; the sweep goes on with it"));
-  app.addHook("onClose", () => records.flush());
+  const admin = await listenForAdmin(config.MSB_HOME, images);
+  const flushing = setInterval(
+    () => images.flush().catch((error) => log.warn({ err: error }, "not saved")),
+    FLUSH_MS,
+  );
+  flushing.unref();
+  app.addHook("onClose", async () => {
+    clearInterval(flushing);
+    admin.close();
+    await Promise.all([records.flush(), images.flush()]);
+  });
   const starter = new StarterImage(config, msb, log);
 
   const hostNames = config.HOST_NAMES.toLowerCase().split(",").filter(Boolean);
@@ -110,6 +128,12 @@ export async function createGateway(config: Config): Promise<Gateway> {
 }
 
 export const startSweeping = ({ sweeper }: Gateway): void => sweeper.start(SWEEP_MS);
+
+/** What sandboxes will start from that msb knows nothing of yet. */
+function* references(records: Iterable<SandboxRecord>, mirrors: Mirrors): Generator<string> {
+  for (const { phase, spec } of records)
+    if (spec && (phase === "pending" || phase === "creating")) yield* mirrors.namesOf(spec.reference);
+}
 
 /** CPUs promised for each one there is. */
 const CPU_SHARING = 4;

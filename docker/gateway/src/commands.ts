@@ -1,6 +1,10 @@
 import { text } from "node:stream/consumers";
+import { askServer } from "./admin";
+import type { PruneReport } from "./image-cache";
 import { mirrored } from "./image-reference";
 import { applyRegistrySettings, readKept } from "./registry-settings";
+
+const MIB = 1024 * 1024;
 
 /** What the stack runs in the container beside the server: `node server.cjs COMMAND`. */
 const commands: Record<string, (home: string, words: string[]) => Promise<void>> = {
@@ -10,6 +14,13 @@ const commands: Record<string, (home: string, words: string[]) => Promise<void>>
   mirrored: async (home, [reference = ""]) => {
     const { mirrors } = await readKept(home);
     process.stdout.write(`${mirrored(reference, mirrors) ?? reference}\n`);
+  },
+  /** Removes images that no sandbox uses: `prune OPTIONS`, a JSON object. */
+  prune: async (home, [options = "{}"]) => {
+    const report = (await askServer(home, "/images/prune", JSON.parse(options))) as PruneReport;
+    for (const reference of report.removed) process.stdout.write(`removed ${reference}\n`);
+    for (const { reference, reason } of report.kept) process.stdout.write(`kept ${reference}: ${reason}\n`);
+    process.stdout.write(`The cache of images takes ${Math.ceil(report.bytes / MIB)} MiB.\n`);
   },
 };
 

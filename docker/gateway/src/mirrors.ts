@@ -28,6 +28,12 @@ export class Mirrors {
     return pull_policy !== "always" && (await this.isCached(reference)) ? reference : other;
   }
 
+  /** The names under which msb may have the image: its own, and the mirror's. */
+  namesOf(reference: string): string[] {
+    const other = mirrored(reference, this.prefixes);
+    return other === undefined ? [reference] : [reference, other];
+  }
+
   private async isCached(reference: string): Promise<boolean> {
     const wanted = canonical(reference);
     const images = imageList.parse(await this.msb.json(["image", "ls"]));
@@ -35,7 +41,7 @@ export class Mirrors {
   }
 
   /** The settings, read again when they have changed. */
-  private async current(): Promise<MirrorPrefixes> {
+  async current(): Promise<MirrorPrefixes> {
     const { mtimeMs } = await stat(keptFile(this.home)).catch(() => ({ mtimeMs: 0 }));
     if (mtimeMs === this.mtime) return this.prefixes;
     this.prefixes = (await readKept(this.home)).mirrors;

@@ -2,6 +2,7 @@ import type { Capacity } from "./capacity";
 import { type CreatePlan, planCreate } from "./create-plan";
 import type { RegistryLogin } from "./create-request";
 import { ApiError } from "./errors";
+import type { ImageCache } from "./image-cache";
 import type { Mirrors } from "./mirrors";
 import type { MsbSandboxes } from "./msb-sandboxes";
 import type { SandboxRecord } from "./sandbox-record";
@@ -15,6 +16,7 @@ export type WorksOptions = {
   msbVersion: () => Promise<string>;
   autoPull: boolean;
   mirrors: Pick<Mirrors, "referenceFor">;
+  images: Pick<ImageCache, "use">;
   /** Seconds that a guest gets to stop before it is killed. */
   stopGraceSeconds: number;
   /** Called after each boot, for the metrics. */
@@ -49,7 +51,8 @@ export class SandboxWorks {
     try {
       await saved;
       const reference = await this.options.mirrors.referenceFor(spec, login !== undefined);
-      await this.msb.create(record.name, await this.plan(spec, login, reference));
+      const plan = await this.plan(spec, login, reference);
+      await this.options.images.use(reference, () => this.msb.create(record.name, plan));
       this.registry.view.note(record.name, "running", spec.reference);
       this.options.booted((performance.now() - began) / 1000, true);
       // The patches are in its disk now.

@@ -51,6 +51,9 @@ create() {
     shift
   done
   image=$(field "$conf" oci)
+  case $image in
+  pruned-*) [ -f "$fake/images/$image" ] || fail "image error: image not cached: $image" ;;
+  esac
   [ "$image" != early-failure ] || fail "image error: no such manifest"
   [ ! -f "$sandboxes/$name.status" ] || fail "sandbox already exists: $name"
   [ "$image" != absent ] || fail "image error: image not cached: docker.io/library/absent:latest"
@@ -116,6 +119,30 @@ volume() {
   esac
 }
 
+# Images of tests that ask for them: MSB_HOME/fake/images/NAME (with % for /) holds the time of the download.
+image() {
+  images=$fake/images
+  case $1 in
+  ls)
+    printf '[{"reference":"starter","created_at":"2020-01-01T00:00:00Z"}'
+    for file in "$images"/*; do
+      [ -f "$file" ] || continue
+      read -r created <"$file"
+      printf ',{"reference":"%s","created_at":"%s"}' "$(echo "${file##*/}" | tr % /)" "$created"
+    done
+    printf ']\n'
+    ;;
+  rm)
+    ! grep -qsF "\"oci\":\"$last\"" "$sandboxes"/*.conf || fail "image in use by sandbox(es): 1"
+    # Its files go after the check, as msb's do.
+    [ ! -f "$fake/slow-removal" ] || sleep 0.3
+    name=$(echo "$last" | tr / %)
+    rm "$images/$name"
+    rm -rf "$MSB_HOME/cache/layers/$name"
+    ;;
+  esac
+}
+
 sandboxes=$fake/sandboxes
 command=$1
 shift
@@ -145,7 +172,7 @@ rm)
   load "$last"
   rm -rf "$sandboxes/$last.status" "$sandboxes/$last.conf" "$sandboxes/$last.created" "$MSB_HOME/sandboxes/$last"
   ;;
-image) echo '[{"reference":"starter"}]' ;;
+image) image "$@" ;;
 load) ;;
 volume) volume "$@" ;;
 *)
