@@ -1,18 +1,44 @@
 import { z } from "zod";
+import { crossMistakes } from "./config-cross";
 import { settingMeta } from "./config-fields";
+import { type CheckedHosts, checkHosts, DEFAULT_HOST } from "./config-hosts";
 import { type Mistake, show, toText, unknownKey } from "./config-mistakes";
-import { type StackSettings, settingFields, settingsSchema } from "./config-schema";
-import { formatSize, isLoopback, nearest } from "./config-values";
+import { type HostSettings, type StackSettings, settingFields, settingsSchema } from "./config-schema";
+import { nearest } from "./config-values";
 
 type Key = keyof StackSettings;
 const shape = settingsSchema.shape;
 const keys = Object.keys(shape) as Key[];
 
-/** Either the settings, or everything that is wrong with them. */
-export function checkSettings(
-  raw: Record<string, unknown>,
-  secretKeys: readonly string[] = [],
-): { settings: StackSettings; mistakes: [] } | { settings?: undefined; mistakes: Mistake[] } {
+/** Either the settings (the stack's own and those of each host), or everything that is wrong with them. */
+type Checked =
+  | { settings: StackSettings; hosts: Record<string, HostSettings>; mistakes: [] }
+  | { settings?: undefined; hosts?: undefined; mistakes: Mistake[] };
+
+/**
+ * Checks the settings of a stack.
+ *
+ * @param raw values by key, without the namespace
+ * @param secretKeys keys whose value must not be shown
+ */
+export function checkSettings(raw: Record<string, unknown>, secretKeys: readonly string[] = []): Checked {
+  const { good, mistakes } = checkKeys(raw, secretKeys);
+  const overrides = good.hosts ?? {};
+  if (Object.keys(overrides).length === 0) {
+    mistakes.push(...crossMistakes(good));
+    if (mistakes.length > 0) return { mistakes };
+    const settings = good as StackSettings;
+    return { settings, hosts: { [DEFAULT_HOST]: settings }, mistakes: [] };
+  }
+  // The stack's own settings are defaults then: whether they go together shows on each host.
+  const checked = hostsOf(raw, overrides, secretKeys, mistakes);
+  mistakes.push(...checked.mistakes);
+  if (mistakes.length > 0) return { mistakes };
+  return { settings: good as StackSettings, hosts: checked.hosts, mistakes: [] };
+}
+
+/** Each setting for itself, unknown ones included. */
+function checkKeys(raw: Record<string, unknown>, secretKeys: readonly string[]) {
   const mistakes: Mistake[] = [];
   const good: Partial<StackSettings> = {};
   for (const key of keys) {
@@ -28,8 +54,51 @@ export function checkSettings(
     mistakes.push(unknownKey(key, value, keys, given));
   }
   lowerReservations(raw, good);
-  mistakes.push(...crossMistakes(good));
-  return mistakes.length === 0 ? { settings: good as StackSettings, mistakes: [] } : { mistakes };
+  return { good, mistakes };
+}
+
+function hostsOf(
+  { hosts: _, ...common }: Record<string, unknown>,
+  overrides: StackSettings["hosts"],
+  secretKeys: readonly string[],
+  known: readonly Mistake[],
+): CheckedHosts {
+  return checkHosts(
+    overrides,
+    (own) => {
+      // One secret among the overrides makes all of them secret to Pulumi.
+      const secrets = secretKeys.includes("hosts") ? [...secretKeys, ...Object.keys(own)] : secretKeys;
+      const forStack = stackKeys.filter((key) => Object.hasOwn(own, key));
+      const { good, mistakes } = checkKeys(mergeOverrides(common, own), secrets);
+      mistakes.push(...crossMistakes(good), ...forStack.map(stackMistake));
+      return { settings: mistakes.length === 0 ? (good as StackSettings) : undefined, mistakes };
+    },
+    known,
+  );
+}
+
+/** Settings that are the same on all hosts. */
+const stackKeys: readonly Key[] = ["hosts"];
+
+function stackMistake(key: Key): Mistake {
+  return {
+    key,
+    problem: "is a setting of the whole stack",
+    accepted: "settings that can be different on each host",
+    fix: [{ key }],
+  };
+}
+
+/** The stack's settings with those of one host laid over them; of an object, field by field. */
+function mergeOverrides(common: Record<string, unknown>, own: Record<string, unknown>) {
+  const merged: Record<string, unknown> = { ...common };
+  for (const [key, value] of Object.entries(own)) {
+    if (stackKeys.some((stackKey) => stackKey === key)) continue;
+    const isGroup = Object.hasOwn(settingFields, key);
+    const [below, above] = [merged[key], value].map((part) => (isGroup ? fromText(key as Key, part) : part));
+    merged[key] = isGroup && isObject(below) && isObject(above) ? { ...below, ...above } : value;
+  }
+  return merged;
 }
 
 /** A reservation that was not asked for never stands in the way of a low limit. */
@@ -48,7 +117,20 @@ export function defaultText(schema: z.core.$ZodType): string | undefined {
 function fromText(key: Key, value: unknown): unknown {
   // YAML's `off` is also its word for false.
   if (key === "kvmCheck" && (value === false || value === "false")) return "off";
-  if (!isStructured(key) || typeof value !== "string") return value;
+  if (key === "hosts") return hostsFromText(value);
+  return isStructured(key) ? parsed(value) : value;
+}
+
+/** Hosts, each of which may have been set as JSON by itself. */
+function hostsFromText(value: unknown): unknown {
+  const all = parsed(value);
+  if (!isObject(all) || Array.isArray(all)) return all;
+  return Object.fromEntries(Object.entries(all).map(([name, own]) => [name, parsed(own)]));
+}
+
+/** What JSON stands for; anything else as it is. */
+function parsed(value: unknown): unknown {
+  if (typeof value !== "string") return value;
   try {
     return JSON.parse(value);
   } catch {
@@ -135,76 +217,4 @@ function mendParts(key: StructuredKey, value: unknown): string | undefined {
     if (shape[key].safeParse({ [name]: part }).success) mended[name] = part;
   }
   return JSON.stringify(mended);
-}
-
-/** What is wrong between settings that are right one by one. */
-function crossMistakes(given: Partial<StackSettings>): Mistake[] {
-  return [
-    cpuMistake(given),
-    memoryMistake(given),
-    emulatedMistake(given),
-    devModeMistake(given),
-    volumesMistake(given),
-  ].filter((mistake) => mistake !== undefined);
-}
-
-function cpuMistake({ cpuLimit, cpuReservation }: Partial<StackSettings>): Mistake | undefined {
-  if (cpuLimit === undefined || cpuReservation === undefined || cpuReservation <= cpuLimit) return undefined;
-  return {
-    key: "cpuReservation",
-    problem: `is ${cpuReservation}, more than cpuLimit, which is ${cpuLimit}`,
-    accepted: `at most ${cpuLimit}, or a higher cpuLimit`,
-    fix: [{ key: "cpuReservation", value: `${cpuLimit}` }],
-  };
-}
-
-function memoryMistake({ memoryLimit, memoryReservation }: Partial<StackSettings>): Mistake | undefined {
-  if (memoryLimit === undefined || memoryReservation === undefined) return undefined;
-  if (memoryReservation <= memoryLimit) return undefined;
-  const limit = formatSize(memoryLimit);
-  return {
-    key: "memoryReservation",
-    problem: `is ${formatSize(memoryReservation)}, more than memoryLimit, which is ${limit}`,
-    accepted: `at most ${limit}, or a higher memoryLimit`,
-    fix: [{ key: "memoryReservation", value: limit }],
-  };
-}
-
-function emulatedMistake({ host, emulatedMemory, memoryLimit }: Partial<StackSettings>): Mistake | undefined {
-  if (host !== "emulated" || emulatedMemory === undefined || memoryLimit === undefined) return undefined;
-  if (emulatedMemory >= memoryLimit) return undefined;
-  const [memory, limit] = [formatSize(emulatedMemory), formatSize(memoryLimit)];
-  const canGrow = shape.emulatedMemory.safeParse(limit).success;
-  return {
-    key: "emulatedMemory",
-    problem: `is ${memory}, less than memoryLimit, which is ${limit}`,
-    accepted: `at least ${limit}, or a lower memoryLimit`,
-    fix: [canGrow ? { key: "emulatedMemory", value: limit } : { key: "memoryLimit", value: memory }],
-  };
-}
-
-function devModeMistake({
-  devMode,
-  exposeDevMode,
-  bindAddress,
-}: Partial<StackSettings>): Mistake | undefined {
-  if (devMode !== true || exposeDevMode !== false || bindAddress === undefined) return undefined;
-  if (isLoopback(bindAddress)) return undefined;
-  return {
-    key: "bindAddress",
-    problem: `is ${bindAddress} while devMode checks no key: whoever reaches it could run code`,
-    accepted: "127.0.0.1 in dev mode; any address with devMode false, or with exposeDevMode true",
-    fix: [{ key: "bindAddress", value: "127.0.0.1" }],
-  };
-}
-
-function volumesMistake({ volumes }: Partial<StackSettings>): Mistake | undefined {
-  if (volumes?.state === undefined || volumes.state !== volumes.workspace) return undefined;
-  const { workspace, ...rest } = volumes;
-  return {
-    key: "volumes.workspace",
-    problem: `is ${show(workspace)}, the same as volumes.state`,
-    accepted: "a volume of its own, or none for the name that comes from the stack",
-    fix: [{ key: "volumes", value: JSON.stringify(rest) }],
-  };
 }

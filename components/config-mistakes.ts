@@ -11,7 +11,14 @@ export interface Mistake {
   /** What would be right. */
   accepted: string;
   /** Settings to set (in the text form of Pulumi's configuration) or, without a value, to remove. */
-  fix: { key: string; value?: string }[];
+  fix: Fix[];
+}
+
+interface Fix {
+  key: string;
+  value?: string;
+  /** The key is a path into an object. */
+  path?: boolean;
 }
 
 /** How the lines that mend a setting are written. */
@@ -73,10 +80,11 @@ export function explainMistakes(mistakes: readonly Mistake[], style: FixStyle = 
   return `${count}; nothing was changed.\n\n${blocks.join("\n\n")}\n`;
 }
 
-function fixLine(fix: { key: string; value?: string }, style: FixStyle): string {
+function fixLine(fix: Fix, style: FixStyle): string {
   if (style.source === "code")
     return fix.value === undefined ? `leave ${fix.key} out` : `${fix.key}: ${fix.value}`;
   const stack = style.stack ? ` --stack ${shellQuote(style.stack)}` : "";
-  const words = fix.value === undefined ? ["rm", fix.key] : ["set", fix.key, fix.value];
+  const path = fix.path ? ["--path"] : [];
+  const words = fix.value === undefined ? ["rm", ...path, fix.key] : ["set", ...path, fix.key, fix.value];
   return `npm run pulumi -- config${stack} ${words.map(shellQuote).join(" ")}`;
 }

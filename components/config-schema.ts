@@ -1,6 +1,7 @@
 import { isIP } from "node:net";
 import { z } from "zod";
 import { choice, cpus, flag, integer, optionalText, port, settingMeta, size, text } from "./config-fields";
+import { hosts } from "./config-hosts";
 import { limits } from "./config-limits";
 import { registries } from "./config-registries";
 import { isSshHost, isTimeZone, nearest, nearestTimeZone } from "./config-values";
@@ -128,6 +129,7 @@ export const settingsSchema = z.strictObject({
     example: "ssh://root@kvm.example.com",
     suggest: (given) => nearest(given, ["local", "emulated"]) ?? asSshHost(given),
   }),
+  hosts,
   sshKeyFile: optionalText(PATH, {
     description: "Private key for an `ssh://` host; ssh's own choice if not set. Only its path is stored.",
     accepts: "the path of a file",
@@ -200,8 +202,11 @@ export const settingsSchema = z.strictObject({
 /** The settings after parsing: sizes in bytes, times in seconds, CPUs as numbers, defaults filled in. */
 export type StackSettings = z.infer<typeof settingsSchema>;
 
-/** The settings as a program may give them: plain values, all of them optional. */
-export type MicrosandboxArgs = z.input<typeof settingsSchema>;
+/** The settings of one host. */
+export type HostSettings = Omit<StackSettings, "hosts">;
+
+/** The settings as a program may give them: plain values, all of them optional. One `Microsandbox` is one host. */
+export type MicrosandboxArgs = Omit<z.input<typeof settingsSchema>, "hosts">;
 
 function asSshHost(given: string): string {
   const address = given.trim().replace(/^\w+:\/\//, "");

@@ -57,6 +57,14 @@ export function isLoopback(address: string): boolean {
   return shortest === "[::1]" || shortest.startsWith("[::ffff:7f");
 }
 
+/** Whether this IP address stands for all addresses of a machine. */
+export function isUnspecified(address: string): boolean {
+  return (
+    address === "0.0.0.0" ||
+    (isIP(address) === 6 && new URL(`http://[${address.split("%")[0]}]`).hostname === "[::]")
+  );
+}
+
 /** Whether the name is one of the IANA time zone database (offsets like `+01:00` are not). */
 export function isTimeZone(name: string): boolean {
   if (!/^[A-Za-z][\w+/-]*$/.test(name)) return false;

@@ -5,11 +5,12 @@ import type { z } from "zod";
 import { checkSettings, defaultText, fieldsOf } from "./config-checks";
 import { settingMeta } from "./config-fields";
 import { explainMistakes, type FixStyle } from "./config-mistakes";
-import { NAMESPACE, type StackSettings, settingsSchema } from "./config-schema";
+import { type HostSettings, NAMESPACE, type StackSettings, settingsSchema } from "./config-schema";
 import { VisibleError } from "./errors";
 
 export { checkSettings } from "./config-checks";
-export { type MicrosandboxArgs, NAMESPACE, type StackSettings } from "./config-schema";
+export { DEFAULT_HOST, resourceName } from "./config-hosts";
+export { type HostSettings, type MicrosandboxArgs, NAMESPACE, type StackSettings } from "./config-schema";
 export { formatSize, isLoopback, parseSize } from "./config-values";
 
 /** How `parseSettings` reads its input and words its errors. */
@@ -33,9 +34,10 @@ export function parseSettings(raw: Record<string, unknown>, options: ParseOption
 /**
  * Reads the settings of the current stack: everything below `microsandbox:`.
  *
+ * @returns the settings of each host by its name; of the host `default` where the stack has no `hosts`
  * @throws VisibleError as `parseSettings` does; a value that is stored as a secret is not shown in it
  */
-export function readStackSettings(): StackSettings {
+export function readStackSettings(): Record<string, HostSettings> {
   const raw: Record<string, unknown> = {};
   const secretKeys: string[] = [];
   for (const [name, value] of Object.entries(stackConfig.allConfig())) {
@@ -44,7 +46,9 @@ export function readStackSettings(): StackSettings {
     raw[key] = value;
     if (isSecret(name)) secretKeys.push(key);
   }
-  return parseSettings(raw, { stack: getStack(), secretKeys });
+  const { hosts, mistakes } = checkSettings(raw, secretKeys);
+  if (hosts === undefined) throw new VisibleError(explainMistakes(mistakes, { stack: getStack() }));
+  return hosts;
 }
 
 /** Whether the stack's configuration holds a key encrypted. Pulumi knows, but doesn't declare it. */

@@ -1,6 +1,6 @@
-import * as command from "@pulumi/command";
 import * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
+import { askHost } from "./ask-host";
 import {
   type Connection,
   dockerHost,
@@ -10,13 +10,14 @@ import {
   withVariables,
 } from "./connection";
 import { EmulatedHost, emulatedHostTool } from "./emulated-host";
-import { VisibleError } from "./errors";
+import { onHost, VisibleError } from "./errors";
 import { explainPreflight, type PreflightReport, parsePreflightReport } from "./preflight-report";
-import { probeCommand, probed } from "./probe";
+
 import { script } from "./scripts";
-import { orStop } from "./stop";
 
 export interface DockerHostArgs {
+  /** Name of the host among several, for error messages. */
+  hostName?: string;
   /** Where the Docker engine is. @example "local", "ssh://root@10.1.2.3", "emulated" */
   host: string;
   /** Private key file for ssh hosts. @default the SSH agent */
@@ -62,20 +63,13 @@ export class DockerHost extends pulumi.ComponentResource {
     const { architecture = "auto" } = args;
 
     this.connection = this.connect(name, args);
-    const report = command.local.runOutput(
-      {
-        command: this.connection.apply(probeCommand),
-        stdin: withVariables(
-          { NAME: args.containerName, HOST_PORT: args.hostPort, BIND_ADDRESS: publishAddress(args) },
-          script("preflight"),
-        ),
-        logging: "none",
-      },
-      { parent: this },
+    const stdin = withVariables(
+      { NAME: args.containerName, HOST_PORT: args.hostPort, BIND_ADDRESS: publishAddress(args) },
+      script("preflight"),
     );
-    this.preflight = pulumi
-      .all([this.connection, report.stdout])
-      .apply(([connection, stdout]) => orStop(() => usableEngine(probed(connection, stdout), architecture)));
+    this.preflight = askHost(this.connection, stdin, { parent: this, hostName: args.hostName }).apply(
+      (stdout) => onHost(args.hostName, () => usableEngine(stdout, architecture)),
+    );
     this.architecture = this.preflight.apply(({ engine }) => (engine?.arch === "arm64" ? "arm64" : "amd64"));
     this.usable = pulumi.all([this.connection, this.preflight]).apply(([connection]) => connection);
     this.provider = new docker.Provider(

@@ -6,8 +6,39 @@ import { RunError } from "@pulumi/pulumi/errors";
  *
  * Pulumi's Node.js runtime prints the message of a `RunError` alone, without "unhandled exception" and
  * without a stack trace. The message therefore has to say what failed, what was expected and what to
- * type next.
+ * type next. Thrown while an output is made, it fails every resource that waits for that output, and
+ * those alone; being one error, it is printed once.
  */
 export class VisibleError extends RunError {
   override readonly name = "VisibleError";
+
+  constructor(message: string) {
+    super(message);
+    setMessage(this, message);
+  }
+}
+
+/**
+ * Runs a check of one host among several: an error of it names the host, and its lines to type set that host's settings.
+ *
+ * @param host name of the host; undefined where the stack has one only
+ */
+export function onHost<T>(host: string | undefined, check: () => T): T {
+  try {
+    return check();
+  } catch (error) {
+    if (host === undefined || !(error instanceof VisibleError)) throw error;
+    const message = error.message.replaceAll(
+      /(npm run pulumi -- config set) (?!-)/g,
+      `$1 --path hosts.${host}.`,
+    );
+    throw new VisibleError(`Host ${host}: ${message}`);
+  }
+}
+
+/** Sets what Pulumi prints of an error: for good, while Pulumi would put the name of each property that waited before it. */
+export function setMessage(error: Error, message: string): void {
+  Object.defineProperty(error, "message", { get: () => message, set: () => {} });
+  // Once the program has ended, Pulumi prints the stack and not the message.
+  error.stack = message;
 }

@@ -1,19 +1,21 @@
 import * as command from "@pulumi/command";
 import * as pulumi from "@pulumi/pulumi";
+import { askHost } from "./ask-host";
 import { type Connection, hostShell } from "./connection";
-import { VisibleError } from "./errors";
+import { onHost, VisibleError } from "./errors";
 import { explainKvm, type KvmReport, parseKvmReport } from "./kvm-report";
-import { probeCommand, probed } from "./probe";
+
 import { script } from "./scripts";
-import { orStop } from "./stop";
 
 export interface KvmCheckArgs {
+  /** Name of the host among several, for error messages. */
+  hostName?: string;
   /** The host to check: one whose engine has been found usable, so that it is not asked in vain. */
   connection: pulumi.Input<Connection>;
 }
 
 /**
- * Verifies on the host itself that /dev/kvm can be used; anything less stops the program with the remedy.
+ * Verifies on the host itself that /dev/kvm can be used; anything less fails what needs KVM, with the remedy.
  * The check runs in every preview and up; the command resource keeps the last verdict in the state and runs
  * anew only when the verdict changes, so that an up with nothing to do shows nothing.
  *
@@ -28,13 +30,9 @@ export class KvmCheck extends pulumi.ComponentResource {
     const connection = pulumi.output(args.connection);
     const stdin = script("kvm-check");
 
-    const now = command.local.runOutput(
-      { command: connection.apply(probeCommand), stdin, logging: "none" },
-      { parent: this },
+    this.report = askHost(connection, stdin, { parent: this, hostName: args.hostName }).apply((stdout) =>
+      onHost(args.hostName, () => usableKvm(stdout)),
     );
-    this.report = pulumi
-      .all([connection, now.stdout])
-      .apply(([host, stdout]) => orStop(() => usableKvm(probed(host, stdout))));
 
     new command.local.Command(
       `${name}-device`,

@@ -1,7 +1,7 @@
 import * as pulumi from "@pulumi/pulumi";
 import { ApiKey } from "./api-key";
 import { BootCheck } from "./boot-check";
-import { type MicrosandboxArgs, parseSettings, type StackSettings } from "./config";
+import { type HostSettings, type MicrosandboxArgs, parseSettings } from "./config";
 import { hasRegistrySettings } from "./config-registries";
 import { GIB, MIB } from "./config-values";
 import { type Connection, urlHost } from "./connection";
@@ -37,19 +37,28 @@ export class Microsandbox extends pulumi.ComponentResource {
   /** Kernel of the guest that the boot check started; empty where the check is not `boot`. */
   readonly guestKernel: pulumi.Output<string>;
 
-  constructor(name: string, args: MicrosandboxArgs = {}, opts?: pulumi.ComponentResourceOptions) {
+  /** @param args the settings, and the name of the host where errors have to tell it from others */
+  constructor(
+    name: string,
+    { hostName, ...args }: MicrosandboxArgs & { hostName?: string } = {},
+    opts?: pulumi.ComponentResourceOptions,
+  ) {
     super("microsandbox:index:Microsandbox", name, {}, opts);
     const settings = parseSettings(args, { source: "code" });
     const key = requiredKey(settings);
     const baseName = `${name}-${pulumi.getStack()}`;
     const version = resolveVersion(name, settings.version, this);
 
-    const host = new DockerHost(`${name}-host`, hostArgs(settings, baseName), { parent: this });
+    const host = new DockerHost(
+      `${name}-host`,
+      { ...hostArgs(settings, baseName), hostName },
+      { parent: this },
+    );
     const onHost = { parent: this, providers: { docker: host.provider } };
     const kvm =
       settings.kvmCheck === "off"
         ? undefined
-        : new KvmCheck(`${name}-kvm`, { connection: host.usable }, { parent: this });
+        : new KvmCheck(`${name}-kvm`, { connection: host.usable, hostName }, { parent: this });
     const image = new SandboxImage(
       `${name}-image`,
       {
@@ -116,7 +125,7 @@ export class Microsandbox extends pulumi.ComponentResource {
   }
 }
 
-function hostArgs(settings: StackSettings, baseName: string): DockerHostArgs {
+function hostArgs(settings: HostSettings, baseName: string): DockerHostArgs {
   const { volumes, emulatedMemory, emulatedDisk } = settings;
   return {
     ...settings,
@@ -131,7 +140,7 @@ function hostArgs(settings: StackSettings, baseName: string): DockerHostArgs {
 }
 
 /** The key where one is needed. @throws VisibleError where it is missing */
-function requiredKey({ devMode, apiKey }: StackSettings): string | undefined {
+function requiredKey({ devMode, apiKey }: HostSettings): string | undefined {
   if (devMode) return undefined;
   if (apiKey) return apiKey;
   throw new VisibleError(
@@ -143,7 +152,7 @@ function requiredKey({ devMode, apiKey }: StackSettings): string | undefined {
 
 /** Where clients find the server: by the address it is bound to, or the host's own where that is any address. */
 export function endpointUrl(
-  settings: Pick<StackSettings, "bindAddress" | "hostPort" | "host">,
+  settings: Pick<HostSettings, "bindAddress" | "hostPort" | "host">,
   connection: Connection,
 ): string {
   const anyAddress = settings.bindAddress === "0.0.0.0" || settings.bindAddress === "::";

@@ -99,7 +99,7 @@ export class SandboxImage extends pulumi.ComponentResource {
         const onHost = (words: string) => remoteCommand(host, words);
         const id = onHost(`docker image inspect --format '{{.Id}}' ${shellQuote(reference)}`);
         return {
-          create: `${id} 2>/dev/null || { docker save ${shellQuote(reference)} | ${loader} >&2 && ${id}; }`,
+          create: `${id} 2>/dev/null || { docker save ${shellQuote(reference)} | { ${loader}; } >&2 && ${id}; }`,
           delete: `${onHost(`docker image rm --force ${shellQuote(reference)}`)} || true`,
         };
       });

@@ -19,6 +19,7 @@ const stackOption = [
   "--stack <name>",
   "stack to work on (default: dev, or emulated where KVM can't run guests)",
 ] as const;
+const hostOption = ["--host <name>", "one of the stack's hosts, where it has several"] as const;
 
 cli
   .command("up")
@@ -39,7 +40,8 @@ cli
   .command("doctor")
   .description("Tell what is present and what is missing; changes nothing. Exit code 1 if `up` would fail.")
   .option(...stackOption)
-  .action(({ stack }) => doctor(stack));
+  .option(...hostOption)
+  .action(({ stack, host }) => doctor(stack, host));
 cli
   .command("test")
   .description("Run the tests: all of them, or one kind.")
@@ -62,7 +64,8 @@ cli
   .option(...stackOption)
   .option("--older-than <time>", "prune: only images that nobody started from in that time, like 7d")
   .option("--max-size <size>", "prune: only until the images take no more than that on the disk, like 10G")
-  .action((words, { stack, ...limits }) => images(words, limits, stack));
+  .option(...hostOption)
+  .action((words, { stack, host, ...limits }) => images(words, limits, { stack, host }));
 // Everything after these names belongs to another program, --help included.
 cli
   .command("pulumi")

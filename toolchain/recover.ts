@@ -1,26 +1,29 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
-import { hostArgv, parseSshHost } from "../components/connection";
+import { hostArgv } from "../components/connection";
 import { projectRoot, stateFolder } from "./backend";
 import { exec } from "./exec";
 import type { Pulumi } from "./pulumi";
 import type { Reporter } from "./report";
-import { settingsForSetup } from "./stack";
+import { connectionOf, hostsForSetup, type SetupHost } from "./stack";
 
 const emulatedHostScript = join(projectRoot, "toolchain/emulated-host/emulated-host.sh");
 
 /**
- * Starts an emulated host that exists but does not run (a reboot, a killed QEMU): reading the state of what is on
- * it needs it. A host that was never made is left to Pulumi.
+ * Starts emulated hosts that exist but do not run (a reboot, a killed QEMU): reading the state of what is on
+ * them needs it. A host that was never made is left to Pulumi.
  */
-export async function wakeEmulatedHost(stack: string, report: Reporter): Promise<void> {
-  if (settingsForSetup(stack).host !== "emulated") return;
-  const name = `microsandbox-${stack}`;
+export async function wakeEmulatedHosts(stack: string, report: Reporter): Promise<void> {
+  const emulated = hostsForSetup(stack).filter(({ host }) => host === "emulated");
+  await Promise.all(emulated.map(({ baseName }) => wakeEmulatedHost(baseName, report)));
+}
+
+async function wakeEmulatedHost(name: string, report: Reporter): Promise<void> {
   const { stdout } = await exec("bash", [emulatedHostScript, "status", name]);
   const status: { running: boolean; generation: number } = JSON.parse(stdout);
   if (status.running || status.generation === 0) return;
-  report.say("The emulated host of this stack does not run: starting it again, its disk is kept.");
+  report.say(`The emulated host ${name} does not run: starting it again, its disk is kept.`);
   await exec("bash", [emulatedHostScript, "resume", name], { stdio: ["ignore", "ignore", "inherit"] });
 }
 
@@ -75,38 +78,38 @@ async function exportState(stack: string, pulumi: Pulumi): Promise<{ pending: st
 
 /** Containers and networks with this stack's labels that the state does not know would be in the next run's way. */
 async function removeUnrecorded(stack: string, recorded: Set<string>, report: Reporter): Promise<void> {
-  const docker = dockerOf(stack);
   const filters = [
     "--filter",
     "label=io.microsandbox.project=microsandbox",
     "--filter",
     `label=io.microsandbox.stack=${stack}`,
   ];
-  for (const [kind, list, remove] of [
-    ["container", ["ps", "--all", "--quiet", "--no-trunc"], ["rm", "--force"]],
-    ["network", ["network", "ls", "--quiet", "--no-trunc"], ["network", "rm"]],
-  ] as const) {
-    const { stdout, failed } = await docker([...list, ...filters]);
-    if (failed) return;
-    for (const id of stdout.split("\n").filter((line) => line && !recorded.has(line))) {
-      report.say(`Removing the ${kind} ${id.slice(0, 12)}: it was made but not recorded.`);
-      await docker([...remove, id]);
+  for (const host of hostsForSetup(stack)) {
+    for (const [kind, list, remove] of [
+      ["container", ["ps", "--all", "--quiet", "--no-trunc"], ["rm", "--force"]],
+      ["network", ["network", "ls", "--quiet", "--no-trunc"], ["network", "rm"]],
+    ] as const) {
+      const { stdout, failed } = await dockerOn(host, [...list, ...filters]);
+      if (failed) break;
+      for (const id of stdout.split("\n").filter((line) => line && !recorded.has(line))) {
+        report.say(`Removing the ${kind} ${id.slice(0, 12)}: it was made but not recorded.`);
+        await dockerOn(host, [...remove, id]);
+      }
     }
   }
 }
 
-function dockerOf(stack: string): (args: readonly string[]) => Promise<{ stdout: string; failed: boolean }> {
-  const { host, sshKeyFile, sshKnownHostsFile } = settingsForSetup(stack);
-  const files = { identityFile: sshKeyFile, knownHostsFile: sshKnownHostsFile };
-  const argv = (command: string[]): string[] => {
-    // Its connection is not in the state yet where the first `up` was cut off.
-    if (host === "emulated")
-      return ["bash", emulatedHostScript, "ssh", `microsandbox-${stack}`, "--", ...command];
-    return hostArgv(host === "local" ? { kind: "local" } : parseSshHost(host, files), command);
-  };
-  return async (args) => {
-    const [program = "docker", ...words] = argv(["docker", ...args]);
-    const { stdout, failed } = await exec(program, words, { reject: false, stdin: "ignore" });
-    return { stdout: stdout ?? "", failed };
-  };
+/** Runs the docker client on a host. */
+export async function dockerOn(
+  host: SetupHost,
+  args: readonly string[],
+): Promise<{ stdout: string; failed: boolean }> {
+  const command = ["docker", ...args];
+  // The connection of an emulated host is not in the state yet where the first `up` was cut off.
+  const [program = "docker", ...words] =
+    host.host === "emulated"
+      ? ["bash", emulatedHostScript, "ssh", host.baseName, "--", ...command]
+      : hostArgv(connectionOf(host), command);
+  const { stdout, failed } = await exec(program, words, { reject: false, stdin: "ignore" });
+  return { stdout: stdout ?? "", failed };
 }

@@ -1,8 +1,9 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { parse } from "yaml";
-import { NAMESPACE, type StackSettings } from "../components/config";
+import { DEFAULT_HOST, type HostSettings, NAMESPACE, resourceName } from "../components/config";
 import { checkSettings } from "../components/config-checks";
+import { type Connection, parseSshHost } from "../components/connection";
 import { projectRoot } from "./backend";
 import { localKvm } from "./kvm";
 import type { Pulumi } from "./pulumi";
@@ -45,21 +46,30 @@ export function stackNames(): string[] {
     .filter((name) => name !== undefined);
 }
 
-/** The settings that set-up and recovery look at. */
-export type SetupSettings = Pick<
-  StackSettings,
-  "host" | "architecture" | "debianVersion" | "registryPrefix"
-> &
-  Partial<Pick<StackSettings, "sshKeyFile" | "sshKnownHostsFile">> & { devMode: boolean; hasKey: boolean };
+/** What set-up and recovery look at, of one host. */
+export type SetupHost = Pick<HostSettings, "host" | "architecture" | "debianVersion" | "registryPrefix"> &
+  Partial<Pick<HostSettings, "sshKeyFile" | "sshKnownHostsFile">> & {
+    /** Its name in the setting `hosts`; `default` where the stack has none. */
+    name: string;
+    /** First part of the names of what is on it. */
+    baseName: string;
+    devMode: boolean;
+    /** Whether it has an API key, of its own or the stack's. */
+    hasKey: boolean;
+  };
 
-/** What set-up has to know before Pulumi runs; wrong values are left for Pulumi's own check, which explains them. */
-export function settingsForSetup(stack: string): SetupSettings {
+/**
+ * The hosts of a stack, as far as they have to be known before Pulumi runs. Where a setting is wrong it is one host
+ * with the defaults: Pulumi's own check explains the mistake.
+ */
+export function hostsForSetup(stack: string): SetupHost[] {
   const config: Record<string, unknown> = parse(readFileSync(stackFile(stack), "utf8"))?.config ?? {};
-  const raw = Object.entries(config)
-    .filter(([key]) => key.startsWith(`${NAMESPACE}:`))
-    .map(([key, value]) => [key.slice(NAMESPACE.length + 1), value] as const);
-  const hasKey = raw.some(([key]) => key === "apiKey");
-  const { settings } = checkSettings(Object.fromEntries(raw.filter(([, value]) => !isEncrypted(value))));
+  const raw = Object.fromEntries(
+    Object.entries(config)
+      .filter(([key]) => key.startsWith(`${NAMESPACE}:`))
+      .map(([key, value]) => [key.slice(NAMESPACE.length + 1), value]),
+  );
+  const { hosts } = checkSettings(withoutSecrets(raw));
   const wrong = {
     host: "local",
     architecture: "auto" as const,
@@ -67,17 +77,41 @@ export function settingsForSetup(stack: string): SetupSettings {
     registryPrefix: "",
     devMode: true,
   };
-  return { ...(settings ?? wrong), hasKey };
+  return Object.entries(hosts ?? { [DEFAULT_HOST]: wrong }).map(([name, settings]) => ({
+    ...settings,
+    name,
+    baseName: `${resourceName("microsandbox", name)}-${stack}`,
+    hasKey: "apiKey" in raw || hasOwnKey(raw.hosts, name),
+  }));
 }
 
-/** Processor of a stack's emulated host: the one it asks for, else this machine's own. */
-export function emulatedArchitecture({ architecture }: SetupSettings): "amd64" | "arm64" {
+/** Processor of an emulated host: the one it asks for, else this machine's own. */
+export function emulatedArchitecture({ architecture }: Pick<SetupHost, "architecture">): "amd64" | "arm64" {
   if (architecture !== "auto") return architecture;
   return process.arch === "arm64" ? "arm64" : "amd64";
 }
 
-function isEncrypted(value: unknown): boolean {
-  return typeof value === "object" && value !== null && "secure" in value;
+/** How to reach a host that is not emulated. */
+export function connectionOf({ host, sshKeyFile, sshKnownHostsFile }: SetupHost): Connection {
+  if (host === "local") return { kind: "local" };
+  return parseSshHost(host, { identityFile: sshKeyFile, knownHostsFile: sshKnownHostsFile });
+}
+
+/** Settings without the values that are encrypted: only Pulumi can read them. */
+function withoutSecrets(settings: Record<string, unknown>): Record<string, unknown> {
+  const readable = Object.entries(settings).filter(([, value]) => !(isObject(value) && "secure" in value));
+  return Object.fromEntries(
+    readable.map(([key, value]) => [key, isObject(value) ? withoutSecrets(value) : value]),
+  );
+}
+
+function hasOwnKey(hosts: unknown, name: string): boolean {
+  const own = isObject(hosts) ? hosts[name] : undefined;
+  return isObject(own) && "apiKey" in own;
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 function stackFile(stack: string): string {

@@ -34,7 +34,7 @@ export class TestStack {
     const entries = Object.entries(this.settings).filter(([, value]) => value !== undefined);
     const config = Object.fromEntries(entries.map(([key, value]) => [`microsandbox:${key}`, value]));
     const { encryptionsalt, config: written = {} } = this.read();
-    const secrets = Object.entries(written).filter(([, value]) => typeof value === "object");
+    const secrets = Object.entries(written).filter(([, value]) => isSecret(value));
     writeFileSync(
       this.file,
       stringify({
@@ -47,6 +47,7 @@ export class TestStack {
   up = () => this.npm("up", ["--stack", this.name]);
   destroy = () => this.npm("destroy", ["--stack", this.name]);
   pulumi = (...args: string[]) => this.npm("pulumi", [...args, "--stack", this.name]);
+  doctor = (...args: string[]) => this.npm("doctor", ["--stack", this.name, ...args]);
   images = (...args: string[]) => this.npm("images", ["--stack", this.name, ...args]);
   sandbox = (...args: string[]) => this.npm("sandbox", ["--stack", this.name, ...args]);
 
@@ -78,6 +79,11 @@ export class TestStack {
   private read(): { encryptionsalt?: string; config?: Record<string, unknown> } {
     return existsSync(this.file) ? parse(readFileSync(this.file, "utf8")) : {};
   }
+}
+
+/** An object with the encrypted text, and nothing else: what Pulumi makes of a secret. */
+function isSecret(value: unknown): boolean {
+  return typeof value === "object" && value !== null && "secure" in value;
 }
 
 /** A TCP port on loopback that nobody listens on now. */

@@ -99,7 +99,11 @@ describe("the stack's configuration", () => {
       "microsandbox:images": '["alpine:3.22"]',
       "other:hostPort": "1",
     });
-    expect(readStackSettings()).toMatchObject({ hostPort: 8080, port: 5555, images: ["alpine:3.22"] });
+    expect(readStackSettings().default).toMatchObject({
+      hostPort: 8080,
+      port: 5555,
+      images: ["alpine:3.22"],
+    });
   });
 
   test("mistakes name the stack's own line; values stored as secrets stay hidden", () => {

@@ -2,10 +2,17 @@ import { describe, expect, it } from "vitest";
 import type { MicrosandboxArgs } from "../../components/config";
 import { clientEnvironment, endpointUrl, Microsandbox } from "../../components/microsandbox";
 import { testCertificate } from "../harness/certificate";
-import { healthyHost, type Registered, registered } from "../harness/pulumi-mocks";
+import { type FakeHost, healthyHost, type Registered, registered } from "../harness/pulumi-mocks";
 
-const deploy = (args: MicrosandboxArgs, host = healthyHost) =>
+const deploy = (args: MicrosandboxArgs, host = hostFor(args)) =>
   registered(() => new Microsandbox("sandboxes", args), host);
+
+/** A healthy host of the processor that is asked for. */
+function hostFor({ architecture }: MicrosandboxArgs): FakeHost {
+  const preflight = healthyHost.preflight as { engine: Record<string, unknown> };
+  const engine = { ...preflight.engine, ...(architecture === "arm64" ? { arch: "arm64" } : {}) };
+  return { ...healthyHost, preflight: { ...preflight, engine } };
+}
 
 /** The inputs of the only resource of a type (the part after the last colon). */
 function only(resources: Registered[], type: string, nameEnd = ""): Registered["inputs"] {

@@ -1,5 +1,5 @@
 import { pulumiWith } from "../pulumi";
-import { recoverStack, wakeEmulatedHost } from "../recover";
+import { recoverStack, wakeEmulatedHosts } from "../recover";
 import { createReporter } from "../report";
 import { currentStack } from "../stack";
 import { ensureTools } from "../tools";
@@ -16,8 +16,16 @@ export async function destroy(asked?: string): Promise<void> {
     return;
   }
   report.say(`Destroying stack ${stack}.`);
-  await wakeEmulatedHost(stack, report);
+  await wakeEmulatedHosts(stack, report);
   await recoverStack(stack, pulumi, report);
-  const code = await pulumi.run(["destroy", "--yes", "--skip-preview", "--stack", stack]);
+  // Of several hosts, one that can't be reached is no reason to leave the others as they are.
+  const code = await pulumi.run([
+    "destroy",
+    "--yes",
+    "--skip-preview",
+    "--continue-on-error",
+    "--stack",
+    stack,
+  ]);
   if (code !== 0) throw new UserError(`pulumi destroy failed (exit code ${code}); the reason is above.`);
 }

@@ -1,8 +1,15 @@
+import { VisibleError } from "../../components/errors";
+import { explainKvm, parseKvmReport } from "../../components/kvm-report";
+import { explainPreflight, parsePreflightReport } from "../../components/preflight-report";
+import { probeCommand, probed } from "../../components/probe";
+import { script } from "../../components/scripts";
 import { canInstallPackages, emulationPackages, inspectEngine, missingPackages } from "../engine";
+import { exec } from "../exec";
 import { localKvm } from "../kvm";
 import { createReporter } from "../report";
-import { chooseStack, emulatedArchitecture, settingsForSetup } from "../stack";
+import { chooseStack, connectionOf, emulatedArchitecture, hostsForSetup, type SetupHost } from "../stack";
 import { inspectTools } from "../tools";
+import { UserError } from "../user-error";
 
 /** One finding: `stops` means that `up` would fail, `mends` that it would put it right by itself. */
 interface Finding {
@@ -12,10 +19,17 @@ interface Finding {
 }
 
 /** `npm run doctor`: what is present and what is missing. Read-only. Sets exit code 1 if `up` would fail. */
-export async function doctor(asked?: string): Promise<void> {
+export async function doctor(asked?: string, askedHost?: string): Promise<void> {
   const report = createReporter({ write: console.log });
   const stack = await chooseStack(asked, report);
-  const findings = [...(await tools()), await engine(), await kvm(stack), ...(await emulation(stack))];
+  const hosts = hostsForSetup(stack);
+  const chosen = hosts.filter(({ name }) => askedHost === undefined || name === askedHost);
+  if (chosen.length === 0) {
+    const names = hosts.map(({ name }) => name).join(", ");
+    throw new UserError(`Stack ${stack} has no host ${askedHost}. Its hosts: ${names}`);
+  }
+  const ofHosts = await Promise.all(chosen.map((host) => findingsOf(host, hosts.length > 1)));
+  const findings = [...(await tools()), await engine(), ...ofHosts.flat()];
 
   const marks = { ok: "✓", mends: "•", stops: "✗" };
   for (const { verdict, what, remedy } of findings) {
@@ -45,24 +59,48 @@ async function engine(): Promise<Finding> {
   return { verdict: "stops", what, remedy: "Install and start Docker, then run this again." };
 }
 
-async function kvm(stack: string): Promise<Finding> {
-  const { host } = settingsForSetup(stack);
-  if (host !== "local") return { verdict: "ok", what: `KVM is checked on the host (${host}) by every up` };
+/** What is to be said of one host; its name is said with it where there are several. */
+async function findingsOf(host: SetupHost, several: boolean): Promise<Finding[]> {
+  const findings =
+    host.host === "emulated"
+      ? [await emulation(host)]
+      : [host.host === "local" ? await kvm() : await remote(host)];
+  return findings.map((finding) =>
+    several ? { ...finding, what: `${host.name}: ${finding.what}` } : finding,
+  );
+}
+
+async function kvm(): Promise<Finding> {
   const { usable, reason, remedy } = await localKvm();
   return { verdict: usable ? "ok" : "stops", what: `KVM: ${reason}`, remedy: usable ? undefined : remedy };
 }
 
-async function emulation(stack: string): Promise<Finding[]> {
-  const settings = settingsForSetup(stack);
-  if (settings.host !== "emulated") return [];
-  const missing = await missingPackages(emulationPackages(emulatedArchitecture(settings)));
-  if (missing.length === 0) return [{ verdict: "ok", what: "Packages for the emulated host" }];
+/** The checks that every `up` makes on a host over SSH. */
+async function remote(host: SetupHost): Promise<Finding> {
+  const connection = connectionOf(host);
+  const ask = async (name: "preflight" | "kvm-check") => {
+    const { stdout } = await exec("sh", ["-c", probeCommand(connection)], { input: script(name) });
+    return probed(connection, stdout);
+  };
+  try {
+    const preflight = parsePreflightReport(await ask("preflight"));
+    if (!preflight.ok) return { verdict: "stops", what: `${host.host}: ${explainPreflight(preflight)}` };
+    const kvm = parseKvmReport(await ask("kvm-check"));
+    if (!kvm.ok) return { verdict: "stops", what: `${host.host}: ${explainKvm(kvm)}` };
+    return { verdict: "ok", what: `${host.host}: ${preflight.message} ${kvm.message}` };
+  } catch (error) {
+    if (!(error instanceof VisibleError)) throw error;
+    return { verdict: "stops", what: `${host.host}: ${error.message}` };
+  }
+}
+
+async function emulation(host: SetupHost): Promise<Finding> {
+  const missing = await missingPackages(emulationPackages(emulatedArchitecture(host)));
+  if (missing.length === 0) return { verdict: "ok", what: "Packages for the emulated host" };
   const installable = await canInstallPackages();
-  return [
-    {
-      verdict: installable ? "mends" : "stops",
-      what: `Packages for the emulated host are missing: ${missing.join(" ")}`,
-      remedy: installable ? "`npm run up` installs them." : `sudo apt-get install ${missing.join(" ")}`,
-    },
-  ];
+  return {
+    verdict: installable ? "mends" : "stops",
+    what: `Packages for the emulated host are missing: ${missing.join(" ")}`,
+    remedy: installable ? "`npm run up` installs them." : `sudo apt-get install ${missing.join(" ")}`,
+  };
 }

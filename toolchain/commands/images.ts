@@ -4,16 +4,16 @@ import { parseSize } from "../../components/config-values";
 import { hostArgv } from "../../components/connection";
 import { exec } from "../exec";
 import { UserError } from "../user-error";
-import { deployedServer } from "./sandbox";
+import { type Asked, deployedServer } from "./sandbox";
 
 const USAGE =
-  "Usage: npm run images -- [--stack NAME] load FILE.tar | list | prune [--older-than 7d] [--max-size 10G]";
+  "Usage: npm run images -- [--stack NAME] [--host NAME] load FILE.tar | list | prune [--older-than 7d] [--max-size 10G]";
 
 /** What `prune` is to leave: images used within a time, or all until they take too much room. */
 export type PruneLimits = { olderThan?: string; maxSize?: string };
 
 /** `npm run images -- load FILE.tar | list | prune`: the images that sandboxes of the server can start from. */
-export async function images(words: string[], limits: PruneLimits = {}, asked?: string): Promise<void> {
+export async function images(words: string[], limits: PruneLimits, asked: Asked): Promise<void> {
   const [action, file, ...more] = words;
   if (action === "list" && !file) return inServer(asked, ["msb", "image", "ls"]);
   if (action === "prune" && !file) {
@@ -44,7 +44,7 @@ export function pruneOptions({ olderThan, maxSize }: PruneLimits): {
 }
 
 /** Runs a command in the server; an archive goes in through standard input, so that no path of the server is named. */
-async function inServer(asked: string | undefined, words: string[], input?: Readable): Promise<void> {
+async function inServer(asked: Asked, words: string[], input?: Readable): Promise<void> {
   const { connection, container } = await deployedServer(asked);
   const command = ["docker", "exec", ...(input ? ["--interactive"] : []), container, ...words];
   const [program = "docker", ...rest] = hostArgv(connection, command);

@@ -11,9 +11,15 @@ interface Server {
   connection: Connection;
 }
 
+/** Which server is meant: of the current stack and its only host, where nothing is said. */
+export interface Asked {
+  stack?: string;
+  host?: string;
+}
+
 /** `npm run sandbox -- ARGS`: the msb CLI inside the running server, with a terminal where there is one. */
 export async function sandbox(args: string[]): Promise<void> {
-  const [asked, words] = takeStackOption(args);
+  const [asked, words] = takeOptions(args);
   const { connection, container } = await deployedServer(asked);
   const terminal = process.stdin.isTTY && process.stdout.isTTY;
   const command = [
@@ -30,29 +36,54 @@ export async function sandbox(args: string[]): Promise<void> {
   process.exitCode = exitCode ?? 1;
 }
 
-/** The server of the stack that is asked for, or else of the current one. */
-export async function deployedServer(asked?: string): Promise<Server> {
+/** The server that is asked for. @throws UserError where there is none, or one of several hosts has to be named */
+export async function deployedServer(asked: Asked): Promise<Server> {
   const report = createReporter();
   const pulumi = pulumiWith(await ensureTools(report));
-  return serverOf(await currentStack(asked, pulumi, report), pulumi);
+  const stack = await currentStack(asked.stack, pulumi, report);
+  return chooseServer(stack, asked.host, await outputsOf(stack, pulumi));
 }
 
-/** `--stack NAME` in front of msb's own words. */
-export function takeStackOption(args: string[]): [string | undefined, string[]] {
-  const [first, second, ...rest] = args;
-  if (first === "--stack" && second) return [second, rest];
-  if (first?.startsWith("--stack=")) return [first.slice("--stack=".length), args.slice(1)];
-  return [undefined, args];
+/** `--stack NAME` and `--host NAME` in front of msb's own words. */
+export function takeOptions(args: string[]): [Asked, string[]] {
+  const asked: Asked = {};
+  let words = args;
+  for (;;) {
+    const [, name, joined] = /^--(stack|host)(?:=(.+))?$/s.exec(words[0] ?? "") ?? [];
+    const value = joined ?? words[1];
+    if (!name || !value) return [asked, words];
+    asked[name === "stack" ? "stack" : "host"] = value;
+    words = words.slice(joined === undefined ? 2 : 1);
+  }
 }
 
-async function serverOf(stack: string, pulumi: Pulumi): Promise<Server> {
-  const outputs = await pulumi
-    .read(["stack", "output", "server", "--json", "--stack", stack])
-    .catch(() => undefined);
-  if (!outputs) {
+/** The outputs of a stack that lead to its servers. */
+export interface ServerOutputs {
+  server?: Server;
+  hosts?: Record<string, { server: Server }>;
+}
+
+async function outputsOf(stack: string, pulumi: Pulumi): Promise<ServerOutputs> {
+  const outputs = await pulumi.read(["stack", "output", "--json", "--stack", stack]).catch(() => undefined);
+  return outputs ? JSON.parse(outputs) : {};
+}
+
+/** @throws UserError where the server is not deployed, or one of several hosts has to be named */
+export function chooseServer(stack: string, host: string | undefined, outputs: ServerOutputs): Server {
+  const { server, hosts } = outputs;
+  const deploy = `To deploy it: npm run up -- --stack ${stack}`;
+  if (!server && !hosts) throw new UserError(`No server is deployed in stack ${stack}. ${deploy}`);
+  const names = Object.keys(hosts ?? {});
+  if (host === undefined) {
+    if (server) return server;
     throw new UserError(
-      `No server is deployed in stack ${stack}. To deploy it: npm run up -- --stack ${stack}`,
+      `Stack ${stack} has several hosts: ${names.join(", ")}. Say which one: --host ${names[0] ?? "NAME"}`,
     );
   }
-  return JSON.parse(outputs);
+  const named = hosts?.[host]?.server;
+  if (named) return named;
+  if (!hosts) throw new UserError(`Stack ${stack} has one host: leave --host ${host} out.`);
+  throw new UserError(
+    `The host ${host} of stack ${stack} was not there after the last \`up\`; these were: ${names.join(", ")}. ${deploy}`,
+  );
 }

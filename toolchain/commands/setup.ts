@@ -1,6 +1,6 @@
 import { ensureBaseImage, ensureEmulationPackages, ensureEngine, inspectEngine } from "../engine";
 import { createReporter, type Reporter } from "../report";
-import { chooseStack, emulatedArchitecture, settingsForSetup } from "../stack";
+import { chooseStack, emulatedArchitecture, hostsForSetup } from "../stack";
 import { ensureTools, type Tools } from "../tools";
 import { UserError } from "../user-error";
 
@@ -14,14 +14,17 @@ export async function setup(asked?: string): Promise<void> {
 
 /** Makes what a stack needs on this machine; what is there is left alone. */
 export async function prepare(stack: string, report: Reporter): Promise<Tools> {
-  const settings = settingsForSetup(stack);
-  const { host, registryPrefix, debianVersion } = settings;
+  const hosts = hostsForSetup(stack);
   const tools = await ensureTools(report);
   await ensureEngine(report);
-  if (host === "emulated") await ensureEmulationPackages(report, emulatedArchitecture(settings));
+  for (const host of hosts) {
+    if (host.host === "emulated") await ensureEmulationPackages(report, emulatedArchitecture(host));
+  }
   const engine = await inspectEngine();
   if (!engine.answers) throw new UserError(`The Docker engine stopped answering: ${engine.reason}`);
-  const image = `${registryPrefix}debian:${debianVersion}`;
-  await ensureBaseImage(report, { image, platform: `linux/${engine.architecture}` });
+  const images = hosts.map(({ registryPrefix, debianVersion }) => `${registryPrefix}debian:${debianVersion}`);
+  for (const image of new Set(images)) {
+    await ensureBaseImage(report, { image, platform: `linux/${engine.architecture}` });
+  }
   return tools;
 }

@@ -1,8 +1,9 @@
 import { randomBytes } from "node:crypto";
 import { type Pulumi, pulumiWith } from "../pulumi";
-import { recoverStack, wakeEmulatedHost } from "../recover";
+import { recoverStack, wakeEmulatedHosts } from "../recover";
 import { createReporter, type Reporter } from "../report";
-import { chooseStack, settingsForSetup } from "../stack";
+import { chooseStack, hostsForSetup } from "../stack";
+import { leaveOutUnreachable } from "../unreachable";
 import { UserError } from "../user-error";
 import { prepare } from "./setup";
 
@@ -15,31 +16,68 @@ export async function up(asked?: string): Promise<void> {
 
   await pulumi.read(["stack", "select", "--create", stack]);
   await makeMissingKey(stack, pulumi, report);
-  await wakeEmulatedHost(stack, report);
+  await wakeEmulatedHosts(stack, report);
   await recoverStack(stack, pulumi, report);
-  const code = await pulumi.run(["up", "--yes", "--skip-preview", "--refresh", "--stack", stack]);
-  if (code !== 0) {
-    throw new UserError(
-      `pulumi up failed (exit code ${code}); what it says above is the reason. Then: npm run up`,
-    );
-  }
+  const hosts = hostsForSetup(stack).map(({ name }) => name);
+  // One that fails is no reason to leave the others as they are.
+  const several = hosts.length > 1 ? ["--continue-on-error"] : [];
+  const leftOut = await leaveOutUnreachable(stack, pulumi, report);
+  const options = ["--yes", "--skip-preview", "--refresh", ...several, ...leftOut];
+  const code = await pulumi.run(["up", ...options, "--stack", stack]);
+  const outputs: Outputs = await pulumi
+    .read(["stack", "output", "--json", "--stack", stack])
+    .then(JSON.parse, () => ({}));
+  const missing = hosts.filter((host) => outputs.hosts && !(host in outputs.hosts));
+  if (code === 0 || missing.length > 0) sayReady(outputs, report);
+  if (code === 0) return;
+  const where = missing.length > 0 ? `; not deployed: ${missing.join(", ")}` : "";
+  throw new UserError(
+    `pulumi up failed (exit code ${code})${where}. What it says above is the reason. Then: npm run up`,
+  );
+}
 
-  const outputs = JSON.parse(await pulumi.read(["stack", "output", "--json", "--stack", stack]));
-  report.say(`\nReady: ${outputs.endpoint}`);
+interface ServerOutputs {
+  endpoint: string;
+  environment: Record<string, string>;
+}
+
+/** The outputs of a stack: those of its only host, or those of each one by its name. */
+interface Outputs extends Partial<ServerOutputs> {
+  hosts?: Record<string, ServerOutputs>;
+}
+
+function sayReady({ endpoint, environment, hosts }: Outputs, report: Reporter): void {
+  if (hosts === undefined) {
+    if (endpoint && environment) saySingle({ endpoint, environment }, report);
+    return;
+  }
+  const ready = Object.entries(hosts);
+  report.say("");
+  for (const [host, server] of ready) report.say(`Ready: ${server.endpoint} (host ${host})`);
+  const [first] = ready;
+  if (first === undefined) return;
+  const [host, server] = first;
+  report.say(`Try it:  npm run sandbox -- --host ${host} run starter -- echo "Hello from sandbox"`);
+  report.say(`SDKs and msb, for the host ${host}:`);
+  sayEnvironment(server, `stack output apiKeys --json --show-secrets | jq -r '.["${host}"]'`, report);
+}
+
+function saySingle(server: ServerOutputs, report: Reporter): void {
+  report.say(`\nReady: ${server.endpoint}`);
   report.say('Try it:  npm run sandbox -- run starter -- echo "Hello from sandbox"');
   report.say("SDKs and msb:");
-  const environment: Record<string, string> = {
-    ...outputs.environment,
-    MSB_API_KEY:
-      outputs.environment.MSB_API_KEY ?? '"$(npm run --silent pulumi -- stack output apiKey --show-secrets)"',
-  };
-  for (const [name, value] of Object.entries(environment)) report.say(`  export ${name}=${value}`);
+  sayEnvironment(server, "stack output apiKey --show-secrets", report);
+}
+
+function sayEnvironment({ environment }: ServerOutputs, readKey: string, report: Reporter): void {
+  const key = environment.MSB_API_KEY ?? `"$(npm run --silent pulumi -- ${readKey})"`;
+  for (const [name, value] of Object.entries({ ...environment, MSB_API_KEY: key }))
+    report.say(`  export ${name}=${value}`);
 }
 
 /** The first `up` of a stack that checks keys makes one: 256 random bits, encrypted in the stack's file. */
 async function makeMissingKey(stack: string, pulumi: Pulumi, report: Reporter): Promise<void> {
-  const { devMode, hasKey } = settingsForSetup(stack);
-  if (devMode || hasKey) return;
+  if (hostsForSetup(stack).every(({ devMode, hasKey }) => devMode || hasKey)) return;
   report.say(`Making an API key for stack ${stack}; it is stored encrypted in Pulumi.${stack}.yaml.`);
   const key = `msb_${randomBytes(32).toString("hex")}`;
   // Through standard input: an argument would be seen in the process list.

@@ -1,0 +1,27 @@
+import * as command from "@pulumi/command";
+import * as pulumi from "@pulumi/pulumi";
+import type { Connection } from "./connection";
+import { onHost } from "./errors";
+import { probeCommand, probed } from "./probe";
+
+/**
+ * Runs a script on a host in every preview and up, and gives what it prints. An error fails what waits for the output.
+ *
+ * @param stdin the script
+ * @param hostName name of the host among several, for errors
+ * @throws VisibleError (into the output) where the host could not be reached
+ */
+export function askHost(
+  connection: pulumi.Input<Connection>,
+  stdin: string,
+  { parent, hostName }: { parent: pulumi.Resource; hostName?: string },
+): pulumi.Output<string> {
+  // In an apply, not as the invoke's own inputs: those wrap an error of theirs in another one, with a stack trace.
+  return pulumi.output(connection).apply(async (host) => {
+    const { stdout } = await command.local.run(
+      { command: probeCommand(host), stdin, logging: "none" },
+      { parent },
+    );
+    return onHost(hostName, () => probed(host, stdout));
+  });
+}

@@ -1,0 +1,75 @@
+import { type Mistake, show } from "./config-mistakes";
+import { type StackSettings, settingsSchema } from "./config-schema";
+import { formatSize, isLoopback } from "./config-values";
+
+/** What is wrong between settings that are right one by one. */
+export function crossMistakes(given: Partial<StackSettings>): Mistake[] {
+  return [
+    cpuMistake(given),
+    memoryMistake(given),
+    emulatedMistake(given),
+    devModeMistake(given),
+    volumesMistake(given),
+  ].filter((mistake) => mistake !== undefined);
+}
+
+function cpuMistake({ cpuLimit, cpuReservation }: Partial<StackSettings>): Mistake | undefined {
+  if (cpuLimit === undefined || cpuReservation === undefined || cpuReservation <= cpuLimit) return undefined;
+  return {
+    key: "cpuReservation",
+    problem: `is ${cpuReservation}, more than cpuLimit, which is ${cpuLimit}`,
+    accepted: `at most ${cpuLimit}, or a higher cpuLimit`,
+    fix: [{ key: "cpuReservation", value: `${cpuLimit}` }],
+  };
+}
+
+function memoryMistake({ memoryLimit, memoryReservation }: Partial<StackSettings>): Mistake | undefined {
+  if (memoryLimit === undefined || memoryReservation === undefined) return undefined;
+  if (memoryReservation <= memoryLimit) return undefined;
+  const limit = formatSize(memoryLimit);
+  return {
+    key: "memoryReservation",
+    problem: `is ${formatSize(memoryReservation)}, more than memoryLimit, which is ${limit}`,
+    accepted: `at most ${limit}, or a higher memoryLimit`,
+    fix: [{ key: "memoryReservation", value: limit }],
+  };
+}
+
+function emulatedMistake({ host, emulatedMemory, memoryLimit }: Partial<StackSettings>): Mistake | undefined {
+  if (host !== "emulated" || emulatedMemory === undefined || memoryLimit === undefined) return undefined;
+  if (emulatedMemory >= memoryLimit) return undefined;
+  const [memory, limit] = [formatSize(emulatedMemory), formatSize(memoryLimit)];
+  const canGrow = settingsSchema.shape.emulatedMemory.safeParse(limit).success;
+  return {
+    key: "emulatedMemory",
+    problem: `is ${memory}, less than memoryLimit, which is ${limit}`,
+    accepted: `at least ${limit}, or a lower memoryLimit`,
+    fix: [canGrow ? { key: "emulatedMemory", value: limit } : { key: "memoryLimit", value: memory }],
+  };
+}
+
+function devModeMistake({
+  devMode,
+  exposeDevMode,
+  bindAddress,
+}: Partial<StackSettings>): Mistake | undefined {
+  if (devMode !== true || exposeDevMode !== false || bindAddress === undefined) return undefined;
+  if (isLoopback(bindAddress)) return undefined;
+  return {
+    key: "bindAddress",
+    problem: `is ${bindAddress} while devMode checks no key: whoever reaches it could run code`,
+    accepted: "127.0.0.1 in dev mode; any address with devMode false, or with exposeDevMode true",
+    fix: [{ key: "bindAddress", value: "127.0.0.1" }],
+  };
+}
+
+function volumesMistake({ volumes }: Partial<StackSettings>): Mistake | undefined {
+  if (volumes?.state === undefined || volumes.state !== volumes.workspace) return undefined;
+  const { workspace, ...rest } = volumes;
+  return {
+    key: "volumes.workspace",
+    problem: `is ${show(workspace)}, the same as volumes.state`,
+    accepted: "a volume of its own, or none for the name that comes from the stack",
+    fix: [{ key: "volumes", value: JSON.stringify(rest) }],
+  };
+}

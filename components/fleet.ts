@@ -1,0 +1,84 @@
+import * as pulumi from "@pulumi/pulumi";
+import { DEFAULT_HOST, type HostSettings, resourceName } from "./config";
+import { setMessage } from "./errors";
+import { Microsandbox } from "./microsandbox";
+
+/**
+ * One service on each host, all at once. Each stands alone: its resources have names of its own, and what fails on one
+ * host fails its resources only. The host `default` has the names of a stack with a single host.
+ *
+ * @param name first part of the names of all resources
+ * @example const services = deployHosts("sandboxes", readStackSettings());
+ */
+export function deployHosts(name: string, hosts: Record<string, HostSettings>): Record<string, Microsandbox> {
+  const isSingle = Object.keys(hosts).join() === DEFAULT_HOST;
+  if (!isSingle) shortenFailures();
+  const services = Object.entries(hosts).map(([host, settings]) => {
+    const args = { ...settings, hostName: isSingle ? undefined : host };
+    return [host, new Microsandbox(resourceName(name, host), args)] as const;
+  });
+  return Object.fromEntries(services);
+}
+
+/**
+ * The outputs of a stack. Of its only host:
+ * - `endpoint`: URL of the server,
+ * - `environment`: variables to export, so that the official SDKs and the msb CLI use this server,
+ * - `apiKey`: the API key, a secret (`npm run pulumi -- stack output apiKey --show-secrets`), empty in dev mode,
+ * - `server`: container of the server and how to reach its host, for `npm run sandbox`,
+ * - `kvm`: what the KVM check found on the host,
+ * - `guestKernel`: kernel of the guest that the boot check started, where that is on.
+ *
+ * Of several: `endpoints` and `apiKeys` by host, and all the rest in `hosts`. A host that failed is not in them.
+ */
+export function stackOutputs(services: Record<string, Microsandbox>): Record<string, pulumi.Output<unknown>> {
+  const all = Object.values(services);
+  const single = all.length === 1 ? all[0] : undefined;
+  const ofSingle = single && { ...outputsOf(single), apiKey: single.apiKey };
+  if (Object.keys(services).join() === DEFAULT_HOST) return { ...ofSingle };
+  const hosts = working(services, (service) => pulumi.output(outputsOf(service)));
+  return {
+    ...ofSingle,
+    hosts,
+    endpoints: hosts.apply((ready) =>
+      Object.fromEntries(Object.entries(ready).map(([host, { endpoint }]) => [host, endpoint])),
+    ),
+    apiKeys: pulumi.secret(working(services, ({ apiKey }) => apiKey)),
+  };
+}
+
+function outputsOf({ endpoint, environment, server, kvm, guestKernel }: Microsandbox) {
+  return { endpoint, environment, server, kvm, guestKernel };
+}
+
+/** Something of each host by its name; a host that failed is left out. */
+function working<T>(
+  services: Record<string, Microsandbox>,
+  read: (service: Microsandbox) => pulumi.Output<T>,
+): pulumi.Output<Record<string, T>> {
+  const entries = Object.entries(services).map(([host, service]) =>
+    pulumi.recover(
+      read(service).apply((value): [string, T][] => [[host, value]]),
+      (): [string, T][] => [],
+    ),
+  );
+  return pulumi.all(entries).apply((found) => Object.fromEntries(found.flat() as [string, T][]));
+}
+
+let shortened = false;
+
+/**
+ * A resource that the engine could not make is reported by the engine. What waited for it fails in the program: said
+ * in a line, as Pulumi prints a `RunError`, and not as an unhandled exception with a stack trace.
+ */
+function shortenFailures(): void {
+  if (shortened) return;
+  shortened = true;
+  process.prependListener("unhandledRejection", (error) => {
+    const resource =
+      error instanceof Error && /resource (\S+) \[\S+\] failed to register$/.exec(error.message)?.[1];
+    if (!resource) return;
+    setMessage(error, `What needs ${resource} was left out: see its own error.`);
+    Object.assign(error, { __pulumiRunError: true });
+  });
+}

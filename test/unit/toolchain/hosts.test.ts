@@ -1,0 +1,99 @@
+import { rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterEach, describe, expect, it } from "vitest";
+import { projectRoot } from "../../../toolchain/backend";
+import { chooseServer, takeOptions } from "../../../toolchain/commands/sandbox";
+import { hostsForSetup } from "../../../toolchain/stack";
+import { resourcesOf } from "../../../toolchain/unreachable";
+
+describe("which server is meant", () => {
+  const server = (container: string) => ({ container, connection: { kind: "local" } as const });
+  const several = { hosts: { a: { server: server("a") }, b: { server: server("b") } } };
+
+  it.each<[string, string | undefined, Parameters<typeof chooseServer>[2], string]>([
+    ["the only one", undefined, { server: server("one") }, "one"],
+    ["the one that is named", "b", several, "b"],
+    ["the only one of a map", undefined, { server: server("a"), hosts: { a: { server: server("a") } } }, "a"],
+  ])("%s", (_name, host, outputs, container) => {
+    expect(chooseServer("dev", host, outputs).container).toBe(container);
+  });
+
+  it.each<[string, string | undefined, Parameters<typeof chooseServer>[2], RegExp]>([
+    [
+      "nothing is deployed",
+      undefined,
+      {},
+      /No server is deployed in stack dev[\s\S]*npm run up -- --stack dev/,
+    ],
+    ["it has to be said", undefined, several, /several hosts: a, b\. Say which one: --host a/],
+    ["there is one only", "a", { server: server("one") }, /has one host: leave --host a out/],
+    [
+      "it failed or is none",
+      "c",
+      several,
+      /host c of stack dev was not there after the last `up`[\s\S]*a, b/,
+    ],
+    ["it is a name of JavaScript's", "constructor", several, /host constructor/],
+  ])("says what to type: %s", (_name, host, outputs, message) => {
+    expect(() => chooseServer("dev", host, outputs)).toThrow(message);
+  });
+
+  it.each<[string[], ReturnType<typeof takeOptions>]>([
+    [["ls"], [{}, ["ls"]]],
+    [
+      ["--host", "a", "--stack=prod", "ls"],
+      [{ host: "a", stack: "prod" }, ["ls"]],
+    ],
+    [
+      ["run", "--host", "a"],
+      [{}, ["run", "--host", "a"]],
+    ],
+    [["--host"], [{}, ["--host"]]],
+  ])("takes the options in front of msb's words: %j", (args, expected) => {
+    expect(takeOptions(args)).toEqual(expected);
+  });
+});
+
+it("finds the resources of a host, and none of one whose name begins alike", () => {
+  const host = (name: string) => `urn:pulumi:dev::microsandbox::microsandbox:index:Microsandbox::${name}`;
+  const below = (name: string) => `${host(name)}-server`;
+  const resources = ["microsandbox", "microsandbox-a", "microsandbox-a-b"].flatMap((name) => [
+    { urn: host(name), type: "microsandbox:index:Microsandbox", parent: "urn:stack" },
+    { urn: below(name), type: "microsandbox:index:Server", parent: host(name) },
+    { urn: `${below(name)}-x`, type: "docker:index/container:Container", parent: below(name) },
+  ]);
+  const names = (name: string) => resourcesOf({ name }, resources).map((urn) => urn.split("::").pop());
+  expect(names("a")).toEqual(["microsandbox-a", "microsandbox-a-server", "microsandbox-a-server-x"]);
+  expect(names("default")).toEqual(["microsandbox", "microsandbox-server", "microsandbox-server-x"]);
+});
+
+describe("what set-up knows of the hosts", () => {
+  const file = join(projectRoot, "Pulumi.test-hosts-unit.yaml");
+  const hostsOf = (config: unknown) => {
+    writeFileSync(file, JSON.stringify({ config }));
+    return hostsForSetup("test-hosts-unit");
+  };
+  afterEach(() => rmSync(file));
+
+  it("names what is on them as the program does", () => {
+    const hosts = hostsOf({ "microsandbox:hosts": { a: { host: "emulated", hostPort: 6000 }, default: {} } });
+    expect(hosts.map(({ name, host, baseName }) => [name, host, baseName])).toEqual([
+      ["a", "emulated", "microsandbox-a-test-hosts-unit"],
+      ["default", "local", "microsandbox-test-hosts-unit"],
+    ]);
+  });
+
+  it("knows which ones have a key, and reads past what is encrypted", () => {
+    const secure = { secure: "v1:abc" };
+    const hosts = hostsOf({
+      "microsandbox:devMode": "false",
+      "microsandbox:hosts": { a: { apiKey: secure }, b: { hostPort: 6000 } },
+    });
+    expect(hosts.map(({ name, devMode, hasKey }) => [name, devMode, hasKey])).toEqual([
+      ["a", false, true],
+      ["b", false, false],
+    ]);
+    const all = hostsOf({ "microsandbox:apiKey": secure, "microsandbox:hosts": { a: {} } });
+    expect(all[0]?.hasKey).toBe(true);
+  });
+});

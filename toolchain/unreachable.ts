@@ -1,0 +1,45 @@
+import { resourceName } from "../components/config";
+import type { Pulumi } from "./pulumi";
+import { dockerOn } from "./recover";
+import type { Reporter } from "./report";
+import { hostsForSetup, type SetupHost } from "./stack";
+
+interface Resource {
+  urn: string;
+  type: string;
+  parent?: string;
+}
+
+/**
+ * Options for pulumi that leave the hosts out whose engine does not answer: a refresh of what is on them would end the
+ * whole run. The program still tells why they can't be used. Of a stack with one host nothing is left out.
+ */
+export async function leaveOutUnreachable(
+  stack: string,
+  pulumi: Pulumi,
+  report: Reporter,
+): Promise<string[]> {
+  const hosts = hostsForSetup(stack);
+  if (hosts.length < 2) return [];
+  const { deployment } = JSON.parse(await pulumi.read(["stack", "export", "--stack", stack]));
+  const resources: Resource[] = deployment?.resources ?? [];
+  const options = hosts.map(async (host) => {
+    const urns = resourcesOf(host, resources);
+    if (urns.length === 0 || !(await dockerOn(host, ["version", "--format", "{{.Server.Version}}"])).failed)
+      return [];
+    report.say(`Host ${host.name} does not answer: what is on it stays as it is.`);
+    return urns.flatMap((urn) => ["--exclude", urn]);
+  });
+  return (await Promise.all(options)).flat();
+}
+
+/** The resources below the component of a host, which come after it in the state. */
+export function resourcesOf({ name }: Pick<SetupHost, "name">, resources: readonly Resource[]): string[] {
+  const below = new Set<string>();
+  for (const { urn, type, parent } of resources) {
+    const isHost = type === "microsandbox:index:Microsandbox";
+    if (isHost ? urn.endsWith(`::${resourceName("microsandbox", name)}`) : parent && below.has(parent))
+      below.add(urn);
+  }
+  return [...below];
+}
