@@ -1,4 +1,6 @@
 import type { RegistryLogin } from "./create-request";
+import { invalidConfig } from "./errors";
+import { secretArguments, secretsConf } from "./guest-secrets";
 import { networkArguments, noNetwork } from "./network-rules";
 import type { SandboxSpec } from "./schema/sandbox";
 
@@ -53,6 +55,7 @@ export function planCreate(spec: SandboxSpec, options: PlanOptions): CreatePlan 
     mounts: spec.mounts.map(mountOf),
     patches: spec.patches.map(patchOf),
     network: noNetwork(spec) ? "none" : undefined,
+    secrets: secretsOf(spec, msbVersion),
   };
   return {
     conf: escapeDollars(conf) as Record<string, unknown>,
@@ -60,10 +63,17 @@ export function planCreate(spec: SandboxSpec, options: PlanOptions): CreatePlan 
       ...(resources.disk_size_mib ? ["--root-disk", `${resources.disk_size_mib}M`] : []),
       ...(runtime.log_level ? ["--log-level", runtime.log_level] : []),
       ...networkArguments(spec, msbVersion),
+      ...secretArguments(spec.network.secrets),
     ],
     scripts: runtime.scripts,
     env: { [DOLLAR]: "$", ...(login && { [PASSWORD]: login.password }) },
   };
+}
+
+function secretsOf({ network: { secrets } }: SandboxSpec, msbVersion: string) {
+  if (secrets?.entries.length && /^0\.[0-6]\./.test(msbVersion))
+    throw invalidConfig("network.secrets: not supported by this server's microsandbox version");
+  return secrets && secretsConf(secrets);
 }
 
 function pullPolicy(spec: SandboxSpec, autoPull: boolean): "missing" | "always" | "never" {

@@ -1,11 +1,18 @@
 import { z } from "zod";
 import { ApiError, invalidConfig } from "./errors";
+import { checkSecrets } from "./guest-secrets";
 import { type CreateBody, type SandboxSpec, sandboxSpec } from "./schema/sandbox";
 
 /** Credentials that serve one pull and are kept nowhere. */
 export type RegistryLogin = { username: string; password: string };
 
-export type CreateRequest = { spec: SandboxSpec; slug: string; login?: RegistryLogin };
+export type CreateRequest = {
+  spec: SandboxSpec;
+  slug: string;
+  login?: RegistryLogin;
+  /** Credentials of the stack must not serve the pull. */
+  anonymous?: boolean;
+};
 
 /** Fields of the wider API that this server has no answer to: refused, so that none is dropped. */
 const UNSUPPORTED_NETWORK = ["ports", "dns", "tls", "interface", "rate_limits", "nat64_prefixes"];
@@ -19,7 +26,7 @@ export function readCreateRequest(body: CreateBody): CreateRequest {
   const { image: _image, source: _source, registry, slug, ...rest } = body;
   const reference = imageOf(body);
   refuseServerPaths(body);
-  refuseSecrets(body);
+  if (body.network.secrets) checkSecrets(body.network.secrets);
   refuseUnsupportedNetwork(body);
   if (registry?.mode === "specific")
     throw invalidConfig("registry: this server keeps no registry credentials by id; use mode inline or auto");
@@ -30,6 +37,7 @@ export function readCreateRequest(body: CreateBody): CreateRequest {
     slug: slug ?? body.name,
     login:
       registry?.mode === "inline" ? { username: registry.username, password: registry.password } : undefined,
+    anonymous: registry?.mode === "anonymous",
   };
 }
 
@@ -61,13 +69,6 @@ function refuseServerPaths({ mounts, patches }: CreateBody): void {
         `patches[${index}]: ${type} names a path of the server, not of your machine; send the content (type text or file)`,
       );
   }
-}
-
-function refuseSecrets({ network }: CreateBody): void {
-  if (network.secrets?.entries.length)
-    throw invalidConfig(
-      "network.secrets: secrets are not supported: they would be read from the server's environment",
-    );
 }
 
 function refuseUnsupportedNetwork({ network }: CreateBody): void {

@@ -1,6 +1,6 @@
 import { stat } from "node:fs/promises";
 import { z } from "zod";
-import { canonical, type MirrorPrefixes, mirrored } from "./image-reference";
+import { canonical, type MirrorPrefixes, mirrored, parseReference } from "./image-reference";
 import type { Msb } from "./msb";
 import { keptFile, readKept } from "./registry-settings";
 import type { SandboxSpec } from "./schema/sandbox";
@@ -10,6 +10,7 @@ const imageList = z.array(z.object({ reference: z.string() }));
 /** msb knows no mirrors: the reference that it is given is another one than the client's, which stays in the record. */
 export class Mirrors {
   private prefixes: MirrorPrefixes = {};
+  private logins: string[] = [];
   private mtime = 0;
 
   constructor(
@@ -28,6 +29,12 @@ export class Mirrors {
     return pull_policy !== "always" && (await this.isCached(reference)) ? reference : other;
   }
 
+  /** Whether msb would show a login of the stack's to get the image. */
+  async needsLogin(spec: SandboxSpec): Promise<boolean> {
+    const { registry } = parseReference(await this.referenceFor(spec, false));
+    return this.logins.includes(registry);
+  }
+
   /** The names under which msb may have the image: its own, and the mirror's. */
   namesOf(reference: string): string[] {
     const other = mirrored(reference, this.prefixes);
@@ -44,7 +51,9 @@ export class Mirrors {
   async current(): Promise<MirrorPrefixes> {
     const { mtimeMs } = await stat(keptFile(this.home)).catch(() => ({ mtimeMs: 0 }));
     if (mtimeMs === this.mtime) return this.prefixes;
-    this.prefixes = (await readKept(this.home)).mirrors;
+    const { mirrors, logins } = await readKept(this.home);
+    this.prefixes = mirrors;
+    this.logins = logins;
     this.mtime = mtimeMs;
     return this.prefixes;
   }

@@ -18,7 +18,11 @@ export const registrySettings = z.strictObject({
 export type RegistrySettings = z.input<typeof registrySettings>;
 
 /** What the gateway keeps of the settings: no secret, and which of msb's entries are its own. */
-const kept = z.object({ mirrors: z.record(z.string(), z.string()), hosts: z.array(z.string()) });
+const kept = z.object({
+  mirrors: z.record(z.string(), z.string()),
+  hosts: z.array(z.string()),
+  logins: z.array(z.string()).default([]),
+});
 export type KeptSettings = z.infer<typeof kept>;
 
 const msbConfig = z.looseObject({
@@ -65,15 +69,17 @@ export async function applyRegistrySettings(home: string, input: RegistrySetting
   // The new names before msb's entries, so that none of them outlives a crash in between as nobody's.
   await writeFileAtomically(
     keptFile(home),
-    JSON.stringify({ mirrors, hosts: [...new Set([...before.hosts, ...hosts])] }),
+    keptText({ mirrors, hosts: [...new Set([...before.hosts, ...hosts])], logins: Object.keys(logins) }),
   );
   await writeFileAtomically(path, JSON.stringify(config, null, 2));
 
   for (const name of before.hosts)
     if (!logins[name]) await removeFileDurably(join(secrets, secretName(name)));
   if (!certificates) await removeFileDurably(certificateFile);
-  await writeFileAtomically(keptFile(home), JSON.stringify({ mirrors, hosts } satisfies KeptSettings));
+  await writeFileAtomically(keptFile(home), keptText({ mirrors, hosts, logins: Object.keys(logins) }));
 }
+
+const keptText = (settings: KeptSettings) => JSON.stringify(settings);
 
 /** A host's name as that of a file: it may hold a colon, and no underscore. */
 const secretName = (name: string) => name.replace(":", "_");
@@ -81,7 +87,7 @@ const secretName = (name: string) => name.replace(":", "_");
 /** The kept part of the settings; nothing is set where there is no file. */
 export async function readKept(home: string): Promise<KeptSettings> {
   const text = await readIfThere(keptFile(home));
-  return text === undefined ? { mirrors: {}, hosts: [] } : kept.parse(JSON.parse(text));
+  return text === undefined ? { mirrors: {}, hosts: [], logins: [] } : kept.parse(JSON.parse(text));
 }
 
 async function readMsbConfig(path: string): Promise<z.output<typeof msbConfig>> {

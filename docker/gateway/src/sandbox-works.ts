@@ -1,7 +1,7 @@
 import type { Capacity } from "./capacity";
 import { type CreatePlan, planCreate } from "./create-plan";
 import type { RegistryLogin } from "./create-request";
-import { ApiError } from "./errors";
+import { ApiError, invalidConfig } from "./errors";
 import type { ImageCache } from "./image-cache";
 import type { Mirrors } from "./mirrors";
 import type { MsbSandboxes } from "./msb-sandboxes";
@@ -15,7 +15,7 @@ const CLOCK_STEP_MS = 1_000;
 export type WorksOptions = {
   msbVersion: () => Promise<string>;
   autoPull: boolean;
-  mirrors: Pick<Mirrors, "referenceFor">;
+  mirrors: Pick<Mirrors, "referenceFor" | "needsLogin">;
   images: Pick<ImageCache, "use">;
   /** Seconds that a guest gets to stop before it is killed. */
   stopGraceSeconds: number;
@@ -41,6 +41,12 @@ export class SandboxWorks {
     return planCreate(spec, { msbVersion: await msbVersion(), autoPull, login, reference });
   }
 
+  /** msb can't be told to leave a login aside. @throws ApiError 400 where the stack has one for the registry */
+  async refuseLogin(spec: SandboxSpec): Promise<void> {
+    if (await this.options.mirrors.needsLogin(spec))
+      throw invalidConfig("registry: the server has a login for the image's registry, and always uses it");
+  }
+
   /** `saved` is the record on its way to the disk: nothing is made of a sandbox that no file tells of. */
   async boot(record: SandboxRecord, saved: Promise<void>, login?: RegistryLogin): Promise<SandboxRecord> {
     const { spec } = record;
@@ -55,12 +61,7 @@ export class SandboxWorks {
       await this.options.images.use(reference, () => this.msb.create(record.name, plan));
       this.registry.view.note(record.name, "running", spec.reference);
       this.options.booted((performance.now() - began) / 1000, true);
-      // The patches are in its disk now.
-      const made: Partial<SandboxRecord> = {
-        phase: "known",
-        spec: { ...spec, patches: [] },
-        ...startedNow(spec),
-      };
+      const made: Partial<SandboxRecord> = { phase: "known", spec: handedOver(spec), ...startedNow(spec) };
       return (await this.registry.update(record.id, made)) ?? record;
     } catch (error) {
       this.options.booted((performance.now() - began) / 1000, false);
@@ -162,6 +163,11 @@ export class SandboxWorks {
 }
 
 const isNameTaken = (error: unknown) => error instanceof ApiError && error.code === "name_already_exists";
+
+/** What is kept of the spec of a sandbox that msb has made: its disk holds the patches, msb itself the secrets. */
+function handedOver(spec: SandboxSpec): SandboxSpec {
+  return { ...spec, patches: [], network: { ...spec.network, secrets: undefined } };
+}
 
 function startedNow(spec: SandboxSpec | null): Partial<SandboxRecord> {
   const now = Date.now();

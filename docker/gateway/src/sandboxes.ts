@@ -35,12 +35,16 @@ export class Sandboxes {
     private readonly log: SandboxesLog,
   ) {}
 
-  async create({ spec, slug, login }: CreateRequest, options: CreateOptions): Promise<SandboxRecord> {
+  async create(
+    { spec, slug, login, anonymous }: CreateRequest,
+    options: CreateOptions,
+  ): Promise<SandboxRecord> {
     const record = newRecord(spec, slug, options.owner, options.start);
     this.capacity.checkSize(shareOf(record));
     if (login && !options.start) throw invalidConfig("registry: inline credentials need start=true");
     // What can't be planned is refused before anything is written.
     await this.works.plan(spec, login);
+    if (anonymous) await this.works.refuseLogin(spec);
     await this.freeName(spec.name, options.start);
     if (options.start) await this.lookForRoom(shareOf(record));
     // No await between this check and the record that takes the name.

@@ -60,14 +60,10 @@ export class Volumes {
     { name, labels, capacity_gib }: z.output<typeof createVolumeBody>,
     owner: string,
   ): Promise<VolumeBody> {
-    if (capacity_gib)
-      throw new ApiError(
-        400,
-        "invalid_request",
-        "capacity_gib: volumes of this server have no cap of their own",
-      );
+    // A folder has no cap in msb: a volume with one is a disk of that size.
+    const disk = capacity_gib ? ["--kind", "disk", "--size", `${capacity_gib}G`] : [];
     try {
-      await this.msb.ok(["volume", "create", "--quiet", "--name", name]);
+      await this.msb.ok(["volume", "create", "--quiet", ...disk, "--name", name]);
     } catch (error) {
       throw translate(name, error);
     }

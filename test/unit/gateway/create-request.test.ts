@@ -43,9 +43,11 @@ describe("normal form", () => {
     [
       "a secret from the environment",
       secret({ source: { type: "env", var: "API_KEYS_FILE" } }),
-      "network.secrets",
+      "the server's environment",
     ],
-    ["a secret in the body", secret({ value: "x" }), "network.secrets"],
+    ["a secret from a store", secret({ source: { type: "store", reference: "x" } }), "entries[0].source"],
+    ["a secret without a value", secret({ allowed_hosts: [{ type: "any" }] }), "entries[0].value"],
+    ["a secret for no host", secret({ value: "x" }), "entries[0].allowed_hosts"],
     ["published ports", { network: { ports: [{ host: 1, guest: 2 }] } }, "network.ports"],
     ["the host's certificates", { network: { trust_host_cas: true } }, "network.trust_host_cas"],
     ["stored credentials", { registry: { mode: "specific", credential_id: "x" } }, "registry"],
@@ -130,6 +132,46 @@ describe("plan", () => {
     const harmless = `${dollar}{GATEWAY_DOLLAR}{`;
     expect(conf.env).toEqual({ A: `${harmless}HOME} ${harmless}` });
     expect(env.GATEWAY_DOLLAR).toBe("$");
+  });
+
+  test("secrets are in the configuration file, under msb's own names for what they may do", () => {
+    const entries = [
+      {
+        ...{ env_var: "A", value: `${dollar}{HOME}`, placeholder: "p", require_tls_identity: false },
+        allowed_hosts: [
+          { type: "exact", value: "a.test" },
+          { type: "wildcard", value: "*.b.test" },
+        ],
+        substitution: { headers: true, header_fields: ["X-A"], query: true, body: false },
+        passthrough_hosts: [{ type: "exact", value: "c.test" }],
+        violation_action: { type: "block_and_log" },
+      },
+      {
+        ...{ env_var: "B", value: "two", allowed_hosts: [{ type: "any" }] },
+        injection: { headers: false, basic_auth: false, query_params: true, body: true },
+        on_violation: { type: "passthrough", hosts: [{ type: "wildcard", value: "*.d.test" }] },
+      },
+    ];
+    const secrets = { entries, violation_action: { type: "block_and_terminate" } };
+    const { conf, args } = plan(newBody("a", { network: { secrets } }));
+    // msb 0.7.11 takes this as it is; a literal `${` would be read from the server's environment.
+    expect(JSON.parse(JSON.stringify(conf.secrets))).toEqual({
+      A: {
+        ...{ value: `${dollar}{GATEWAY_DOLLAR}{HOME}`, placeholder: "p", require_tls_identity: false },
+        ...{ allow: ["a.test", "*.b.test"], passthrough: ["c.test"], violation_action: "block_and_log" },
+        substitution: { headers: true, header_fields: ["X-A"], query: true, body: false },
+      },
+      B: {
+        ...{ value: "two", allow: ["*"], passthrough: ["*.d.test"], require_tls_identity: true },
+        substitution: { headers: false, query: true, body: true },
+      },
+    });
+    expect(args).toEqual(["--secret-violation-action", "block-and-terminate"]);
+  });
+
+  test("secrets need msb 0.7", () => {
+    const body = newBody("a", secret({ value: "x", allowed_hosts: [{ type: "any" }] }));
+    expect(() => plan(body, "0.6.18")).toThrow(/network\.secrets: not supported by this server's/);
   });
 
   test("a registry password is in no file and on no command line", () => {

@@ -100,8 +100,9 @@ volume() {
     separator='['
     for file in "$fake"/volumes/*; do
       [ -f "$file" ] || continue
-      read -r created <"$file"
-      printf '%s{"name":"%s","kind":"dir","created_at":"%s","used_bytes":0}' "$separator" "${file##*/}" "$created"
+      read -r created kind capacity <"$file"
+      printf '%s{"name":"%s","kind":"%s","created_at":"%s","used_bytes":0,"capacity_bytes":%s}' \
+        "$separator" "${file##*/}" "$kind" "$created" "$capacity"
       separator=,
     done
     [ "$separator" = , ] || printf '['
@@ -110,7 +111,15 @@ volume() {
   create)
     [ ! -f "$fake/volumes/$last" ] || fail "volume already exists: $last"
     mkdir -p "$MSB_HOME/volumes/$last"
-    now >"$fake/volumes/$last"
+    kind=dir capacity=null
+    while [ $# -gt 0 ]; do
+      case $1 in
+      --kind) kind=$2 ;;
+      --size) capacity=$((${2%G} * 1024 * 1024 * 1024)) ;;
+      esac
+      shift
+    done
+    echo "$(now) $kind $capacity" >"$fake/volumes/$last"
     ;;
   rm)
     [ -f "$fake/volumes/$last" ] || fail "volume not found: $last"

@@ -1,4 +1,4 @@
-import { rmSync } from "node:fs";
+import { readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
 import { NEW_CLIENT, OLD_CLIENT, oldBody, START, TestGateway, until } from "./harness";
@@ -48,6 +48,20 @@ describe("create", () => {
     expect(gateway.calls()).not.toContain("GATEWAY_TEST_SECRET");
     expect(gateway.calls()).toContain("MSB_HOME");
     delete process.env.GATEWAY_TEST_SECRET;
+  });
+
+  test("keeps a secret only until msb has it, and never answers it", async () => {
+    const value = "a-secret-of-the-guest";
+    const secrets = {
+      entries: [{ env_var: "KEY", value, allowed_hosts: [{ type: "exact", value: "a.test" }] }],
+    };
+    const { status, body } = await gateway.create("secretive", { network: { secrets } });
+    expect(status).toBe(200);
+    expect(gateway.made("secretive")?.conf.secrets.KEY.value).toBe(value);
+    expect(gateway.calls()).not.toContain(value);
+    const answers = [body, (await gateway.get("/v1/sandboxes")).body];
+    const file = readFileSync(join(gateway.home, "gateway", "sandboxes", `${body.id}.json`), "utf8");
+    expect(JSON.stringify(answers) + file).not.toContain(value);
   });
 
   test("hands scripts over as they are", async () => {

@@ -57,10 +57,19 @@ describe("volumes", () => {
     expect(found).toMatchObject({ id, labels: { a: "b" } });
   });
 
-  test("refuses a cap, a bad name, and the removal of one in use", async () => {
-    expect(
-      (await gateway.request("POST", "/v1/volumes", { body: { name: "c", capacity_gib: 1 } })).status,
-    ).toBe(400);
+  test("one with a cap is a disk of that size, whose files only a sandbox sees", async () => {
+    const { status, body } = await gateway.request("POST", "/v1/volumes", {
+      body: { name: "capped", capacity_gib: 2 },
+    });
+    expect([status, body.capacity_bytes]).toEqual([200, 2 * 1024 ** 3]);
+    const files = await gateway.get(`/v1/volumes/${body.id}/files`, {
+      "x-msb-file-path": Buffer.from("/").toString("base64url"),
+    });
+    expect([files.status, files.body.error.code]).toEqual([400, "unsupported"]);
+    expect((await gateway.delete(`/v1/volumes/${body.id}`)).status).toBe(200);
+  });
+
+  test("refuses a bad name, and the removal of one in use", async () => {
     expect((await gateway.request("POST", "/v1/volumes", { body: { name: "../c" } })).status).toBe(400);
     await gateway.create("user", { mounts: [{ type: "named", name: "files", guest: "/d" }] });
     const used = await gateway.delete(`/v1/volumes/${id}`);

@@ -9,6 +9,18 @@ export const sandboxName = z
     "starts with a letter or digit, then letters, digits, '.', '-', '_'",
   );
 
+/** `null`, absent and the value itself: clients send all three. */
+export const optional = <T extends z.ZodType>(schema: T) =>
+  schema
+    .nullish()
+    .transform((value) => value ?? undefined)
+    .optional();
+
+export const text = z
+  .string()
+  .max(1024 * 1024)
+  .refine((value) => !value.includes("\0"), "holds a NUL character");
+
 export const uuid = z.string().regex(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/, "a UUID");
 
 export const timestamp = z.iso.datetime({ offset: true });

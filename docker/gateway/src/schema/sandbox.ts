@@ -1,17 +1,7 @@
 import { z } from "zod";
-import { labels, sandboxName, timestamp, uuid } from "./common";
+import { labels, optional, sandboxName, text, timestamp, uuid } from "./common";
+import { guestSecrets } from "./secrets";
 
-/** `null`, absent and the value itself: clients send all three. */
-const optional = <T extends z.ZodType>(schema: T) =>
-  schema
-    .nullish()
-    .transform((value) => value ?? undefined)
-    .optional();
-
-const text = z
-  .string()
-  .max(1024 * 1024)
-  .refine((value) => !value.includes("\0"), "holds a NUL character");
 const guestPath = text.refine((value) => value.startsWith("/"), "is not an absolute path");
 const mode = optional(z.int().min(0).max(0o7777));
 const replace = z.boolean().default(false);
@@ -99,7 +89,7 @@ const network = z
         rules: z.array(networkRule).max(512).default([]),
       }),
     ),
-    secrets: optional(z.looseObject({ entries: z.array(z.looseObject({})).default([]) })),
+    secrets: optional(guestSecrets),
     strict: z.boolean().optional(),
     max_connections: optional(z.int().min(0)),
     max_udp_connections: optional(z.int().min(0)),

@@ -10,7 +10,8 @@ export const createVolumeBody = z.looseObject({
       "starts with a letter or digit, then letters, digits, '.', '-', '_'",
     ),
   labels: labels.default({}),
-  capacity_gib: z.int().min(0).nullish(),
+  /** 0 and none at all mean a folder that grows as it needs. */
+  capacity_gib: z.int().min(0).max(16_384).nullish(),
   storage: z.literal("block").nullish(),
 });
 
