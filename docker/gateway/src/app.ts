@@ -12,6 +12,7 @@ import { MsbSandboxes } from "./msb-sandboxes";
 import { MsbView } from "./msb-view";
 import { ConnectionLimit, RateLimit } from "./rate-limit";
 import { ReadinessProbe } from "./readiness";
+import { Resume } from "./resume";
 import { agentRoutes } from "./routes/agent";
 import type { Context } from "./routes/context";
 import { logRoutes } from "./routes/logs";
@@ -26,6 +27,7 @@ import { volumeRecord } from "./schema/volume";
 import { createServer, guard } from "./server";
 import { stopSandboxes } from "./shutdown";
 import { StarterImage } from "./starter";
+import { claimState } from "./state-version";
 import { RecordStore } from "./store";
 import { Sweeper } from "./sweeper";
 import { Volumes } from "./volumes";
@@ -38,6 +40,7 @@ export type Gateway = {
   app: FastifyInstance;
   sweeper: Sweeper;
   starter: StarterImage;
+  resume: Resume;
   /** Stops accepting, stops the sandboxes, ends. Resolves within the stop timeout and a little. */
   stop: () => Promise<void>;
 };
@@ -48,6 +51,9 @@ export async function createGateway(config: Config): Promise<Gateway> {
   const { log } = app;
   const state = join(config.MSB_HOME, "gateway");
   const msb = new Msb({ path: config.MSB_PATH, home: config.MSB_HOME });
+  // An msb that does not run at all is what the readiness check tells of.
+  const version = await msb.version().catch(() => undefined);
+  if (version) await claimState(config.MSB_HOME, version);
   const msbSandboxes = new MsbSandboxes(msb, join(state, "tmp"));
   const records = await RecordStore.open(join(state, "sandboxes"), sandboxRecord, log);
   const registry = new SandboxRegistry(records, new MsbView(msbSandboxes), msbSandboxes);
@@ -99,6 +105,7 @@ export async function createGateway(config: Config): Promise<Gateway> {
     await Promise.all([records.flush(), images.flush()]);
   });
   const starter = new StarterImage(config, msb, log);
+  const resume = new Resume(config.MSB_HOME, sandboxes, registry, log);
 
   const hostNames = config.HOST_NAMES.toLowerCase().split(",").filter(Boolean);
   guard(app, {
@@ -121,10 +128,10 @@ export async function createGateway(config: Config): Promise<Gateway> {
     app.server.close();
     // What is being made is let finish first, so that it can be stopped cleanly too.
     await sandboxes.serial.idle((deadline - Date.now()) / 2);
-    await stopSandboxes(msb, log, (deadline - Date.now()) / 1000);
+    await stopSandboxes(msb, log, (deadline - Date.now()) / 1000, (names) => resume.note(names));
     await app.close();
   };
-  return { app, sweeper, starter, stop };
+  return { app, sweeper, starter, resume, stop };
 }
 
 export const startSweeping = ({ sweeper }: Gateway): void => sweeper.start(SWEEP_MS);

@@ -1,0 +1,115 @@
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, it, test } from "vitest";
+import { claimState, isNewer } from "../../../docker/gateway/src/state-version";
+import { TestGateway, temporaryFolder } from "./harness";
+
+const noted = (home: string) => join(home, "gateway", "resume.json");
+
+/** The gateway's record of a sandbox, and the file that it is in. */
+function record(home: string, name: string): { file: string; expiresAt: number } {
+  const folder = join(home, "gateway", "sandboxes");
+  const files = readdirSync(folder).map((file) => join(folder, file));
+  const records = files.map((file) => ({ file, ...JSON.parse(readFileSync(file, "utf8")) }));
+  return records.find((each) => each.name === name);
+}
+
+/** The same home under a new server, which starts what the old one noted. */
+async function restarted({ gateway, home }: TestGateway): Promise<TestGateway> {
+  await gateway.stop();
+  const next = await TestGateway.start({}, home);
+  await next.gateway.resume.run();
+  return next;
+}
+
+describe("a stop and a start of the server", () => {
+  test("what ran runs again with its id; what had been stopped stays stopped", async () => {
+    const first = await TestGateway.start();
+    const { body } = await first.create("runs");
+    const stopped = (await first.create("rests")).body;
+    await first.post(`/v1/sandboxes/${stopped.id}/stop`);
+    const second = await restarted(first);
+    expect(second.made("runs")?.status).toBe("Running");
+    expect(second.made("rests")?.status).toBe("Stopped");
+    expect((await second.get("/v1/sandboxes/by-name/runs")).body).toMatchObject({
+      id: body.id,
+      status: "running",
+    });
+    expect(existsSync(noted(first.home))).toBe(false);
+  });
+
+  test("an ephemeral one is not started again", async () => {
+    const first = await TestGateway.start();
+    await first.create("short", { lifecycle: { ephemeral: true } });
+    const second = await restarted(first);
+    expect(second.made("short")?.status).toBe("Stopped");
+  });
+
+  test("nobody gets more time, and one whose time is over is not started", async () => {
+    const first = await TestGateway.start();
+    for (const name of ["timed", "over"])
+      await first.create(name, { lifecycle: { max_duration_secs: 3600 } });
+    await first.gateway.stop();
+    const { expiresAt } = record(first.home, "timed");
+    const over = record(first.home, "over");
+    writeFileSync(over.file, JSON.stringify({ ...over, file: undefined, expiresAt: Date.now() - 1 }));
+    const second = await restarted(first);
+    expect(second.made("timed")?.status).toBe("Running");
+    expect(record(first.home, "timed").expiresAt).toBe(expiresAt);
+    expect(second.made("over")?.status).toBe("Stopped");
+  });
+
+  test("one that does not start keeps no other from starting, and is not tried for ever", async () => {
+    const first = await TestGateway.start();
+    await first.create("fine");
+    await first.gateway.stop();
+    writeFileSync(noted(first.home), JSON.stringify(["missing", "fine"]));
+    const second = await TestGateway.start({}, first.home);
+    await second.gateway.resume.run();
+    expect(second.made("fine")?.status).toBe("Running");
+    expect(existsSync(noted(first.home))).toBe(false);
+  });
+
+  test("a server that is stopped before it came to it leaves it to the next", async () => {
+    const first = await TestGateway.start();
+    await first.create("patient");
+    await first.gateway.stop();
+    const second = await TestGateway.start({}, first.home);
+    await second.create("later");
+    await second.gateway.stop();
+    expect(JSON.parse(readFileSync(noted(first.home), "utf8"))).toEqual(["patient", "later"]);
+  });
+});
+
+describe("the version on the state volume", () => {
+  const version = (home: string) => readFileSync(join(home, "gateway", "version"), "utf8");
+
+  it("is that of the server that used it last", async () => {
+    const { home } = await TestGateway.start();
+    expect(version(home)).toBe("0.7.11");
+  });
+
+  it("keeps an older server from starting, and says what to type", async () => {
+    const home = temporaryFolder();
+    mkdirSync(join(home, "gateway"));
+    writeFileSync(join(home, "gateway", "version"), "0.8.0");
+    await expect(TestGateway.start({}, home)).rejects.toThrow(
+      /0\.8\.0[\s\S]*0\.7\.11[\s\S]*set version 0\.8\.0/,
+    );
+    expect(version(home)).toBe("0.8.0");
+    await claimState(home, "0.8.1");
+    expect(version(home)).toBe("0.8.1");
+  });
+
+  it.each([
+    ["0.7.11", "0.7.2", true],
+    ["0.7.2", "0.7.11", false],
+    ["1.0.0", "0.9.9", true],
+    ["0.7.11", "0.7.11", false],
+    ["", "0.1.0", false],
+    ["1.0.0", "1.0.0-beta.1", true],
+    ["1.0.0-beta.1", "1.0.0", false],
+  ])("%s is newer than %s: %s", (a, b, expected) => {
+    expect(isNewer(a, b)).toBe(expected);
+  });
+});
