@@ -2,10 +2,12 @@
 import { Command } from "commander";
 import { benchGateway } from "../bench";
 import { benchNoop } from "../bench/noop";
+import { backup } from "./commands/backup";
 import { destroy } from "./commands/destroy";
 import { doctor } from "./commands/doctor";
 import { images } from "./commands/images";
 import { passThrough } from "./commands/pulumi";
+import { restore } from "./commands/restore";
 import { sandbox } from "./commands/sandbox";
 import { setup } from "./commands/setup";
 import { runTests } from "./commands/test";
@@ -66,6 +68,28 @@ cli
   .option("--max-size <size>", "prune: only until the images take no more than that on the disk, like 10G")
   .option(...hostOption)
   .action((words, { stack, host, ...limits }) => images(words, limits, { stack, host }));
+cli
+  .command("backup")
+  .description(
+    "Write the server's volumes to a new FILE: sandboxes with their disks, images, volumes, /workspace. " +
+      "The server is stopped for it; sandboxes that run are stopped cleanly and start again afterwards.",
+  )
+  .argument("<file>", "a file that does not exist yet")
+  .option(...stackOption)
+  .option(...hostOption)
+  .action(backup);
+cli
+  .command("restore")
+  .description(
+    "Put the volumes of a backup into a deployed stack, on the same host or on another one of the same architecture. " +
+      "Nothing is touched unless the file is intact.",
+  )
+  .argument("<file>", "a file of `npm run backup`")
+  .option(...stackOption)
+  .option(...hostOption)
+  .option("--force", "replace sandboxes, volumes and files that the stack has")
+  .option("--keys", "take the API keys of the backup too, in place of the stack's own")
+  .action(restore);
 // Everything after these names belongs to another program, --help included.
 cli
   .command("pulumi")

@@ -8,8 +8,10 @@ export interface Reporter {
    * Runs `fn` between a start line and a done line with its duration.
    * While it runs, a heartbeat line with the elapsed seconds appears every 5 seconds.
    * A failure is reported as failed and thrown on unchanged.
+   *
+   * @param progress how far it is, for the heartbeat and the done line. @example () => "12 MiB"
    */
-  step<T>(name: string, fn: () => Promise<T>): Promise<T>;
+  step<T>(name: string, fn: () => Promise<T>, progress?: () => string): Promise<T>;
 }
 
 /** Options of {@link createReporter}. */
@@ -29,13 +31,14 @@ export function createReporter(options: ReporterOptions = {}): Reporter {
   const heartbeatMs = options.heartbeatMs ?? 5_000;
   return {
     say: write,
-    async step<T>(name: string, fn: () => Promise<T>): Promise<T> {
+    async step<T>(name: string, fn: () => Promise<T>, progress?: () => string): Promise<T> {
       const started = Date.now();
+      const far = () => (progress ? `, ${progress()}` : "");
       write(`• ${name} …`);
-      const heartbeat = setInterval(() => write(`  … ${elapsed(started)}: ${name}`), heartbeatMs);
+      const heartbeat = setInterval(() => write(`  … ${elapsed(started)}${far()}: ${name}`), heartbeatMs);
       try {
         const result = await fn();
-        write(`✓ ${name} (${elapsed(started)})`);
+        write(`✓ ${name} (${elapsed(started)}${far()})`);
         return result;
       } catch (error) {
         write(`✗ ${name} failed after ${elapsed(started)}`);

@@ -1,5 +1,5 @@
-import { existsSync, readFileSync } from "node:fs";
-import { homedir, release } from "node:os";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { homedir, release, tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { emulatedHostTool } from "../../components/emulated-host";
@@ -44,6 +44,18 @@ async function inSandbox(...command: string[]): Promise<string> {
   const { exitCode, stdout, output } = await stack.sandbox("run", "starter", "--", ...command);
   expect(exitCode, output).toBe(0);
   return stdout.trim();
+}
+
+/** Waits until a sandbox that ran before the server was stopped has been started again. */
+async function runsAgain(name: string): Promise<void> {
+  const listed = async () => JSON.parse((await stack.sandbox("ls", "--format", "json")).stdout);
+  const deadline = Date.now() + 120_000;
+  for (;;) {
+    const row = (await listed()).find((each: { name: string }) => each.name === name);
+    if (row?.status === "Running") return;
+    expect(Date.now(), `${name} is ${row?.status}`).toBeLessThan(deadline);
+    await new Promise((resolve) => setTimeout(resolve, 2_000));
+  }
 }
 
 it("goes from nothing to a ready service on an emulated host", async () => {
@@ -115,10 +127,27 @@ it("keeps sandboxes over a replaced container, and boots them in one without pri
   stack.configure({ privileged: false });
   const output = await up();
   expect(output).toMatch(/Container microsandbox-server-container .*replace/);
-  const started = await stack.sandbox("start", "keeper");
-  expect(started.exitCode, started.output).toBe(0);
+  await runsAgain("keeper");
   const read = await stack.sandbox("exec", "keeper", "--", "cat", "/root/file");
   expect(read.stdout.trim()).toBe("kept");
+});
+
+it("gives a sandbox's disk back from a backup, and starts the sandbox again", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "microsandbox-backup-"));
+  const file = join(folder, "drill.tar");
+  const made = await stack.backup(file);
+  expect(made.exitCode, made.output).toBe(0);
+  console.log(made.output.match(/The server was away for \d+ s|Backed up .*/g)?.join("; "));
+  await runsAgain("keeper");
+  const removed = await stack.sandbox("rm", "--force", "keeper");
+  expect(removed.exitCode, removed.output).toBe(0);
+
+  const restored = await stack.restore(file, "--force");
+  expect(restored.exitCode, restored.output).toBe(0);
+  await runsAgain("keeper");
+  const read = await stack.sandbox("exec", "keeper", "--", "cat", "/root/file");
+  expect(read.stdout.trim(), read.output).toBe("kept");
+  rmSync(folder, { recursive: true });
 });
 
 it("starts a killed QEMU again with the next up, its volumes intact", async () => {

@@ -49,6 +49,8 @@ export class TestStack {
   pulumi = (...args: string[]) => this.npm("pulumi", [...args, "--stack", this.name]);
   doctor = (...args: string[]) => this.npm("doctor", ["--stack", this.name, ...args]);
   images = (...args: string[]) => this.npm("images", ["--stack", this.name, ...args]);
+  backup = (file: string) => this.npm("backup", ["--stack", this.name, file]);
+  restore = (file: string, ...flags: string[]) => this.npm("restore", ["--stack", this.name, ...flags, file]);
   sandbox = (...args: string[]) => this.npm("sandbox", ["--stack", this.name, ...args]);
 
   /** The stack's outputs. */

@@ -1,5 +1,10 @@
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { projectRoot } from "../../toolchain/backend";
+import { ArchiveWriter, verifyArchive, volumeEntries } from "../../toolchain/backup/archive";
+import type { Manifest } from "../../toolchain/backup/manifest";
 import { exec } from "../../toolchain/exec";
 import { canRunPrivileged, docker, ownedBy } from "../harness/docker";
 import { TestRegistry } from "../harness/registry";
@@ -11,7 +16,10 @@ const changed = /\d+ (created|updated|replaced|deleted)/;
 
 let stack: TestStack;
 let url: string;
+const backups = mkdtempSync(join(tmpdir(), "microsandbox-backup-"));
+const backup = join(backups, "drill.tar");
 const container = "microsandbox-test-local-server";
+const hostArchitecture = process.arch === "x64" ? "amd64" : process.arch;
 
 beforeAll(async () => {
   const hostPort = await freePort();
@@ -26,6 +34,7 @@ beforeAll(async () => {
   });
 });
 afterAll(async () => {
+  rmSync(backups, { recursive: true });
   await stack.remove();
   for (const volume of await ownedBy(stack.name, "volume")) await docker("volume", "rm", volume);
 });
@@ -148,6 +157,81 @@ it("replaces the container when a setting of it changes, and keeps the volumes",
   ).toBe("2");
 });
 
+/** Creates or lists volumes of sandboxes. */
+async function volumes(create?: string): Promise<string[]> {
+  const headers = { authorization: "Bearer dev", "content-type": "application/json" };
+  const body = create && JSON.stringify({ name: create, labels: {} });
+  const answer = await fetch(`${url}/v1/volumes`, { headers, body, method: create ? "POST" : "GET" });
+  expect(answer.status).toBe(200);
+  const found = [await answer.json()].flat() as { name: string | null }[];
+  return found.map(({ name }) => name).filter((name) => name !== null);
+}
+
+const startedAt = () => docker("inspect", "--format", "{{.State.StartedAt}}", container);
+
+it("backs up both volumes into one file that plain tar reads", async () => {
+  await volumes("data");
+  // Sparse, as disks of sandboxes are: a backup must not grow to its nominal size.
+  await docker("exec", container, "sh", "-c", "cd /workspace && echo kept > file && truncate -s 4G disk");
+  const { exitCode, output } = await stack.backup(backup);
+  expect(exitCode, output).toBe(0);
+  expect(output).toMatch(/The server was away for \d+ s/);
+  expect(statSync(backup).size).toBeLessThan(100 * 1024 ** 2);
+  expect(statSync(backup).mode & 0o777).toBe(0o600);
+  const manifest = JSON.parse((await exec("tar", ["-xOf", backup, "manifest.json"])).stdout);
+  expect(manifest).toMatchObject({ stack: stack.name, version: "0.7.11", architecture: hostArchitecture });
+  const again = await stack.backup(backup);
+  expect(again.exitCode).toBe(1);
+  expect(again.output).toMatch(/it exists/);
+  expect((await fetch(`${url}/readyz`)).status).toBe(200);
+});
+
+it.each<[string, () => Promise<string>, RegExp]>([
+  [
+    "an altered backup",
+    async () => altered((bytes) => bytes.writeUInt8(bytes[3000] === 1 ? 2 : 1, 3000)),
+    /not an intact backup/,
+  ],
+  ["a truncated one", async () => altered((bytes) => bytes.subarray(0, bytes.length - 1)), /truncated/],
+  [
+    "one of another processor",
+    () => withManifest({ architecture: "riscv64" }),
+    /riscv64[\s\S]*same architecture/,
+  ],
+  [
+    "one of a newer version",
+    () => withManifest({ version: "99.0.0" }),
+    /99\.0\.0, newer[\s\S]*config set version/,
+  ],
+  ["one over what is there", async () => backup, /not empty[\s\S]*1 volumes[\s\S]*--force/],
+])("restores nothing, and does not even stop the server: %s", async (_name, make, message) => {
+  const before = await startedAt();
+  const { exitCode, output } = await stack.restore(await make());
+  expect(exitCode).toBe(1);
+  expect(output).toMatch(message);
+  expect(output, "no stack trace").not.toMatch(/^\s+at .*:\d+:\d+/m);
+  expect(await startedAt()).toBe(before);
+});
+
+/** The backup with other bytes. */
+function altered(change: (bytes: Buffer) => unknown): string {
+  const bytes = readFileSync(backup);
+  const changed = change(bytes);
+  writeFileSync(join(backups, "other.tar"), Buffer.isBuffer(changed) ? changed : bytes);
+  return join(backups, "other.tar");
+}
+
+/** The backup with another manifest, and the checksums to it. */
+async function withManifest(change: Partial<Manifest>): Promise<string> {
+  const path = join(backups, "other.tar");
+  rmSync(path, { force: true });
+  const { manifest, read } = await verifyArchive(backup, () => {});
+  const writer = await ArchiveWriter.open(path);
+  for (const name of volumeEntries) await writer.add(name, read(name), () => {});
+  await writer.finish({ ...manifest, ...change });
+  return path;
+}
+
 it("destroys everything but the volumes that are to be kept", async () => {
   const { exitCode, output } = await stack.destroy();
   expect(exitCode, output).toBe(0);
@@ -168,4 +252,16 @@ it("finds the kept volumes again, and removes them when told so", async () => {
   const { exitCode, output } = await stack.destroy();
   expect(exitCode, output).toBe(0);
   expect(await ownedBy(stack.name, "volume")).toEqual([]);
+});
+
+it("comes back from a backup on a host that has nothing of it", async () => {
+  await up();
+  expect(await volumes()).toEqual([]);
+  const { exitCode, output } = await stack.restore(backup);
+  expect(exitCode, output).toBe(0);
+  expect(await volumes()).toEqual(["data"]);
+  const seen =
+    "cat /var/lib/microsandbox/kept /workspace/file && stat -c %s /workspace/disk && du -k /workspace/disk";
+  expect(await docker("exec", container, "sh", "-c", seen)).toMatch(/^kept\nkept\n4294967296\n\d{1,3}\t/);
+  expect((await fetch(`${url}/readyz`)).status).toBe(200);
 });

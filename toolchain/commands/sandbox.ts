@@ -6,10 +6,13 @@ import { currentStack } from "../stack";
 import { ensureTools } from "../tools";
 import { UserError } from "../user-error";
 
-interface Server {
+export interface Server {
   container: string;
   connection: Connection;
 }
+
+/** A server, and the stack that it is of. */
+export type DeployedServer = Server & { stack: string };
 
 /** Which server is meant: of the current stack and its only host, where nothing is said. */
 export interface Asked {
@@ -37,11 +40,11 @@ export async function sandbox(args: string[]): Promise<void> {
 }
 
 /** The server that is asked for. @throws UserError where there is none, or one of several hosts has to be named */
-export async function deployedServer(asked: Asked): Promise<Server> {
+export async function deployedServer(asked: Asked): Promise<DeployedServer> {
   const report = createReporter();
   const pulumi = pulumiWith(await ensureTools(report));
   const stack = await currentStack(asked.stack, pulumi, report);
-  return chooseServer(stack, asked.host, await outputsOf(stack, pulumi));
+  return { stack, ...chooseServer(stack, asked.host, await outputsOf(stack, pulumi)) };
 }
 
 /** `--stack NAME` and `--host NAME` in front of msb's own words. */

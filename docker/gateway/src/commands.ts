@@ -1,8 +1,11 @@
 import { text } from "node:stream/consumers";
 import { askServer } from "./admin";
+import { ConfigError } from "./config";
 import type { PruneReport } from "./image-cache";
 import { mirrored } from "./image-reference";
+import { Msb } from "./msb";
 import { applyRegistrySettings, readKept } from "./registry-settings";
+import { isNewer } from "./state-version";
 
 const MIB = 1024 * 1024;
 
@@ -14,6 +17,11 @@ const commands: Record<string, (home: string, words: string[]) => Promise<void>>
   mirrored: async (home, [reference = ""]) => {
     const { mirrors } = await readKept(home);
     process.stdout.write(`${mirrored(reference, mirrors) ?? reference}\n`);
+  },
+  /** Fails where a state that this version of microsandbox has written is too new for the one in here. */
+  accepts: async (home, [written = ""]) => {
+    const own = await new Msb({ path: process.env.MSB_PATH || "msb", home }).version();
+    if (isNewer(written, own)) throw new ConfigError(`microsandbox ${own} is older than ${written}`);
   },
   /** Removes images that no sandbox uses: `prune OPTIONS`, a JSON object. */
   prune: async (home, [options = "{}"]) => {

@@ -1,13 +1,9 @@
 import { createGateway, startSweeping } from "./app";
 import { runCommand } from "./commands";
 import { ConfigError, readConfig } from "./config";
-import { Msb } from "./msb";
 import { describe } from "./readiness";
-import { isNewer } from "./state-version";
 
 async function main(): Promise<void> {
-  const [command, version = ""] = process.argv.slice(2);
-  if (command === "accepts") return accepts(version);
   const config = readConfig(process.env);
   const words = process.argv.slice(2);
   if (words.length > 0) return runCommand(config.MSB_HOME, words);
@@ -32,15 +28,6 @@ async function main(): Promise<void> {
   await gateway.starter.ensure();
   startSweeping(gateway);
   if (config.RESUME_SANDBOXES) await gateway.resume.run();
-}
-
-/** `server.cjs accepts VERSION`: exit code 1 where a state that this version has written is too new for us. */
-async function accepts(version: string): Promise<void> {
-  const { MSB_PATH: path, MSB_HOME: home } = readConfig(process.env);
-  const own = await new Msb({ path, home }).version();
-  if (!isNewer(version, own)) return;
-  process.stdout.write(`${own} is older than ${version}\n`);
-  process.exitCode = 1;
 }
 
 main().catch((error) => {
