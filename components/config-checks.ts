@@ -138,15 +138,22 @@ function parsed(value: unknown): unknown {
   }
 }
 
-type StructuredKey = "images" | keyof typeof settingFields;
+/** Settings that are lists. */
+const lists = ["images", "keys"] as const satisfies Key[];
+type ListKey = (typeof lists)[number];
+type StructuredKey = ListKey | keyof typeof settingFields;
 
 function isStructured(key: Key): key is StructuredKey {
-  return key === "images" || Object.hasOwn(settingFields, key);
+  return isList(key) || Object.hasOwn(settingFields, key);
+}
+
+function isList(key: Key): key is ListKey {
+  return lists.some((list) => list === key);
 }
 
 /** The fields of an object among the settings; none for anything else. */
 export function fieldsOf(key: Key): Record<string, z.core.$ZodType> {
-  return isStructured(key) && key !== "images" ? settingFields[key] : {};
+  return isStructured(key) && !isList(key) ? settingFields[key] : {};
 }
 
 /** The part of a setting that holds passwords: never shown, however it is stored. */
@@ -154,7 +161,7 @@ const SECRET_PART = "logins";
 
 /** What is wrong with one setting: a mistake for each wrong part of it. */
 function fieldMistakes(key: Key, value: unknown, issues: z.core.$ZodIssue[], secret: boolean): Mistake[] {
-  const fix = mend(key, value);
+  const fix = mend(key, secret ? undefined : value);
   const mistakes = new Map<string, Mistake>();
   for (const issue of issues) {
     const meta = settingMeta.get(fieldsOf(key)[String(issue.path[0])] ?? shape[key]);
@@ -203,9 +210,11 @@ function mend(key: Key, value: unknown): Mistake["fix"] {
 
 /** A list or an object without its wrong parts; a misspelt field gets its right name. */
 function mendParts(key: StructuredKey, value: unknown): string | undefined {
-  if (key === "images") {
-    const list = Array.isArray(value) ? value : [value];
-    return JSON.stringify(list.filter((item) => shape.images.safeParse([item]).success));
+  if (isList(key)) {
+    const kept: unknown[] = [];
+    for (const item of Array.isArray(value) ? value : [value])
+      if (shape[key].safeParse([...kept, item]).success) kept.push(item);
+    return JSON.stringify(kept);
   }
   if (!isObject(value)) return undefined;
   const names = Object.keys(fieldsOf(key));

@@ -9,6 +9,7 @@ export function crossMistakes(given: Partial<StackSettings>): Mistake[] {
     memoryMistake(given),
     emulatedMistake(given),
     devModeMistake(given),
+    ownSandboxesMistake(given),
     volumesMistake(given),
   ].filter((mistake) => mistake !== undefined);
 }
@@ -60,6 +61,16 @@ function devModeMistake({
     problem: `is ${bindAddress} while devMode checks no key: whoever reaches it could run code`,
     accepted: "127.0.0.1 in dev mode; any address with devMode false, or with exposeDevMode true",
     fix: [{ key: "bindAddress", value: "127.0.0.1" }],
+  };
+}
+
+function ownSandboxesMistake({ devMode, ownSandboxes }: Partial<StackSettings>): Mistake | undefined {
+  if (devMode !== true || ownSandboxes !== true) return undefined;
+  return {
+    key: "ownSandboxes",
+    problem: "is true while devMode checks no key: nobody could be told from anybody else",
+    accepted: "false in dev mode; true with devMode false",
+    fix: [{ key: "ownSandboxes", value: "false" }],
   };
 }
 

@@ -2,6 +2,7 @@ import { isIP } from "node:net";
 import { z } from "zod";
 import { choice, cpus, flag, integer, optionalText, port, settingMeta, size, text } from "./config-fields";
 import { hosts } from "./config-hosts";
+import { keys, ownSandboxes } from "./config-keys";
 import { limits } from "./config-limits";
 import { registries } from "./config-registries";
 import { isSshHost, isTimeZone, nearest, nearestTimeZone } from "./config-values";
@@ -91,6 +92,8 @@ export const settingsSchema = z.strictObject({
     accepts: "32 to 256 letters, digits or . _ ~ + / = -",
     example: "msb_0123456789abcdef0123456789abcdef",
   }),
+  keys,
+  ownSandboxes,
   port: port(5555, "Port of the gateway inside the container."),
   hostPort: port(5555, "Port of the gateway on the host."),
   bindAddress: text("127.0.0.1", (address) => isIP(address) !== 0, {

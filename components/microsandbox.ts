@@ -1,12 +1,13 @@
+import { isIP } from "node:net";
 import * as pulumi from "@pulumi/pulumi";
-import { ApiKey } from "./api-key";
 import { BootCheck } from "./boot-check";
 import { type HostSettings, type MicrosandboxArgs, parseSettings } from "./config";
 import { hasRegistrySettings } from "./config-registries";
 import { GIB, MIB } from "./config-values";
-import { type Connection, urlHost } from "./connection";
+import { type Connection, parseSshHost, urlHost } from "./connection";
 import { DockerHost, type DockerHostArgs, publishAddress } from "./docker-host";
 import { VisibleError } from "./errors";
+import { Keys } from "./keys";
 import { KvmCheck } from "./kvm-check";
 import { PulledImages } from "./pulled-images";
 import { Registries } from "./registries";
@@ -28,7 +29,7 @@ export class Microsandbox extends pulumi.ComponentResource {
   readonly endpoint: pulumi.Output<string>;
   /** The variables that point the official SDKs and the msb CLI to this server. */
   readonly environment: pulumi.Output<Record<string, string>>;
-  /** The API key, a secret; empty in dev mode. */
+  /** The API key in `apiKey`, a secret; empty in dev mode, and where there are only keys of `npm run keys`. */
   readonly apiKey: pulumi.Output<string>;
   /** Where the server runs, for `npm run sandbox`. */
   readonly server: pulumi.Output<{ container: string; connection: Connection }>;
@@ -45,7 +46,7 @@ export class Microsandbox extends pulumi.ComponentResource {
   ) {
     super("microsandbox:index:Microsandbox", name, {}, opts);
     const settings = parseSettings(args, { source: "code" });
-    const key = requiredKey(settings);
+    requireKey(settings);
     const baseName = `${name}-${pulumi.getStack()}`;
     const version = resolveVersion(name, settings.version, this);
 
@@ -85,6 +86,7 @@ export class Microsandbox extends pulumi.ComponentResource {
         engineApi: host.preflight.apply(({ engine }) => engine?.api ?? ""),
         hostCpus: host.preflight.apply(({ engine }) => engine?.cpus ?? 1),
         publishAddress: publishAddress(settings),
+        hostNames: hostNames(settings),
       },
       onHost,
     );
@@ -103,8 +105,8 @@ export class Microsandbox extends pulumi.ComponentResource {
       const args = { ...inServer, images: settings.images, mirrors };
       new PulledImages(`${name}-images`, args, { parent: this, dependsOn });
     }
-    if (key) {
-      new ApiKey(`${name}-key`, { ...inServer, key, containerId: server.containerId }, afterServer);
+    if (!settings.devMode) {
+      new Keys(`${name}-key`, { ...inServer, ...settings, containerId: server.containerId }, afterServer);
     }
     const bootArgs = { ...inServer, containerId: server.containerId };
     this.guestKernel =
@@ -116,7 +118,7 @@ export class Microsandbox extends pulumi.ComponentResource {
       .all([host.connection, server.ready.urn])
       .apply(([connection]) => endpointUrl(settings, connection));
     this.environment = this.endpoint.apply((url) => clientEnvironment(url, settings.devMode));
-    this.apiKey = pulumi.secret(key ?? "");
+    this.apiKey = pulumi.secret((settings.devMode ? undefined : settings.apiKey) ?? "");
     this.server = pulumi
       .all([host.connection, server.containerName])
       .apply(([connection, container]) => ({ container, connection }));
@@ -139,15 +141,20 @@ function hostArgs(settings: HostSettings, baseName: string): DockerHostArgs {
   };
 }
 
-/** The key where one is needed. @throws VisibleError where it is missing */
-function requiredKey({ devMode, apiKey }: HostSettings): string | undefined {
-  if (devMode) return undefined;
-  if (apiKey) return apiKey;
+/** @throws VisibleError where keys are checked and there is none */
+function requireKey({ devMode, apiKey, keys }: HostSettings): void {
+  if (devMode || apiKey || keys.length > 0) return;
   throw new VisibleError(
-    "devMode is false and there is no apiKey: nobody could use the server.\n" +
-      "  to mend: npm run up (it makes a key), or: " +
-      'npm run pulumi -- config set --secret apiKey "msb_$(openssl rand -hex 32)"',
+    "devMode is false and there is no key: nobody could use the server.\n" +
+      "  to mend: npm run up (it makes one), or: npm run keys -- add NAME",
   );
+}
+
+/** Names of DNS that clients may know the server by. */
+export function hostNames({ host }: Pick<HostSettings, "host">): string[] {
+  if (!host.startsWith("ssh://")) return [];
+  const connection = parseSshHost(host);
+  return connection.kind === "ssh" && isIP(connection.address) === 0 ? [connection.address] : [];
 }
 
 /** Where clients find the server: by the address it is bound to, or the host's own where that is any address. */

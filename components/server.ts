@@ -1,11 +1,11 @@
 import * as command from "@pulumi/command";
 import * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
-import { keysFile } from "./api-key";
 import type { StackSettings } from "./config";
 import { limitVariables } from "./config-limits";
 import { MIB } from "./config-values";
 import { type Connection, hostShell } from "./connection";
+import { keysFile } from "./key-file";
 import { labels } from "./labels";
 
 export interface ServerArgs {
@@ -31,6 +31,10 @@ export interface ServerArgs {
   publishAddress: string;
   /** Without a key. */
   devMode: boolean;
+  /** Whether sandboxes and volumes are for the key alone that made them. */
+  ownSandboxes: boolean;
+  /** Names of DNS that a server without a key answers to, besides addresses and localhost. */
+  hostNames: string[];
   /** What the server allows at most. */
   limits: StackSettings["limits"];
   /** Whether an image that is not cached is pulled when a sandbox asks for it. */
@@ -198,10 +202,15 @@ function apiAtLeast(api: string, minor: number): boolean {
 
 /** The gateway's settings; docker/gateway/src/config.ts reads them. */
 export function environment(
-  args: Pick<ServerArgs, "port" | "devMode" | "autoPullImages" | "timezone" | "stopTimeout" | "limits">,
+  args: Pick<
+    ServerArgs,
+    | ("port" | "devMode" | "autoPullImages" | "timezone" | "stopTimeout" | "limits")
+    | ("ownSandboxes" | "hostNames")
+  >,
 ): string[] {
   return Object.entries({
-    ...(args.devMode ? {} : { API_KEYS_FILE: keysFile }),
+    ...(args.devMode ? {} : { API_KEYS_FILE: keysFile, OWN_SANDBOXES: args.ownSandboxes }),
+    ...(args.devMode && args.hostNames.length > 0 ? { HOST_NAMES: args.hostNames.join(",") } : {}),
     AUTO_PULL_IMAGES: args.autoPullImages,
     DEV_MODE: args.devMode,
     PORT: args.port,

@@ -6,6 +6,7 @@ import { backup } from "./commands/backup";
 import { destroy } from "./commands/destroy";
 import { doctor } from "./commands/doctor";
 import { images } from "./commands/images";
+import { keysCommand } from "./commands/keys";
 import { passThrough } from "./commands/pulumi";
 import { restore } from "./commands/restore";
 import { sandbox } from "./commands/sandbox";
@@ -90,6 +91,7 @@ cli
   .option("--force", "replace sandboxes, volumes and files that the stack has")
   .option("--keys", "take the API keys of the backup too, in place of the stack's own")
   .action(restore);
+cli.addCommand(keysCommand(stackOption));
 // Everything after these names belongs to another program, --help included.
 cli
   .command("pulumi")

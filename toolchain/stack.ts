@@ -54,7 +54,7 @@ export type SetupHost = Pick<HostSettings, "host" | "architecture" | "debianVers
     /** First part of the names of what is on it. */
     baseName: string;
     devMode: boolean;
-    /** Whether it has an API key, of its own or the stack's. */
+    /** Whether it has a key, of its own or the stack's. */
     hasKey: boolean;
   };
 
@@ -81,7 +81,7 @@ export function hostsForSetup(stack: string): SetupHost[] {
     ...settings,
     name,
     baseName: `${resourceName("microsandbox", name)}-${stack}`,
-    hasKey: "apiKey" in raw || hasOwnKey(raw.hosts, name),
+    hasKey: "apiKey" in raw || "keys" in raw || hasOwnKey(raw.hosts, name),
   }));
 }
 

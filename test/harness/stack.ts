@@ -48,6 +48,7 @@ export class TestStack {
   destroy = () => this.npm("destroy", ["--stack", this.name]);
   pulumi = (...args: string[]) => this.npm("pulumi", [...args, "--stack", this.name]);
   doctor = (...args: string[]) => this.npm("doctor", ["--stack", this.name, ...args]);
+  keys = (...args: string[]) => this.npm("keys", [...args, "--stack", this.name]);
   images = (...args: string[]) => this.npm("images", ["--stack", this.name, ...args]);
   backup = (file: string) => this.npm("backup", ["--stack", this.name, file]);
   restore = (file: string, ...flags: string[]) => this.npm("restore", ["--stack", this.name, ...flags, file]);

@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import type { MicrosandboxArgs } from "../../components/config";
 import { clientEnvironment, endpointUrl, Microsandbox } from "../../components/microsandbox";
 import { testCertificate } from "../harness/certificate";
+import { hashOf } from "../harness/key-file";
 import { type FakeHost, healthyHost, type Registered, registered } from "../harness/pulumi-mocks";
 
 const deploy = (args: MicrosandboxArgs, host = hostFor(args)) =>
@@ -58,6 +59,30 @@ describe("every setting reaches its resource", () => {
       { devMode: false, apiKey: "k".repeat(40) },
       (r) => container(r).envs,
       expect.arrayContaining(["DEV_MODE=false"]),
+    ],
+    [
+      "apiKey",
+      { devMode: false, apiKey: "k".repeat(40) },
+      (r) => JSON.stringify(only(r, "Command", "key-file").stdin),
+      expect.stringContaining(hashOf("k".repeat(40))),
+    ],
+    [
+      "keys",
+      { devMode: false, keys: [{ id: "ci", hash: `sha256:${hashOf("k")}`, limits: { sandboxes: 3 } }] },
+      (r) => JSON.stringify(only(r, "Command", "key-file").stdin),
+      expect.stringMatching(new RegExp(`ci.*${hashOf("k")}.*sandboxes.*3`)),
+    ],
+    [
+      "ownSandboxes",
+      { devMode: false, apiKey: "k".repeat(40), ownSandboxes: true },
+      (r) => container(r).envs,
+      expect.arrayContaining(["OWN_SANDBOXES=true"]),
+    ],
+    [
+      "the host's name, for a server without keys",
+      { host: "ssh://me@host.test:2200", exposeDevMode: true, bindAddress: "0.0.0.0" },
+      (r) => container(r).envs,
+      expect.arrayContaining(["HOST_NAMES=host.test"]),
     ],
     [
       "timezone",

@@ -1,0 +1,37 @@
+import { createHash } from "node:crypto";
+import type { StackSettings } from "./config";
+import { DEFAULT_KEY } from "./config-keys";
+import { shellQuote } from "./connection";
+
+/** Where the server reads the hashes of its keys: on the state volume, for its own eyes only. */
+export const keysFile = "/var/lib/microsandbox/gateway/keys";
+
+/** A key as configuration and server hold it. Keys have 256 random bits: one round of SHA-256 can't be searched. */
+export function keyHash(key: string): string {
+  return `sha256:${createHash("sha256").update(key).digest("hex")}`;
+}
+
+/** The lines of the key file; docker/gateway/src/key-file.ts reads them. A key comes before the one it replaces. */
+export function keyLines({ apiKey, keys }: Pick<StackSettings, "apiKey" | "keys">): string[] {
+  const all = [
+    ...(apiKey ? [{ id: DEFAULT_KEY, hash: keyHash(apiKey) }] : []),
+    ...keys.filter(({ replaced }) => !replaced),
+    ...keys.filter(({ replaced }) => replaced),
+  ];
+  return all.map(({ id, hash, ...rest }) => {
+    const { expires, limits } = rest as Partial<(typeof keys)[number]>;
+    return JSON.stringify({ id, hash, expires, limits });
+  });
+}
+
+/** A script that replaces the key file in one step: a reader sees the old keys or the new ones. */
+export function writeKeys(container: string, lines: string[]): string {
+  const write = [
+    "umask 077",
+    `mkdir -p "$(dirname ${keysFile})"`,
+    `cat >${keysFile}.new`,
+    `chmod 400 ${keysFile}.new`,
+    `mv -f ${keysFile}.new ${keysFile}`,
+  ].join(" && ");
+  return `docker exec --interactive ${shellQuote(container)} sh -c ${shellQuote(write)} <<'KEYS'\n${lines.join("\n")}\nKEYS\n`;
+}

@@ -1,0 +1,207 @@
+import { Command } from "commander";
+import { keyLimits } from "../../components/config-keys";
+import { MIB, parseSize } from "../../components/config-values";
+import {
+  addKey,
+  type KeyRing,
+  type KeyRow,
+  listKeys,
+  parseDuration,
+  parseExpires,
+  revokeKey,
+  rotateKey,
+} from "../keys/ring";
+import {
+  readKeys,
+  readUses,
+  recordKeys,
+  saveKeys,
+  serverWithKeys,
+  tellServer,
+  withKeysLocked,
+} from "../keys/stack-keys";
+import { type Pulumi, pulumiWith } from "../pulumi";
+import { createReporter, type Reporter } from "../report";
+import { chooseStack, currentStack } from "../stack";
+import { ensureTools } from "../tools";
+import { UserError } from "../user-error";
+
+interface LimitOptions {
+  sandboxes?: string;
+  memory?: string;
+  cpus?: string;
+  requests?: string;
+  connections?: string;
+}
+
+/** `npm run keys`: the keys of a stack. */
+export function keysCommand(stackOption: readonly [string, string]): Command {
+  const keys = new Command("keys")
+    .description("Add, list, revoke and rotate the keys that clients send.")
+    .usage("-- COMMAND [OPTIONS]");
+  const command = (words: string, description: string) => {
+    const [name = "", ...argument] = words.split(" ");
+    const made = keys
+      .command(words)
+      .description(description)
+      .option(...stackOption);
+    return made
+      .usage(["--", name, ...argument, "[OPTIONS]"].join(" "))
+      .configureHelp({ commandUsage: (one) => `npm run keys ${one.usage()}` });
+  };
+  keys.configureHelp({ commandUsage: (one) => `npm run keys ${one.usage()}` });
+
+  command("add <id>", "Make a key, and show it this once: only its hash is kept.")
+    .option("--expires <when>", "a time from now (30d, 12h), a date (2027-01-31), or never", "never")
+    .option("--sandboxes <n>", "sandboxes of it that run at once")
+    .option("--memory <size>", "memory promised to its running sandboxes together, like 4G")
+    .option("--cpus <n>", "CPUs promised to its running sandboxes together")
+    .option("--requests <n>", "its requests per second, instead of limits.requestsPerSecond")
+    .option(
+      "--connections <n>",
+      "its terminals, transfers and log streams open at once, instead of limits.connections",
+    )
+    .action((id: string, { stack, expires, ...limits }: LimitOptions & { stack?: string; expires: string }) =>
+      change(stack, (ring, now) => {
+        const terms = { expires: parseExpires(expires, now), limits: limitsOf(limits) };
+        return { ...addKey(ring, id, terms, now), said: `Key ${id}` };
+      }),
+    );
+  command("list", "Show all keys: when each was made, ends and was last used, and its limits.").action(
+    ({ stack }) => list(stack),
+  );
+  command(
+    "revoke <id>",
+    "Take a key away. The server refuses it at once, and ends what it holds open.",
+  ).action((id: string, { stack }) =>
+    change(stack, (ring) => ({ ring: revokeKey(ring, id), said: `Revoked ${id}` })),
+  );
+  command("rotate <id>", "Replace a key by a new one with the same id, limits and sandboxes.")
+    .option("--overlap <time>", "how long the old one is taken too; 0 for no longer", "1h")
+    .option(
+      "--expires <when>",
+      "when the new one ends (default: as long from now as the old one was made for)",
+    )
+    .action(
+      (id: string, { stack, overlap, expires }: { stack?: string; overlap: string; expires?: string }) =>
+        change(stack, (ring, now) => {
+          const overlapMs = parseDuration(overlap, "--overlap");
+          const terms = {
+            overlapMs,
+            expires: expires === undefined ? undefined : parseExpires(expires, now),
+          };
+          return { ...rotateKey(ring, id, terms, now), said: `The new key ${id}` };
+        }),
+    );
+  return keys;
+}
+
+/** A changed ring, what to say of it, and the key that was made, if one was. */
+type Changed = { ring: KeyRing; key?: string; said: string };
+
+/** Changes the keys in the stack's file, then in the running server, then in Pulumi's state. */
+async function change(asked: string | undefined, make: (ring: KeyRing, now: Date) => Changed): Promise<void> {
+  const { stack, pulumi, report } = await open(asked);
+  await withKeysLocked(stack, report, async () => {
+    const { ring: before, devMode, ownSandboxes } = await readKeys(stack, pulumi);
+    if (devMode) {
+      throw new UserError(
+        `Stack ${stack} checks no key: devMode is true.\n` +
+          `To have keys: npm run pulumi -- config --stack ${stack} set devMode false && npm run up -- --stack ${stack}`,
+      );
+    }
+    const { ring, key, said } = make(before, new Date());
+    await saveKeys(stack, before, ring, pulumi);
+    if (key) {
+      report.say(`${said} of stack ${stack}, shown this once:`);
+      console.log(key);
+    } else {
+      report.say(`${said} in Pulumi.${stack}.yaml.`);
+      if (ownSandboxes)
+        report.say(
+          "Its sandboxes stay: npm run sandbox -- ls shows them, and a new key of that id owns them.",
+        );
+      if (!ring.apiKey && ring.keys.length === 0)
+        report.say("No key is left: the next npm run up makes one.");
+    }
+    await apply(stack, ring, pulumi, report);
+  });
+}
+
+async function apply(stack: string, ring: KeyRing, pulumi: Pulumi, report: Reporter): Promise<void> {
+  const server = await serverWithKeys(stack, pulumi);
+  if (!server)
+    return report.say(`No server of stack ${stack} checks keys yet: npm run up -- --stack ${stack}`);
+  try {
+    await tellServer(server, ring);
+  } catch (error) {
+    throw new UserError(
+      `The server was not told, and goes on with the keys it has: ${(error as UserError).message}\n` +
+        `To tell it: npm run up -- --stack ${stack}`,
+    );
+  }
+  report.say("The server was told: it counts from now on. Recording it in the stack's state …");
+  // Without a key left, the program would refuse to run.
+  if (!ring.apiKey && ring.keys.length === 0) return;
+  await recordKeys(stack, pulumi).catch((error: Error) => {
+    throw new UserError(
+      `It was not recorded, so that an npm run up that is under way may undo it: ${error.message}\n` +
+        `To make it last: npm run up -- --stack ${stack}`,
+    );
+  });
+  report.say("Recorded: the next npm run up has nothing to change.");
+}
+
+async function list(asked?: string): Promise<void> {
+  const { stack, pulumi, report } = await open(asked);
+  const { ring, devMode } = await readKeys(stack, pulumi);
+  const server = await serverWithKeys(stack, pulumi);
+  const uses = server && (await readUses(server));
+  const rows = listKeys(ring, uses, new Date());
+  if (devMode) report.say(`Stack ${stack} checks no key (devMode is true); those of its file are:`);
+  if (rows.length === 0) return report.say(`Stack ${stack} has no key.`);
+  const head: KeyRow = {
+    id: "ID",
+    created: "CREATED",
+    expires: "EXPIRES",
+    lastUse: "LAST USE",
+    limits: "LIMITS",
+  };
+  const columns = Object.keys(head) as (keyof KeyRow)[];
+  const widths = columns.map((column) => Math.max(...[head, ...rows].map((row) => row[column].length)));
+  for (const row of [head, ...rows])
+    console.log(
+      columns
+        .map((column, index) => row[column].padEnd(widths[index] ?? 0))
+        .join("  ")
+        .trimEnd(),
+    );
+  if (server && !uses) report.say("The server can't be asked for the last use of keys.");
+}
+
+async function open(asked?: string) {
+  const report = createReporter();
+  const pulumi = pulumiWith(await ensureTools(report));
+  const stack = asked ? await chooseStack(asked, report) : await currentStack(undefined, pulumi, report);
+  return { stack, pulumi, report };
+}
+
+/** The limits of a new key. @throws UserError that names the option */
+function limitsOf({ memory, requests, ...rest }: LimitOptions) {
+  const bytes = memory === undefined ? undefined : parseSize(memory);
+  const given = {
+    ...rest,
+    ...(memory === undefined ? {} : { memoryMiB: bytes === undefined ? memory : bytes / MIB }),
+    ...(requests === undefined ? {} : { requestsPerSecond: requests }),
+  };
+  const { success, data, error } = keyLimits.safeParse(given);
+  if (success) return data;
+  const names: Record<string, string> = { memoryMiB: "memory", requestsPerSecond: "requests" };
+  const field = String(error.issues[0]?.path[0]);
+  const option = names[field] ?? field;
+  const accepted =
+    option === "memory" ? "a size in whole mebibytes, like 512M or 4G" : "a whole number above 0";
+  throw new UserError(
+    `--${option} ${{ memory, requests, ...rest }[option as keyof LimitOptions]}: accepted is ${accepted}.`,
+  );
+}

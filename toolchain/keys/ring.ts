@@ -1,0 +1,179 @@
+import { randomBytes } from "node:crypto";
+import { z } from "zod";
+import { type ConfiguredKey, DEFAULT_KEY, KEY_ID } from "../../components/config-keys";
+import { nearest } from "../../components/config-values";
+import { keyHash } from "../../components/key-file";
+import { UserError } from "../user-error";
+
+/** The keys of a stack as its configuration holds them: `default` in plain (encrypted on disk), of others the hash. */
+export interface KeyRing {
+  apiKey?: string;
+  keys: ConfiguredKey[];
+}
+
+/** A key that was just made: the only time that it is to be seen. */
+export interface Made {
+  ring: KeyRing;
+  key: string;
+}
+
+/** What a new key is given. */
+export interface KeyTerms {
+  /** When it ends; null for never. */
+  expires?: Date | null;
+  limits?: ConfiguredKey["limits"];
+}
+
+/** 256 random bits. */
+export const newKey = (): string => `msb_${randomBytes(32).toString("hex")}`;
+
+/** @throws UserError if the id is no id, or there is a key with it */
+export function addKey(ring: KeyRing, id: string, { expires, limits }: KeyTerms, now: Date): Made {
+  if (!KEY_ID.test(id)) {
+    throw new UserError(
+      `${JSON.stringify(id)} is no id of a key: up to 64 letters, digits, '.', '_' and '-', a letter or digit first.`,
+    );
+  }
+  if (currentIds(ring).includes(id) || id === DEFAULT_KEY) {
+    const replace =
+      id === DEFAULT_KEY && !ring.apiKey ? "npm run up makes it" : `npm run keys -- rotate ${id}`;
+    throw new UserError(
+      `There is a key with the id ${id} already, or it is the id of apiKey.\nChoose another id, or: ${replace}`,
+    );
+  }
+  const key = newKey();
+  const entry = entryOf({ id, hash: keyHash(key), created: now, expires: expires ?? null, limits });
+  return { key, ring: { ...ring, keys: [...withoutEnded(ring.keys, now), entry] } };
+}
+
+/** Takes a key away, the one that it replaces too. @throws UserError for an id that no key has */
+export function revokeKey(ring: KeyRing, id: string): KeyRing {
+  requireKnown(ring, id);
+  const keys = ring.keys.filter((key) => key.id !== id);
+  return id === DEFAULT_KEY ? { keys } : { ...ring, keys };
+}
+
+/**
+ * Gives an id another key. The old one is taken for as long as `overlapMs` says, within its own end. Limits stay;
+ * without a new end, the new key lives as long as the old one was made for.
+ * @throws UserError for an id that no key has
+ */
+export function rotateKey(
+  ring: KeyRing,
+  id: string,
+  { overlapMs, expires }: { overlapMs: number; expires?: Date | null },
+  now: Date,
+): Made {
+  requireKnown(ring, id);
+  const old = ring.keys.find((key) => key.id === id && !key.replaced);
+  const hash = old?.hash ?? keyHash(ring.apiKey ?? "");
+  const ends = Math.min(now.getTime() + overlapMs, old?.expires ? Date.parse(old.expires) : Infinity);
+  const predecessor =
+    ends > now.getTime() ? [{ ...old, id, hash, expires: new Date(ends).toISOString(), replaced: true }] : [];
+  // Of several predecessors each has its end.
+  const others = withoutEnded(ring.keys, now).filter((key) => key !== old);
+  const key = newKey();
+  if (id === DEFAULT_KEY) return { key, ring: { apiKey: key, keys: [...others, ...predecessor] } };
+  const entry = entryOf({
+    ...{ id, hash: keyHash(key), created: now, limits: old?.limits },
+    expires: expires === undefined ? sameLife(old, now) : expires,
+  });
+  return { key, ring: { ...ring, keys: [...others, entry, ...predecessor] } };
+}
+
+function sameLife(old: ConfiguredKey | undefined, now: Date): Date | null {
+  if (!old?.expires || !old.created) return null;
+  return new Date(now.getTime() + Date.parse(old.expires) - Date.parse(old.created));
+}
+
+function entryOf(
+  key: Required<Pick<KeyTerms, "expires">> &
+    Pick<KeyTerms, "limits"> & { id: string; hash: string; created: Date },
+): ConfiguredKey {
+  const { id, hash, created, expires, limits } = key;
+  return {
+    ...{ id, hash, created: created.toISOString() },
+    ...(expires ? { expires: expires.toISOString() } : {}),
+    ...(limits && Object.keys(limits).length > 0 ? { limits } : {}),
+  };
+}
+
+/** Predecessors whose time is over are of no use to anybody. Keys that have ended stay until they are revoked. */
+function withoutEnded(keys: ConfiguredKey[], now: Date): ConfiguredKey[] {
+  return keys.filter(({ replaced, expires }) => !replaced || Date.parse(expires ?? "") > now.getTime());
+}
+
+function currentIds({ apiKey, keys }: KeyRing): string[] {
+  const ids = keys.filter(({ replaced }) => !replaced).map(({ id }) => id);
+  return apiKey ? [DEFAULT_KEY, ...ids] : ids;
+}
+
+function requireKnown(ring: KeyRing, id: string): void {
+  const ids = currentIds(ring);
+  if (ids.includes(id)) return;
+  const near = nearest(id, ids);
+  const known = ids.length > 0 ? `Keys: ${ids.join(", ")}.` : "There is none.";
+  throw new UserError(`There is no key ${id}.${near ? ` Did you mean ${near}?` : ""}\n${known}`);
+}
+
+const UNITS: Record<string, number> = { s: 1, m: 60, h: 3600, d: 86_400, w: 604_800 };
+
+/** `30d`, `12h`, `90s` in milliseconds. @throws UserError that says what `option` takes */
+export function parseDuration(text: string, option: string): number {
+  const [, digits, unit = "s"] = /^(\d{1,6})([smhdw])?$/.exec(text.trim()) ?? [];
+  const seconds = Number(digits) * (UNITS[unit] ?? Number.NaN);
+  if (Number.isNaN(seconds) || (!/[smhdw]$/.test(text.trim()) && seconds !== 0)) {
+    throw new UserError(
+      `${option} ${text}: not a time. Accepted: a number with s, m, h, d or w, like 90s, 1h or 30d.`,
+    );
+  }
+  return seconds * 1000;
+}
+
+/** A time from now, or a date (its beginning, in UTC), or a date and time with a zone; `never` is null. @throws UserError */
+export function parseExpires(text: string, now: Date): Date | null {
+  if (text === "never") return null;
+  const isDate =
+    z.iso.date().safeParse(text).success || z.iso.datetime({ offset: true }).safeParse(text).success;
+  const isTime = /^\d{1,6}[smhdw]$/.test(text);
+  if (!isDate && !isTime) {
+    throw new UserError(
+      `--expires ${text}: not a date. Accepted: a time from now (30d, 12h), a date (2027-01-31), a date and time with ` +
+        "its zone (2027-01-31T18:00:00Z), or never.",
+    );
+  }
+  const when = isTime ? new Date(now.getTime() + parseDuration(text, "--expires")) : new Date(text);
+  if (when.getTime() > now.getTime()) return when;
+  throw new UserError(`--expires ${text}: that is over. Accepted: a time to come.`);
+}
+
+/** One line of `list`. */
+export interface KeyRow {
+  id: string;
+  created: string;
+  expires: string;
+  lastUse: string;
+  limits: string;
+}
+
+/** @param uses last use by id, as the server has it; undefined where it could not be asked */
+export function listKeys(
+  { apiKey, keys }: KeyRing,
+  uses: Record<string, string> | undefined,
+  now: Date,
+): KeyRow[] {
+  const all: Partial<ConfiguredKey>[] = [...(apiKey ? [{ id: DEFAULT_KEY }] : []), ...keys];
+  return all.map(({ id = "", created, expires, replaced, limits }) => ({
+    id: replaced ? `${id} (old)` : id,
+    created: created ? minute(created) : "-",
+    expires: expires ? `${minute(expires)}${Date.parse(expires) <= now.getTime() ? " (over)" : ""}` : "never",
+    lastUse: uses === undefined ? "?" : uses[id] ? minute(uses[id]) : "never",
+    limits: Object.entries(limits ?? {})
+      .filter(([, value]) => value !== undefined)
+      .map(([name, value]) => `${name} ${value}`)
+      .join(", "),
+  }));
+}
+
+/** `2026-11-24 10:39`, in UTC. */
+const minute = (time: string): string => new Date(time).toISOString().slice(0, 16).replace("T", " ");

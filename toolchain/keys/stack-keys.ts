@@ -1,0 +1,120 @@
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { NAMESPACE, type StackSettings } from "../../components/config";
+import { checkSettings } from "../../components/config-checks";
+import { explainMistakes } from "../../components/config-mistakes";
+import { type Connection, hostArgv, hostShell } from "../../components/connection";
+import { keyLines, writeKeys } from "../../components/key-file";
+import { stateFolder } from "../backend";
+import { exec } from "../exec";
+import type { Pulumi } from "../pulumi";
+import type { Reporter } from "../report";
+import { UserError } from "../user-error";
+import type { KeyRing } from "./ring";
+
+/** Where the server writes down the last use of each key: docker/gateway/src/key-use.ts. */
+const usesFile = "/var/lib/microsandbox/gateway/keys-used.json";
+
+/** The resource of components/keys.ts. */
+const keyFileResource = "**::microsandbox-key-file";
+
+/** A server that checks keys. */
+interface Server {
+  container: string;
+  connection: Connection;
+}
+
+/** What a stack says of keys. */
+export interface StackKeys extends Pick<StackSettings, "devMode" | "ownSandboxes"> {
+  ring: KeyRing;
+}
+
+/** Reads the keys of a stack, decrypted. @throws UserError if a setting is wrong */
+export async function readKeys(stack: string, pulumi: Pulumi): Promise<StackKeys> {
+  const known: { name: string }[] = JSON.parse(await pulumi.read(["stack", "ls", "--json"]));
+  if (!known.some(({ name }) => name === stack)) await pulumi.read(["stack", "init", stack, "--no-select"]);
+  const config: Record<string, { value?: string; secret: boolean }> = JSON.parse(
+    await pulumi.read(["config", "--json", "--show-secrets", "--stack", stack]),
+  );
+  const raw = Object.entries(config).flatMap(([name, { value, secret }]) =>
+    name.startsWith(`${NAMESPACE}:`) ? [{ name: name.slice(NAMESPACE.length + 1), value, secret }] : [],
+  );
+  const secret = raw.filter((each) => each.secret).map(({ name }) => name);
+  const { settings, mistakes } = checkSettings(
+    Object.fromEntries(raw.map(({ name, value }) => [name, value])),
+    secret,
+  );
+  if (!settings) throw new UserError(explainMistakes(mistakes, { stack }));
+  const { apiKey, keys, devMode, ownSandboxes } = settings;
+  return { devMode, ownSandboxes, ring: { apiKey, keys } };
+}
+
+/** Writes what has changed into the stack's file, encrypted; values go through standard input, never as arguments. */
+export async function saveKeys(stack: string, before: KeyRing, ring: KeyRing, pulumi: Pulumi): Promise<void> {
+  const text = ({ keys }: KeyRing) => (keys.length > 0 ? JSON.stringify(keys) : undefined);
+  for (const [name, old, value] of [
+    ["apiKey", before.apiKey, ring.apiKey],
+    ["keys", text(before), text(ring)],
+  ] as const) {
+    const words = [`${NAMESPACE}:${name}`, "--stack", stack];
+    if (value === old) continue;
+    if (value === undefined) await pulumi.read(["config", "rm", ...words]);
+    else await pulumi.write(["config", "set", "--secret", ...words], value);
+  }
+}
+
+/** The server that a change of keys concerns now; undefined where none is deployed, or it checks none. */
+export async function serverWithKeys(stack: string, pulumi: Pulumi): Promise<Server | undefined> {
+  const text = await pulumi.read(["stack", "output", "--json", "--stack", stack]).catch(() => "{}");
+  const { server, environment } = JSON.parse(text);
+  return server && environment?.MSB_API_KEY === undefined ? server : undefined;
+}
+
+/** Gives the running server its keys: it takes them within a second. @throws UserError if it can't be reached */
+export async function tellServer({ container, connection }: Server, ring: KeyRing): Promise<void> {
+  const { exitCode, stderr } = await exec("sh", ["-c", hostShell(connection)], {
+    input: writeKeys(container, keyLines(ring)),
+    reject: false,
+  });
+  if (exitCode !== 0) throw new UserError(String(stderr).trim());
+}
+
+/** Brings the deployment up to date with what the server was told, so that the next `up` finds nothing to do. */
+export async function recordKeys(stack: string, pulumi: Pulumi): Promise<void> {
+  const flags = ["--yes", "--skip-preview", "--target", keyFileResource];
+  await pulumi.read(["up", ...flags, "--stack", stack]);
+}
+
+/** When each key was last used, by id; undefined where the server can't be asked. */
+export async function readUses({
+  container,
+  connection,
+}: Server): Promise<Record<string, string> | undefined> {
+  const line = `cat ${usesFile} 2>/dev/null || echo '{}'`;
+  const command = ["docker", "exec", container, "sh", "-c", line];
+  const [program = "docker", ...words] = hostArgv(connection, command);
+  const { exitCode, stdout } = await exec(program, words, { stdin: "ignore", reject: false });
+  return exitCode === 0 ? JSON.parse(String(stdout)) : undefined;
+}
+
+/** Runs `change` while no other run of this checkout changes the keys of the stack. */
+export async function withKeysLocked<T>(
+  stack: string,
+  report: Reporter,
+  change: () => Promise<T>,
+): Promise<T> {
+  const { default: lockfile } = await import("proper-lockfile");
+  mkdirSync(stateFolder, { recursive: true, mode: 0o700 });
+  const file = join(stateFolder, `keys-${stack}`);
+  writeFileSync(file, "", { flag: "a" });
+  let announced = false;
+  for (;;) {
+    const release = await lockfile.lock(file, { stale: 20_000, realpath: false }).catch((error) => {
+      if (error.code !== "ELOCKED") throw error;
+    });
+    if (release) return change().finally(release);
+    if (!announced) report.say(`Another run is changing the keys of stack ${stack}; waiting for it.`);
+    announced = true;
+    await new Promise((wake) => setTimeout(wake, 250));
+  }
+}
