@@ -34,11 +34,14 @@ export function addKey(ring: KeyRing, id: string, { expires, limits }: KeyTerms,
       `${JSON.stringify(id)} is no id of a key: up to 64 letters, digits, '.', '_' and '-', a letter or digit first.`,
     );
   }
-  if (currentIds(ring).includes(id) || id === DEFAULT_KEY) {
-    const replace =
-      id === DEFAULT_KEY && !ring.apiKey ? "npm run up makes it" : `npm run keys -- rotate ${id}`;
+  if (id === DEFAULT_KEY && !ring.apiKey) {
     throw new UserError(
-      `There is a key with the id ${id} already, or it is the id of apiKey.\nChoose another id, or: ${replace}`,
+      `${id} is the id of the key that npm run up makes where there is no other.\nChoose another id.`,
+    );
+  }
+  if (currentIds(ring).includes(id)) {
+    throw new UserError(
+      `There is a key with the id ${id} already.\nChoose another id, or replace it: npm run keys -- rotate ${id}`,
     );
   }
   const key = newKey();
