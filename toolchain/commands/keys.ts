@@ -5,6 +5,7 @@ import {
   addKey,
   type KeyRing,
   type KeyRow,
+  latestUses,
   listKeys,
   parseDuration,
   parseExpires,
@@ -15,8 +16,9 @@ import {
   readKeys,
   readUses,
   recordKeys,
+  type StackKeys,
   saveKeys,
-  serverWithKeys,
+  serversWithKeys,
   tellServer,
   withKeysLocked,
 } from "../keys/stack-keys";
@@ -99,12 +101,13 @@ export function keysCommand(stackOption: readonly [string, string]): Command {
 /** A changed ring, what to say of it, and the key that was made, if one was. */
 type Changed = { ring: KeyRing; key?: string; said: string };
 
-/** Changes the keys in the stack's file, then in the running server, then in Pulumi's state. */
+/** Changes the keys in the stack's file, then in the running servers, then in Pulumi's state. */
 async function change(asked: string | undefined, make: (ring: KeyRing, now: Date) => Changed): Promise<void> {
   const { stack, pulumi, report } = await open(asked);
   await withKeysLocked(stack, report, async () => {
-    const { ring: before, devMode, ownSandboxes } = await readKeys(stack, pulumi);
-    if (devMode) {
+    const { ring: before, hostsWith } = await readKeys(stack, pulumi);
+    const hosts = Object.values(hostsWith(before));
+    if (hosts.every(({ devMode }) => devMode)) {
       throw new UserError(
         `Stack ${stack} checks no key: devMode is true.\n` +
           `To have keys: npm run pulumi -- config --stack ${stack} set devMode false && npm run up -- --stack ${stack}`,
@@ -113,40 +116,46 @@ async function change(asked: string | undefined, make: (ring: KeyRing, now: Date
     const { ring, key, said } = make(before, new Date());
     await saveKeys(stack, before, ring, pulumi);
     if (key) {
+      // First of all: if what follows fails, the key is not lost.
       report.say(`${said} of stack ${stack}, shown this once:`);
       console.log(key);
     } else {
       report.say(`${said} in Pulumi.${stack}.yaml.`);
-      if (ownSandboxes)
+      if (hosts.some(({ ownSandboxes }) => ownSandboxes))
         report.say(
           "Its sandboxes stay: npm run sandbox -- ls shows them, and a new key of that id owns them.",
         );
-      if (!ring.apiKey && ring.keys.length === 0)
-        report.say("No key is left: the next npm run up makes one.");
+      if (isEmpty(ring)) report.say("No key is left: the next npm run up makes one.");
     }
-    await apply(stack, ring, pulumi, report);
+    await apply({ stack, ring, hostsWith, pulumi, report });
   });
 }
 
-async function apply(stack: string, ring: KeyRing, pulumi: Pulumi, report: Reporter): Promise<void> {
-  const server = await serverWithKeys(stack, pulumi);
-  if (!server)
-    return report.say(`No server of stack ${stack} checks keys yet: npm run up -- --stack ${stack}`);
-  try {
-    await tellServer(server, ring);
-  } catch (error) {
-    throw new UserError(
-      `The server was not told, and goes on with the keys it has: ${(error as UserError).message}\n` +
-        `To tell it: npm run up -- --stack ${stack}`,
+const isEmpty = ({ apiKey, keys }: KeyRing): boolean => !apiKey && keys.length === 0;
+
+type Apply = Pick<StackKeys, "ring" | "hostsWith"> & { stack: string; pulumi: Pulumi; report: Reporter };
+
+async function apply({ stack, ring, hostsWith, pulumi, report }: Apply): Promise<void> {
+  const up = `npm run up -- --stack ${stack}`;
+  const servers = await serversWithKeys(stack, pulumi);
+  if (servers.length === 0) return report.say(`No server of stack ${stack} checks keys yet: ${up}`);
+  const settings = hostsWith(ring);
+  const failures: string[] = [];
+  for (const server of servers) {
+    const { host, container } = server;
+    await tellServer(server, settings[host] ?? ring).then(
+      () => report.say(`${container} was told: it counts from now on.`),
+      (error: Error) =>
+        failures.push(`${container} was not told, and goes on with the keys it has: ${error.message}`),
     );
   }
-  report.say("The server was told: it counts from now on. Recording it in the stack's state …");
+  if (failures.length > 0) throw new UserError(`${failures.join("\n")}\nTo tell it: ${up}`);
   // Without a key left, the program would refuse to run.
-  if (!ring.apiKey && ring.keys.length === 0) return;
+  if (isEmpty(ring)) return;
   await recordKeys(stack, pulumi).catch((error: Error) => {
     throw new UserError(
       `It was not recorded, so that an npm run up that is under way may undo it: ${error.message}\n` +
-        `To make it last: npm run up -- --stack ${stack}`,
+        `To make it last: ${up}`,
     );
   });
   report.say("Recorded: the next npm run up has nothing to change.");
@@ -154,11 +163,12 @@ async function apply(stack: string, ring: KeyRing, pulumi: Pulumi, report: Repor
 
 async function list(asked?: string): Promise<void> {
   const { stack, pulumi, report } = await open(asked);
-  const { ring, devMode } = await readKeys(stack, pulumi);
-  const server = await serverWithKeys(stack, pulumi);
-  const uses = server && (await readUses(server));
-  const rows = listKeys(ring, uses, new Date());
-  if (devMode) report.say(`Stack ${stack} checks no key (devMode is true); those of its file are:`);
+  const { ring, hostsWith } = await readKeys(stack, pulumi);
+  const servers = await serversWithKeys(stack, pulumi);
+  const uses = await Promise.all(servers.map(readUses));
+  const rows = listKeys(ring, latestUses(uses), new Date());
+  if (Object.values(hostsWith(ring)).every(({ devMode }) => devMode))
+    report.say(`Stack ${stack} checks no key (devMode is true); those of its file are:`);
   if (rows.length === 0) return report.say(`Stack ${stack} has no key.`);
   const head: KeyRow = {
     id: "ID",
@@ -176,7 +186,8 @@ async function list(asked?: string): Promise<void> {
         .join("  ")
         .trimEnd(),
     );
-  if (server && !uses) report.say("The server can't be asked for the last use of keys.");
+  for (const [index, { container }] of servers.entries())
+    if (!uses[index]) report.say(`${container} can't be asked for the last use of keys.`);
 }
 
 async function open(asked?: string) {

@@ -150,6 +150,16 @@ export function parseExpires(text: string, now: Date): Date | null {
   throw new UserError(`--expires ${text}: that is over. Accepted: a time to come.`);
 }
 
+/** The last use of each key on any server; undefined where none could be asked. */
+export function latestUses(all: (Record<string, string> | undefined)[]): Record<string, string> | undefined {
+  const known = all.filter((uses) => uses !== undefined);
+  if (known.length === 0) return undefined;
+  const latest: Record<string, string> = {};
+  for (const [id, time] of known.flatMap((uses) => Object.entries(uses)))
+    if (!latest[id] || latest[id] < time) latest[id] = time;
+  return latest;
+}
+
 /** One line of `list`. */
 export interface KeyRow {
   id: string;

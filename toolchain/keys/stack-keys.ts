@@ -1,6 +1,6 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { NAMESPACE, type StackSettings } from "../../components/config";
+import { DEFAULT_HOST, type HostSettings, NAMESPACE } from "../../components/config";
 import { checkSettings } from "../../components/config-checks";
 import { explainMistakes } from "../../components/config-mistakes";
 import { type Connection, hostArgv, hostShell } from "../../components/connection";
@@ -16,17 +16,22 @@ import type { KeyRing } from "./ring";
 const usesFile = "/var/lib/microsandbox/gateway/keys-used.json";
 
 /** The resource of components/keys.ts. */
-const keyFileResource = "**::microsandbox-key-file";
+const keyFileResources = "**::microsandbox*-key-file";
 
 /** A server that checks keys. */
 interface Server {
+  /** Its host's name; `default` for the only one. */
+  host: string;
   container: string;
   connection: Connection;
 }
 
 /** What a stack says of keys. */
-export interface StackKeys extends Pick<StackSettings, "devMode" | "ownSandboxes"> {
+export interface StackKeys {
+  /** Those of the stack; a host may have others, which are its own affair. */
   ring: KeyRing;
+  /** The settings of each host if the stack's keys were these. */
+  hostsWith: (ring: KeyRing) => Record<string, HostSettings>;
 }
 
 /** Reads the keys of a stack, decrypted. @throws UserError if a setting is wrong */
@@ -40,13 +45,17 @@ export async function readKeys(stack: string, pulumi: Pulumi): Promise<StackKeys
     name.startsWith(`${NAMESPACE}:`) ? [{ name: name.slice(NAMESPACE.length + 1), value, secret }] : [],
   );
   const secret = raw.filter((each) => each.secret).map(({ name }) => name);
-  const { settings, mistakes } = checkSettings(
-    Object.fromEntries(raw.map(({ name, value }) => [name, value])),
-    secret,
-  );
-  if (!settings) throw new UserError(explainMistakes(mistakes, { stack }));
-  const { apiKey, keys, devMode, ownSandboxes } = settings;
-  return { devMode, ownSandboxes, ring: { apiKey, keys } };
+  const values = Object.fromEntries(raw.map(({ name, value }) => [name, value]));
+  const check = (change: Record<string, unknown>) => {
+    const { settings, hosts, mistakes } = checkSettings({ ...values, ...change }, secret);
+    if (!settings) throw new UserError(explainMistakes(mistakes, { stack }));
+    return { settings, hosts };
+  };
+  const { apiKey, keys } = check({}).settings;
+  return {
+    ring: { apiKey, keys },
+    hostsWith: (ring) => check({ apiKey: ring.apiKey, keys: ring.keys }).hosts,
+  };
 }
 
 /** Writes what has changed into the stack's file, encrypted; values go through standard input, never as arguments. */
@@ -63,17 +72,29 @@ export async function saveKeys(stack: string, before: KeyRing, ring: KeyRing, pu
   }
 }
 
-/** The server that a change of keys concerns now; undefined where none is deployed, or it checks none. */
-export async function serverWithKeys(stack: string, pulumi: Pulumi): Promise<Server | undefined> {
+/** The servers that a change of keys concerns now: those that are deployed, and check keys. */
+export async function serversWithKeys(stack: string, pulumi: Pulumi): Promise<Server[]> {
   const text = await pulumi.read(["stack", "output", "--json", "--stack", stack]).catch(() => "{}");
-  const { server, environment } = JSON.parse(text);
-  return server && environment?.MSB_API_KEY === undefined ? server : undefined;
+  const { hosts, ...single }: Outputs & { hosts?: Record<string, Outputs> } = JSON.parse(text);
+  return Object.entries(hosts ?? { [DEFAULT_HOST]: single }).flatMap(([host, { server, environment }]) =>
+    server && environment?.MSB_API_KEY === undefined ? [{ host, ...server }] : [],
+  );
 }
 
-/** Gives the running server its keys: it takes them within a second. @throws UserError if it can't be reached */
-export async function tellServer({ container, connection }: Server, ring: KeyRing): Promise<void> {
+/** What a deployment tells of one server. */
+interface Outputs {
+  server?: { container: string; connection: Connection };
+  /** In dev mode with a key, as any will do. */
+  environment?: Record<string, string>;
+}
+
+/** Gives a running server its keys: it takes them within a second. @throws UserError if it can't be reached */
+export async function tellServer(
+  { container, connection }: Server,
+  keys: Pick<HostSettings, "apiKey" | "keys">,
+): Promise<void> {
   const { exitCode, stderr } = await exec("sh", ["-c", hostShell(connection)], {
-    input: writeKeys(container, keyLines(ring)),
+    input: writeKeys(container, keyLines(keys)),
     reject: false,
   });
   if (exitCode !== 0) throw new UserError(String(stderr).trim());
@@ -81,7 +102,7 @@ export async function tellServer({ container, connection }: Server, ring: KeyRin
 
 /** Brings the deployment up to date with what the server was told, so that the next `up` finds nothing to do. */
 export async function recordKeys(stack: string, pulumi: Pulumi): Promise<void> {
-  const flags = ["--yes", "--skip-preview", "--target", keyFileResource];
+  const flags = ["--yes", "--skip-preview", "--target", keyFileResources];
   await pulumi.read(["up", ...flags, "--stack", stack]);
 }
 

@@ -5,6 +5,7 @@ import { readKeys } from "../../../docker/gateway/src/key-file";
 import {
   addKey,
   type KeyRing,
+  latestUses,
   listKeys,
   parseDuration,
   parseExpires,
@@ -148,6 +149,12 @@ describe("times", () => {
   it.each(["2026-11-24", "2020-01-01T00:00:00Z", "0d"])("%s is over", (text) => {
     expect(mistake(() => parseExpires(text, now))).toContain("over");
   });
+});
+
+it("knows the last use on any of several servers", () => {
+  const [early, late] = ["2026-11-24T09:00:00.000Z", "2026-11-24T10:00:00.000Z"];
+  expect(latestUses([{ a: early, b: late }, undefined, { a: late }])).toEqual({ a: late, b: late });
+  expect(latestUses([undefined])).toBeUndefined();
 });
 
 it("lists ends, last use and limits", () => {
