@@ -72,6 +72,7 @@ export async function createGateway(config: Config): Promise<Gateway> {
   await mirrors.current();
   const images = await ImageCache.open(config.MSB_HOME, msb, () => references(records.all(), mirrors));
   const works = new SandboxWorks(registry, capacity, msbSandboxes, {
+    home: config.MSB_HOME,
     msbVersion: () => msb.version(),
     autoPull: config.AUTO_PULL_IMAGES,
     mirrors,

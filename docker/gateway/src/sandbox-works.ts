@@ -3,6 +3,7 @@ import { type CreatePlan, planCreate } from "./create-plan";
 import type { RegistryLogin } from "./create-request";
 import { ApiError, invalidConfig } from "./errors";
 import type { ImageCache } from "./image-cache";
+import { resolvedFromCache } from "./image-config";
 import type { Mirrors } from "./mirrors";
 import type { MsbSandboxes } from "./msb-sandboxes";
 import type { SandboxRecord } from "./sandbox-record";
@@ -13,6 +14,8 @@ import type { SandboxSpec } from "./schema/sandbox";
 const CLOCK_STEP_MS = 1_000;
 
 export type WorksOptions = {
+  /** msb's home. */
+  home: string;
   msbVersion: () => Promise<string>;
   autoPull: boolean;
   mirrors: Pick<Mirrors, "referenceFor" | "needsLogin">;
@@ -61,7 +64,11 @@ export class SandboxWorks {
       await this.options.images.use(reference, () => this.msb.create(record.name, plan));
       this.registry.view.note(record.name, "running", spec.reference);
       this.options.booted((performance.now() - began) / 1000, true);
-      const made: Partial<SandboxRecord> = { phase: "known", spec: handedOver(spec), ...startedNow(spec) };
+      const resolved = await resolvedFromCache(this.options.home, reference, spec, beganAt);
+      const made: Partial<SandboxRecord> = {
+        ...{ phase: "known", spec: handedOver(spec), ...startedNow(spec) },
+        ...(resolved && { resolved }),
+      };
       return (await this.registry.update(record.id, made)) ?? record;
     } catch (error) {
       this.options.booted((performance.now() - began) / 1000, false);

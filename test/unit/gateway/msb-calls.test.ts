@@ -1,4 +1,5 @@
-import { chmodSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { createHash } from "node:crypto";
+import { chmodSync, mkdirSync, readFileSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { beforeEach, describe, expect, onTestFinished, test, vi } from "vitest";
@@ -56,6 +57,40 @@ describe("msb processes", () => {
     expect(calls().filter((call) => call !== "--version")).toEqual(["create", "inspect"]);
     await run("second");
     expect(calls()).toEqual(["create", "inspect"]);
+  });
+
+  test("what msb's cache tells of the image need not be asked, unless the image came meanwhile", async () => {
+    const cache = join(gateway.home, "cache", "manifests");
+    mkdirSync(cache, { recursive: true });
+    const name = createHash("sha256").update("docker.io/library/starter:latest").digest("hex");
+    const hold = (workdir: string, ageSeconds: number) => {
+      const path = join(cache, `${name}.json`);
+      const config = { working_dir: workdir, user: "", entrypoint: null, cmd: ["/bin/sh"], labels: {} };
+      writeFileSync(path, JSON.stringify({ manifest_digest: "x", config }));
+      utimesSync(path, Date.now() / 1000 - ageSeconds, Date.now() / 1000 - ageSeconds);
+    };
+    const runtimeOf = async (name: string, change = {}) => {
+      expect((await gateway.create(name, change)).status).toBe(200);
+      return (await gateway.get(`/v1/sandboxes/by-name/${name}`)).body.spec.runtime;
+    };
+    hold("/first", 60);
+    expect(await runtimeOf("one")).toMatchObject({
+      workdir: "/first",
+      user: null,
+      cmd: ["/bin/sh"],
+      shell: "/bin/sh",
+    });
+    expect(await runtimeOf("own", { runtime: { workdir: "/own", user: "me", cmd: ["c"] } })).toMatchObject({
+      ...{ workdir: "/own", user: "me", cmd: ["c"] },
+    });
+    hold("/second", 60);
+    expect((await runtimeOf("after-another-load")).workdir).toBe("/second");
+    expect(calls()).not.toContain("inspect");
+    hold("/third", -60);
+    expect((await runtimeOf("while-it-changes")).workdir, "msb's word").toBe("/image");
+    writeFileSync(join(cache, `${name}.json`), "{}");
+    expect((await runtimeOf("another-form")).workdir, "msb's word").toBe("/image");
+    expect(calls().filter((call) => call === "inspect")).toHaveLength(2);
   });
 
   test("tombstones that wait for their end need none", async () => {
