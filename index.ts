@@ -1,5 +1,3 @@
-// First: it loads what comes after it, in a third of the time of Pulumi's own TypeScript loader.
-import "./toolchain/typescript-loader.cjs";
 import { readStackSettings } from "./components/config";
 import { deployHosts, stackOutputs } from "./components/fleet";
 
