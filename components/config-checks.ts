@@ -139,7 +139,7 @@ function parsed(value: unknown): unknown {
 }
 
 /** Settings that are lists. */
-const lists = ["images", "keys"] as const satisfies Key[];
+const lists = ["images", "keys", "egressAllow"] as const satisfies Key[];
 type ListKey = (typeof lists)[number];
 type StructuredKey = ListKey | keyof typeof settingFields;
 

@@ -1,5 +1,6 @@
 import { isIP } from "node:net";
 import { z } from "zod";
+import { egress, egressAllow } from "./config-egress";
 import { choice, cpus, flag, integer, optionalText, port, settingMeta, size, text } from "./config-fields";
 import { hosts } from "./config-hosts";
 import { keys, ownSandboxes } from "./config-keys";
@@ -173,6 +174,8 @@ export const settingsSchema = z.strictObject({
     accepts: "an object of mirrors, certificates, plainHttp and logins",
     example: '{"plainHttp":["localhost:5000"]}',
   }),
+  egress,
+  egressAllow,
   volumes: volumes.prefault({}).register(settingMeta, {
     description: "The two volumes: their names, and whether a destroy keeps them.",
     accepts: "an object of state, workspace and keep",

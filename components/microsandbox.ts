@@ -2,6 +2,7 @@ import { isIP } from "node:net";
 import * as pulumi from "@pulumi/pulumi";
 import { BootCheck } from "./boot-check";
 import { type HostSettings, type MicrosandboxArgs, parseSettings } from "./config";
+import { egressVariable } from "./config-egress";
 import { hasRegistrySettings } from "./config-registries";
 import { GIB, MIB } from "./config-values";
 import { type Connection, parseSshHost, urlHost } from "./connection";
@@ -87,6 +88,7 @@ export class Microsandbox extends pulumi.ComponentResource {
         hostCpus: host.preflight.apply(({ engine }) => engine?.cpus ?? 1),
         publishAddress: publishAddress(settings),
         hostNames: hostNames(settings),
+        egressPolicy: host.preflight.apply(({ addresses }) => egressVariable(settings, addresses)),
       },
       onHost,
     );

@@ -40,6 +40,10 @@ export const preflightReportSchema = z.object({
   tun: z.boolean(),
   /** Group that /dev/kvm belongs to; null where there is no device. */
   kvmGid: z.number().nullable(),
+  /** Permissions of /dev/kvm in octal digits, `660`; empty where there is no device. */
+  kvmMode: z.string(),
+  /** IPv4 addresses of the host. */
+  addresses: z.array(z.string()),
 });
 
 export type PreflightReport = z.infer<typeof preflightReportSchema>;

@@ -37,6 +37,8 @@ export interface ServerArgs {
   hostNames: string[];
   /** What the server allows at most. */
   limits: StackSettings["limits"];
+  /** The limit of what guests may reach, as docker/gateway/src/egress.ts reads it. */
+  egressPolicy: pulumi.Input<string>;
   /** Whether an image that is not cached is pulled when a sandbox asks for it. */
   autoPullImages: boolean;
   /** IANA name. @example "Europe/Berlin" */
@@ -205,17 +207,18 @@ export function environment(
   args: Pick<
     ServerArgs,
     | ("port" | "devMode" | "autoPullImages" | "timezone" | "stopTimeout" | "limits")
-    | ("ownSandboxes" | "hostNames")
+    | ("ownSandboxes" | "hostNames" | "egressPolicy")
   >,
-): string[] {
+): pulumi.Output<string>[] {
   return Object.entries({
     ...(args.devMode ? {} : { API_KEYS_FILE: keysFile, OWN_SANDBOXES: args.ownSandboxes }),
     ...(args.devMode && args.hostNames.length > 0 ? { HOST_NAMES: args.hostNames.join(",") } : {}),
     AUTO_PULL_IMAGES: args.autoPullImages,
     DEV_MODE: args.devMode,
+    EGRESS: args.egressPolicy,
     PORT: args.port,
     STOP_TIMEOUT_SECONDS: args.stopTimeout,
     TZ: args.timezone,
     ...limitVariables(args.limits),
-  }).map(([key, value]) => `${key}=${value}`);
+  }).map(([key, value]) => pulumi.interpolate`${key}=${value}`);
 }

@@ -29,8 +29,10 @@ report() {
   tun=false
   [ ! -c "$root/dev/net/tun" ] || tun=true
   kvm_gid=$(stat -L -c '%g' "$root/dev/kvm" 2>/dev/null) || kvm_gid=null
-  printf '{"ok":%s,"code":"%s","message":%s,"remedy":%s,"engine":%s,"tun":%s,"kvmGid":%s}\n' \
-    "$ok" "$1" "$(quote "$2")" "$(quote "${3:-}")" "$engine" "$tun" "$kvm_gid"
+  kvm_mode=$(stat -L -c '%a' "$root/dev/kvm" 2>/dev/null) || kvm_mode=
+  addresses=$(ip -o -4 addr show 2>/dev/null | awk '{ sub(/\/.*/, "", $4); printf "%s\"%s\"", comma, $4; comma = "," }')
+  printf '{"ok":%s,"code":"%s","message":%s,"remedy":%s,"engine":%s,"tun":%s,"kvmGid":%s,"kvmMode":"%s","addresses":[%s]}\n' \
+    "$ok" "$1" "$(quote "$2")" "$(quote "${3:-}")" "$engine" "$tun" "$kvm_gid" "$kvm_mode" "$addresses"
   exit 0
 }
 

@@ -7,6 +7,7 @@ import { exec } from "../../toolchain/exec";
 import { tinyImage } from "../harness/docker";
 import { freePort, TestStack } from "../harness/stack";
 import { conformance } from "./suites/conformance";
+import { createGreedy, OUTER, probe, reached, readProbe, target } from "./suites/guest-network";
 
 const hostName = "microsandbox-test-e2e";
 const dataHome = process.env.XDG_DATA_HOME ?? join(homedir(), ".local/share");
@@ -14,8 +15,11 @@ const hostFolder = join(dataHome, "microsandbox-stack/emulated-hosts", hostName)
 let stack: TestStack;
 let url: string;
 let key: string;
+/** What guests are after on the machine around the emulated host. */
+let outer: Awaited<ReturnType<typeof target>>;
 
 beforeAll(async () => {
+  outer = await target();
   const hostPort = await freePort();
   url = `http://127.0.0.1:${hostPort}`;
   stack = new TestStack("test-e2e", {
@@ -26,7 +30,10 @@ beforeAll(async () => {
     volumes: '{"keep":false}',
   });
 });
-afterAll(() => stack.remove());
+afterAll(async () => {
+  outer?.close();
+  await stack.remove();
+});
 
 async function up(): Promise<string> {
   const { exitCode, output } = await stack.up();
@@ -37,6 +44,11 @@ async function up(): Promise<string> {
 async function hostStatus(): Promise<{ running: boolean; generation: number }> {
   const { stdout } = await exec("sh", ["-c", `${emulatedHostTool()} status ${hostName}`]);
   return JSON.parse(stdout);
+}
+
+/** A shell line on the emulated host. */
+async function onHost(line: string): Promise<string> {
+  return (await exec("sh", ["-c", `${emulatedHostTool()} ssh ${hostName} -- ${line}`])).stdout;
 }
 
 /** Runs a command in a new microVM of the built-in image. */
@@ -75,12 +87,9 @@ it("has a key of its own, which only the owner of the stack can read, and takes 
 
   const state = await stack.pulumi("stack", "export");
   expect(state.stdout).not.toContain(key);
-  const onHost = await exec("sh", [
-    "-c",
-    `${emulatedHostTool()} ssh ${hostName} -- docker inspect ${hostName}-server`,
-  ]);
-  expect(onHost.stdout).toContain("API_KEYS_FILE");
-  expect(onHost.stdout).not.toContain(key);
+  const inspected = await onHost(`docker inspect ${hostName}-server`);
+  expect(inspected).toContain("API_KEYS_FILE");
+  expect(inspected).not.toContain(key);
 });
 
 it("says hello from a microVM in the privileged container, with a kernel of its own", async () => {
@@ -99,6 +108,30 @@ it("changes nothing when nothing has changed", async () => {
   expect(refreshed.output).toMatch(/Resources:\s+\d+ unchanged/);
   const preview = await stack.pulumi("preview", "--expect-no-changes");
   expect(preview.exitCode, preview.output).toBe(0);
+});
+
+it("keeps guests from the server, the host, private networks and metadata, whatever a client asks for", async () => {
+  const [address = "", bridge = ""] = (
+    await onHost(
+      `"docker inspect --format '{{range .NetworkSettings.Networks}}{{.IPAddress}} {{.Gateway}}{{end}}' ${hostName}-server"`,
+    )
+  )
+    .trim()
+    .split(" ");
+  const inner = "5555";
+  const server = ["GATEWAY", "0.0.0.0", address].map((host) => `${host}:${inner}`);
+  const host = [`${bridge}:22`, "10.0.2.15:22", `${OUTER}:${outer.port}`];
+
+  // Without the server's rules all of these answer: so a guest made with msb itself shows.
+  const script = probe([...server, ...host]);
+  const open = await stack.sandbox("run", "starter", "--net-default", "allow", "--", "sh", "-c", script);
+  const free = readProbe(open.stdout, [...server, ...host], open.output);
+  expect(free).toEqual(expect.arrayContaining([`GATEWAY:${inner}`, `${address}:${inner}`, ...host]));
+
+  await createGreedy(url, key, "greedy");
+  const all = [...server, ...host, "169.254.169.254:80", "172.17.0.1:22"];
+  expect(await reached(stack, "greedy", all)).toEqual([]);
+  expect((await stack.sandbox("rm", "--force", "greedy")).exitCode).toBe(0);
 });
 
 it("takes images from archives, lists them and prunes them, but for the built-in one", async () => {
@@ -124,12 +157,19 @@ it("keeps sandboxes over a replaced container, and boots them in one without pri
   const wrote = await stack.sandbox("exec", "keeper", "--", "sh", "-c", "echo kept > /root/file && sync");
   expect(wrote.exitCode, wrote.output).toBe(0);
 
-  stack.configure({ privileged: false });
+  stack.configure({ privileged: false, egressAllow: JSON.stringify([`${OUTER}:${outer.port}`]) });
   const output = await up();
   expect(output).toMatch(/Container microsandbox-server-container .*replace/);
   await runsAgain("keeper");
   const read = await stack.sandbox("exec", "keeper", "--", "cat", "/root/file");
   expect(read.stdout.trim()).toBe("kept");
+});
+
+it("lets guests reach what is opened, and nothing beside it", async () => {
+  await createGreedy(url, key, "opened");
+  const addresses = [`${OUTER}:${outer.port}`, `${OUTER}:${url.split(":").at(-1)}`, "10.0.2.15:22"];
+  expect(await reached(stack, "opened", addresses)).toEqual([`${OUTER}:${outer.port}`]);
+  expect((await stack.sandbox("rm", "--force", "opened")).exitCode).toBe(0);
 });
 
 it("gives a sandbox's disk back from a backup, and starts the sandbox again", async () => {

@@ -23,6 +23,10 @@ function only(resources: Registered[], type: string, nameEnd = ""): Registered["
 }
 
 const container = (resources: Registered[]) => only(resources, "Container");
+const egressOf = (resources: Registered[]) => {
+  const line: string = container(resources).envs.find((each: string) => each.startsWith("EGRESS="));
+  return JSON.parse(line.slice("EGRESS=".length));
+};
 const build = (resources: Registered[]) => only(resources, "RemoteImage").build;
 
 /** What the script hands to the server; Pulumi wraps it in an object because it is a secret. */
@@ -89,6 +93,16 @@ describe("every setting reaches its resource", () => {
       { timezone: "Europe/Berlin" },
       (r) => container(r).envs,
       expect.arrayContaining(["TZ=Europe/Berlin"]),
+    ],
+    ["egress", { egress: "none" }, (r) => egressOf(r).level, "none"],
+    [
+      "egressAllow",
+      { egressAllow: ["10.1.0.0/16", "*.example.com:443"] },
+      (r) => egressOf(r).grants,
+      [
+        { destination: { cidr: "10.1.0.0/16" }, ports: [] },
+        { destination: { domain_suffix: "example.com" }, ports: [{ start: 443, end: 443 }] },
+      ],
     ],
     ["port", { port: 8080 }, (r) => container(r).ports[0].internal, 8080],
     [
@@ -255,6 +269,12 @@ describe("what the host is like", () => {
     };
     expect(await paths(true)).toEqual(["/dev/kvm", "/dev/net/tun"]);
     expect(await paths(false)).toEqual(["/dev/kvm"]);
+  });
+
+  it("keeps guests from the host's public addresses", async () => {
+    const addresses = ["127.0.0.1", "203.0.113.9", "172.17.0.1", "203.0.113.9"];
+    const host = { ...healthyHost, preflight: { ...healthyHost.preflight, addresses } };
+    expect(egressOf(await deploy({}, host)).hostRanges).toEqual(["203.0.113.9/32"]);
   });
 
   it("builds for the processor that the engine runs on", async () => {

@@ -75,6 +75,7 @@ export async function createGateway(config: Config): Promise<Gateway> {
     home: config.MSB_HOME,
     msbVersion: () => msb.version(),
     autoPull: config.AUTO_PULL_IMAGES,
+    egress: config.EGRESS,
     mirrors,
     images,
     stopGraceSeconds: config.STOP_TIMEOUT_SECONDS,

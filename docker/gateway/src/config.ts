@@ -1,9 +1,22 @@
 import { z } from "zod";
+import { egressPolicy } from "./egress";
 
 const flag = z.stringbool({ truthy: ["true", "1", "yes", "on"], falsy: ["false", "0", "no", "off", ""] });
 const seconds = z.coerce.number().int().min(0);
 const count = z.coerce.number().int().min(1);
 const port = z.coerce.number().int().min(1).max(65_535);
+
+function jsonOf<T extends z.ZodType>(schema: T) {
+  const parsed = z.string().transform((text, context): unknown => {
+    try {
+      return JSON.parse(text);
+    } catch {
+      context.addIssue("is not JSON");
+      return z.NEVER;
+    }
+  });
+  return parsed.pipe(schema);
+}
 
 /** The environment variables that the gateway reads, once, at its start. */
 export const environmentSchema = z.object({
@@ -25,6 +38,8 @@ export const environmentSchema = z.object({
   OWN_SANDBOXES: flag.default(false),
   /** Names of DNS that clients use for a server in dev mode, with commas. */
   HOST_NAMES: z.string().default(""),
+  /** What guests may reach at most, as JSON. */
+  EGRESS: jsonOf(egressPolicy).prefault("{}"),
   /** The device that guests need. */
   KVM_DEVICE: z.string().startsWith("/").default("/dev/kvm"),
   /** Archive of the starter image; "" for none. */

@@ -1,7 +1,8 @@
 import type { RegistryLogin } from "./create-request";
+import { boundPolicy, type EgressPolicy } from "./egress";
 import { invalidConfig } from "./errors";
 import { secretArguments, secretsConf } from "./guest-secrets";
-import { networkArguments, noNetwork } from "./network-rules";
+import { networkArguments } from "./network-rules";
 import type { SandboxSpec } from "./schema/sandbox";
 
 /** What msb needs for one create: a configuration file, flags, script files, environment. */
@@ -23,6 +24,8 @@ const PASSWORD = "GATEWAY_REGISTRY_PASSWORD";
 export type PlanOptions = {
   msbVersion: string;
   autoPull: boolean;
+  /** What the guest may reach at most. */
+  egress: EgressPolicy;
   login?: RegistryLogin;
   /** The image that msb is asked for where it is another than the client's: a mirror's. */
   reference?: string;
@@ -30,7 +33,8 @@ export type PlanOptions = {
 
 /** Translates a checked spec; every field of it ends in the plan. */
 export function planCreate(spec: SandboxSpec, options: PlanOptions): CreatePlan {
-  const { msbVersion, autoPull, login, reference = spec.reference } = options;
+  const { msbVersion, autoPull, egress, login, reference = spec.reference } = options;
+  const policy = boundPolicy(spec, egress);
   const { resources, runtime, lifecycle } = spec;
   const conf = {
     // Never the short form: msb takes a string that looks like a path for a path.
@@ -54,7 +58,7 @@ export function planCreate(spec: SandboxSpec, options: PlanOptions): CreatePlan 
     init: spec.init && { ...spec.init, env: Object.fromEntries(spec.init.env) },
     mounts: spec.mounts.map(mountOf),
     patches: spec.patches.map(patchOf),
-    network: noNetwork(spec) ? "none" : undefined,
+    network: policy ? undefined : "none",
     secrets: secretsOf(spec, msbVersion),
   };
   return {
@@ -62,7 +66,7 @@ export function planCreate(spec: SandboxSpec, options: PlanOptions): CreatePlan 
     args: [
       ...(resources.disk_size_mib ? ["--root-disk", `${resources.disk_size_mib}M`] : []),
       ...(runtime.log_level ? ["--log-level", runtime.log_level] : []),
-      ...networkArguments(spec, msbVersion),
+      ...networkArguments(spec, policy, msbVersion),
       ...secretArguments(spec.network.secrets),
     ],
     scripts: runtime.scripts,

@@ -4,22 +4,17 @@ import type { destination, networkRule, SandboxSpec } from "./schema/sandbox";
 
 type Rule = z.output<typeof networkRule>;
 
-/** Whether the guest gets no network at all. */
-export function noNetwork({ network }: SandboxSpec): boolean {
-  const { enabled, policy } = network;
-  if (!enabled) return true;
-  if (!policy) return false;
-  return policy.default_egress === "deny" && policy.default_ingress === "deny" && policy.rules.length === 0;
-}
-
 /** The flags of `msb create` for a network section: the policy's rules in their order, the limits. */
-export function networkArguments(spec: SandboxSpec, msbVersion: string): string[] {
-  const { network } = spec;
+export function networkArguments(
+  { network }: SandboxSpec,
+  policy: SandboxSpec["network"]["policy"],
+  msbVersion: string,
+): string[] {
   const args: string[] = [];
-  if (!noNetwork(spec) && network.policy) {
-    args.push("--net-default-egress", network.policy.default_egress);
-    args.push("--net-default-ingress", network.policy.default_ingress);
-    for (const rule of network.policy.rules) args.push("--net-rule", ruleTokens(rule).join(","));
+  if (policy) {
+    args.push("--net-default-egress", policy.default_egress);
+    args.push("--net-default-ingress", policy.default_ingress);
+    for (const rule of policy.rules) args.push("--net-rule", ruleTokens(rule).join(","));
   }
   if (network.max_connections !== undefined) args.push("--max-connections", String(network.max_connections));
   args.push(...versionedArguments(network, /^0\.[0-6]\./.test(msbVersion)));

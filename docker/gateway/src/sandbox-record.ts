@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { egressPolicy } from "./egress";
 import { sandboxSpec } from "./schema/sandbox";
 
 /**
@@ -23,6 +24,8 @@ export const sandboxRecord = z.object({
   ephemeral: z.boolean(),
   /** Null for one that msb made without us. */
   spec: sandboxSpec.nullable(),
+  /** What its network was limited to when it was made; absent for one made with msb, or by an older gateway. */
+  egress: egressPolicy.optional(),
   /** What msb made of it; filled in when first needed. */
   resolved: z
     .object({

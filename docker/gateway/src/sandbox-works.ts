@@ -1,6 +1,7 @@
 import type { Capacity } from "./capacity";
 import { type CreatePlan, planCreate } from "./create-plan";
 import type { RegistryLogin } from "./create-request";
+import { type EgressPolicy, isNoWider } from "./egress";
 import { ApiError, invalidConfig } from "./errors";
 import type { ImageCache } from "./image-cache";
 import { resolvedFromCache } from "./image-config";
@@ -18,6 +19,8 @@ export type WorksOptions = {
   home: string;
   msbVersion: () => Promise<string>;
   autoPull: boolean;
+  /** What guests may reach at most. */
+  egress: EgressPolicy;
   mirrors: Pick<Mirrors, "referenceFor" | "needsLogin">;
   images: Pick<ImageCache, "use">;
   /** Seconds that a guest gets to stop before it is killed. */
@@ -40,8 +43,8 @@ export class SandboxWorks {
 
   /** What msb would be asked for. @throws ApiError 400 for what this server's msb can't do */
   async plan(spec: SandboxSpec, login?: RegistryLogin, reference?: string): Promise<CreatePlan> {
-    const { autoPull, msbVersion } = this.options;
-    return planCreate(spec, { msbVersion: await msbVersion(), autoPull, login, reference });
+    const { autoPull, egress, msbVersion } = this.options;
+    return planCreate(spec, { msbVersion: await msbVersion(), autoPull, egress, login, reference });
   }
 
   /** msb can't be told to leave a login aside. @throws ApiError 400 where the stack has one for the registry */
@@ -66,7 +69,7 @@ export class SandboxWorks {
       this.options.booted((performance.now() - began) / 1000, true);
       const resolved = await resolvedFromCache(this.options.home, reference, spec, beganAt);
       const made: Partial<SandboxRecord> = {
-        ...{ phase: "known", spec: handedOver(spec), ...startedNow(spec) },
+        ...{ phase: "known", spec: handedOver(spec), egress: this.options.egress, ...startedNow(spec) },
         ...(resolved && { resolved }),
       };
       return (await this.registry.update(record.id, made)) ?? record;
@@ -83,6 +86,7 @@ export class SandboxWorks {
   async start(id: string): Promise<SandboxRecord> {
     const record = this.current(id);
     if (this.registry.alive(record)) return record;
+    refuseWiderNetwork(record, this.options.egress);
     this.capacity.reserve(id, shareOf(record));
     if (record.phase === "pending") {
       const creating = { ...record, phase: "creating", answered: true } as const;
@@ -167,6 +171,21 @@ export class SandboxWorks {
       throw new ApiError(404, "sandbox_not_found", "the sandbox was removed");
     return record;
   }
+}
+
+/** msb can't change the network rules of a sandbox that is made. */
+function refuseWiderNetwork({ phase, name, spec, egress }: SandboxRecord, now: EgressPolicy): void {
+  if (phase === "pending") return;
+  // Made without us: msb's own policy is the public internet, and a client's may have been anything.
+  const level = spec?.network.policy ? "all" : "public";
+  const made = egress ?? { level, grants: [], hostRanges: now.hostRanges };
+  if (isNoWider(made, now)) return;
+  throw new ApiError(
+    409,
+    "invalid_state_transition",
+    `${name} was made when sandboxes could reach more of the network than this server allows now; ` +
+      "copy its files while the old setting holds, or remove it and make it again",
+  );
 }
 
 const isNameTaken = (error: unknown) => error instanceof ApiError && error.code === "name_already_exists";

@@ -2,6 +2,7 @@ import { describe, expect, test } from "vitest";
 import { z } from "zod";
 import { planCreate } from "../../../docker/gateway/src/create-plan";
 import { readCreateRequest } from "../../../docker/gateway/src/create-request";
+import { egressPolicy } from "../../../docker/gateway/src/egress";
 import { ApiError } from "../../../docker/gateway/src/errors";
 import { createBody } from "../../../docker/gateway/src/schema/sandbox";
 
@@ -200,12 +201,14 @@ function changed(body: object, { path, schema }: Leaf): object[] {
   return change(body, words) as object[];
 }
 
+const egress = egressPolicy.parse({});
+
 /** Everything that a body makes msb or the gateway do, or its refusal. */
 function effect(body: object): string {
   try {
     const parsed = createBody.parse(body);
     const { spec, slug, login, anonymous } = readCreateRequest(parsed);
-    const plan = planCreate(spec, { msbVersion: "0.7.11", autoPull: true, login });
+    const plan = planCreate(spec, { msbVersion: "0.7.11", autoPull: true, egress, login });
     return JSON.stringify([plan, slug, anonymous, spec.name, spec.lifecycle.ephemeral]);
   } catch (error) {
     if (error instanceof ApiError) return `refused: ${error.message}`;

@@ -61,9 +61,11 @@ const patch = z.discriminatedUnion("type", [
 const action = z.enum(["allow", "deny"]);
 const portNumber = z.int().min(0).max(65_535);
 
+const cidr = z.union([z.cidrv4("is not a CIDR"), z.cidrv6("is not a CIDR")], "is not a CIDR");
+
 export const destination = z.union([
   z.literal("any"),
-  z.object({ cidr: z.string().regex(/^[0-9A-Fa-f:.]+\/\d{1,3}$/, "is not a CIDR") }),
+  z.object({ cidr }),
   z.object({ domain: z.string().regex(/^[A-Za-z0-9._-]{1,253}$/, "is not a domain") }),
   z.object({ domain_suffix: z.string().regex(/^[A-Za-z0-9._-]{1,253}$/, "is not a domain") }),
   z.object({
@@ -71,11 +73,13 @@ export const destination = z.union([
   }),
 ]);
 
+export const portRange = z.object({ start: portNumber, end: portNumber });
+
 export const networkRule = z.object({
   direction: z.enum(["egress", "ingress", "any"]),
   destination,
   protocols: z.array(z.enum(["tcp", "udp", "icmpv4", "icmpv6"])).default([]),
-  ports: z.array(z.object({ start: portNumber, end: portNumber })).default([]),
+  ports: z.array(portRange).default([]),
   action,
 });
 
