@@ -87,10 +87,10 @@ function pullPolicy(spec: SandboxSpec, autoPull: boolean): "missing" | "always" 
 
 function mountOf(mount: SandboxSpec["mounts"][number]): Record<string, unknown> {
   if (mount.type === "named") {
-    const { readonly, noexec, nosuid, nodev } = mount.options;
+    const { readonly, noexec, nosuid, nodev, override_uid, override_gid } = mount.options;
     const { stat_virtualization, host_permissions } = mount;
     const options = { readonly, noexec, nosuid, nodev, stat_virtualization, host_permissions };
-    return { named: mount.name, target: mount.guest, ...options };
+    return { named: mount.name, target: mount.guest, ...options, uid: override_uid, gid: override_gid };
   }
   if (mount.type === "tmpfs") {
     const { readonly, noexec, nosuid, nodev } = mount.options;

@@ -30,7 +30,7 @@ export function readCreateRequest(body: CreateBody): CreateRequest {
   refuseUnsupportedNetwork(body);
   if (registry?.mode === "specific")
     throw invalidConfig("registry: this server keeps no registry credentials by id; use mode inline or auto");
-  const parsed = sandboxSpec.safeParse({ ...rest, reference });
+  const parsed = sandboxSpec.safeParse({ ...rest, reference, network: oneLimit(body.network) });
   if (!parsed.success) throw invalidConfig(explain(parsed.error));
   return {
     spec: parsed.data,
@@ -39,6 +39,10 @@ export function readCreateRequest(body: CreateBody): CreateRequest {
       registry?.mode === "inline" ? { username: registry.username, password: registry.password } : undefined,
     anonymous: registry?.mode === "anonymous",
   };
+}
+
+function oneLimit({ max_connections, max_tcp_connections, ...network }: CreateBody["network"]) {
+  return { ...network, max_connections: max_connections ?? max_tcp_connections };
 }
 
 function imageOf(body: CreateBody): string {
@@ -56,10 +60,15 @@ function imageOf(body: CreateBody): string {
 }
 
 function refuseServerPaths({ mounts, patches }: CreateBody): void {
-  for (const [index, { type }] of mounts.entries()) {
+  for (const [index, mount] of mounts.entries()) {
+    const { type } = mount;
     if (type === "bind" || type === "disk_image")
       throw invalidConfig(
         `mounts[${index}]: ${type} names a path of the server, not of your machine; copy files in, or mount a named volume`,
+      );
+    if (type === "tmpfs" && (mount.options.override_uid ?? mount.options.override_gid) !== undefined)
+      throw invalidConfig(
+        `mounts[${index}].options: override_uid and override_gid are for named volumes only`,
       );
     if (type === "owned") throw invalidConfig(`mounts[${index}]: owned volumes are not supported`);
   }

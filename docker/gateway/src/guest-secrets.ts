@@ -24,9 +24,12 @@ export function checkSecrets({ entries, ...fallback }: GuestSecrets): void {
 }
 
 /** The secrets as msb's configuration file has them, by name. */
-export function secretsConf({ entries }: GuestSecrets): Record<string, object> | undefined {
+export function secretsConf({
+  entries,
+  passthrough_hosts = [],
+}: GuestSecrets): Record<string, object> | undefined {
   if (entries.length === 0) return undefined;
-  return Object.fromEntries(entries.map((entry) => [entry.env_var, secretConf(entry)]));
+  return Object.fromEntries(entries.map((entry) => [entry.env_var, secretConf(entry, passthrough_hosts)]));
 }
 
 /** The flag for what happens to a placeholder on its way to a host that must not have the secret. */
@@ -35,9 +38,9 @@ export function secretArguments(secrets: GuestSecrets | undefined): string[] {
   return action ? ["--secret-violation-action", action.type.replaceAll("_", "-")] : [];
 }
 
-function secretConf(entry: GuestSecret): object {
+function secretConf(entry: GuestSecret, passedByDefault: HostPattern[]): object {
   const action = actionOf(entry);
-  const passes = action?.type === "passthrough" ? action.hosts : [];
+  const passes = action?.type === "passthrough" ? action.hosts : action ? [] : passedByDefault;
   return {
     value: entry.value,
     placeholder: entry.placeholder,

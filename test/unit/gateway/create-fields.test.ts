@@ -13,6 +13,7 @@ import { createBody } from "../../../docker/gateway/src/schema/sandbox";
 
 const host = (value: string) => ({ type: "exact", value });
 const options = { readonly: true, noexec: true, nosuid: true, nodev: true };
+const owner = { override_uid: 1, override_gid: 1 };
 
 /** Together they hold every field that has an effect. */
 const bodies = [
@@ -31,7 +32,7 @@ const bodies = [
         type: "named",
         name: "data",
         guest: "/d",
-        options,
+        options: { ...options, ...owner },
         stat_virtualization: "off",
         host_permissions: "mirror",
       },
@@ -84,9 +85,12 @@ const bodies = [
   {
     ...{ name: "old", image: { type: "oci", reference: "starter" } },
     network: {
+      max_tcp_connections: 4,
       secrets: {
         on_violation: { type: "block" },
+        passthrough_hosts: [host("d.test"), { type: "wildcard", value: "*.d.test" }],
         entries: [
+          { env_var: "T", value: "v", allowed_hosts: [host("a.test")] },
           {
             ...{ env_var: "S", value: "v", allowed_hosts: [host("a.test")] },
             injection: { headers: true, basic_auth: true, query_params: false, body: false },
@@ -120,6 +124,11 @@ const special: Record<string, [change: object, refused: boolean]> = {
     true,
   ],
 };
+for (const id of ["override_uid", "override_gid"])
+  special[`mounts[]<tmpfs>.options.${id}`] = [
+    { mounts: [{ type: "tmpfs", guest: "/t", options: { [id]: 0 } }] },
+    true,
+  ];
 for (const list of ["allowed_hosts", "passthrough_hosts"])
   special[`network.secrets.entries[].${list}[]<any>`] = [
     {
@@ -137,6 +146,7 @@ const same = [
   /^registry<auto>$/,
   // Hosts without a list of their own: passthrough for all secrets is refused.
   /^network\.secrets\.(violation_action|on_violation)\.hosts/,
+  /^network\.secrets\.passthrough_hosts\[\]<any>$/,
   /^network\.secrets\.entries\[\]\.(violation_action|on_violation)\.hosts\[\]<any>$/,
 ];
 

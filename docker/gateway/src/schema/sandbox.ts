@@ -11,12 +11,16 @@ const imageReference = z
   .max(512)
   .regex(/^[A-Za-z0-9][A-Za-z0-9._/:@-]*$/, "is not an image reference");
 
+const id = optional(z.int().min(0).max(0xffff_ffff));
 const mountOptions = z
   .looseObject({
     readonly: z.boolean().default(false),
     noexec: z.boolean().default(false),
     nosuid: z.boolean().default(false),
     nodev: z.boolean().default(false),
+    /** The owner that files made outside of the guest seem to have; both or none. */
+    override_uid: id,
+    override_gid: id,
   })
   .prefault({});
 
@@ -96,6 +100,8 @@ const network = z
     secrets: optional(guestSecrets),
     strict: z.boolean().optional(),
     max_connections: optional(z.int().min(0)),
+    /** The newer name for the same. */
+    max_tcp_connections: optional(z.int().min(0)),
     max_udp_connections: optional(z.int().min(0)),
   })
   .prefault({});

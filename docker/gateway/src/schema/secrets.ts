@@ -53,6 +53,8 @@ export type GuestSecret = z.output<typeof secret>;
 /** Values that a guest sees as placeholders, and that leave it only for the hosts that may have them. */
 export const guestSecrets = z.looseObject({
   entries: z.array(secret).max(64).default([]),
+  /** For secrets without an action of their own. */
+  passthrough_hosts: optional(z.array(hostPattern).max(64)),
   violation_action: optional(violation),
   on_violation: optional(violation),
 });
