@@ -2,7 +2,7 @@
 # Stands in for msb where no microVM can boot: the commands that the gateway uses, with msb's
 # own sentences and exit codes. It is a shell script because it is started hundreds of times.
 # State: MSB_HOME/fake/sandboxes/NAME.{conf,status,created}, MSB_HOME/fake/volumes/NAME.
-# Images: "broken" does not boot, "absent" is not there, "slow" takes half a second, "early-failure" fails
+# Images: "broken" does not boot, "absent" is not there, "slow" takes half a second, "slow-3" three, "early-failure" fails
 # before the name is looked at.
 set -eu
 
@@ -60,7 +60,10 @@ create() {
   echo "$conf" >"$sandboxes/$name.conf"
   now >"$sandboxes/$name.created"
   set_status "$name" Starting
-  [ "$image" != slow ] || sleep 0.5
+  case $image in
+  slow) sleep 0.5 ;;
+  slow-*) sleep "${image#slow-}" ;;
+  esac
   if [ "$image" = broken ]; then
     set_status "$name" Stopped
     # shellcheck disable=SC2016 # the backquotes are msb's own

@@ -5,7 +5,7 @@ import { beforeEach, describe, expect, test } from "vitest";
 import { adminSocket, askServer } from "../../../docker/gateway/src/admin";
 import type { PruneReport } from "../../../docker/gateway/src/image-cache";
 import { applyRegistrySettings } from "../../../docker/gateway/src/registry-settings";
-import { TestGateway } from "./harness";
+import { TestGateway, until } from "./harness";
 
 const DAY = 86_400;
 let gateway: TestGateway;
@@ -64,19 +64,19 @@ describe("prune", () => {
   });
 
   test("keeps what a start works with, and what one is to start from", async () => {
-    cached("slow");
+    cached("slow-3");
     cached("later");
     await gateway.create("pending", { reference: "later" }, "");
-    const boot = gateway.create("booting", { reference: "slow" });
-    await sleep(200);
+    const boot = gateway.create("booting", { reference: "slow-3" });
+    await until(() => gateway.made("booting") !== undefined, "the boot");
     expect((await prune()).kept).toEqual(
       expect.arrayContaining([
-        { reference: "slow", reason: "a sandbox is starting from it" },
+        { reference: "slow-3", reason: "a sandbox is starting from it" },
         { reference: "later", reason: "a sandbox is to start from it" },
       ]),
     );
     expect((await boot).status).toBe(200);
-    expect([isCached("slow"), isCached("later")]).toEqual([true, true]);
+    expect([isCached("slow-3"), isCached("later")]).toEqual([true, true]);
   });
 
   test("keeps the mirror's image of one that is to start", async () => {
