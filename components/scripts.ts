@@ -6,5 +6,6 @@ export const packageRoot = relative(process.cwd(), join(__dirname, "..")) || "."
 
 /** Text of a script in components/scripts. It travels on standard input, so that it runs on any host as it is. */
 export function script(name: "kvm-check" | "preflight" | "boot-check"): string {
-  return readFileSync(join(__dirname, "scripts", `${name}.sh`), "utf8");
+  const read = (file: string) => readFileSync(join(__dirname, "scripts", `${file}.sh`), "utf8");
+  return name === "boot-check" ? read(name) : `${read("report")}\n${read(name)}`;
 }

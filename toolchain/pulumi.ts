@@ -17,7 +17,13 @@ export interface Pulumi {
 /** Pulumi for this checkout, from the tools that set-up has found or made. */
 export function pulumiWith(tools: Tools): Pulumi {
   // The Docker provider prefers a context to the host it is given.
-  const environment = { ...tools.env, ...backendEnvironment(), DOCKER_CONTEXT: "" };
+  const environment = {
+    ...tools.env,
+    ...backendEnvironment(),
+    DOCKER_CONTEXT: "",
+    // Pulumi and its plugins are short-lived Go programs: fewer collections save a tenth of an `up`, for a few megabytes.
+    GOGC: process.env.GOGC ?? "400",
+  };
   const options = { cwd: projectRoot, env: environment } satisfies Options;
   async function quietly(args: string[], how: Options): Promise<string> {
     const { exitCode, stdout, stderr } = await exec(`${tools.binDir}/pulumi`, args, {

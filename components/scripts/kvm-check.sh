@@ -6,9 +6,11 @@ set -u
 export LC_ALL=C
 
 root=${KVM_CHECK_ROOT:-}
-system=${KVM_CHECK_SYSTEM:-$(uname -s)}
-release=${KVM_CHECK_RELEASE:-$(uname -r)}
-machine=${KVM_CHECK_MACHINE:-$(uname -m)}
+# shellcheck disable=SC2046 # three words
+set -- $(uname -srm)
+system=${KVM_CHECK_SYSTEM:-$1}
+release=${KVM_CHECK_RELEASE:-$2}
+machine=${KVM_CHECK_MACHINE:-$3}
 device=$root/dev/kvm
 emulated='npm run up -- --stack emulated'
 
@@ -18,14 +20,6 @@ module=null
 nested=null
 numbers=null
 unlikely=false
-
-# A JSON string. Backslashes and quotes are escaped, control characters become spaces.
-quote() {
-  case $1 in
-    *[\\\"[:cntrl:]]*) printf '"%s"' "$(printf '%s' "$1" | tr '\000-\037' ' ' | sed 's/[\\"]/\\&/g')" ;;
-    *) printf '"%s"' "$1" ;;
-  esac
-}
 
 # Prints the verdict (code, message, command that mends it) and ends the script.
 report() {
@@ -72,7 +66,7 @@ look_around() {
   if has_flag vmx; then cpu_flag='"vmx"'; elif has_flag svm; then cpu_flag='"svm"'; fi
   for candidate in kvm_intel kvm_amd kvm_pvm kvm; do
     if [ -d "$root/sys/module/$candidate" ]; then
-      module=$(quote "$candidate")
+      module="\"$candidate\""
       break
     fi
   done

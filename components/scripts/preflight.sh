@@ -14,14 +14,6 @@ root=${PREFLIGHT_ROOT:-}
 engine=null
 tab=$(printf '\t')
 
-# A JSON string. Backslashes and quotes are escaped, control characters become spaces.
-quote() {
-  case $1 in
-    *[\\\"[:cntrl:]]*) printf '"%s"' "$(printf '%s' "$1" | tr '\000-\037' ' ' | sed 's/[\\"]/\\&/g')" ;;
-    *) printf '"%s"' "$1" ;;
-  esac
-}
-
 # Prints the verdict (code, message, command that mends it) and ends the script.
 report() {
   ok=false
@@ -42,7 +34,8 @@ check_engine() {
   answer=$(docker version --format '{{.Server.Version}} {{.Server.APIVersion}} {{.Server.Arch}} {{.Server.Os}}' 2>&1) ||
     explain_silence "$answer"
   # A client may print warnings first.
-  answer=$(printf '%s\n' "$answer" | tail -n 1)
+  answer=${answer##*"
+"}
   read -r version api arch os <<ANSWER
 $answer
 ANSWER

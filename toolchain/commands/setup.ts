@@ -1,8 +1,7 @@
-import { ensureBaseImage, ensureEmulationPackages, ensureEngine, inspectEngine } from "../engine";
+import { ensureBaseImage, ensureEmulationPackages, ensureEngine } from "../engine";
 import { createReporter, type Reporter } from "../report";
 import { chooseStack, emulatedArchitecture, hostsForSetup } from "../stack";
 import { ensureTools, type Tools } from "../tools";
-import { UserError } from "../user-error";
 
 /** `npm run setup`: everything that deploying a stack needs on this machine, and nothing of the stack itself. */
 export async function setup(asked?: string): Promise<void> {
@@ -16,12 +15,10 @@ export async function setup(asked?: string): Promise<void> {
 export async function prepare(stack: string, report: Reporter): Promise<Tools> {
   const hosts = hostsForSetup(stack);
   const tools = await ensureTools(report);
-  await ensureEngine(report);
+  const engine = await ensureEngine(report);
   for (const host of hosts) {
     if (host.host === "emulated") await ensureEmulationPackages(report, emulatedArchitecture(host));
   }
-  const engine = await inspectEngine();
-  if (!engine.answers) throw new UserError(`The Docker engine stopped answering: ${engine.reason}`);
   const images = hosts.map(({ registryPrefix, debianVersion }) => `${registryPrefix}debian:${debianVersion}`);
   for (const image of new Set(images)) {
     await ensureBaseImage(report, { image, platform: `linux/${engine.architecture}` });

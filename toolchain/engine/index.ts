@@ -33,9 +33,18 @@ const serverVersionSchema = z.object({
   Arch: z.string(),
 });
 
+/** An engine that answers. */
+export type RunningEngine = {
+  answers: true;
+  version: string;
+  apiVersion: string;
+  os: string;
+  architecture: string;
+};
+
 /** What {@link inspectEngine} sees. */
 export type EngineState =
-  | { answers: true; version: string; apiVersion: string; os: string; architecture: string }
+  | RunningEngine
   | { answers: false; clientInstalled: boolean; daemonInstalled: boolean; reason: string };
 
 /** Asks the engine that the Docker client is set to (DOCKER_HOST, context). Read-only; takes up to 10 seconds. */
@@ -72,11 +81,12 @@ export async function inspectEngine(): Promise<EngineState> {
  * Makes sure that a Docker engine answers. Does nothing where one does; as root on Debian or Ubuntu it
  * installs one and starts it, and says so first.
  *
+ * @returns the engine.
  * @throws UserError with what to type, where it can't.
  */
-export async function ensureEngine(report: Reporter): Promise<void> {
+export async function ensureEngine(report: Reporter): Promise<RunningEngine> {
   const state = await inspectEngine();
-  if (state.answers) return;
+  if (state.answers) return state;
   if (process.env.DOCKER_HOST) {
     throw new UserError(
       `The Docker engine at DOCKER_HOST=${process.env.DOCKER_HOST} does not answer: ${state.reason}\n` +
@@ -94,9 +104,10 @@ export async function ensureEngine(report: Reporter): Promise<void> {
   if (!state.daemonInstalled || !state.clientInstalled) {
     await ensurePackages(report, ENGINE_PACKAGES, "the Docker engine");
   }
-  if ((await inspectEngine()).answers) return;
+  const installed = await inspectEngine();
+  if (installed.answers) return installed;
   report.say(`Starting the Docker engine (${runsSystemd() ? "systemd unit docker" : `log: ${DOCKERD_LOG}`})`);
-  await report.step("Start the Docker engine", startEngine);
+  return report.step("Start the Docker engine", startEngine);
 }
 
 /** The advice for a machine on which this process can't install or start an engine. */
@@ -114,7 +125,7 @@ function runsSystemd(): boolean {
   return existsSync("/run/systemd/system");
 }
 
-async function startEngine(): Promise<void> {
+async function startEngine(): Promise<RunningEngine> {
   if (runsSystemd()) {
     const result = await runCommand("systemctl", ["start", "docker"]);
     if (!result.ok) {
@@ -152,14 +163,14 @@ function removeStalePidFile(): void {
 }
 
 /** Waits up to 60 seconds for the engine; gives up at once when `alive` turns false. */
-async function waitUntilAnswers(alive: () => boolean, seeWhy: string): Promise<void> {
+async function waitUntilAnswers(alive: () => boolean, seeWhy: string): Promise<RunningEngine> {
   const deadline = Date.now() + 60_000;
   let state = await inspectEngine();
   while (!state.answers && alive() && Date.now() < deadline) {
     await sleep(500);
     state = await inspectEngine();
   }
-  if (state.answers) return;
+  if (state.answers) return state;
   throw new UserError(
     `The Docker engine was started but ${alive() ? "does not answer within 60 s" : "ended at once"}.\nSee why: ${seeWhy}`,
   );
