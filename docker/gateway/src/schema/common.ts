@@ -1,7 +1,7 @@
 import { z } from "zod";
 
-/** msb's own rule; checked before a name gets anywhere near a command line or a path. */
-export const sandboxName = z
+/** msb's own rule for names of sandboxes and volumes; checked before a name gets anywhere near a command line or a path. */
+export const objectName = z
   .string()
   .max(128)
   .regex(

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { labels, optional, sandboxName, text, timestamp, uuid } from "./common";
+import { labels, objectName, optional, text, timestamp, uuid } from "./common";
 import { guestSecrets } from "./secrets";
 
 const guestPath = text.refine((value) => value.startsWith("/"), "is not an absolute path");
@@ -28,7 +28,8 @@ const mountOptions = z
 const mount = z.discriminatedUnion("type", [
   z.looseObject({
     type: z.literal("named"),
-    name: z.string().min(1).max(128),
+    // A path would be one of the server.
+    name: objectName,
     guest: guestPath,
     options: mountOptions,
     stat_virtualization: z.enum(["strict", "relaxed", "off"]).default("strict"),
@@ -129,7 +130,7 @@ const seconds = optional(
 
 /** A create request as clients of 0.6 (`image`) and of 0.7 (`source` and `reference`) send it. */
 export const createBody = z.looseObject({
-  name: sandboxName,
+  name: objectName,
   image: z.union([z.looseObject({ type: z.string() }), z.string()]).optional(),
   source: z.string().optional(),
   reference: z.string().optional(),

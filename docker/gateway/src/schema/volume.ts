@@ -1,14 +1,8 @@
 import { z } from "zod";
-import { labels, timestamp, uuid } from "./common";
+import { labels, objectName, timestamp, uuid } from "./common";
 
 export const createVolumeBody = z.looseObject({
-  name: z
-    .string()
-    .max(128)
-    .regex(
-      /^[A-Za-z0-9][A-Za-z0-9._-]*$/,
-      "starts with a letter or digit, then letters, digits, '.', '-', '_'",
-    ),
+  name: objectName,
   labels: labels.default({}),
   /** 0 and none at all mean a folder that grows as it needs. */
   capacity_gib: z.int().min(0).max(16_384).nullish(),
