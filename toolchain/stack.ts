@@ -56,6 +56,8 @@ export type SetupHost = Pick<HostSettings, "host" | "architecture" | "debianVers
     devMode: boolean;
     /** Whether it has a key, of its own or the stack's. */
     hasKey: boolean;
+    /** Whether one of them is `apiKey`, which can be shown again. */
+    hasApiKey: boolean;
   };
 
 /**
@@ -82,6 +84,7 @@ export function hostsForSetup(stack: string): SetupHost[] {
     name,
     baseName: `${resourceName("microsandbox", name)}-${stack}`,
     hasKey: "apiKey" in raw || "keys" in raw || hasOwnKey(raw.hosts, name),
+    hasApiKey: "apiKey" in raw || hasOwnKey(raw.hosts, name),
   }));
 }
 

@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { type Pulumi, pulumiWith } from "../pulumi";
 import { recoverStack, wakeEmulatedHosts } from "../recover";
 import { createReporter, type Reporter } from "../report";
-import { chooseStack, hostsForSetup } from "../stack";
+import { chooseStack, hostsForSetup, type SetupHost } from "../stack";
 import { leaveOutUnreachable } from "../unreachable";
 import { UserError } from "../user-error";
 import { prepare } from "./setup";
@@ -28,7 +28,7 @@ export async function up(asked?: string): Promise<void> {
     .read(["stack", "output", "--json", "--stack", stack])
     .then(JSON.parse, () => ({}));
   const missing = hosts.filter((host) => outputs.hosts && !(host in outputs.hosts));
-  if (code === 0 || missing.length > 0) sayReady(outputs, report);
+  if (code === 0 || missing.length > 0) sayReady(outputs, hostsForSetup(stack), report);
   if (code === 0) return;
   const where = missing.length > 0 ? `; not deployed: ${missing.join(", ")}` : "";
   throw new UserError(
@@ -46,9 +46,9 @@ interface Outputs extends Partial<ServerOutputs> {
   hosts?: Record<string, ServerOutputs>;
 }
 
-function sayReady({ endpoint, environment, hosts }: Outputs, report: Reporter): void {
+function sayReady({ endpoint, environment, hosts }: Outputs, known: SetupHost[], report: Reporter): void {
   if (hosts === undefined) {
-    if (endpoint && environment) saySingle({ endpoint, environment }, report);
+    if (endpoint && environment) saySingle({ endpoint, environment }, known[0]?.hasApiKey, report);
     return;
   }
   const ready = Object.entries(hosts);
@@ -59,18 +59,25 @@ function sayReady({ endpoint, environment, hosts }: Outputs, report: Reporter): 
   const [host, server] = first;
   report.say(`Try it:  npm run sandbox -- --host ${host} run starter -- echo "Hello from sandbox"`);
   report.say(`SDKs and msb, for the host ${host}:`);
-  sayEnvironment(server, `stack output apiKeys --json --show-secrets | jq -r '.["${host}"]'`, report);
+  const { hasApiKey } = known.find(({ name }) => name === host) ?? {};
+  const readKey = `stack output apiKeys --json --show-secrets | jq -r '.["${host}"]'`;
+  sayEnvironment(server, hasApiKey ? readKey : undefined, report);
 }
 
-function saySingle(server: ServerOutputs, report: Reporter): void {
+function saySingle(server: ServerOutputs, hasApiKey: boolean | undefined, report: Reporter): void {
   report.say(`\nReady: ${server.endpoint}`);
   report.say('Try it:  npm run sandbox -- run starter -- echo "Hello from sandbox"');
   report.say("SDKs and msb:");
-  sayEnvironment(server, "stack output apiKey --show-secrets", report);
+  sayEnvironment(server, hasApiKey ? "stack output apiKey --show-secrets" : undefined, report);
 }
 
-function sayEnvironment({ environment }: ServerOutputs, readKey: string, report: Reporter): void {
-  const key = environment.MSB_API_KEY ?? `"$(npm run --silent pulumi -- ${readKey})"`;
+/** @param readKey arguments of pulumi that print the key; undefined where only hashes of keys are kept */
+function sayEnvironment({ environment }: ServerOutputs, readKey: string | undefined, report: Reporter): void {
+  const stored =
+    readKey === undefined
+      ? "KEY  # one that npm run keys has shown"
+      : `"$(npm run --silent pulumi -- ${readKey})"`;
+  const key = environment.MSB_API_KEY ?? stored;
   for (const [name, value] of Object.entries({ ...environment, MSB_API_KEY: key }))
     report.say(`  export ${name}=${value}`);
 }
