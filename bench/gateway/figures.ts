@@ -14,8 +14,8 @@ export type Line = {
   met: boolean;
 };
 
-/** A line that could not be measured here, and why. */
-export type Skipped = { what: string; reason: string };
+/** A line that could not be measured here, and why; `failed` where it should have been. */
+export type Skipped = { what: string; reason: string; failed?: boolean };
 
 /** Measures both sides in turn; the values of each. */
 export async function alternate(
@@ -79,7 +79,9 @@ export function table(lines: Line[], skipped: Skipped[]): string {
     const cells = [line.what, spread(line.ours, line.unit), line.against, spread(line.theirs, line.unit)];
     return `| ${[...cells, line.result, line.goal, verdict].join(" | ")} |`;
   });
-  const rest = skipped.map(({ what, reason }) => `skipped: ${what}: ${reason}`);
+  const rest = skipped.map(
+    ({ what, reason, failed }) => `${failed ? "FAILED" : "skipped"}: ${what}: ${reason}`,
+  );
   return [head, "| --- | --- | --- | --- | --- | --- | --- |", ...rows, ...rest].join("\n");
 }
 
