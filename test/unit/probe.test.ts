@@ -41,7 +41,7 @@ describe("where ssh fails", () => {
     ["ssh: connect to host host.test port 2200: No route to host", /no way to its SSH server/],
     ["something new", /ssh failed[\s\S]*something new/],
   ])("%s", (said, message) => {
-    const stdout = probeWith(`echo "${said}" >&2; exit 255`);
+    const stdout = probeWith(`cat >/dev/null; echo "${said}" >&2; exit 255`);
     expect(() => probed(remote, stdout)).toThrow(message);
   });
 });
