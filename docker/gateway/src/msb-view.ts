@@ -16,17 +16,37 @@ export class MsbView {
   private noted = new Map<string, number>();
   /** Changes whenever a row does. */
   revision = 0;
+  private askedAt = Number.NEGATIVE_INFINITY;
   private reading: Promise<Map<string, Listed>> | undefined;
+  private following: Promise<Map<string, Listed>> | undefined;
 
   constructor(private readonly sandboxes: Pick<MsbSandboxes, "list">) {}
 
-  /** The rows by name; from msb if the last answer is older than that. */
+  /** The rows by name; from msb if the last answer is to a question older than that. */
   get(maxAgeMs = this.maxAgeMs()): Promise<Map<string, Listed>> {
-    if (performance.now() - this.readAt <= maxAgeMs) return Promise.resolve(this.rows);
-    this.reading ??= this.read().finally(() => {
+    const since = performance.now() - maxAgeMs;
+    if (this.readAt >= since) return Promise.resolve(this.rows);
+    if (!this.reading) return this.start();
+    if (this.askedAt >= since) return this.reading;
+    // What is under way was asked too early: one more question serves everybody who waits by then.
+    this.following ??= this.reading.then(
+      () => this.follow(),
+      () => this.follow(),
+    );
+    return this.following;
+  }
+
+  private start(): Promise<Map<string, Listed>> {
+    this.askedAt = performance.now();
+    this.reading = this.read(this.askedAt).finally(() => {
       this.reading = undefined;
     });
     return this.reading;
+  }
+
+  private follow(): Promise<Map<string, Listed>> {
+    this.following = undefined;
+    return this.reading ?? this.start();
   }
 
   /** Whether msb need not be asked about a sandbox: the list is new, or the gateway's own deed is. */
@@ -54,8 +74,7 @@ export class MsbView {
     this.rows.delete(name);
   }
 
-  private async read(): Promise<Map<string, Listed>> {
-    const began = performance.now();
+  private async read(began: number): Promise<Map<string, Listed>> {
     const rows = new Map((await this.sandboxes.list()).map((row) => [row.name, row]));
     for (const [name, at] of this.noted) {
       // What the gateway did since it asked is newer than the answer.

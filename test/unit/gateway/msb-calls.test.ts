@@ -184,6 +184,27 @@ describe("what msb says of all sandboxes", () => {
     expect((await view.get(0)).has("new-0"), "msb's next word counts again").toBe(true);
   });
 
+  test("is asked again by who can't do with an answer that was on its way", async () => {
+    let made = false;
+    let reads = 0;
+    const view = new MsbView({
+      list: async () => {
+        reads++;
+        const rows = made ? [row("made")] : [];
+        await sleep(20);
+        return rows;
+      },
+    });
+    const early = view.get(0);
+    await sleep(5);
+    made = true;
+    expect([...(await view.get(0)).keys()]).toEqual(["made"]);
+    expect((await early).size).toBe(0);
+    const [first, second] = [view.get(0), view.get(60_000)];
+    await Promise.all([first, second, sleep(2).then(() => Promise.all([view.get(0), view.get(0)]))]);
+    expect(reads, "those who wait share one").toBe(4);
+  });
+
   test("is asked for seldom where the answer takes long", async () => {
     vi.useFakeTimers({ toFake: ["performance"] });
     onTestFinished(() => void vi.useRealTimers());
