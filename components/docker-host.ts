@@ -117,7 +117,7 @@ export class DockerHost extends pulumi.ComponentResource {
 
 /** The address the port is published on. An emulated host is reached through its network card; loopback is outside. */
 export function publishAddress(args: { host: string; bindAddress: string }): string {
-  return args.host === "emulated" ? "0.0.0.0" : args.bindAddress;
+  return args.host === "emulated" ? "10.0.2.15" : args.bindAddress;
 }
 
 /** @throws VisibleError with what to type, where the preflight says no or the processor is not the expected one */

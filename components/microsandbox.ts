@@ -7,13 +7,14 @@ import { hasRegistrySettings } from "./config-registries";
 import { GIB, MIB } from "./config-values";
 import { type Connection, parseSshHost, urlHost } from "./connection";
 import { DockerHost, type DockerHostArgs, publishAddress } from "./docker-host";
-import { VisibleError } from "./errors";
+import { onHost as namingHost, VisibleError } from "./errors";
 import { Keys } from "./keys";
 import { KvmCheck } from "./kvm-check";
 import { PulledImages } from "./pulled-images";
 import { Registries } from "./registries";
 import { SandboxImage } from "./sandbox-image";
 import { Server } from "./server";
+import { kvmGroup } from "./server-user";
 import { Storage } from "./storage";
 import { resolveVersion } from "./version";
 
@@ -84,6 +85,9 @@ export class Microsandbox extends pulumi.ComponentResource {
         volumes: storage,
         connection: host.connection,
         tun: host.preflight.apply(({ tun }) => tun),
+        kvmGroup: settings.privileged
+          ? undefined
+          : host.preflight.apply((report) => namingHost(hostName, () => kvmGroup(report))),
         engineApi: host.preflight.apply(({ engine }) => engine?.api ?? ""),
         hostCpus: host.preflight.apply(({ engine }) => engine?.cpus ?? 1),
         publishAddress: publishAddress(settings),

@@ -7,6 +7,8 @@ import { MIB } from "./config-values";
 import { type Connection, hostShell } from "./connection";
 import { keysFile } from "./key-file";
 import { labels } from "./labels";
+import { serverUser } from "./server-user";
+import { VolumeOwner } from "./volume-owner";
 
 export interface ServerArgs {
   /** Name of the network; the container's is `<baseName>-server`. */
@@ -23,6 +25,8 @@ export interface ServerArgs {
   engineApi: pulumi.Input<string>;
   /** Whether the host has /dev/net/tun. */
   tun: pulumi.Input<boolean>;
+  /** Group that may use the host's /dev/kvm; undefined where everybody may. Of no matter to a privileged server. */
+  kvmGroup: pulumi.Input<number | undefined>;
   /** Full privileges, the compose stack's way; without them the container gets /dev/kvm and nothing else. */
   privileged: boolean;
   /** Port inside the container, port on the host, and the address the latter is bound to. */
@@ -88,6 +92,13 @@ export class Server extends pulumi.ComponentResource {
       { name: args.baseName, driver: "bridge", labels: labels("network") },
       { parent: this },
     );
+    const owner = args.privileged
+      ? undefined
+      : new VolumeOwner(
+          `${name}-volumes`,
+          { ...args, containerName: `${args.baseName}-server`, user: serverUser },
+          { parent: this },
+        );
     const container = new docker.Container(
       `${name}-container`,
       {
@@ -107,7 +118,7 @@ export class Server extends pulumi.ComponentResource {
         ],
         labels: pulumi.output(args.version).apply((version) => labels("server", version)),
       },
-      { parent: this, deleteBeforeReplace: true },
+      { parent: this, deleteBeforeReplace: true, dependsOn: owner ? [owner.done] : [] },
     );
     this.containerName = container.name;
     this.containerId = container.id;
@@ -129,22 +140,29 @@ export class Server extends pulumi.ComponentResource {
 }
 
 /** What the container may reach. */
-export function isolation(args: Pick<ServerArgs, "privileged" | "tun">) {
-  const devices = pulumi.output(args.tun).apply((tun) =>
-    ["/dev/kvm", ...(tun ? ["/dev/net/tun"] : [])].map((path) => ({
-      hostPath: path,
-      containerPath: path,
-      permissions: "rwm",
-    })),
-  );
-  // The engine adds the label to a privileged container by itself: said here, a refresh finds no difference.
-  const profiles = ["apparmor=unconfined", "label=disable", "seccomp=unconfined"];
-  if (args.privileged) return { privileged: true, devices, securityOpts: profiles };
+export function isolation(args: Pick<ServerArgs, "privileged" | "tun" | "kvmGroup">) {
+  const device = (path: string, permissions: string) => ({
+    hostPath: path,
+    containerPath: path,
+    permissions,
+  });
+  if (args.privileged) {
+    return {
+      privileged: true,
+      devices: pulumi
+        .output(args.tun)
+        .apply((tun) => ["/dev/kvm", ...(tun ? ["/dev/net/tun"] : [])].map((path) => device(path, "rwm"))),
+      // The engine adds the label to a privileged container by itself: said here, a refresh finds no difference.
+      securityOpts: ["apparmor=unconfined", "label=disable", "seccomp=unconfined"],
+    };
+  }
   return {
     privileged: false,
-    devices,
-    // msb needs /dev/kvm and no capability; seen with real microVMs.
+    // msb needs /dev/kvm, no other device and no capability; seen with real microVMs.
+    devices: [device("/dev/kvm", "rw")],
     capabilities: { drops: ["ALL"] },
+    user: `${serverUser}:${serverUser}`,
+    groupAdds: pulumi.output(args.kvmGroup).apply((group) => (group === undefined ? [] : [String(group)])),
     readOnly: true,
     tmpfs: { "/tmp": "rw,nosuid,nodev,size=256m" },
     securityOpts: ["no-new-privileges"],

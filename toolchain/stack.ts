@@ -54,6 +54,7 @@ export type SetupHost = Pick<HostSettings, "host" | "architecture" | "debianVers
     /** First part of the names of what is on it. */
     baseName: string;
     devMode: boolean;
+    privileged: boolean;
     /** Whether it has a key, of its own or the stack's. */
     hasKey: boolean;
     /** Whether one of them is `apiKey`, which can be shown again. */
@@ -78,6 +79,7 @@ export function hostsForSetup(stack: string): SetupHost[] {
     debianVersion: "13.2-slim",
     registryPrefix: "",
     devMode: true,
+    privileged: false,
   };
   return Object.entries(hosts ?? { [DEFAULT_HOST]: wrong }).map(([name, settings]) => ({
     ...settings,

@@ -43,13 +43,19 @@ done
 
 mkdir -p "$root/etc/ssl/certs" "$root/root" "$root/proc" "$root/sys" "$root/dev" "$root/run" "$root/workspace" \
   "$root/var/lib/microsandbox" "$root/var/tmp" "$root/tmp"
+# A new volume takes owner and mode of the folder that it is mounted on, and COPY makes all of it root's. Whoever the
+# server is, it is the only user in its container.
+chmod 777 "$root/workspace" "$root/var/lib/microsandbox"
 chmod 700 "$root/root"
 chmod 1777 "$root/tmp" "$root/var/tmp"
 cp /etc/ssl/certs/debian.crt "$root/etc/ssl/certs/ca-certificates.crt"
+# microsandbox is who the server is where it is not root (components/server-user.ts).
 echo 'root:x:0:0:root:/root:/bin/bash
+microsandbox:x:5555:5555:microsandbox:/tmp:/bin/bash
 nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin' >"$root/etc/passwd"
 echo 'root:x:0:
 kvm:x:104:
+microsandbox:x:5555:
 nogroup:x:65534:' >"$root/etc/group"
 echo 'passwd: files
 group: files

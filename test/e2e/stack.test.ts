@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { emulatedHostTool } from "../../components/emulated-host";
 import { exec } from "../../toolchain/exec";
+import { documentedChecks, failedChecks } from "../harness/bench-security";
 import { tinyImage } from "../harness/docker";
 import { freePort, TestStack } from "../harness/stack";
 import { conformance } from "./suites/conformance";
@@ -102,6 +103,11 @@ it("says hello from a microVM in the privileged container, with a kernel of its 
   expect(guestKernel).toBe(guest);
 });
 
+it("fails the checks of docker-bench-security that the docs say, being privileged", async () => {
+  const [inspected] = JSON.parse(await onHost(`docker inspect ${hostName}-server`));
+  expect(failedChecks(inspected)).toEqual(documentedChecks().failed.privileged);
+});
+
 it("changes nothing when nothing has changed", async () => {
   const refreshed = await stack.pulumi("up", "--refresh", "--yes", "--skip-preview");
   expect(refreshed.exitCode, refreshed.output).toBe(0);
@@ -163,6 +169,14 @@ it("keeps sandboxes over a replaced container, and boots them in one without pri
   await runsAgain("keeper");
   const read = await stack.sandbox("exec", "keeper", "--", "cat", "/root/file");
   expect(read.stdout.trim()).toBe("kept");
+});
+
+it("passes docker-bench-security without privileges, and is not root", async () => {
+  const [inspected] = JSON.parse(await onHost(`docker inspect ${hostName}-server`));
+  expect(failedChecks(inspected)).toEqual([]);
+  expect((await onHost(`docker exec ${hostName}-server id -u`)).trim()).toBe("5555");
+  const group = (await onHost("stat -c %g /dev/kvm")).trim();
+  expect(inspected.HostConfig.GroupAdd).toEqual([group]);
 });
 
 it("lets guests reach what is opened, and nothing beside it", async () => {

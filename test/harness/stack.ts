@@ -1,4 +1,4 @@
-import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { parse, stringify } from "yaml";
@@ -44,7 +44,12 @@ export class TestStack {
     );
   }
 
-  up = () => this.npm("up", ["--stack", this.name]);
+  async up(): Promise<Outcome> {
+    const { privileged, host = "local" } = this.settings;
+    if (privileged === false && host === "local") await giveKvmToItsGroup();
+    return this.npm("up", ["--stack", this.name]);
+  }
+
   destroy = () => this.npm("destroy", ["--stack", this.name]);
   pulumi = (...args: string[]) => this.npm("pulumi", [...args, "--stack", this.name]);
   doctor = (...args: string[]) => this.npm("doctor", ["--stack", this.name, ...args]);
@@ -99,4 +104,15 @@ export function freePort(): Promise<number> {
       server.close(() => resolve(typeof address === "object" && address ? address.port : 0));
     });
   });
+}
+
+/**
+ * Does for this machine's /dev/kvm what udev does on others: a server without privileges is not root, and can't use a
+ * device that is for root alone.
+ */
+async function giveKvmToItsGroup(): Promise<void> {
+  if (!existsSync("/dev/kvm") || (statSync("/dev/kvm").mode & 0o060) === 0o060) return;
+  console.log("/dev/kvm is for root alone on this machine; giving it to a group, with mode 660");
+  const group = "getent group kvm | cut -d: -f3 | grep . || echo 104";
+  await exec("sh", ["-c", `chgrp "$(${group})" /dev/kvm && chmod 660 /dev/kvm`]);
 }

@@ -6,6 +6,7 @@ import { projectRoot } from "../../toolchain/backend";
 import { ArchiveWriter, verifyArchive, volumeEntries } from "../../toolchain/backup/archive";
 import type { Manifest } from "../../toolchain/backup/manifest";
 import { exec } from "../../toolchain/exec";
+import { failedChecks } from "../harness/bench-security";
 import { canRunPrivileged, docker, ownedBy } from "../harness/docker";
 import { TestRegistry } from "../harness/registry";
 import { freePort, TestStack } from "../harness/stack";
@@ -66,6 +67,7 @@ it("sets on the container what the settings say", async () => {
     LogConfig: { Type: "json-file", Config: { "max-size": "100m", "max-file": "3" } },
   });
   expect(inspected.HostConfig.PortBindings["5555/tcp"][0].HostIp).toBe("127.0.0.1");
+  if (!inspected.HostConfig.Privileged) expect(failedChecks(inspected)).toEqual([]);
   expect(inspected.Config.StopTimeout).toBe(20);
   expect(inspected.State.Health.Status).toBe("healthy");
 });

@@ -29,6 +29,7 @@ export async function up(asked?: string): Promise<void> {
     .then(JSON.parse, () => ({}));
   const missing = hosts.filter((host) => outputs.hosts && !(host in outputs.hosts));
   if (code === 0 || missing.length > 0) sayReady(outputs, hostsForSetup(stack), report);
+  sayPrivileges(stack, report);
   if (code === 0) return;
   const where = missing.length > 0 ? `; not deployed: ${missing.join(", ")}` : "";
   throw new UserError(
@@ -80,6 +81,16 @@ function sayEnvironment({ environment }: ServerOutputs, readKey: string | undefi
   const key = environment.MSB_API_KEY ?? stored;
   for (const [name, value] of Object.entries({ ...environment, MSB_API_KEY: key }))
     report.say(`  export ${name}=${value}`);
+}
+
+/** What the default profile gives away, once at the end of each `up`. */
+function sayPrivileges(stack: string, report: Reporter): void {
+  const privileged = hostsForSetup(stack).some((host) => host.privileged);
+  if (!privileged) return;
+  report.say(
+    "\nThe server is privileged: code that breaks out of its microVM is root on the host (docs/security.md). " +
+      "Without:  npm run pulumi -- config set privileged false",
+  );
 }
 
 /** The first `up` of a stack that checks keys makes one: 256 random bits, encrypted in the stack's file. */
