@@ -1,6 +1,7 @@
 import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { projectRoot } from "../../toolchain/backend";
 import { ArchiveWriter, verifyArchive, volumeEntries } from "../../toolchain/backup/archive";
@@ -8,6 +9,7 @@ import type { Manifest } from "../../toolchain/backup/manifest";
 import { exec } from "../../toolchain/exec";
 import { failedChecks } from "../harness/bench-security";
 import { canRunPrivileged, docker, ownedBy } from "../harness/docker";
+import { hashOf } from "../harness/key-file";
 import { TestRegistry } from "../harness/registry";
 import { freePort, TestStack } from "../harness/stack";
 
@@ -233,6 +235,77 @@ async function withManifest(change: Partial<Manifest>): Promise<string> {
   await writer.finish({ ...manifest, ...change });
   return path;
 }
+
+describe("keys", () => {
+  let key: string;
+  const status = async (given: string) =>
+    (await fetch(`${url}/v1/quotas`, { headers: { authorization: `Bearer ${given}` } })).status;
+  const keys = async (...words: string[]) => {
+    const done = await stack.keys(...words);
+    expect(done.exitCode, done.output).toBe(0);
+    return done;
+  };
+  const refused = async (...words: string[]) => {
+    const { exitCode, output } = await stack.keys(...words);
+    expect(exitCode).toBe(1);
+    expect(output, "no stack trace").not.toMatch(/^\s+at .*:\d+:\d+/m);
+    return output;
+  };
+
+  afterAll(() => stack.configure({ devMode: undefined, ownSandboxes: undefined }));
+
+  it("are of no use in dev mode, which is said", async () => {
+    expect(await refused("add", "ci")).toMatch(/devMode is true[\s\S]*set devMode false/);
+  });
+
+  it("are made by the first up without it, and by the command before and after", async () => {
+    stack.configure({ devMode: false, ownSandboxes: true });
+    const early = (await keys("add", "early", "--sandboxes", "2")).stdout.trim();
+    expect(early).toMatch(/^msb_[0-9a-f]{64}$/);
+    expect(await up()).toContain("export MSB_API_KEY=KEY");
+    expect(await status(early)).toBe(200);
+    expect(await status("dev")).toBe(401);
+
+    const before = await startedAt();
+    key = (await keys("add", "ci", "--expires", "30d", "--memory", "512M")).stdout.trim();
+    await sleep(1000);
+    expect(await status(key)).toBe(200);
+    expect(await startedAt(), "the same container").toBe(before);
+    const list = (await keys("list")).stdout;
+    expect(list).toMatch(/^ci +\S+ \S+ +\S+ \S+ +(never|\S+ \S+) +memoryMiB 512$/m);
+    expect(list).toMatch(/^early .* sandboxes 2$/m);
+    expect(await docker("exec", container, "stat", "-c", "%a", "/var/lib/microsandbox/gateway/keys")).toBe(
+      "400",
+    );
+  });
+
+  it("are rotated and revoked at once, and the next up has nothing to do", async () => {
+    const renewed = (await keys("rotate", "ci", "--overlap", "1h")).stdout.trim();
+    await sleep(1000);
+    expect([await status(renewed), await status(key)]).toEqual([200, 200]);
+    await keys("revoke", "ci");
+    await sleep(1000);
+    expect([await status(renewed), await status(key)]).toEqual([401, 401]);
+    expect((await keys("list")).stdout).not.toMatch(/^ci/m);
+    const preview = await stack.pulumi("preview", "--expect-no-changes");
+    expect(preview.exitCode, preview.output).toBe(0);
+  });
+
+  it("that are asked for by mistake are answered with what was meant", async () => {
+    expect(await refused("revoke", "erly")).toContain("Did you mean early?");
+    expect(await refused("add", "early")).toContain("rotate early");
+    expect(await refused("add", "x", "--expires", "soon")).toContain("not a date");
+    expect(await refused("add", "x", "--cpus", "many")).toContain("--cpus many");
+  });
+
+  it("are in no state, as hashes neither", async () => {
+    const state = await stack.pulumi("stack", "export");
+    expect(state.stdout).toContain("key-file");
+    expect(state.stdout).not.toContain(hashOf(key));
+    expect(await docker("inspect", container)).not.toContain(hashOf(key));
+    expect(await docker("logs", container)).not.toContain(key);
+  });
+});
 
 it("destroys everything but the volumes that are to be kept", async () => {
   const { exitCode, output } = await stack.destroy();
