@@ -44,7 +44,9 @@ export class KeyCheck {
     if (this.options.devMode) return DEV;
     const given = /^Bearer +(\S+)$/i.exec(request.headers.authorization ?? "")?.[1];
     if (!given) throw this.refuse(request, "missing", "an API key is needed: Authorization: Bearer <key>");
-    const key = this.find(createHash("sha256").update(given).digest());
+    const hash = createHash("sha256").update(given).digest();
+    // A key that was just added is taken by the first request with it.
+    const key = this.find(hash) ?? (this.reload() ? this.find(hash) : undefined);
     if (!key) throw this.refuse(request, "unknown", this.whyUnknown());
     if (key.expiresAt <= Date.now()) {
       const when = new Date(key.expiresAt).toISOString();
@@ -83,8 +85,14 @@ export class KeyCheck {
     return found;
   }
 
+  private reload(): boolean {
+    if (!this.file?.reload()) return false;
+    this.uses.keep(new Set(this.file.keys.map(({ id }) => id)));
+    return true;
+  }
+
   private tick(): void {
-    if (this.file?.reload()) this.uses.keep(new Set(this.file.keys.map(({ id }) => id)));
+    this.reload();
     for (const [key, ends] of this.held) {
       const now = this.find(key.hash);
       if (now && now.expiresAt > Date.now()) continue;

@@ -33,8 +33,8 @@ describe("the key file", () => {
       expect((await gateway.get("/v1/quotas", { authorization })).status).toBe(401);
     expect((await gateway.get("/v1/sandboxes", bearer("msb_two"))).body.error.code).toBe("invalid_api_key");
     write([{ id: "second", key: "msb_two" }]);
-    await sleep(1000);
     expect(await status("msb_two")).toBe(200);
+    await sleep(1000);
     expect(await status("msb_one")).toBe(401);
   });
 
