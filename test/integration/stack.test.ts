@@ -291,9 +291,7 @@ describe("keys", () => {
 
   it("that are asked for by mistake are answered with what was meant", async () => {
     expect(await refused("revoke", "erly")).toContain("Did you mean early?");
-    expect(await refused("add", "early")).toContain("rotate early");
     expect(await refused("add", "x", "--expires", "soon")).toContain("not a date");
-    expect(await refused("add", "x", "--cpus", "many")).toContain("--cpus many");
   });
 
   it("are in no state, as hashes neither", async () => {
