@@ -68,7 +68,11 @@ function ofHost(name: string, mistake: Mistake): Mistake {
   return {
     ...mistake,
     key: inHost(mistake.key),
-    fix: mistake.fix.map((fix) => ({ ...fix, key: inHost(fix.key), path: true })),
+    fix: mistake.fix.map((fix) => ({
+      ...fix,
+      key: /^[\w.-]+$/.test(fix.key) ? inHost(fix.key) : `hosts.${name}${quoted(fix.key)}`,
+      path: true,
+    })),
   };
 }
 
@@ -78,9 +82,12 @@ function wrongName(name: string): Mistake {
     key: `hosts.${shown}`,
     problem: "has a name that is not accepted",
     accepted: "1 to 30 lower-case letters, digits and hyphens, a letter or digit first and last",
-    fix: [{ key: `hosts["${shown.replace(/["\\]/g, "\\$&")}"]`, path: true }],
+    fix: [{ key: `hosts${quoted(shown)}`, path: true }],
   };
 }
+
+/** A name of any characters in a path of `pulumi config --path`. */
+const quoted = (name: string) => `["${name.replace(/["\\]/g, "\\$&")}"]`;
 
 /** What two hosts can't both have. */
 function sharedMistakes(all: Record<string, HostSettings>): Mistake[] {

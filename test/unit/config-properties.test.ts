@@ -60,13 +60,29 @@ test("every mistake is listed once, with a line that sets or removes a setting",
 
 /** What the configuration is after the user has typed the lines. */
 function mend(raw: Record<string, unknown>, mistakes: readonly Mistake[]): Record<string, unknown> {
-  const mended = new Map(Object.entries(raw));
-  for (const { key, value } of mistakes.flatMap((mistake) => mistake.fix)) {
-    if (value === undefined) mended.delete(key);
-    else mended.set(key, value);
+  const mended: Record<string, unknown> = structuredClone({ ...raw });
+  for (const { key, value, path } of mistakes.flatMap((mistake) => mistake.fix)) {
+    const names = path ? pathOf(key) : [key];
+    const last = names.pop() ?? key;
+    // An object may be typed as JSON.
+    if (path && names[0] && typeof mended[names[0]] === "string")
+      mended[names[0]] = JSON.parse(`${mended[names[0]]}`);
+    const part = names.reduce<unknown>((object, name) => isObject(object) && object[name], mended);
+    if (isObject(part) && value === undefined) delete part[last];
+    else if (isObject(part)) part[last] = value;
+    else mended[key] = value;
   }
-  return Object.fromEntries(mended);
+  return mended;
 }
+
+const isObject = (value: unknown): value is Record<string, unknown> =>
+  typeof value === "object" && value !== null;
+
+/** The names in a path of `pulumi config --path`: `a.b`, `a["b"]`. */
+const pathOf = (path: string) =>
+  [...path.matchAll(/\["((?:[^"\\]|\\.)*)"\]|[^.[\]]+/g)].map(
+    ([plain, quoted]) => quoted?.replace(/\\(.)/g, "$1") ?? plain,
+  );
 
 test("the lines mend: typing them leads to accepted settings, in three rounds at most", () => {
   fc.assert(
