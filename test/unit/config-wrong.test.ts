@@ -13,6 +13,9 @@ function messageFor(raw: Record<string, unknown>, options?: Parameters<typeof pa
   throw new Error(`accepted: ${JSON.stringify(raw)}`);
 }
 
+/** A key that is accepted. */
+const ci = { id: "ci", hash: `sha256:${"0".repeat(64)}` };
+
 /** What is given, and the whole message but its first lines. */
 const wrong: [Record<string, unknown>, string][] = [
   [
@@ -213,6 +216,12 @@ describe("wrong settings", () => {
     ["emulatedDisk", ["7G", "17T"]],
     ["architecture", ["x86_64", "arm", "AMD64"]],
     ["images", ["alpine", "{}", [""], ["-v"], ["Alpine"], ["a b"], ["alpine@sha256:1"], [1]]],
+    [
+      "keys",
+      ["ci", "{}", [1], [{ id: "ci" }], [{ id: "ci", hash: "0".repeat(64) }], [{ ...ci, key: "msb_1" }]],
+    ],
+    ["keys", [[{ ...ci, id: "a b" }], [{ ...ci, id: "default" }], [ci, ci], [{ ...ci, replaced: true }]]],
+    ["keys", [[{ ...ci, expires: "2027-01-31" }], [{ ...ci, limits: { sandboxes: 0 } }]]],
     ["volumes", ["state", "[]", { state: "a" }, { state: "../x" }, { keep: "maybe" }, { kept: true }, null]],
     ["versionSha256", ["abc", { amd64: "0".repeat(63) }, { x86: "0".repeat(64) }]],
     ["kvmCheck", ["on", "true", true, "Device"]],
@@ -252,6 +261,15 @@ describe("wrong settings", () => {
     expect(code).toContain("to mend:  port: 5555");
     expect(code).toContain("to mend:  leave colour out");
     expect(code).not.toContain("npm run");
+  });
+
+  test("keys: what is wrong with one is said, what is right is kept, and a secret list is not shown", () => {
+    const message = messageFor({ keys: [ci, { ...ci, expires: "2030-01-01T00:00:00Z" }] });
+    expect(message).toContain('keys.1.id is "ci" (there is a key with that id)');
+    expect(message).toContain(`config set keys '${JSON.stringify([ci])}'`);
+    const secret = messageFor({ keys: JSON.stringify([{ ...ci, id: "?" }]) }, { secretKeys: ["keys"] });
+    expect(secret).not.toContain(ci.hash);
+    expect(messageFor({ ownSandboxes: true })).toContain("while devMode checks no key");
   });
 
   test("a secret value is never shown, a long one is cut", () => {
