@@ -1,4 +1,5 @@
 import { existsSync, readFileSync, unlinkSync, writeFileSync } from "node:fs";
+import { request } from "node:http";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
@@ -150,6 +151,22 @@ describe("an end", () => {
     expect(await status("g")).toBe(200);
     expect(pipes[0] && (await echoes(pipes[0].client, "still here"))).toBe(true);
     pipes[0]?.client.close();
+  });
+
+  test("a revoked key's upload is cut off, and its file is not there", async () => {
+    const { gateway, write } = await withKeys([{ id: "bad", key: "b" }]);
+    const files = `/v1/volumes/00000000-0000-4000-8000-000000000002/files`;
+    const headers = { ...bearer("b"), "x-msb-file-path": Buffer.from("endless").toString("base64url") };
+    const upload = request(`${gateway.url}${files}/content`, { method: "PUT", headers });
+    const end = new Promise((resolve) =>
+      upload.once("error", () => resolve("cut off")).once("response", resolve),
+    );
+    upload.write("a beginning");
+    await sleep(200);
+    write([{ id: "good", key: "g" }]);
+    expect(await end).toBe("cut off");
+    const { body } = await gateway.get(`${files}/exists`, { ...headers, ...bearer("g") });
+    expect(body).toEqual({ exists: false });
   });
 
   test("a client that ignores the end of its pipe reaches the sandbox no more", async () => {
