@@ -156,8 +156,8 @@ export function fieldsOf(key: Key): Record<string, z.core.$ZodType> {
   return isStructured(key) && !isList(key) ? settingFields[key] : {};
 }
 
-/** The part of a setting that holds passwords: never shown, however it is stored. */
-const SECRET_PART = "logins";
+/** The parts of settings that hold passwords and private keys: never shown, however they are stored. */
+const SECRET_PARTS: PropertyKey[] = ["logins", "key"];
 
 /** What is wrong with one setting: a mistake for each wrong part of it. */
 function fieldMistakes(key: Key, value: unknown, issues: z.core.$ZodIssue[], secret: boolean): Mistake[] {
@@ -179,7 +179,7 @@ function fieldMistakes(key: Key, value: unknown, issues: z.core.$ZodIssue[], sec
     mistakes.set(name, {
       key: [key, ...issue.path].join("."),
       problem:
-        secret || issue.path[0] === SECRET_PART
+        secret || SECRET_PARTS.includes(issue.path[0] ?? "")
           ? "has a secret value that is not accepted"
           : `is ${show(at(value, issue.path))}${reason}`,
       accepted: meta?.accepts ?? "",
@@ -221,7 +221,7 @@ function mendParts(key: StructuredKey, value: unknown): string | undefined {
   const mended: Record<string, unknown> = {};
   for (const [given, part] of Object.entries(value)) {
     const name = names.includes(given) ? given : nearest(given, names);
-    if (name === undefined || name === SECRET_PART || (name !== given && Object.hasOwn(value, name)))
+    if (name === undefined || SECRET_PARTS.includes(name) || (name !== given && Object.hasOwn(value, name)))
       continue;
     if (shape[key].safeParse({ [name]: part }).success) mended[name] = part;
   }

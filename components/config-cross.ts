@@ -1,5 +1,6 @@
 import { type Mistake, show } from "./config-mistakes";
 import { type StackSettings, settingsSchema } from "./config-schema";
+import { belongTogether, hasTls } from "./config-tls";
 import { formatSize, isLoopback } from "./config-values";
 
 /** What is wrong between settings that are right one by one. */
@@ -9,6 +10,8 @@ export function crossMistakes(given: Partial<StackSettings>): Mistake[] {
     memoryMistake(given),
     emulatedMistake(given),
     devModeMistake(given),
+    plainHttpMistake(given),
+    tlsMistake(given),
     ownSandboxesMistake(given),
     volumesMistake(given),
   ].filter((mistake) => mistake !== undefined);
@@ -61,6 +64,37 @@ function devModeMistake({
     problem: `is ${bindAddress} while devMode checks no key: whoever reaches it could run code`,
     accepted: "127.0.0.1 in dev mode; any address with devMode false, or with exposeDevMode true",
     fix: [{ key: "bindAddress", value: "127.0.0.1" }],
+  };
+}
+
+/** In dev mode the same address is refused for want of a key. */
+function plainHttpMistake({
+  devMode,
+  exposeHttp,
+  bindAddress,
+  tls,
+}: Partial<StackSettings>): Mistake | undefined {
+  if (devMode !== false || exposeHttp !== false || tls === undefined || bindAddress === undefined)
+    return undefined;
+  if (hasTls(tls) || isLoopback(bindAddress)) return undefined;
+  return {
+    key: "bindAddress",
+    problem: `is ${bindAddress} without TLS: keys and data could be read on the way`,
+    accepted:
+      "127.0.0.1 without TLS; any address with tls.own true, with a tls.certificate, or with exposeHttp true",
+    fix: [{ key: "tls", value: '{"own":true}' }],
+  };
+}
+
+function tlsMistake({ tls }: Partial<StackSettings>): Mistake | undefined {
+  if (tls === undefined || (belongTogether(tls) && !(tls.own && tls.certificate))) return undefined;
+  return {
+    key: "tls",
+    problem: tls.own
+      ? "asks for a certificate of the stack's own, and has another"
+      : "has a certificate and a private key that don't belong together",
+    accepted: "own true alone, or a certificate with its key",
+    fix: [{ key: "tls", value: '{"own":true}' }],
   };
 }
 

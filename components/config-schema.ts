@@ -6,6 +6,7 @@ import { hosts } from "./config-hosts";
 import { keys, ownSandboxes } from "./config-keys";
 import { limits } from "./config-limits";
 import { registries } from "./config-registries";
+import { tls } from "./config-tls";
 import { isSshHost, isTimeZone, nearest, nearestTimeZone } from "./config-values";
 
 /** The namespace of the settings in a stack's configuration. */
@@ -59,6 +60,7 @@ export const settingFields = {
   versionSha256: hashes.shape,
   limits: limits.shape,
   registries: registries.shape,
+  tls: tls.shape,
 };
 
 /** Every setting below `microsandbox:`, in the order of the settings table. */
@@ -174,6 +176,15 @@ export const settingsSchema = z.strictObject({
     accepts: "an object of mirrors, certificates, plainHttp and logins",
     example: '{"plainHttp":["localhost:5000"]}',
   }),
+  tls: tls.prefault({}).register(settingMeta, {
+    description: "How the server proves who it is; without it, it speaks plain http.",
+    accepts: "an object of own, names, certificate and key",
+    example: '{"own":true}',
+  }),
+  exposeHttp: flag(
+    false,
+    "Allow plain http where other machines reach it: keys and data can be read on the way.",
+  ),
   egress,
   egressAllow,
   volumes: volumes.prefault({}).register(settingMeta, {

@@ -27,7 +27,8 @@ export function deployHosts(name: string, hosts: Record<string, HostSettings>): 
  * - `apiKey`: the API key, a secret (`npm run pulumi -- stack output apiKey --show-secrets`), empty in dev mode,
  * - `server`: container of the server and how to reach its host, for `npm run sandbox`,
  * - `kvm`: what the KVM check found on the host,
- * - `guestKernel`: kernel of the guest that the boot check started, where that is on.
+ * - `guestKernel`: kernel of the guest that the boot check started, where that is on,
+ * - `authority`: certificate of the stack's own authority, for clients to trust, where `tls.own` is on.
  *
  * Of several: `endpoints` and `apiKeys` by host, and all the rest in `hosts`. A host that failed is not in them.
  */
@@ -47,8 +48,8 @@ export function stackOutputs(services: Record<string, Microsandbox>): Record<str
   };
 }
 
-function outputsOf({ endpoint, environment, server, kvm, guestKernel }: Microsandbox) {
-  return { endpoint, environment, server, kvm, guestKernel };
+function outputsOf({ endpoint, environment, server, kvm, guestKernel, authority }: Microsandbox) {
+  return { endpoint, environment, server, kvm, guestKernel, authority };
 }
 
 /** Something of each host by its name; a host that failed is left out. */

@@ -4,6 +4,7 @@ import { BootCheck } from "./boot-check";
 import { type HostSettings, type MicrosandboxArgs, parseSettings } from "./config";
 import { egressVariable } from "./config-egress";
 import { hasRegistrySettings } from "./config-registries";
+import { hasTls } from "./config-tls";
 import { GIB, MIB } from "./config-values";
 import { type Connection, parseSshHost, urlHost } from "./connection";
 import { DockerHost, type DockerHostArgs, publishAddress } from "./docker-host";
@@ -16,6 +17,7 @@ import { SandboxImage } from "./sandbox-image";
 import { Server } from "./server";
 import { kvmGroup } from "./server-user";
 import { Storage } from "./storage";
+import { Tls } from "./tls";
 import { resolveVersion } from "./version";
 
 /**
@@ -35,6 +37,8 @@ export class Microsandbox extends pulumi.ComponentResource {
   readonly apiKey: pulumi.Output<string>;
   /** Where the server runs, for `npm run sandbox`. */
   readonly server: pulumi.Output<{ container: string; connection: Connection }>;
+  /** Certificate of the stack's own authority, for clients to trust; empty without `tls.own`. */
+  readonly authority: pulumi.Output<string>;
   /** What the KVM check found. */
   readonly kvm: pulumi.Output<string>;
   /** Kernel of the guest that the boot check started; empty where the check is not `boot`. */
@@ -91,6 +95,7 @@ export class Microsandbox extends pulumi.ComponentResource {
         engineApi: host.preflight.apply(({ engine }) => engine?.api ?? ""),
         hostCpus: host.preflight.apply(({ engine }) => engine?.cpus ?? 1),
         publishAddress: publishAddress(settings),
+        hasTls: hasTls(settings.tls),
         hostNames: hostNames(settings),
         egressPolicy: host.preflight.apply(({ addresses }) => egressVariable(settings, addresses)),
       },
@@ -114,6 +119,22 @@ export class Microsandbox extends pulumi.ComponentResource {
     if (!settings.devMode) {
       new Keys(`${name}-key`, { ...inServer, ...settings, containerId: server.containerId }, afterServer);
     }
+    const tls = hasTls(settings.tls)
+      ? new Tls(
+          `${name}-tls`,
+          {
+            ...{ ...inServer, settings: settings.tls, containerId: server.containerId },
+            authorityName: `${baseName} authority`,
+            names: host.connection.apply((connection) => [
+              endpointHost(settings, connection),
+              "127.0.0.1",
+              "localhost",
+            ]),
+          },
+          afterServer,
+        )
+      : undefined;
+    this.authority = tls?.authority ?? pulumi.output("");
     const bootArgs = { ...inServer, containerId: server.containerId };
     this.guestKernel =
       settings.kvmCheck === "boot"
@@ -121,7 +142,7 @@ export class Microsandbox extends pulumi.ComponentResource {
         : pulumi.output("");
 
     this.endpoint = pulumi
-      .all([host.connection, server.ready.urn])
+      .all([host.connection, (tls ?? server).ready.urn])
       .apply(([connection]) => endpointUrl(settings, connection));
     this.environment = this.endpoint.apply((url) => clientEnvironment(url, settings.devMode));
     this.apiKey = pulumi.secret((settings.devMode ? undefined : settings.apiKey) ?? "");
@@ -165,14 +186,18 @@ export function hostNames({ host }: Pick<HostSettings, "host">): string[] {
 
 /** Where clients find the server: by the address it is bound to, or the host's own where that is any address. */
 export function endpointUrl(
-  settings: Pick<HostSettings, "bindAddress" | "hostPort" | "host">,
+  settings: Pick<HostSettings, "bindAddress" | "hostPort" | "host" | "tls">,
   connection: Connection,
 ): string {
+  const scheme = hasTls(settings.tls) ? "https" : "http";
+  return `${scheme}://${urlHost(endpointHost(settings, connection))}:${settings.hostPort}`;
+}
+
+function endpointHost(settings: Pick<HostSettings, "bindAddress" | "host">, connection: Connection): string {
   const anyAddress = settings.bindAddress === "0.0.0.0" || settings.bindAddress === "::";
   const ownAddress =
     connection.kind === "ssh" && settings.host !== "emulated" ? connection.address : "127.0.0.1";
-  const address = anyAddress ? ownAddress : settings.bindAddress;
-  return `http://${urlHost(address)}:${settings.hostPort}`;
+  return anyAddress ? ownAddress : settings.bindAddress;
 }
 
 /** The three variables of the official clients. Dev mode takes any key, but the clients insist on sending one. */

@@ -5,7 +5,9 @@ import { join, relative } from "node:path";
 export const packageRoot = relative(process.cwd(), join(__dirname, "..")) || ".";
 
 /** Text of a script in components/scripts. It travels on standard input, so that it runs on any host as it is. */
-export function script(name: "kvm-check" | "preflight" | "boot-check" | "volume-owner"): string {
+export function script(
+  name: "kvm-check" | "preflight" | "boot-check" | "volume-owner" | "tls-authority" | "tls-certificate",
+): string {
   const read = (file: string) => readFileSync(join(__dirname, "scripts", `${file}.sh`), "utf8");
   const reports = name === "kvm-check" || name === "preflight";
   return reports ? `${read("report")}\n${read(name)}` : read(name);

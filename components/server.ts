@@ -8,6 +8,7 @@ import { type Connection, hostShell } from "./connection";
 import { keysFile } from "./key-file";
 import { labels } from "./labels";
 import { serverUser } from "./server-user";
+import { tlsFile } from "./tls";
 import { VolumeOwner } from "./volume-owner";
 
 export interface ServerArgs {
@@ -39,6 +40,8 @@ export interface ServerArgs {
   ownSandboxes: boolean;
   /** Names of DNS that a server without a key answers to, besides addresses and localhost. */
   hostNames: string[];
+  /** Whether the port speaks TLS, with the certificate that comes once the container runs. */
+  hasTls: boolean;
   /** What the server allows at most. */
   limits: StackSettings["limits"];
   /** The limit of what guests may reach, as docker/gateway/src/egress.ts reads it. */
@@ -191,8 +194,9 @@ export function resourceLimits(
 
 /** How the container starts, proves itself, logs and stops. */
 export function lifecycle(
-  args: Pick<ServerArgs, "engineApi" | "port" | "stopTimeout" | "logMaxSize" | "logMaxFiles">,
+  args: Pick<ServerArgs, "engineApi" | "port" | "hasTls" | "stopTimeout" | "logMaxSize" | "logMaxFiles">,
 ) {
+  const healthPort = args.hasTls ? tlsHealthPort(args.port) : args.port;
   return {
     restart: "unless-stopped",
     init: true,
@@ -200,7 +204,7 @@ export function lifecycle(
     wait: true,
     waitTimeout: 300,
     healthcheck: pulumi.output(args.engineApi).apply((api) => ({
-      tests: ["CMD", "wget", "-q", "-O", "/dev/null", `http://127.0.0.1:${args.port}/readyz`],
+      tests: ["CMD", "wget", "-q", "-O", "/dev/null", `http://127.0.0.1:${healthPort}/readyz`],
       // An engine of API 1.44 probes more often while the container starts; an older one has one interval for both.
       ...(apiAtLeast(api, 44) ? { interval: "30s", startInterval: "1s" } : { interval: "5s" }),
       timeout: "10s",
@@ -215,6 +219,9 @@ export function lifecycle(
   };
 }
 
+/** A port of the container's loopback that the server's own is not. */
+const tlsHealthPort = (port: number) => (port === 5554 ? 5553 : 5554);
+
 /** Whether an API version of the form `1.N` has at least this N. */
 function apiAtLeast(api: string, minor: number): boolean {
   return Number(api.split(".")[1] ?? 0) >= minor;
@@ -225,7 +232,7 @@ export function environment(
   args: Pick<
     ServerArgs,
     | ("port" | "devMode" | "autoPullImages" | "timezone" | "stopTimeout" | "limits")
-    | ("ownSandboxes" | "hostNames" | "egressPolicy")
+    | ("ownSandboxes" | "hostNames" | "egressPolicy" | "hasTls")
   >,
 ): pulumi.Output<string>[] {
   return Object.entries({
@@ -234,6 +241,7 @@ export function environment(
     AUTO_PULL_IMAGES: args.autoPullImages,
     DEV_MODE: args.devMode,
     EGRESS: args.egressPolicy,
+    ...(args.hasTls ? { TLS_FILE: tlsFile, HEALTH_PORT: tlsHealthPort(args.port) } : {}),
     PORT: args.port,
     STOP_TIMEOUT_SECONDS: args.stopTimeout,
     TZ: args.timezone,

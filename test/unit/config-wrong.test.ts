@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { parseSettings } from "../../components/config";
 import { VisibleError } from "../../components/errors";
+import { testCertificate } from "../harness/certificate";
 
 /** The error message for wrong settings; fails the test where they are accepted. */
 function messageFor(raw: Record<string, unknown>, options?: Parameters<typeof parseSettings>[1]): string {
@@ -104,6 +105,22 @@ const wrong: [Record<string, unknown>, string][] = [
       "  microsandbox:bindAddress is 0.0.0.0 while devMode checks no key: whoever reaches it could run code",
       "    accepted: 127.0.0.1 in dev mode; any address with devMode false, or with exposeDevMode true",
       "    to mend:  npm run pulumi -- config set bindAddress 127.0.0.1",
+    ].join("\n"),
+  ],
+  [
+    { devMode: "false", bindAddress: "0.0.0.0" },
+    [
+      "  microsandbox:bindAddress is 0.0.0.0 without TLS: keys and data could be read on the way",
+      "    accepted: 127.0.0.1 without TLS; any address with tls.own true, with a tls.certificate, or with exposeHttp true",
+      "    to mend:  npm run pulumi -- config set tls '{\"own\":true}'",
+    ].join("\n"),
+  ],
+  [
+    { tls: { certificate: testCertificate } },
+    [
+      "  microsandbox:tls has a certificate and a private key that don't belong together",
+      "    accepted: own true alone, or a certificate with its key",
+      "    to mend:  npm run pulumi -- config set tls '{\"own\":true}'",
     ].join("\n"),
   ],
   [

@@ -80,7 +80,8 @@ describe("good settings", () => {
   });
 
   test.each<MicrosandboxArgs>([
-    { devMode: false, bindAddress: "0.0.0.0" },
+    { devMode: false, bindAddress: "0.0.0.0", exposeHttp: true },
+    { devMode: false, bindAddress: "0.0.0.0", tls: { own: true } },
     { exposeDevMode: true, bindAddress: "0.0.0.0" },
     { host: "emulated", emulatedMemory: "4G", memoryLimit: "4G" },
     { host: "local", emulatedMemory: "4G", memoryLimit: "8G" },
@@ -124,7 +125,7 @@ describe("the settings table", () => {
     expect(type).not.toBe("");
     expect(key).not.toMatch(/\.$/);
     if (key.includes(".") || example.includes("…")) return;
-    const others = { devMode: !["bindAddress", "ownSandboxes"].includes(key) };
+    const others = { devMode: !["bindAddress", "ownSandboxes"].includes(key), exposeHttp: true };
     expect(() => parseSettings({ ...others, [key]: example })).not.toThrow();
   });
 

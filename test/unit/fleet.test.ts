@@ -45,7 +45,7 @@ describe("outputs", () => {
       keys = Object.keys(stackOutputs(deployHosts("microsandbox", checkSettings(raw).hosts ?? {})));
     }).then(() => keys.sort());
   };
-  const single = ["apiKey", "endpoint", "environment", "guestKernel", "kvm", "server"];
+  const single = ["apiKey", "authority", "endpoint", "environment", "guestKernel", "kvm", "server"];
 
   it("of a stack with one host stay as they are", async () => {
     expect(await outputsOf({})).toEqual(single);

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { MicrosandboxArgs } from "../../components/config";
 import { clientEnvironment, endpointUrl, Microsandbox } from "../../components/microsandbox";
+import { testAuthority } from "../harness/authority";
 import { testCertificate } from "../harness/certificate";
 import { hashOf } from "../harness/key-file";
 import { type FakeHost, healthyHost, type Registered, registered } from "../harness/pulumi-mocks";
@@ -34,6 +35,10 @@ function registrySettings(resources: Registered[]) {
   const { stdin } = only(resources, "Command", "registries-settings");
   return JSON.parse(/<<'SETTINGS'\n(.*)\nSETTINGS/.exec(stdin.value)?.[1] ?? "");
 }
+
+const issued = testAuthority().issue(["127.0.0.1"]);
+const at = issued.indexOf("-----BEGIN CERTIFICATE");
+const given = { key: issued.slice(0, at), certificate: issued.slice(at) };
 
 describe("every setting reaches its resource", () => {
   const cases: [string, MicrosandboxArgs, (resources: Registered[]) => unknown, unknown][] = [
@@ -93,6 +98,30 @@ describe("every setting reaches its resource", () => {
       { timezone: "Europe/Berlin" },
       (r) => container(r).envs,
       expect.arrayContaining(["TZ=Europe/Berlin"]),
+    ],
+    [
+      "tls.own",
+      { tls: { own: true } },
+      (r) => container(r).envs,
+      expect.arrayContaining([expect.stringMatching(/^TLS_FILE=/)]),
+    ],
+    [
+      "tls.own: a health check without",
+      { tls: { own: true } },
+      (r) => container(r).healthcheck.tests.at(-1),
+      "http://127.0.0.1:5554/readyz",
+    ],
+    [
+      "tls.names",
+      { tls: { own: true, names: ["sandboxes.example.com"] } },
+      (r) => only(r, "Command", "tls-certificate").stdin.value,
+      expect.stringContaining("NAMES=IP:127.0.0.1,DNS:localhost,DNS:sandboxes.example.com"),
+    ],
+    [
+      "tls.certificate and tls.key",
+      { tls: { certificate: given.certificate, key: given.key } },
+      (r) => only(r, "Command", "tls-file").stdin.value,
+      expect.stringContaining(given.certificate.trim()),
     ],
     ["egress", { egress: "none" }, (r) => egressOf(r).level, "none"],
     [
@@ -327,7 +356,9 @@ describe("endpointUrl", () => {
       "http://127.0.0.1:5555",
     ],
   ])("%s", (_name, host, bindAddress, connection, expected) => {
-    expect(endpointUrl({ host, bindAddress, hostPort: 5555 }, connection)).toBe(expected);
+    expect(
+      endpointUrl({ host, bindAddress, hostPort: 5555, tls: { own: false, names: [] } }, connection),
+    ).toBe(expected);
   });
 });
 

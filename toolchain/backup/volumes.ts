@@ -17,6 +17,7 @@ const settings = [
   "secrets/registries",
   "gateway/registries.json",
   "gateway/registry-certificates.pem",
+  "gateway/tls.pem",
 ];
 const keys = "gateway/keys";
 

@@ -1,3 +1,4 @@
+import type { Server } from "node:https";
 import { join } from "node:path";
 import type { FastifyInstance } from "fastify";
 import { listenForAdmin } from "./admin";
@@ -30,6 +31,7 @@ import { StarterImage } from "./starter";
 import { claimState } from "./state-version";
 import { RecordStore } from "./store";
 import { Sweeper } from "./sweeper";
+import { ServerCertificate } from "./tls";
 import { Volumes } from "./volumes";
 
 const SWEEP_MS = 10_000;
@@ -49,6 +51,10 @@ export type Gateway = {
 export async function createGateway(config: Config): Promise<Gateway> {
   const app = await createServer(config);
   const { log } = app;
+  if (config.TLS_FILE) {
+    const certificate = new ServerCertificate(config.TLS_FILE, app.server as unknown as Server, log);
+    app.addHook("onClose", async () => certificate.close());
+  }
   const state = join(config.MSB_HOME, "gateway");
   const msb = new Msb({ path: config.MSB_PATH, home: config.MSB_HOME });
   // An msb that does not run at all is what the readiness check tells of.

@@ -38,6 +38,10 @@ export const environmentSchema = z.object({
   OWN_SANDBOXES: flag.default(false),
   /** Names of DNS that clients use for a server in dev mode, with commas. */
   HOST_NAMES: z.string().default(""),
+  /** File with the certificate and its key, PEM; then the port speaks TLS and nothing else. */
+  TLS_FILE: z.string().startsWith("/").optional(),
+  /** Port on loopback that answers /readyz without TLS. */
+  HEALTH_PORT: port.optional(),
   /** What guests may reach at most, as JSON. */
   EGRESS: jsonOf(egressPolicy).prefault("{}"),
   /** The device that guests need. */

@@ -13,6 +13,7 @@ import type { Metrics } from "./metrics";
 import type { RateLimit } from "./rate-limit";
 import { AGENT_ROUTE } from "./routes/agent";
 import { cutOffSlowBodies } from "./slow-body";
+import { MIN_TLS } from "./tls";
 
 /** Bytes of one WebSocket message; the clients' own frames are far below. */
 const MAX_FRAME = 16 * 1024 * 1024;
@@ -22,6 +23,8 @@ const QUIET = new Set(["/healthz", "/readyz", "/metrics"]);
 /** A fastify server with what all routes share: logs, bodies, errors, the API description. */
 export async function createServer(config: Config): Promise<FastifyInstance> {
   const app = Fastify({
+    // The types of a server with TLS differ, and nothing here depends on them.
+    ...((config.TLS_FILE ? { https: { minVersion: MIN_TLS } } : {}) as object),
     logger: {
       level: config.LOG_LEVEL,
       base: { service: "gateway" },

@@ -1,0 +1,106 @@
+import { isIP } from "node:net";
+import * as command from "@pulumi/command";
+import * as pulumi from "@pulumi/pulumi";
+import type { TlsSettings } from "./config-tls";
+import { type Connection, hostShell, shellQuote, withVariables } from "./connection";
+import { script } from "./scripts";
+
+/** Where the server reads its certificate and key: on the state volume, for its own eyes only. */
+export const tlsFile = "/var/lib/microsandbox/gateway/tls.pem";
+
+/** Days that a certificate of our own is good for, and after which the next `up` makes another: a third is left. */
+const LIFE_DAYS = 90;
+const PERIOD_DAYS = 60;
+
+export interface TlsArgs {
+  settings: TlsSettings;
+  /** Common name of the stack's own authority. */
+  authorityName: string;
+  /** Host names and addresses that clients may use. */
+  names: pulumi.Input<string[]>;
+  /** The host that the server runs on. */
+  connection: pulumi.Input<Connection>;
+  /** Name of the server's container. */
+  containerName: pulumi.Input<string>;
+  /** Id of the container: a new one gets the file anew. */
+  containerId: pulumi.Input<string>;
+}
+
+/**
+ * The server's certificate: the one that is given, or one of an authority of the stack's own. It goes into a file that
+ * the server reads again when it changes; private keys are secret in the state and nowhere else.
+ *
+ * @example new Tls("tls", { settings: { own: true, names: [] }, names: ["127.0.0.1"], … }, { dependsOn: server.ready })
+ */
+export class Tls extends pulumi.ComponentResource {
+  /** Certificate of the stack's own authority, PEM; empty where a certificate is given. */
+  readonly authority: pulumi.Output<string>;
+  /** Settled once the server has its certificate. */
+  readonly ready: pulumi.Resource;
+
+  constructor(name: string, args: TlsArgs, opts?: pulumi.ComponentResourceOptions) {
+    super("microsandbox:index:Tls", name, {}, opts);
+    const { settings } = args;
+    let pem: pulumi.Output<string>;
+    if (settings.certificate) {
+      this.authority = pulumi.output("");
+      pem = pulumi.secret(`${settings.key ?? ""}\n${settings.certificate}`);
+    } else {
+      const authority = this.made(
+        `${name}-authority`,
+        withVariables({ NAME: args.authorityName }, script("tls-authority")),
+      );
+      const names = pulumi.output(args.names).apply((own) => [...new Set([...own, ...settings.names])]);
+      const stdin = pulumi.all([authority, names]).apply(([signer, all]) => certificateScript(signer, all));
+      const period = Math.floor(Date.now() / (PERIOD_DAYS * 24 * 3_600_000));
+      pem = this.made(`${name}-certificate`, stdin, [period]);
+      this.authority = pulumi.unsecret(
+        authority.apply((text) => text.slice(text.indexOf("-----BEGIN CERTIFICATE"))),
+      );
+    }
+    this.ready = new command.local.Command(
+      `${name}-file`,
+      {
+        create: pulumi.output(args.connection).apply(hostShell),
+        stdin: pulumi.secret(
+          pulumi.all([args.containerName, pem]).apply(([container, text]) => writeTls(container, text)),
+        ),
+        triggers: [args.containerId],
+        logging: "none",
+      },
+      { parent: this, deleteBeforeReplace: true },
+    );
+    this.registerOutputs({ authority: this.authority });
+  }
+
+  /** What a script prints, made once: a key with its certificate. */
+  private made(name: string, stdin: pulumi.Input<string>, triggers: number[] = []): pulumi.Output<string> {
+    const made = new command.local.Command(
+      name,
+      { create: "sh -s", stdin, triggers, logging: "none" },
+      // Without a trigger it is never made anew: clients have the authority's certificate.
+      { parent: this, additionalSecretOutputs: ["stdout"], ignoreChanges: triggers.length ? [] : ["stdin"] },
+    );
+    return pulumi.secret(made.stdout);
+  }
+}
+
+/** A script for this machine that prints a key and the authority's certificate for it. */
+export function certificateScript(authority: string, names: string[]): string {
+  const list = names.map((each) => `${isIP(each) ? "IP" : "DNS"}:${each}`).join(",");
+  // Not exported, as the other variables are: a key is in no environment.
+  return `AUTHORITY=${shellQuote(authority.trim())}\n${withVariables({ NAMES: list, DAYS: LIFE_DAYS }, script("tls-certificate"))}`;
+}
+
+/** A script that replaces the file in one step, and waits until the server has seen it: it looks every second. */
+export function writeTls(container: string, pem: string): string {
+  const write = [
+    "umask 077",
+    `mkdir -p "$(dirname ${tlsFile})"`,
+    `cat >${tlsFile}.new`,
+    `chmod 400 ${tlsFile}.new`,
+    `mv -f ${tlsFile}.new ${tlsFile}`,
+    "sleep 2",
+  ].join(" && ");
+  return `docker exec --interactive ${shellQuote(container)} sh -c ${shellQuote(write)} <<'PEM'\n${pem.trim()}\nPEM\n`;
+}

@@ -1,0 +1,66 @@
+import { readFileSync, statSync } from "node:fs";
+import { createServer, type Server as HttpServer } from "node:http";
+import type { Server } from "node:https";
+import { createSecureContext } from "node:tls";
+import type { FastifyBaseLogger, FastifyInstance } from "fastify";
+
+/** Neither clients of today nor their libraries need anything older. */
+export const MIN_TLS = "TLSv1.2";
+
+const LOOK_MS = 1_000;
+
+/**
+ * The server's certificate and key, from one file of PEM text. The file is looked at every second: another
+ * certificate serves new connections at once, and those that are open go on.
+ */
+export class ServerCertificate {
+  private seen = "";
+  private readonly timer: NodeJS.Timeout;
+
+  constructor(
+    private readonly path: string,
+    private readonly server: Pick<Server, "setSecureContext">,
+    private readonly log: Pick<FastifyBaseLogger, "info" | "error">,
+  ) {
+    this.load();
+    this.timer = setInterval(() => this.load(), LOOK_MS);
+    this.timer.unref();
+  }
+
+  close = (): void => clearInterval(this.timer);
+
+  private load(): void {
+    let version = "none";
+    try {
+      const { ino, mtimeMs, size } = statSync(this.path);
+      version = `${ino} ${mtimeMs} ${size}`;
+      if (version === this.seen) return;
+      const pem = readFileSync(this.path, "utf8");
+      // Refused before it takes the place of one that works.
+      createSecureContext({ key: pem, cert: pem });
+      this.server.setSecureContext({ key: pem, cert: pem, minVersion: MIN_TLS });
+      this.log.info({ path: this.path }, "the certificate was read");
+    } catch (error) {
+      const known = version === this.seen;
+      if (!known) this.log.error({ err: String(error) }, "there is no certificate that could be used");
+    }
+    this.seen = version;
+  }
+}
+
+/**
+ * Answers /readyz over plain http to the container itself: a health check has no use for a certificate, and must
+ * pass before the first one comes. Guests don't reach the server's loopback.
+ */
+export function serveHealth(app: FastifyInstance, port: number): Promise<HttpServer> {
+  const server = createServer(async (request, response) => {
+    if (request.url !== "/readyz") return void response.writeHead(404).end();
+    const { statusCode, body } = await app.inject("/readyz");
+    response.writeHead(statusCode, { "content-type": "application/json" }).end(body);
+  });
+  server.unref();
+  return new Promise((resolve, reject) => {
+    server.once("error", reject);
+    server.listen(port, "127.0.0.1", () => resolve(server));
+  });
+}
