@@ -1,8 +1,9 @@
 import { z } from "zod";
-import { crossMistakes } from "./config-cross";
+import { crossMistakes, registryMistake } from "./config-cross";
 import { settingMeta } from "./config-fields";
 import { type CheckedHosts, checkHosts, DEFAULT_HOST } from "./config-hosts";
 import { type Mistake, show, toText, unknownKey } from "./config-mistakes";
+import { registryKeys } from "./config-registry";
 import { type HostSettings, type StackSettings, settingFields, settingsSchema } from "./config-schema";
 import { nearest } from "./config-values";
 
@@ -23,6 +24,8 @@ type Checked =
  */
 export function checkSettings(raw: Record<string, unknown>, secretKeys: readonly string[] = []): Checked {
   const { good, mistakes } = checkKeys(raw, secretKeys);
+  const lacking = registryMistake(good);
+  if (lacking && !mistakes.some(({ key }) => key === lacking.key)) mistakes.push(lacking);
   const overrides = good.hosts ?? {};
   if (Object.keys(overrides).length === 0) {
     mistakes.push(...crossMistakes(good));
@@ -78,7 +81,7 @@ function hostsOf(
 }
 
 /** Settings that are the same on all hosts. */
-const stackKeys: readonly Key[] = ["hosts"];
+const stackKeys: readonly Key[] = ["hosts", ...registryKeys];
 
 function stackMistake(key: Key): Mistake {
   return {

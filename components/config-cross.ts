@@ -118,3 +118,22 @@ function volumesMistake({ volumes }: Partial<StackSettings>): Mistake | undefine
     fix: [{ key: "volumes", value: JSON.stringify(rest) }],
   };
 }
+
+/** The registry is one for all hosts, so it is looked at once. */
+export function registryMistake({
+  registry,
+  registryUser,
+  registryPassword,
+}: Partial<StackSettings>): Mistake | undefined {
+  if (registryUser === undefined && registryPassword === undefined) return undefined;
+  const lacking = { registry, registryUser, registryPassword };
+  const [missing] = Object.entries(lacking).find(([, value]) => value === undefined) ?? [];
+  if (missing === undefined) return undefined;
+  const extra = Object.keys(lacking).filter((key) => key !== "registry");
+  return {
+    key: missing,
+    problem: "is missing",
+    accepted: "registry, registryUser and registryPassword together, or registry alone",
+    fix: extra.map((key) => ({ key })),
+  };
+}

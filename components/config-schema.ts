@@ -6,6 +6,7 @@ import { hosts } from "./config-hosts";
 import { keys, ownSandboxes } from "./config-keys";
 import { limits } from "./config-limits";
 import { registries } from "./config-registries";
+import { imageRegistry } from "./config-registry";
 import { tls } from "./config-tls";
 import { isSshHost, isTimeZone, nearest, nearestTimeZone } from "./config-values";
 
@@ -87,6 +88,7 @@ export const settingsSchema = z.strictObject({
     example: "registry.example.com/mirror/",
     suggest: (given) => `${given.replace(/^\w+:\/\//, "").replace(/\/+$/, "")}/`,
   }),
+  ...imageRegistry,
   autoPullImages: flag(true, "Let the server pull an image that a sandbox asks for and that isn't there."),
   devMode: flag(true, "Check no API key. Only on a loopback address, unless `exposeDevMode` is set."),
   exposeDevMode: flag(false, "Allow dev mode where other machines reach it: any of them can run code."),

@@ -49,8 +49,6 @@ export class DockerHost extends pulumi.ComponentResource {
   readonly connection: pulumi.Output<Connection>;
   /** The same, known only once the preflight has passed. */
   readonly usable: pulumi.Output<Connection>;
-  /** Provider of the host's engine. */
-  readonly provider: docker.Provider;
   /** What the preflight found. */
   readonly preflight: pulumi.Output<PreflightReport>;
   /** Processor of the host. */
@@ -58,7 +56,11 @@ export class DockerHost extends pulumi.ComponentResource {
   /** Command line that reads an image archive on standard input and loads it, where images are not built on the host. */
   readonly imageLoader: pulumi.Output<string> | undefined;
 
-  constructor(name: string, args: DockerHostArgs, opts?: pulumi.ComponentResourceOptions) {
+  constructor(
+    private readonly name: string,
+    args: DockerHostArgs,
+    opts?: pulumi.ComponentResourceOptions,
+  ) {
     super("microsandbox:index:DockerHost", name, {}, opts);
     const { architecture = "auto" } = args;
 
@@ -72,18 +74,23 @@ export class DockerHost extends pulumi.ComponentResource {
     );
     this.architecture = this.preflight.apply(({ engine }) => (engine?.arch === "arm64" ? "arm64" : "amd64"));
     this.usable = pulumi.all([this.connection, this.preflight]).apply(([connection]) => connection);
-    this.provider = new docker.Provider(
-      `${name}-engine`,
-      {
-        // The provider, and all that it makes, waits for the preflight's verdict.
-        host: this.usable.apply(dockerHost),
-        sshOpts: this.usable.apply(sshFlags),
-      },
-      { parent: this },
-    );
     this.imageLoader = this.loader(args);
 
     this.registerOutputs({ connection: this.connection, architecture: this.architecture });
+  }
+
+  /**
+   * Provider of the host's engine: it, and all that it makes, waits for the preflight's verdict and for another one.
+   *
+   * @param verdict of a check that comes after the preflight
+   */
+  engine(verdict: pulumi.Output<unknown>): docker.Provider {
+    const usable = pulumi.all([this.usable, verdict]).apply(([connection]) => connection);
+    return new docker.Provider(
+      `${this.name}-engine`,
+      { host: usable.apply(dockerHost), sshOpts: usable.apply(sshFlags) },
+      { parent: this },
+    );
   }
 
   private connect(name: string, args: DockerHostArgs): pulumi.Output<Connection> {

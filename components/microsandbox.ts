@@ -61,19 +61,26 @@ export class Microsandbox extends pulumi.ComponentResource {
       { ...hostArgs(settings, baseName), hostName },
       { parent: this },
     );
-    const onHost = { parent: this, providers: { docker: host.provider } };
     const kvm =
       settings.kvmCheck === "off"
         ? undefined
         : new KvmCheck(`${name}-kvm`, { connection: host.usable, hostName }, { parent: this });
+    // Nothing is made before each check has passed.
+    const verdict: pulumi.Output<unknown> = kvm ? kvm.report : host.preflight;
+    const onHost = { parent: this, providers: { docker: host.engine(verdict) } };
     const image = new SandboxImage(
       `${name}-image`,
       {
         ...settings,
         baseName,
         version,
-        architecture: host.architecture,
-        transfer: host.imageLoader && { connection: host.connection, loader: host.imageLoader },
+        architecture: pulumi.all([host.architecture, verdict]).apply(([architecture]) => architecture),
+        transfer: host.imageLoader && {
+          connection: host.connection,
+          loader: host.imageLoader,
+          sparing: settings.host === "emulated",
+        },
+        registry: imageRegistry(settings),
       },
       host.imageLoader ? { parent: this } : onHost,
     );
@@ -84,8 +91,7 @@ export class Microsandbox extends pulumi.ComponentResource {
         ...settings,
         baseName,
         version,
-        // Through the check: no container without its verdict.
-        imageId: kvm ? pulumi.all([image.imageId, kvm.report]).apply(([id]) => id) : image.imageId,
+        imageId: image.imageId,
         volumes: storage,
         connection: host.connection,
         tun: host.preflight.apply(({ tun }) => tun),
@@ -166,6 +172,10 @@ function hostArgs(settings: HostSettings, baseName: string): DockerHostArgs {
       keepDisk: volumes.keep,
     },
   };
+}
+
+function imageRegistry({ registry, registryUser: user, registryPassword: password }: HostSettings) {
+  return registry === undefined ? undefined : { address: registry, user, password };
 }
 
 /** @throws VisibleError where keys are checked and there is none */

@@ -36,7 +36,7 @@ function explain(to: Extract<Connection, { kind: "ssh" }>, said: string): { caus
       remedy: `compare the key with the host's own (ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub there), then: ssh${port} ${target}`,
     };
   }
-  if (/permission denied/i.test(said)) {
+  if (/permission denied \(|too many authentication failures/i.test(said)) {
     return {
       cause: "it refuses the key",
       remedy: `ssh-copy-id${port} ${target}   (another key: npm run pulumi -- config set sshKeyFile PATH)`,

@@ -1,10 +1,11 @@
+import { createHash } from "node:crypto";
 import { join } from "node:path";
 import * as command from "@pulumi/command";
 import * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
-import { type Connection, remoteCommand, shellQuote } from "./connection";
+import { type Connection, hostShell, remoteCommand, shellQuote, withVariables } from "./connection";
 import { contextHash } from "./context-hash";
-import { packageRoot } from "./scripts";
+import { packageRoot, script } from "./scripts";
 
 export interface SandboxImageArgs {
   /** Repository part of the image's name. @example "microsandbox-dev" */
@@ -20,12 +21,30 @@ export interface SandboxImageArgs {
   /** Registry in front of the base image's name, empty or ending in "/". @default "" */
   registryPrefix?: string;
   /** Where the image has to go when it is not built on the host itself. */
-  transfer?: { connection: pulumi.Input<Connection>; loader: pulumi.Input<string> };
+  transfer?: ImageTransfer;
+  /** Registry that the image is pushed to, and that a host which has not built it pulls it from. */
+  registry?: ImageRegistry;
+}
+
+export interface ImageTransfer {
+  connection: pulumi.Input<Connection>;
+  /** Command line that loads the archive on its standard input into the host's engine. */
+  loader: pulumi.Input<string>;
+  /** Whether the loader leaves out by itself what the engine has. */
+  sparing: boolean;
+}
+
+export interface ImageRegistry {
+  /** @example "registry.example.com/team" */
+  address: string;
+  /** User and password; without them each engine's own `docker login` holds. */
+  user?: string;
+  password?: string;
 }
 
 /**
  * The server's image for one architecture, built by the local engine from docker/ and, where the host is another
- * machine, loaded into that host's engine. It is rebuilt when the context or an argument changes, and only then.
+ * machine, brought to that host's engine: directly, or through a registry. It is rebuilt when the context or an argument changes, and only then.
  *
  * @example new SandboxImage("image", { baseName: "microsandbox-dev", architecture: "amd64", version: "0.7.11", … })
  */
@@ -63,7 +82,10 @@ export class SandboxImage extends pulumi.ComponentResource {
       },
       { parent: this },
     );
-    this.imageId = args.transfer ? this.load(name, image, args.transfer) : image.imageId;
+    const arrived = args.registry
+      ? this.throughRegistry(name, args, image, content, args.registry)
+      : args.transfer && this.send(name, image, args.transfer);
+    this.imageId = arrived ?? image.imageId;
 
     this.registerOutputs({ imageId: this.imageId, reference: this.reference });
   }
@@ -88,27 +110,104 @@ export class SandboxImage extends pulumi.ComponentResource {
       });
   }
 
-  private load(
-    name: string,
-    image: docker.RemoteImage,
-    transfer: NonNullable<SandboxImageArgs["transfer"]>,
-  ): pulumi.Output<string> {
-    const lines = pulumi
-      .all([image.name, transfer.connection, transfer.loader])
-      .apply(([reference, host, loader]) => {
-        const onHost = (words: string) => remoteCommand(host, words);
-        const id = onHost(`docker image inspect --format '{{.Id}}' ${shellQuote(reference)}`);
-        return {
-          create: `${id} 2>/dev/null || { docker save ${shellQuote(reference)} | { ${loader}; } >&2 && ${id}; }`,
-          delete: `${onHost(`docker image rm --force ${shellQuote(reference)}`)} || true`,
-        };
+  /** Sends the image, or what the host lacks of it. */
+  private send(name: string, image: docker.RemoteImage, transfer: ImageTransfer): pulumi.Output<string> {
+    const connection = pulumi.output(transfer.connection);
+    const stdin = pulumi
+      .all([image.name, image.imageId, connection, transfer.loader])
+      .apply(([REFERENCE, ID, host, LOADER]) => {
+        const WHOLE = transfer.sparing ? "yes" : "";
+        return withVariables(
+          { REFERENCE, ID, HOST_SHELL: hostShell(host), LOADER, WHOLE },
+          script("send-image"),
+        );
       });
-    const loaded = new command.local.Command(
-      `${name}-load`,
-      { create: lines.create, delete: lines.delete, triggers: [image.imageId], logging: "stderr" },
+    return this.onHost(name, connection, image.name, {
+      create: "sh -s",
+      stdin,
+      triggers: [image.imageId],
+    });
+  }
+
+  /** Pushes the image, as one architecture of a joint tag, and has the host pull it by its digest. */
+  private throughRegistry(
+    name: string,
+    args: SandboxImageArgs,
+    image: docker.RemoteImage,
+    content: string,
+    { address, user, password }: ImageRegistry,
+  ): pulumi.Output<string> | undefined {
+    const REGISTRY = address.split("/")[0] ?? address;
+    const login: Record<string, string> =
+      user && password ? { REGISTRY_USER: user, REGISTRY_PASSWORD: password } : {};
+    const repository = `${address}/microsandbox-${pulumi.getStack()}`;
+    // Hosts of a stack may be built from other bases: not under one tag.
+    const base = [content, args.debianVersion, args.registryPrefix, args.versionSha256];
+    const tag = createHash("sha256").update(JSON.stringify(base)).digest("hex").slice(0, 12);
+    const LIST = pulumi.output(args.version).apply((version) => `${repository}:${version}-${tag}`);
+    const pushed = new command.local.Command(
+      `${name}-push`,
+      {
+        create: "sh -s",
+        stdin: pulumi.secret(
+          pulumi
+            .all([image.name, args.architecture, LIST])
+            .apply(([REFERENCE, ARCHITECTURE, list]) =>
+              withVariables(
+                { REFERENCE, ARCHITECTURE, LIST: list, REGISTRY, ...login },
+                script("push-image"),
+              ),
+            ),
+        ),
+        triggers: [image.imageId, LIST],
+        logging: "stderr",
+      },
       { parent: this },
     );
-    // A failed inspect prints an empty line first.
+    const digest = pushed.stdout.apply((stdout) => stdout.trim());
+    if (!args.transfer) return undefined;
+
+    const connection = pulumi.output(args.transfer.connection);
+    // Another name than that of an image which was sent: of two resources the later one goes, with its image.
+    const pulled = pulumi
+      .all([image.name, digest])
+      .apply(([reference, sha256]) => `${reference}-${sha256.slice("sha256:".length, 19)}`);
+    const stdin = pulumi
+      .all([digest, pulled])
+      .apply(([sha256, REFERENCE]) =>
+        withVariables(
+          { SOURCE: `${repository}@${sha256}`, REFERENCE, REGISTRY, ...login },
+          script("pull-image"),
+        ),
+      );
+    return this.onHost(name, connection, pulled, {
+      create: connection.apply(hostShell),
+      stdin: pulumi.secret(stdin),
+      triggers: [digest],
+    });
+  }
+
+  /** A command that brings the image to the host and prints its id there; the image goes with the resource. */
+  private onHost(
+    name: string,
+    connection: pulumi.Output<Connection>,
+    reference: pulumi.Output<string>,
+    inputs: Pick<command.local.CommandArgs, "create" | "stdin" | "triggers">,
+  ): pulumi.Output<string> {
+    const loaded = new command.local.Command(
+      `${name}-load`,
+      {
+        ...inputs,
+        delete: pulumi
+          .all([connection, reference])
+          .apply(
+            ([host, image]) =>
+              `${remoteCommand(host, `docker image rm --force ${shellQuote(image)}`)} || true`,
+          ),
+        logging: "stderr",
+      },
+      { parent: this },
+    );
     return loaded.stdout.apply((stdout) => stdout.trim());
   }
 }

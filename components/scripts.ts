@@ -4,10 +4,19 @@ import { join, relative } from "node:path";
 /** Folder of this package, relative to the program: a path that stays the same when the checkout moves. */
 export const packageRoot = relative(process.cwd(), join(__dirname, "..")) || ".";
 
+type ScriptName =
+  | "kvm-check"
+  | "preflight"
+  | "boot-check"
+  | "volume-owner"
+  | "send-image"
+  | "push-image"
+  | "pull-image"
+  | "tls-authority"
+  | "tls-certificate";
+
 /** Text of a script in components/scripts. It travels on standard input, so that it runs on any host as it is. */
-export function script(
-  name: "kvm-check" | "preflight" | "boot-check" | "volume-owner" | "tls-authority" | "tls-certificate",
-): string {
+export function script(name: ScriptName): string {
   const read = (file: string) => readFileSync(join(__dirname, "scripts", `${file}.sh`), "utf8");
   const reports = name === "kvm-check" || name === "preflight";
   return reports ? `${read("report")}\n${read(name)}` : read(name);

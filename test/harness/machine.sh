@@ -17,6 +17,8 @@ up() {
   ip -n "$name" addr add "10.213.$number.2/30" dev eth0
   ip -n "$name" link set eth0 up
   ip -n "$name" link set lo up
+  # To this machine's other addresses: a registry may be at one of them.
+  ip -n "$name" route add default via "10.213.$number.1"
   exec nsenter "--net=/run/netns/$name" unshare --mount --propagation private sh "$0" inside "$folder" "10.213.$number.2"
 }
 
@@ -25,6 +27,7 @@ inside() {
   mount --bind "$folder/run" /run
   mkdir -p /var/lib/docker
   mount --bind "$folder/docker" /var/lib/docker
+  if [ -e "$folder/passwd" ]; then mount --bind "$folder/passwd" /etc/passwd; fi
   dockerd >"$folder/dockerd.log" 2>&1 &
   engine=$!
   # shellcheck disable=SC2064 # the pid of now
@@ -38,10 +41,11 @@ inside() {
   done
 }
 
-# Ends the processes of the machine whose name fits.
+# Ends the processes of the machine, or those of one name.
 end() {
   ip netns pids "$1" 2>/dev/null | while read -r pid; do
-    case $(cat "/proc/$pid/comm" 2>/dev/null || true) in $2) kill "$pid" 2>/dev/null || true ;; esac
+    command=$(cat "/proc/$pid/comm" 2>/dev/null || true)
+    if [ "$command" = "${2:-$command}" ]; then kill "$pid" 2>/dev/null || true; fi
   done
 }
 
@@ -51,7 +55,7 @@ cut() {
 }
 
 down() {
-  end "$1" '*'
+  end "$1"
   ip netns del "$1" 2>/dev/null || true
   ip link del "$1" 2>/dev/null || true
   rm -rf "$2"

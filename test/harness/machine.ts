@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -17,18 +17,33 @@ export function noMachines(): string | undefined {
   return status === 0 ? undefined : `no network namespaces here: ${error?.message ?? stderr}`;
 }
 
+/** A user of a {@link Machine}. */
+export interface MachineUser {
+  name: string;
+  uid: number;
+  gid: number;
+  /** Lines of sshd's configuration for this user alone. */
+  sshd?: string[];
+}
+
 /** A machine that stands in for a host: an SSH server and a Docker engine in a network namespace (machine.sh). */
 export class Machine {
   readonly address: string;
   private readonly folder: string;
   private process: ChildProcess | undefined;
 
-  /** @param number tells its address from those of others */
+  /**
+   * @param number tells its address from those of others
+   * @param users who can log in besides root, all with the same key
+   */
   constructor(
     private readonly name: string,
     private readonly number: number,
+    private readonly users: readonly MachineUser[] = [],
   ) {
     this.folder = mkdtempSync(join(tmpdir(), `${name}-`));
+    // Users read their authorized keys in it.
+    chmodSync(this.folder, 0o755);
     this.address = `10.213.${number}.2`;
   }
 
@@ -103,7 +118,11 @@ export class Machine {
       "MaxStartups 200",
       "MaxSessions 200",
     ];
+    for (const { name, sshd = [] } of this.users) lines.push(`Match User ${name}`, ...sshd);
     writeFileSync(file("sshd_config"), `${lines.join("\n")}\n`);
+    if (this.users.length === 0) return;
+    const accounts = this.users.map(({ name, uid, gid }) => `${name}:*:${uid}:${gid}::/tmp:/bin/sh\n`);
+    writeFileSync(file("passwd"), readFileSync("/etc/passwd", "utf8") + accounts.join(""));
   }
 
   private async answers(): Promise<void> {

@@ -1,6 +1,7 @@
-import { spawn } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -35,7 +36,7 @@ export class TestRegistry {
   static async start(server: string): Promise<TestRegistry> {
     await ensurePackages(createReporter(), ["docker-registry", "openssl"], "the tests of registries");
     const folder = await mkdtemp(join(tmpdir(), "microsandbox-registry-"));
-    await makeCertificates(folder);
+    await makeCertificates(folder, "127.0.0.1");
     await fill(folder);
     await writeFile(join(folder, "htpasswd"), `${HTPASSWD}\n`);
     await writeFile(join(folder, "plain.yml"), config("/r", PLAIN));
@@ -58,6 +59,78 @@ export class TestRegistry {
   }
 }
 
+/**
+ * Debian's docker-registry on an address of this machine, for images that are pushed: with TLS by an authority that the
+ * engines here trust and a password, or, on loopback, with neither.
+ */
+export class PushRegistry {
+  readonly login = { registryUser: "puller", registryPassword: PASSWORD };
+  private folder = "";
+  private process: ChildProcess | undefined;
+
+  /** @param address `IP:port` */
+  constructor(readonly address: string) {}
+
+  async start(): Promise<void> {
+    await ensurePackages(createReporter(), ["docker-registry", "openssl"], "the tests of registries");
+    this.folder = await mkdtemp(join(tmpdir(), "microsandbox-registry-"));
+    const file = join(this.folder, "config.yml");
+    if (this.isPlain) await writeFile(file, config(this.folder, this.address));
+    else await this.secure(file);
+    this.process = spawn("docker-registry", ["serve", file], { stdio: "ignore" });
+    await answers(this.address);
+  }
+
+  async stop(): Promise<void> {
+    this.process?.kill();
+    await rm(this.folder, { recursive: true, force: true });
+    if (!this.isPlain) await rm(this.trusted, { recursive: true, force: true });
+  }
+
+  /** The tags of a repository. */
+  async tags(repository: string): Promise<string[]> {
+    return ((await this.get(`${repository}/tags/list`)) as { tags: string[] }).tags.sort();
+  }
+
+  /** The entries of a joint tag: digest by architecture. */
+  async digests(repository: string, tag: string): Promise<Record<string, string>> {
+    const { manifests } = (await this.get(`${repository}/manifests/${tag}`)) as {
+      manifests: { digest: string; platform: { architecture: string } }[];
+    };
+    return Object.fromEntries(manifests.map(({ digest, platform }) => [platform.architecture, digest]));
+  }
+
+  private async get(path: string): Promise<unknown> {
+    const login = this.isPlain
+      ? []
+      : ["--user", `puller:${PASSWORD}`, "--cacert", join(this.folder, "ca.pem")];
+    const url = `${this.isPlain ? "http" : "https"}://${this.address}/v2/${path}`;
+    const list = "application/vnd.docker.distribution.manifest.list.v2+json";
+    const { stdout } = await exec("curl", ["--silent", ...login, "--header", `Accept: ${list}`, url]);
+    return JSON.parse(stdout);
+  }
+
+  private get isPlain(): boolean {
+    return this.address.startsWith("127.");
+  }
+
+  /** Where an engine looks for the authorities of a registry, each time anew. */
+  private get trusted(): string {
+    return `/etc/docker/certs.d/${this.address}`;
+  }
+
+  private async secure(file: string): Promise<void> {
+    const { folder } = this;
+    await makeCertificates(folder, this.address.split(":")[0] ?? "");
+    await writeFile(join(folder, "htpasswd"), `${HTPASSWD}\n`);
+    const tls = `tls: { certificate: ${folder}/server.pem, key: ${folder}/server.key }`;
+    const auth = `auth: { htpasswd: { realm: test, path: ${folder}/htpasswd } }\n`;
+    await writeFile(file, config(folder, this.address, tls) + auth);
+    await mkdir(this.trusted, { recursive: true });
+    await copyFile(join(folder, "ca.pem"), join(this.trusted, "ca.crt"));
+  }
+}
+
 const config = (folder: string, address: string, tls = "") =>
   [
     "version: 0.1",
@@ -74,7 +147,7 @@ async function fill(folder: string): Promise<void> {
   await writeFile(file, config(folder, address));
   const registry = spawn("docker-registry", ["serve", file], { stdio: "ignore" });
   try {
-    await answers(`http://${address}/v2/`);
+    await answers(address);
     await mkdir(join(folder, "root", "etc"), { recursive: true });
     await writeFile(join(folder, "root", "etc", "passwd"), "root:x:0:0:root:/root:/bin/sh\n");
     for (const image of ["library/tiny:1", "team/private:2"]) {
@@ -88,20 +161,28 @@ async function fill(folder: string): Promise<void> {
   }
 }
 
-async function answers(url: string): Promise<void> {
+/** Waits until something listens at an address, `IP:port`. */
+async function answers(address: string): Promise<void> {
+  const [host, port] = address.split(":");
   for (let tries = 0; tries < 100; tries++) {
-    if (await fetch(url).catch(() => undefined)) return;
+    const socket = connect({ host, port: Number(port) });
+    const listens = await once(socket, "connect").then(
+      () => true,
+      () => false,
+    );
+    socket.destroy();
+    if (listens) return;
     await sleep(100);
   }
-  throw new Error(`nothing answers at ${url}`);
+  throw new Error(`nothing answers at ${address}`);
 }
 
-async function makeCertificates(folder: string): Promise<void> {
+async function makeCertificates(folder: string, address: string): Promise<void> {
   const run = (line: string) => exec("sh", ["-c", line], { cwd: folder });
   const key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
   await run(`openssl req -x509 ${key} -days 2 -keyout ca.key -out ca.pem -subj "/CN=test authority"`);
   await run(`openssl req ${key} -keyout server.key -out server.csr -subj /CN=registry`);
-  await writeFile(join(folder, "names"), "subjectAltName=IP:127.0.0.1\n");
+  await writeFile(join(folder, "names"), `subjectAltName=IP:${address}\n`);
   await run(
     "openssl x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile names -out server.pem",
   );

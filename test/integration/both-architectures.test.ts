@@ -6,17 +6,24 @@ import { type Pulumi, pulumiWith } from "../../toolchain/pulumi";
 import { silentReporter } from "../../toolchain/report";
 import { ensureTools } from "../../toolchain/tools";
 import { docker } from "../harness/docker";
+import { PushRegistry } from "../harness/registry";
+import { freePort } from "../harness/stack";
 
 const program = ["--cwd", join(projectRoot, "test/integration/programs/images"), "--stack", "test-images"];
 let pulumi: Pulumi;
+let registry: PushRegistry;
 
 beforeAll(async () => {
+  registry = new PushRegistry(`127.0.0.1:${await freePort()}`);
+  await registry.start();
+  process.env.TEST_REGISTRY = registry.address;
   pulumi = pulumiWith(await ensureTools(silentReporter));
   await pulumi.read(["stack", "init", ...program]);
 });
 afterAll(async () => {
   await pulumi.read(["destroy", "--yes", "--skip-preview", ...program]);
   await pulumi.read(["stack", "rm", "--yes", "--force", ...program]);
+  await registry.stop();
 });
 
 it("builds the image for amd64 and arm64 on one machine", async () => {
@@ -28,6 +35,16 @@ it("builds the image for amd64 and arm64 on one machine", async () => {
     docker("image", "inspect", "--format", "{{.Os}}/{{.Architecture}}", reference),
   );
   expect(await Promise.all(platforms)).toEqual(["linux/amd64", "linux/arm64"]);
+});
+
+it("joins them in one tag of a registry", async () => {
+  const name = "team/microsandbox-test-images";
+  const tags = await registry.tags(name);
+  const joint = tags.find((tag) => !tag.endsWith("64")) ?? "no joint tag";
+  expect(tags).toEqual([joint, `${joint}-amd64`, `${joint}-arm64`]);
+  const digests = await registry.digests(name, joint);
+  expect(Object.keys(digests).sort()).toEqual(["amd64", "arm64"]);
+  expect(digests.amd64).not.toBe(digests.arm64);
 });
 
 it("puts programs of that architecture into it", async () => {

@@ -76,6 +76,18 @@ describe("mistakes name the host and the setting", () => {
       /config set --path hosts\.a\.bindAddress 127\.0\.0\.1/,
     ],
     ["hosts of a host", { hosts: { a: { hosts: {} } } }, ["hosts.a.hosts"], /a setting of the whole stack/],
+    [
+      "a user of the registry alone, once for all",
+      { registry: "r.test", registryUser: "me", hosts: { a: {}, b: { hostPort: 6000 } } },
+      ["registryPassword"],
+      /together, or registry alone/,
+    ],
+    [
+      "a registry of a host",
+      { hosts: { a: { registry: "r.test" } } },
+      ["hosts.a.registry"],
+      /a setting of the whole stack/,
+    ],
     ["a host that is no object", { hosts: { a: "local" } }, ["hosts.a"], /an object of hosts/],
     ["hosts that are a list", { hosts: ["a"] }, ["hosts"], /an object of hosts/],
     ["what the stack has wrong, once", { port: "x", hosts: { a: {} } }, ["port"], /config set port 5555/],

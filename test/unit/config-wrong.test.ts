@@ -176,6 +176,22 @@ const wrong: [Record<string, unknown>, string][] = [
     ].join("\n"),
   ],
   [
+    { registry: "https://registry.example.com/" },
+    [
+      '  microsandbox:registry is "https://registry.example.com/"',
+      "    accepted: a registry with or without a path, like registry.example.com/team",
+      "    to mend:  npm run pulumi -- config set registry registry.example.com",
+    ].join("\n"),
+  ],
+  [
+    { registry: "registry.example.com", registryUser: "me" },
+    [
+      "  microsandbox:registryPassword is missing",
+      "    accepted: registry, registryUser and registryPassword together, or registry alone",
+      "    to mend:  npm run pulumi -- config rm registryUser && npm run pulumi -- config rm registryPassword",
+    ].join("\n"),
+  ],
+  [
     { kvmCheck: "true" },
     [
       '  microsandbox:kvmCheck is "true"',
@@ -214,6 +230,8 @@ describe("wrong settings", () => {
     ["version", ["v0.7.11", "0.7", "newest", "", 7]],
     ["debianVersion", ["", "-slim", "13 slim", "debian:13"]],
     ["registryPrefix", ["registry.example.com", "https://registry.example.com/", "/", "a//"]],
+    ["registry", ["https://registry.example.com", "registry.example.com/", "a b", "Registry"]],
+    ["registryUser", ["a:b", "a\nb"]],
     ["autoPullImages", ["yes", "1", "", 1, null]],
     ["port", ["0", "65536", "80.5", "http", "", "-1", "1e3", Number.NaN, {}]],
     ["hostPort", ["0x50", "80/tcp", true, []]],

@@ -125,7 +125,12 @@ describe("the settings table", () => {
     expect(type).not.toBe("");
     expect(key).not.toMatch(/\.$/);
     if (key.includes(".") || example.includes("…")) return;
-    const others = { devMode: !["bindAddress", "ownSandboxes"].includes(key), exposeHttp: true };
+    const login = { registry: "r.test", registryUser: "me", registryPassword: "secret" };
+    const others = {
+      devMode: !["bindAddress", "ownSandboxes"].includes(key),
+      exposeHttp: true,
+      ...(["registryUser", "registryPassword"].includes(key) && login),
+    };
     expect(() => parseSettings({ ...others, [key]: example })).not.toThrow();
   });
 

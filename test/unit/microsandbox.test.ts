@@ -250,6 +250,32 @@ describe("every setting reaches its resource", () => {
       "ssh://me@host.test:2200",
     ],
     [
+      "registry",
+      { registry: "registry.test/team" },
+      (r) => only(r, "Command", "image-push").stdin.value,
+      expect.stringContaining("LIST=registry.test/team/microsandbox-dev:0.7.11-"),
+    ],
+    [
+      "registry, on a host",
+      { host: "ssh://me@host.test", registry: "registry.test/team" },
+      (r) => only(r, "Command", "image-load").stdin.value,
+      expect.stringMatching(/docker pull "\$SOURCE"/),
+    ],
+    [
+      "registryUser and registryPassword",
+      { registry: "registry.test", registryUser: "me", registryPassword: "s3cret" },
+      (r) => only(r, "Command", "image-push").stdin.value,
+      expect.stringMatching(
+        /REGISTRY=registry\.test\n[\s\S]*REGISTRY_USER=me\n[\s\S]*REGISTRY_PASSWORD=s3cret\n/,
+      ),
+    ],
+    [
+      "no registry: the image is sent",
+      { host: "ssh://me@host.test" },
+      (r) => only(r, "Command", "image-load").stdin,
+      expect.stringMatching(/LOADER='eval .*docker load/),
+    ],
+    [
       "sshKeyFile",
       { host: "ssh://me@host.test", sshKeyFile: "/keys/id" },
       (r) => String(r.find(({ type }) => type === "pulumi:providers:docker")?.inputs.sshOpts),

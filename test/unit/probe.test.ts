@@ -39,6 +39,7 @@ describe("where ssh fails", () => {
     ["ssh: connect to host host.test port 2200: Connection refused", /no way to its SSH server/],
     ["ssh: Could not resolve hostname host.test: Name or service not known", /no way to its SSH server/],
     ["ssh: connect to host host.test port 2200: No route to host", /no way to its SSH server/],
+    ["sh: 1: sh: Permission denied", /ssh failed[\s\S]*sh: 1: sh: Permission denied/],
     ["something new", /ssh failed[\s\S]*something new/],
   ])("%s", (said, message) => {
     const stdout = probeWith(`cat >/dev/null; echo "${said}" >&2; exit 255`);

@@ -1,0 +1,25 @@
+# Pulls an image by its digest into the engine of this host, names it, and prints its id.
+# Variables: SOURCE (repository@digest), REFERENCE (its name here), REGISTRY, and REGISTRY_USER with REGISTRY_PASSWORD,
+# or neither where the user's own docker login holds.
+set -eu
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+if [ -n "${REGISTRY_USER:-}" ]; then
+  auth=$(printf '%s:%s' "$REGISTRY_USER" "$REGISTRY_PASSWORD" | base64 | tr -d '\n')
+  printf '{"auths":{"%s":{"auth":"%s"}}}\n' "$REGISTRY" "$auth" >"$work/config.json"
+  export DOCKER_CONFIG="$work"
+fi
+docker pull "$SOURCE" >"$work/pulled" 2>&1 || {
+  tail -n 3 "$work/pulled" >&2
+  cat >&2 <<FAILED
+This host could not pull the image from $REGISTRY, to which it was pushed.
+  to mend: the registry has to be reached from here by that address too, and its authority be trusted (or, without TLS,
+  be among the insecure-registries) by the Docker engine here.
+FAILED
+  exit 1
+}
+docker tag "$SOURCE" "$REFERENCE"
+# The name by digest goes; the image stays under the other one.
+docker image rm "$SOURCE" >/dev/null
+docker image inspect --format '{{.Id}}' "$REFERENCE"

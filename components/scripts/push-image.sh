@@ -1,0 +1,56 @@
+# Pushes an image of this machine's engine to a registry as one architecture of a tag, joins all architectures that are
+# there in that tag, and prints the digest of what was pushed.
+# Variables: REFERENCE of the image, LIST (the joint tag), ARCHITECTURE, REGISTRY, and REGISTRY_USER with
+# REGISTRY_PASSWORD, or neither where the user's own docker login holds.
+set -eu
+
+work=$(mktemp -d)
+target=$LIST-${ARCHITECTURE:?}
+clean() {
+  docker image rm "$target" >/dev/null 2>&1 || true
+  rm -rf "$work"
+}
+trap clean EXIT
+if [ -n "${REGISTRY_USER:-}" ]; then
+  auth=$(printf '%s:%s' "$REGISTRY_USER" "$REGISTRY_PASSWORD" | base64 | tr -d '\n')
+  printf '{"auths":{"%s":{"auth":"%s"}}}\n' "$REGISTRY" "$auth" >"$work/config.json"
+  export DOCKER_CONFIG="$work"
+fi
+
+# Hosts of one stack push the same image: one after the other, and the joint tag is written by one at a time.
+if command -v flock >/dev/null 2>&1; then
+  exec 9>"${TMPDIR:-/tmp}/microsandbox-push-$(id -u).lock"
+  flock 9
+fi
+
+docker tag "$REFERENCE" "$target"
+docker push "$target" >"$work/pushed" 2>&1 || {
+  tail -n 3 "$work/pushed" >&2
+  cat >&2 <<FAILED
+The image could not be pushed to $REGISTRY.
+  to mend: check the settings registry, registryUser and registryPassword; a registry without TLS has to be among the
+  insecure-registries of the Docker engine here and on the hosts.
+FAILED
+  exit 1
+}
+digest=$(sed -n 's/.*digest: \(sha256:[0-9a-f]*\).*/\1/p' "$work/pushed")
+
+# The engine may know that the registry has no TLS; the client has to be told.
+insecure=
+case $REGISTRY in localhost | localhost:* | 127.*) insecure=--insecure ;; esac
+if [ "$(docker info --format "{{with index .RegistryConfig.IndexConfigs \"$REGISTRY\"}}{{.Secure}}{{end}}")" = false ]; then
+  insecure=--insecure
+fi
+# shellcheck disable=SC2086 # one option, or none
+joined() { docker manifest "$1" $insecure "$2"; }
+
+set --
+for architecture in amd64 arm64; do
+  if joined inspect "$LIST-$architecture" >/dev/null 2>&1; then set -- "$@" "$LIST-$architecture"; fi
+done
+docker manifest rm "$LIST" >/dev/null 2>&1 || true
+# shellcheck disable=SC2086
+docker manifest create $insecure "$LIST" "$@" >/dev/null
+# shellcheck disable=SC2086
+docker manifest push --purge $insecure "$LIST" >/dev/null
+printf '%s\n' "$digest"
