@@ -6,22 +6,11 @@ import { describe, expect, test } from "vitest";
 import WebSocket from "ws";
 import { FailedAttempts, networkOf } from "../../../docker/gateway/src/failed-attempts";
 import { readKeys } from "../../../docker/gateway/src/key-file";
-import { hashOf, type KeyLine, writeKeyFile } from "../../harness/key-file";
-import { fakeAgent, newBody, START, TestGateway, temporaryFolder, until } from "./harness";
+import { hashOf, type KeyLine } from "../../harness/key-file";
+import { fakeAgent, TestGateway, until } from "./harness";
+import { bearer, withKeys } from "./with-keys";
 
-const bearer = (key: string) => ({ authorization: `Bearer ${key}` });
 const inSeconds = (seconds: number) => new Date(Date.now() + seconds * 1000).toISOString();
-
-/** A gateway that checks keys, and the file of them. */
-async function withKeys(keys: KeyLine[], env: Record<string, string> = {}) {
-  const file = join(temporaryFolder(), "keys");
-  writeKeyFile(file, keys);
-  const gateway = await TestGateway.start({ DEV_MODE: "false", API_KEYS_FILE: file, ...env });
-  const status = async (key: string, path = "/v1/quotas") => (await gateway.get(path, bearer(key))).status;
-  const create = (key: string, name: string, change?: Record<string, unknown>) =>
-    gateway.request("POST", `/v1/sandboxes?${START}`, { body: newBody(name, change), headers: bearer(key) });
-  return { file, gateway, status, create, write: (next: KeyLine[]) => writeKeyFile(file, next) };
-}
 
 describe("the key file", () => {
   test("only its keys are taken, and a changed file counts within a second", async () => {
@@ -266,84 +255,5 @@ describe("the last use", () => {
     const env = { DEV_MODE: "false", API_KEYS_FILE: file };
     const again = await TestGateway.start(env, gateway.home);
     expect((await again.get("/v1/quotas", bearer("a"))).status).toBe(200);
-  });
-});
-
-describe("limits of a key", () => {
-  test("sandboxes, memory and CPUs of one key leave the others theirs", async () => {
-    const { create, gateway } = await withKeys(
-      [
-        { id: "small", key: "s", limits: { sandboxes: 2, memoryMiB: 256, cpus: 3 } },
-        { id: "free", key: "f" },
-      ],
-      { LIMIT_SANDBOX_CPUS: "8" },
-    );
-    const of = (memory_mib: number, vcpus = 1) => ({ resources: { memory_mib, vcpus } });
-    expect((await create("s", "s1", of(128))).status).toBe(200);
-    const memory = await create("s", "s2", of(160));
-    expect([memory.status, memory.body.error.code]).toEqual([429, "quota_exceeded"]);
-    expect(memory.body.error.message).toContain('256 MiB of the key "small"');
-    expect((await create("s", "s2", of(64, 3))).body.error.message).toContain(
-      'limit of 3 of the key "small"',
-    );
-    expect((await create("s", "s2", of(64))).status).toBe(200);
-    expect((await create("s", "s3", of(32))).body.error.message).toContain("at most 2 sandboxes");
-    expect((await create("f", "f1", of(512))).status).toBe(200);
-    expect((await create("f", "f2")).status).toBe(200);
-    expect((await gateway.get("/v1/quotas", bearer("s"))).body).toMatchObject({
-      ...{
-        max_concurrent_sandboxes: 2,
-        max_memory_mib: 256,
-        memory_mib_used: 192,
-        max_vcpus: 3,
-        vcpus_used: 2,
-      },
-    });
-    expect((await gateway.get("/v1/quotas", bearer("f"))).body).toMatchObject({
-      ...{ max_concurrent_sandboxes: 1000, max_memory_mib: 65536, memory_mib_used: 768, vcpus_used: 4 },
-    });
-  });
-
-  test("requests per second take the place of the server's, either way", async () => {
-    const { gateway } = await withKeys(
-      [
-        { id: "slow", key: "s", limits: { requestsPerSecond: 1 } },
-        { id: "fast", key: "f", limits: { requestsPerSecond: 1000 } },
-      ],
-      { LIMIT_REQUESTS_PER_SECOND: "3" },
-    );
-    const ten = async (key: string) =>
-      Promise.all(Array.from({ length: 10 }, () => gateway.get("/v1/volumes/default", bearer(key))));
-    const slow = await ten("s");
-    expect(slow.filter(({ status }) => status === 200)).toHaveLength(2);
-    expect(slow.find(({ status }) => status === 429)?.headers.get("retry-after")).toBe("1");
-    expect((await ten("f")).every(({ status }) => status === 200)).toBe(true);
-    expect((await gateway.get("/v1/quotas", bearer("f"))).body.max_requests_per_second).toBe(1000);
-  });
-
-  test("connections", async () => {
-    const { gateway, create } = await withKeys([{ id: "one", key: "o", limits: { connections: 1 } }]);
-    const { body } = await create("o", "box");
-    const cut = new AbortController();
-    const stream = await fetch(`${gateway.url}/v1/sandboxes/${body.id}/logs`, {
-      headers: bearer("o"),
-      signal: cut.signal,
-    });
-    expect(stream.status).toBe(200);
-    const second = await gateway.get(`/v1/sandboxes/${body.id}/logs`, bearer("o"));
-    expect([second.status, second.body.error.message]).toEqual([
-      429,
-      "more than 1 open connections with one key",
-    ]);
-    cut.abort();
-    await until(async () => {
-      const again = new AbortController();
-      const { status } = await fetch(`${gateway.url}/v1/sandboxes/${body.id}/logs`, {
-        headers: bearer("o"),
-        signal: again.signal,
-      });
-      again.abort();
-      return status === 200;
-    }, "the place is free again");
   });
 });
