@@ -1,6 +1,3 @@
-// Not from "@pulumi/pulumi": the commands that run before Pulumi would wait for all of it to load.
-import { RunError } from "@pulumi/pulumi/errors";
-
 /**
  * A mistake that the user can mend: a wrong setting, a taken port, an engine that does not answer.
  *
@@ -9,8 +6,10 @@ import { RunError } from "@pulumi/pulumi/errors";
  * type next. Thrown while an output is made, it fails every resource that waits for that output, and
  * those alone; being one error, it is printed once.
  */
-export class VisibleError extends RunError {
+export class VisibleError extends Error {
   override readonly name = "VisibleError";
+  /** The sign of a `RunError`. Not by inheritance: the commands that run before Pulumi would wait for it to load. */
+  readonly __pulumiRunError = true;
 
   constructor(message: string) {
     super(message);

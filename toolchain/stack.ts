@@ -1,8 +1,10 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { parse } from "yaml";
-import { DEFAULT_HOST, type HostSettings, NAMESPACE, resourceName } from "../components/config";
+// Not config: it loads Pulumi, which takes a third of the start of a command.
 import { checkSettings } from "../components/config-checks";
+import { DEFAULT_HOST, resourceName } from "../components/config-hosts";
+import { type HostSettings, NAMESPACE } from "../components/config-schema";
 import { type Connection, parseSshHost } from "../components/connection";
 import { projectRoot } from "./backend";
 import { localKvm } from "./kvm";

@@ -1,4 +1,4 @@
-import { resourceName } from "../components/config";
+import { resourceName } from "../components/config-hosts";
 import type { Pulumi } from "./pulumi";
 import { dockerOn } from "./recover";
 import type { Reporter } from "./report";
