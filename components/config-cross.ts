@@ -1,4 +1,5 @@
 import { type Mistake, show } from "./config-mistakes";
+import { productionMistakes } from "./config-production";
 import { type StackSettings, settingsSchema } from "./config-schema";
 import { belongTogether, hasTls } from "./config-tls";
 import { formatSize, isLoopback } from "./config-values";
@@ -14,6 +15,7 @@ export function crossMistakes(given: Partial<StackSettings>): Mistake[] {
     tlsMistake(given),
     ownSandboxesMistake(given),
     volumesMistake(given),
+    ...productionMistakes(given),
   ].filter((mistake) => mistake !== undefined);
 }
 

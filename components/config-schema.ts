@@ -40,6 +40,7 @@ const volumes = z.strictObject({
     example: "sandboxes-workspace",
   }),
   keep: flag(true, "Keep both volumes when the stack is destroyed."),
+  protect: flag(false, "Refuse to destroy the stack, or to rename a volume, until this is false again."),
 });
 
 const hashes = z.strictObject({
@@ -183,6 +184,7 @@ export const settingsSchema = z.strictObject({
     accepts: "an object of own, names, certificate and key",
     example: '{"own":true}',
   }),
+  production: flag(false, "Refuse settings that are only fit for trying, each with the line that mends it."),
   exposeHttp: flag(
     false,
     "Allow plain http where other machines reach it: keys and data can be read on the way.",
@@ -191,7 +193,7 @@ export const settingsSchema = z.strictObject({
   egressAllow,
   volumes: volumes.prefault({}).register(settingMeta, {
     description: "The two volumes: their names, and whether a destroy keeps them.",
-    accepts: "an object of state, workspace and keep",
+    accepts: "an object of state, workspace, keep and protect",
     example: '{"keep":false}',
   }),
   limits: limits.prefault({}).register(settingMeta, {

@@ -9,6 +9,7 @@ type ScriptName =
   | "preflight"
   | "boot-check"
   | "volume-owner"
+  | "host-advice"
   | "send-image"
   | "push-image"
   | "pull-image"

@@ -11,6 +11,8 @@ export interface StorageArgs {
   workspace?: string;
   /** Whether the volumes outlive `pulumi destroy`. @default true */
   keep?: boolean;
+  /** Whether Pulumi refuses to delete or replace them. @default false */
+  protect?: boolean;
 }
 
 /**
@@ -26,13 +28,13 @@ export class Storage extends pulumi.ComponentResource {
 
   constructor(name: string, args: StorageArgs, opts?: pulumi.ComponentResourceOptions) {
     super("microsandbox:index:Storage", name, {}, opts);
-    const { baseName, keep = true } = args;
+    const { baseName, keep = true, protect = false } = args;
 
     const volume = (role: "state" | "workspace") =>
       new docker.Volume(
         `${name}-${role}`,
         { name: args[role] ?? `${baseName}-${role}`, driver: "local", labels: labels(role) },
-        { parent: this, retainOnDelete: keep },
+        { parent: this, retainOnDelete: keep, protect },
       );
     this.state = volume("state").name;
     this.workspace = volume("workspace").name;

@@ -172,7 +172,7 @@ const wrong: [Record<string, unknown>, string][] = [
     [
       '  microsandbox:volumes.workspace is "data", the same as volumes.state',
       "    accepted: a volume of its own, or none for the name that comes from the stack",
-      '    to mend:  npm run pulumi -- config set volumes \'{"state":"data","keep":true}\'',
+      '    to mend:  npm run pulumi -- config set volumes \'{"state":"data","keep":true,"protect":false}\'',
     ].join("\n"),
   ],
   [
@@ -288,6 +288,13 @@ describe("wrong settings", () => {
     for (const key of ["port", "hostport", "cpuReservation", "bindAddress", "volumes"]) {
       expect(message.split(`microsandbox:${key} `)).toHaveLength(2);
     }
+  });
+
+  test("a production stack lists all that is missing at once", () => {
+    const message = messageFor({ production: true, volumes: { keep: false } });
+    expect(message).toMatch(/^5 settings are wrong/);
+    for (const key of ["privileged", "devMode", "tls", "kvmCheck", "volumes.keep"])
+      expect(message).toContain(`microsandbox:${key} is `);
   });
 
   test("lines name the stack, and arguments when the settings come from a program", () => {

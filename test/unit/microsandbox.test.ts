@@ -1,5 +1,8 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import type { MicrosandboxArgs } from "../../components/config";
+import { parse } from "yaml";
+import { type MicrosandboxArgs, parseSettings } from "../../components/config";
 import { clientEnvironment, endpointUrl, Microsandbox } from "../../components/microsandbox";
 import { testAuthority } from "../harness/authority";
 import { testCertificate } from "../harness/certificate";
@@ -22,6 +25,18 @@ function only(resources: Registered[], type: string, nameEnd = ""): Registered["
   expect(found.map(({ name }) => name)).toHaveLength(1);
   return found[0]?.inputs ?? {};
 }
+
+/** The production stack's own file. */
+const productionFile = parse(readFileSync(join(__dirname, "../../Pulumi.prod.yaml"), "utf8"));
+
+it("the production stack's settings are accepted, and are the hardened ones", () => {
+  const raw = Object.fromEntries(
+    Object.entries(productionFile.config).map(([key, value]) => [key.replace("microsandbox:", ""), value]),
+  );
+  const settings = parseSettings(raw);
+  expect(settings).toMatchObject({ production: true, privileged: false, devMode: false, kvmCheck: "boot" });
+  expect(settings.volumes).toMatchObject({ keep: true, protect: true });
+});
 
 const container = (resources: Registered[]) => only(resources, "Container");
 const egressOf = (resources: Registered[]) => {

@@ -3,6 +3,7 @@ import { explainKvm, parseKvmReport } from "../../components/kvm-report";
 import { explainPreflight, parsePreflightReport } from "../../components/preflight-report";
 import { probeCommand, probed } from "../../components/probe";
 import { script } from "../../components/scripts";
+import { adviceFor } from "../advice";
 import { canInstallPackages, emulationPackages, inspectEngine, missingPackages } from "../engine";
 import { exec } from "../exec";
 import { localKvm } from "../kvm";
@@ -11,9 +12,9 @@ import { chooseStack, connectionOf, emulatedArchitecture, hostsForSetup, type Se
 import { inspectTools } from "../tools";
 import { UserError } from "../user-error";
 
-/** One finding: `stops` means that `up` would fail, `mends` that it would put it right by itself. */
+/** One finding: `stops` means that `up` would fail, `mends` that it would put it right by itself, `warns` neither. */
 interface Finding {
-  verdict: "ok" | "mends" | "stops";
+  verdict: "ok" | "mends" | "warns" | "stops";
   what: string;
   remedy?: string;
 }
@@ -31,7 +32,7 @@ export async function doctor(asked?: string, askedHost?: string): Promise<void> 
   const ofHosts = await Promise.all(chosen.map((host) => findingsOf(host, hosts.length > 1)));
   const findings = [...(await tools()), await engine(), ...ofHosts.flat()];
 
-  const marks = { ok: "✓", mends: "•", stops: "✗" };
+  const marks = { ok: "✓", mends: "•", warns: "!", stops: "✗" };
   for (const { verdict, what, remedy } of findings) {
     report.say(`${marks[verdict]} ${what}${remedy ? `\n    ${remedy.replaceAll("\n", "\n    ")}` : ""}`);
   }
@@ -64,10 +65,16 @@ async function findingsOf(host: SetupHost, several: boolean): Promise<Finding[]>
   const findings =
     host.host === "emulated"
       ? [await emulation(host)]
-      : [host.host === "local" ? await kvm() : await remote(host)];
+      : [host.host === "local" ? await kvm() : await remote(host), ...(await advice(host))];
   return findings.map((finding) =>
     several ? { ...finding, what: `${host.name}: ${finding.what}` } : finding,
   );
+}
+
+/** What is worth mending before strangers' code runs there. */
+async function advice(host: SetupHost): Promise<Finding[]> {
+  const found = await adviceFor(connectionOf(host));
+  return found.map(({ what, remedy }) => ({ verdict: "warns", what: `Advice: ${what}`, remedy }));
 }
 
 async function kvm(): Promise<Finding> {

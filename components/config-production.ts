@@ -1,0 +1,42 @@
+import type { Mistake } from "./config-mistakes";
+import type { StackSettings } from "./config-schema";
+import { belongTogether, hasTls } from "./config-tls";
+
+/** What a server that is left running must have: all that is missing, where `production` asks for it. */
+export function productionMistakes(given: Partial<StackSettings>): Mistake[] {
+  if (given.production !== true) return [];
+  const { privileged, devMode, tls, exposeHttp, kvmCheck, volumes } = given;
+  const needs: [boolean, string, string, string, { key: string; value: string }][] = [
+    [privileged === true, "privileged", "is true", "false", { key: "privileged", value: "false" }],
+    [devMode === true, "devMode", "is true: no key is checked", "false", { key: "devMode", value: "false" }],
+    [
+      exposeHttp === false && tls !== undefined && !hasTls(tls) && belongTogether(tls),
+      "tls",
+      "is not set: keys and data can be read on the way",
+      "own true, or a certificate and its key; exposeHttp true where a proxy in front speaks TLS",
+      { key: "tls", value: '{"own":true}' },
+    ],
+    [
+      kvmCheck === "off" || kvmCheck === "device",
+      "kvmCheck",
+      `is ${kvmCheck}: a host that can't boot a microVM would not be noticed`,
+      "boot",
+      { key: "kvmCheck", value: "boot" },
+    ],
+    [
+      volumes?.keep === false,
+      "volumes.keep",
+      "is false: a destroy would remove all data",
+      "true",
+      { key: "volumes", value: JSON.stringify({ ...volumes, keep: true }) },
+    ],
+  ];
+  return needs
+    .filter(([missing]) => missing)
+    .map(([, key, problem, accepted, fix]) => ({
+      key,
+      problem: `${problem}, and production is true`,
+      accepted: `${accepted}, or production false`,
+      fix: [fix],
+    }));
+}
