@@ -73,7 +73,7 @@ test.each([
   const options = { minVersion: version, maxVersion: version, ciphers: "DEFAULT@SECLEVEL=0" };
   const asked = get(port, "/healthz", options);
   if (taken) expect((await asked).status).toBe(200);
-  else await expect(asked).rejects.toThrow(/protocol version|alert/i);
+  else await expect(asked).rejects.toThrow(/protocol version/i);
   await close();
 });
 
