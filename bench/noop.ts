@@ -27,7 +27,7 @@ export async function benchNoop(): Promise<void> {
   });
   const empty = ["--cwd", join(projectRoot, "bench/programs/empty"), "--stack", "test-bench-empty"];
   try {
-    const deployed = await report.step("Deploy the stack that is measured", stack.up);
+    const deployed = await report.step("Deploy the stack that is measured", () => stack.up());
     if (deployed.exitCode !== 0) throw new UserError(`The stack could not be deployed:\n${deployed.output}`);
     await pulumi.read(["stack", "init", ...empty]);
     const times = await report.step(`Measure, ${rounds} rounds`, () => measure(pulumi, stack.name, empty));
