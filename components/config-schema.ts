@@ -206,6 +206,10 @@ export const settingsSchema = z.strictObject({
     description: "What every `up` checks: nothing, /dev/kvm, or that and the boot of one microVM.",
     example: "boot",
   }),
+  upgradeCopies: integer(2, 0, 100, {
+    description: "Copies of the state, made before upgrades, that stay on the state volume.",
+    example: "5",
+  }),
   stopTimeout: integer(60, 1, 3600, {
     description: "Time that running sandboxes get to stop when the server stops.",
     example: "120",

@@ -18,6 +18,7 @@ import { Server } from "./server";
 import { kvmGroup } from "./server-user";
 import { Storage } from "./storage";
 import { Tls } from "./tls";
+import { Upgrade } from "./upgrade";
 import { resolveVersion } from "./version";
 
 /**
@@ -85,25 +86,39 @@ export class Microsandbox extends pulumi.ComponentResource {
       host.imageLoader ? { parent: this } : onHost,
     );
     const storage = new Storage(`${name}-storage`, { baseName, ...settings.volumes }, onHost);
+    const started = {
+      ...settings,
+      version,
+      volumes: storage,
+      connection: host.connection,
+      tun: host.preflight.apply(({ tun }) => tun),
+      kvmGroup: settings.privileged
+        ? undefined
+        : host.preflight.apply((report) => namingHost(hostName, () => kvmGroup(report))),
+      hasTls: hasTls(settings.tls),
+      hostNames: hostNames(settings),
+      egressPolicy: host.preflight.apply(({ addresses }) => egressVariable(settings, addresses)),
+    };
+    const upgrade = new Upgrade(
+      `${name}-upgrade`,
+      {
+        ...started,
+        containerName: `${baseName}-server`,
+        // Through the check: nothing is tried without its verdict.
+        imageId: kvm ? pulumi.all([image.imageId, kvm.report]).apply(([id]) => id) : image.imageId,
+        boot: settings.kvmCheck === "boot",
+      },
+      { parent: this },
+    );
     const server = new Server(
       `${name}-server`,
       {
-        ...settings,
+        ...started,
         baseName,
-        version,
-        imageId: image.imageId,
-        volumes: storage,
-        connection: host.connection,
-        tun: host.preflight.apply(({ tun }) => tun),
-        kvmGroup: settings.privileged
-          ? undefined
-          : host.preflight.apply((report) => namingHost(hostName, () => kvmGroup(report))),
+        imageId: upgrade.imageId,
         engineApi: host.preflight.apply(({ engine }) => engine?.api ?? ""),
         hostCpus: host.preflight.apply(({ engine }) => engine?.cpus ?? 1),
         publishAddress: publishAddress(settings),
-        hasTls: hasTls(settings.tls),
-        hostNames: hostNames(settings),
-        egressPolicy: host.preflight.apply(({ addresses }) => egressVariable(settings, addresses)),
       },
       onHost,
     );
@@ -142,10 +157,10 @@ export class Microsandbox extends pulumi.ComponentResource {
       : undefined;
     this.authority = tls?.authority ?? pulumi.output("");
     const bootArgs = { ...inServer, containerId: server.containerId };
-    this.guestKernel =
-      settings.kvmCheck === "boot"
-        ? new BootCheck(`${name}-boot`, bootArgs, afterServer).guestKernel
-        : pulumi.output("");
+    const boot =
+      settings.kvmCheck === "boot" ? new BootCheck(`${name}-boot`, bootArgs, afterServer) : undefined;
+    this.guestKernel = boot?.guestKernel ?? pulumi.output("");
+    upgrade.finish(boot ? [server.ready, boot] : [server.ready]);
 
     this.endpoint = pulumi
       .all([host.connection, (tls ?? server).ready.urn])

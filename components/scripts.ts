@@ -14,7 +14,9 @@ type ScriptName =
   | "push-image"
   | "pull-image"
   | "tls-authority"
-  | "tls-certificate";
+  | "tls-certificate"
+  | "upgrade"
+  | "upgrade-done";
 
 /** Text of a script in components/scripts. It travels on standard input, so that it runs on any host as it is. */
 export function script(name: ScriptName): string {

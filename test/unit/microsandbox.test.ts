@@ -188,6 +188,32 @@ describe("every setting reaches its resource", () => {
     ],
     ["unprivileged: read-only root", { privileged: false }, (r) => container(r).readOnly, true],
     ["unprivileged options", { privileged: false }, (r) => container(r).securityOpts, ["no-new-privileges"]],
+    [
+      "upgradeCopies",
+      { upgradeCopies: 7 },
+      (r) => only(r, "Command", "upgrade-done").stdin,
+      expect.stringContaining("KEEP=7"),
+    ],
+    [
+      "the server's privileges in the trial of an upgrade",
+      { privileged: false },
+      (r) => only(r, "Command", "upgrade-trial").stdin,
+      expect.stringMatching(
+        /RUN_FLAGS='--device \/dev\/kvm .*--security-opt no-new-privileges --cap-drop ALL --read-only/,
+      ),
+    ],
+    [
+      "the server's environment in the trial of an upgrade",
+      { autoPullImages: false },
+      (r) => only(r, "Command", "upgrade-trial").stdin,
+      expect.stringContaining("--env AUTO_PULL_IMAGES=false"),
+    ],
+    [
+      "kvmCheck boot in the trial of an upgrade",
+      { kvmCheck: "boot" },
+      (r) => only(r, "Command", "upgrade-trial").stdin,
+      expect.stringContaining("export BOOT=1"),
+    ],
     ["logMaxSize", { logMaxSize: "20m" }, (r) => container(r).logOpts["max-size"], "20m"],
     ["logMaxFiles", { logMaxFiles: 5 }, (r) => container(r).logOpts["max-file"], "5"],
     [

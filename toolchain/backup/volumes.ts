@@ -46,8 +46,9 @@ export const unpackScript = (entry: VolumeEntry): string =>
  * Puts what was unpacked in the place of what is there. The copies of upgrades and the stack's settings stay.
  *
  * @param keepKeys whether the stack's own keys stay, too
+ * @param user who the server is, in Docker's form: all becomes its own. Empty for root, who may write to anybody's
  */
-export function swapScript(keepKeys: boolean): string {
+export function swapScript(keepKeys: boolean, user: string): string {
   const swap = (folder: string) => `cd ${folder}
 rm -rf .outgoing && mkdir .outgoing
 for each in * .[!.]* ..?*; do
@@ -57,14 +58,17 @@ done
 for each in .incoming/* .incoming/.[!.]* .incoming/..?*; do
   [ ! -e "$each" ] && [ ! -L "$each" ] || mv "$each" .
 done`;
-  const own = [...settings, ...(keepKeys ? [keys] : [])];
-  const keep = `for each in ${own.join(" ")}; do
+  const stays = [...settings, ...(keepKeys ? [keys] : [])];
+  const keep = `for each in ${stays.join(" ")}; do
   rm -rf "$each"
   [ ! -e ".outgoing/$each" ] || { mkdir -p "$(dirname "$each")" && cp -a ".outgoing/$each" "$each"; }
 done`;
   const drop = "rm -rf .incoming .outgoing";
   const { "state.tar.zst": state, "workspace.tar.zst": workspace } = folders;
-  return ["set -eu", swap(state), keep, drop, swap(workspace), drop].join("\n");
+  const [uid = "0"] = user.split(":");
+  const own =
+    Number(uid) > 0 ? `find ${state} ${workspace} ! -user ${uid} -exec chown -h ${uid}:${uid} {} +` : "";
+  return ["set -eu", swap(state), keep, drop, swap(workspace), drop, own].join("\n");
 }
 
 /** Prints what users would lose: sandboxes, volumes, snapshots and files of the workspace. */

@@ -36,7 +36,7 @@ export async function restore(file: string, options: RestoreOptions): Promise<vo
     await refuse(archive, volumes, server.stack, options);
     await volumes.whileStopped(async () => {
       for (const name of volumeEntries) await unpack(name);
-      await volumes.run("rw", swapScript(!options.keys));
+      await volumes.run("rw", swapScript(!options.keys, await volumes.inspect("{{.Config.User}}")));
     });
     report.say(
       `Restored into stack ${server.stack}. Sandboxes that ran at the time of the backup start again.`,

@@ -1,0 +1,161 @@
+# Lets another image of the server try the state before the container is replaced. The old server is stopped, the
+# state copied, and the new image started on it without a port; if it gets ready (and boots a microVM where that is
+# asked for) it is stopped again, for the container that comes. If not, the copy and the old server come back.
+# Variables: CONTAINER, IMAGE (id of the new one), STATE, WORKSPACE (volumes), RUN_FLAGS (of docker run),
+# BOOT (1: boot a microVM), OWNER (uid of the new server; empty for root). Output: one line of JSON. Exit code 1: refused or failed, all is as before.
+set -eu
+
+home=/var/lib/microsandbox
+trial=$CONTAINER-trial
+phase=nothing-changed
+copy=''
+written=''
+stopped=0
+
+say() { printf '%s\n' "$*" >&2; }
+done_with() { # done_with IMAGE: the last line of all that went well
+  phase="done"
+  printf '{"image":"%s","from":"%s","copy":"%s","stoppedAt":%s}\n' "$1" "$written" "$copy" "$stopped"
+  exit 0
+}
+beside_state() { # beside_state ro|rw SCRIPT: runs it in the new image, in msb's home
+  docker run --rm --network none --user 0:0 --security-opt label=disable --log-driver none \
+    -v "$STATE:$home:$1" -w "$home" "$IMAGE" sh -c "set -eu; $2" </dev/null
+}
+own() { # own USER: gives it what a server writes to, the copies aside; root may write to anybody's
+  case $1 in '' | 0 | 0:*) return ;; esac
+  docker run --rm --network none --user 0:0 --security-opt label=disable --log-driver none -v "$STATE:/state" \
+    -v "$WORKSPACE:/workspace" "$IMAGE" sh -c 'find /state /workspace -path "/state/copies/*" -prune -o \
+    ! -user "${1%%:*}" -exec chown -h "${1%%:*}:${1%%:*}" {} +' sh "$1" </dev/null
+}
+await() { # await CONTAINER: until it is ready. Its reason on standard output if it does not get so
+  docker exec "$1" node -e '
+    const { HEALTH_PORT, PORT = 5555 } = process.env;
+    const [port, deadline] = [HEALTH_PORT || PORT, Date.now() + 300_000];
+    let bad = 0;
+    (async function ask() {
+      const answer = await fetch(`http://127.0.0.1:${port}/readyz`).catch(() => undefined);
+      if (answer?.ok) process.exit(0);
+      const { checks = {} } = (await answer?.json().catch(() => undefined)) ?? {};
+      const reasons = Object.values(checks).filter(({ ok }) => !ok).map(({ reason }) => reason);
+      // The starter image takes its time; what msb or KVM say does not change.
+      bad = checks.msb?.ok === false || checks.kvm?.ok === false ? bad + 1 : 0;
+      if (bad > 5 || Date.now() > deadline) {
+        console.log(reasons.join("; ") || "it does not answer");
+        process.exit(1);
+      }
+      setTimeout(ask, 2_000);
+    })()' </dev/null 2>/dev/null || return 1
+}
+
+# Whatever ends this script before the new server has proven itself: the state and the old server come back.
+# shellcheck disable=SC2317 # the trap calls it
+give_back() {
+  code=$?
+  trap '' INT TERM HUP
+  case $phase in nothing-changed | "done") exit "$code" ;; esac
+  docker rm --force "$trial" >/dev/null 2>&1 || true
+  if [ "$phase" = tried ]; then
+    say "The state goes back to what it was."
+    beside_state rw "$swap_back" || say "It could NOT be put back. It is in copies/$copy on the volume $STATE."
+  fi
+  if [ -n "$old" ]; then
+    own "$(docker inspect --format '{{.Config.User}}' "$CONTAINER")"
+    docker start "$CONTAINER" >/dev/null
+    if reason=$(await "$CONTAINER"); then
+      say "The previous server runs again, after $(($(date +%s) - stopped)) s. Its sandboxes start again."
+    else
+      say "The previous server was started and is not ready: $reason"
+    fi
+  fi
+  exit 1
+}
+# Puts the copy in the place of the state. Cut off anywhere, it goes on where it was when it is run again.
+# shellcheck disable=SC2016 # it is the container's shell that fills in the variables
+swap_back='name=$(cat copies/.pending); [ -d "copies/$name" ]
+if [ ! -e copies/.moved ]; then
+  mkdir -p copies/.failed
+  for each in * .[!.]*; do
+    case $each in copies | "*" | ".[!.]*") ;; *) mv "$each" copies/.failed/ ;; esac
+  done
+  touch copies/.moved
+fi
+for each in "copies/$name"/* "copies/$name"/.[!.]*; do [ ! -e "$each" ] || mv "$each" .; done
+sync
+rm -r copies/.pending copies/.moved copies/.failed "copies/$name"'
+
+docker rm --force "$trial" >/dev/null 2>&1 || true
+old=$(docker inspect --format '{{.Image}}' "$CONTAINER" 2>/dev/null) || old=''
+[ "$old" != "$IMAGE" ] || done_with "$IMAGE"
+
+# shellcheck disable=SC2016 # it is the container's shell that runs it
+found=$(beside_state ro 'cat gateway/version 2>/dev/null || true; echo " $(ls -A | head -n 1) $(cat copies/.pending 2>/dev/null || true)"')
+read -r written something pending <<FOUND
+$found
+FOUND
+# Without a version file the line begins with what is there.
+case $written in [0-9]*.[0-9]*) ;; *) pending=$something written='' ;; esac
+if [ -n "$pending" ]; then
+  say "An upgrade was cut off: the state goes back to the copy of before ($pending)."
+  [ -z "$old" ] || docker stop "$CONTAINER" >/dev/null
+  beside_state rw "$swap_back"
+  written=$(beside_state ro 'cat gateway/version 2>/dev/null || true')
+fi
+if [ -z "$written" ] && [ -n "$old" ]; then
+  written=$(docker inspect --format '{{index .Config.Labels "io.microsandbox.version"}}' "$CONTAINER")
+fi
+# No server has used it yet.
+[ -n "$written" ] || done_with "$IMAGE"
+
+if ! reason=$(docker run --rm --network none "$IMAGE" node /opt/gateway/server.cjs accepts "$written" 2>&1 </dev/null); then
+  say "Refused: the state volume $STATE was last used by microsandbox $written, and $reason."
+  say "An older version would damage it. Nothing was touched."
+  say "  to go on with it: npm run pulumi -- config set version $written && npm run up"
+  say "  to go back to an older state: npm run restore -- FILE, into a stack with an empty state volume"
+  exit 1
+fi
+# shellcheck disable=SC2016 # likewise
+room=$(beside_state ro 'used=$(ls -A | grep -vx copies | tr "\n" "\0" | xargs -0 du -skc | tail -n 1 | cut -f 1)
+free=$(df -kP . | tail -n 1 | tr -s " " | cut -d " " -f 4)
+[ "$free" -gt $((used + used / 10)) ] || echo "$((used / 1024)) MiB are needed, $((free / 1024)) MiB are free"')
+if [ -n "$room" ]; then
+  say "Refused: there is no room on the host for a copy of the state volume $STATE ($room). Nothing was touched."
+  exit 1
+fi
+
+copy=$written-$(date -u +%Y%m%dT%H%M%SZ)
+trap give_back EXIT
+trap 'exit 130' INT TERM HUP
+stopped=$(date +%s)
+phase=stopped
+if [ -n "$old" ]; then
+  say "Stopping the server of $written: its sandboxes are stopped cleanly, and start again with the new one."
+  docker stop "$CONTAINER" >/dev/null
+fi
+say "Copying the state (copies/$copy on the volume $STATE)."
+beside_state rw "set -o pipefail; mkdir -p copies; rm -rf copies/.part; mkdir copies/.part
+tar='/usr/bin/tar --numeric-owner --xattrs --xattrs-include=user.*'
+\$tar --exclude=./copies --exclude=./run -cS . | \$tar -C copies/.part -xpS
+sync; mv copies/.part 'copies/$copy'; echo '$copy' >copies/.pending; sync"
+phase=tried
+
+say "Trying the new server on it."
+own "$OWNER"
+eval "set -- $RUN_FLAGS"
+docker run --detach --name "$trial" --init "$@" --env RESUME_SANDBOXES=false \
+  -v "$STATE:$home" -v "$WORKSPACE:/workspace" "$IMAGE" >/dev/null </dev/null
+if ! reason=$(await "$trial"); then
+  say "The new server does not get ready: ${reason:-it ended}"
+  docker logs --tail 5 "$trial" >&2 || true
+  exit 1
+fi
+if [ "$BOOT" = 1 ] && ! output=$(docker exec "$trial" msb run starter -- echo booted 2>&1 </dev/null); then
+  say "The new server is ready but boots no microVM:"
+  printf '%s\n' "$output" | tail -n 15 >&2
+  exit 1
+fi
+docker stop -t 30 "$trial" >/dev/null
+docker rm "$trial" >/dev/null
+beside_state rw 'rm copies/.pending'
+say "It is ready: it takes the place of the old one."
+done_with "$IMAGE"
