@@ -6,6 +6,7 @@ import { backup } from "./commands/backup";
 import { destroy } from "./commands/destroy";
 import { doctor } from "./commands/doctor";
 import { images } from "./commands/images";
+import { importStack } from "./commands/import";
 import { keysCommand } from "./commands/keys";
 import { passThrough } from "./commands/pulumi";
 import { restore } from "./commands/restore";
@@ -29,6 +30,11 @@ cli
   .description("Install what is missing, then deploy the service and wait until it is ready.")
   .option(...stackOption)
   .action(({ stack }) => up(stack));
+cli
+  .command("import")
+  .description("Take over what a stack of this name has on its hosts where Pulumi's state was lost.")
+  .option(...stackOption)
+  .action(({ stack }) => importStack(stack));
 cli
   .command("destroy")
   .description("Remove what `up` has made; volumes stay unless volumes.keep is false.")

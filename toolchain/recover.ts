@@ -1,8 +1,9 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
-import { hostArgv } from "../components/connection";
+import { hostArgv, shellQuote } from "../components/connection";
 import { projectRoot, stateFolder } from "./backend";
+import type { StateResource } from "./drift";
 import { exec } from "./exec";
 import type { Pulumi } from "./pulumi";
 import type { Reporter } from "./report";
@@ -30,23 +31,31 @@ async function wakeEmulatedHost(name: string, report: Reporter): Promise<void> {
 /**
  * Mends what an interrupted pulumi left behind: the lock of a process that is gone, operations whose end is not
  * known, and containers or networks that were made but not recorded. Volumes are never touched.
+ *
+ * @returns what the state knows then
  */
-export async function recoverStack(stack: string, pulumi: Pulumi, report: Reporter): Promise<void> {
+export async function recoverStack(
+  stack: string,
+  pulumi: Pulumi,
+  report: Reporter,
+): Promise<StateResource[]> {
   const locked = hasDeadLock(stack);
   if (locked) {
     report.say("An earlier pulumi run of this stack was cut off: releasing its lock.");
     await pulumi.read(["cancel", "--yes", "--stack", stack]);
   }
   const state = await exportState(stack, pulumi);
-  if (state.pending.length === 0 && !locked) return;
+  if (state.pending.length === 0 && !locked) return state.resources;
 
   for (const operation of state.pending) report.say(`It was cut off while ${operation}.`);
-  await removeUnrecorded(stack, state.ids, report);
+  const ids = new Set(state.resources.map(({ id }) => id).filter((id) => id !== undefined));
+  await removeUnrecorded(stack, ids, report);
   if (state.pending.length > 0) {
     await report.step("Find out how far it came", () =>
       pulumi.read(["refresh", "--clear-pending-creates", "--yes", "--skip-preview", "--stack", stack]),
     );
   }
+  return (await exportState(stack, pulumi)).resources;
 }
 
 /** Whether all locks of a stack in our own file backend belong to processes of this machine that have ended. */
@@ -66,13 +75,15 @@ function isAlive(pid: number): boolean {
   }
 }
 
-async function exportState(stack: string, pulumi: Pulumi): Promise<{ pending: string[]; ids: Set<string> }> {
+async function exportState(
+  stack: string,
+  pulumi: Pulumi,
+): Promise<{ pending: string[]; resources: StateResource[] }> {
   const { deployment } = JSON.parse(await pulumi.read(["stack", "export", "--stack", stack]));
-  const resources: { id?: string }[] = deployment.resources ?? [];
   const operations: { type: string; resource: { urn: string } }[] = deployment.pending_operations ?? [];
   return {
     pending: operations.map(({ type, resource }) => `${type} ${resource.urn.split("::").slice(2).join(" ")}`),
-    ids: new Set(resources.map(({ id }) => id).filter((id) => id !== undefined)),
+    resources: deployment.resources ?? [],
   };
 }
 
@@ -100,15 +111,16 @@ async function removeUnrecorded(stack: string, recorded: Set<string>, report: Re
 }
 
 /** Runs the docker client on a host. */
-export async function dockerOn(
-  host: SetupHost,
-  args: readonly string[],
-): Promise<{ stdout: string; failed: boolean }> {
-  const command = ["docker", ...args];
+export const dockerOn = (host: SetupHost, args: readonly string[]) => runOn(host, ["docker", ...args]);
+
+/** Runs a line of shell on a host. */
+export const shellOn = (host: SetupHost, line: string) => runOn(host, ["sh", "-c", line]);
+
+async function runOn(host: SetupHost, command: string[]): Promise<{ stdout: string; failed: boolean }> {
   // The connection of an emulated host is not in the state yet where the first `up` was cut off.
   const [program = "docker", ...words] =
     host.host === "emulated"
-      ? ["bash", emulatedHostScript, "ssh", host.baseName, "--", ...command]
+      ? ["bash", emulatedHostScript, "ssh", host.baseName, "--", ...command.map(shellQuote)]
       : hostArgv(connectionOf(host), command);
   const { stdout, failed } = await exec(program, words, { reject: false, stdin: "ignore" });
   return { stdout: stdout ?? "", failed };

@@ -89,7 +89,7 @@ old=$(docker inspect --format '{{.Image}}' "$CONTAINER" 2>/dev/null) || old=''
 [ "$old" != "$IMAGE" ] || done_with "$IMAGE"
 
 # shellcheck disable=SC2016 # it is the container's shell that runs it
-found=$(beside_state ro 'cat gateway/version 2>/dev/null || true; echo " $(ls -A | head -n 1) $(cat copies/.pending 2>/dev/null || true)"')
+found=$(beside_state ro 'echo "$(cat gateway/version 2>/dev/null || true) $(ls -A | head -n 1) $(cat copies/.pending 2>/dev/null || true)"')
 read -r written something pending <<FOUND
 $found
 FOUND

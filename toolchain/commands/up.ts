@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto";
+import { mendDrift } from "../mend";
 import { type Pulumi, pulumiWith } from "../pulumi";
 import { recoverStack, wakeEmulatedHosts } from "../recover";
 import { createReporter, type Reporter } from "../report";
@@ -17,12 +18,13 @@ export async function up(asked?: string): Promise<void> {
   await pulumi.read(["stack", "select", "--create", stack]);
   await makeMissingKey(stack, pulumi, report);
   await wakeEmulatedHosts(stack, report);
-  await recoverStack(stack, pulumi, report);
+  const resources = await recoverStack(stack, pulumi, report);
+  const mended = await mendDrift(stack, resources, report);
   const hosts = hostsForSetup(stack).map(({ name }) => name);
   // One that fails is no reason to leave the others as they are.
   const several = hosts.length > 1 ? ["--continue-on-error"] : [];
   const leftOut = await leaveOutUnreachable(stack, pulumi, report);
-  const options = ["--yes", "--skip-preview", "--refresh", ...several, ...leftOut];
+  const options = ["--yes", "--skip-preview", "--refresh", ...several, ...leftOut, ...mended];
   const code = await pulumi.run(["up", ...options, "--stack", stack]);
   const outputs: Outputs = await pulumi
     .read(["stack", "output", "--json", "--stack", stack])
