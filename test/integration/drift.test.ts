@@ -1,0 +1,106 @@
+import { renameSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { stateFolder } from "../../toolchain/backend";
+import { canRunPrivileged, docker, ownedBy } from "../harness/docker";
+import { freePort, TestStack } from "../harness/stack";
+
+const baseName = "microsandbox-test-drift";
+const container = `${baseName}-server`;
+let stack: TestStack;
+
+beforeAll(async () => {
+  stack = new TestStack("test-drift", {
+    hostPort: await freePort(),
+    privileged: await canRunPrivileged(),
+    kvmCheck: "device",
+    stopTimeout: 5,
+    volumes: '{"keep":false}',
+  });
+  await up();
+  await docker("exec", container, "sh", "-c", "echo kept > /workspace/kept");
+});
+afterAll(() => stack.remove());
+
+/** Runs `up` over what was changed; a failure shows what it printed. The server is ready afterwards. */
+async function up(): Promise<string> {
+  const { exitCode, output } = await stack.up();
+  expect(exitCode, output).toBe(0);
+  expect(await docker("inspect", "--format", "{{.State.Health.Status}}", container)).toBe("healthy");
+  return output;
+}
+
+/** Runs `up`, which has to refuse and to leave everything as it is. */
+async function refusal(): Promise<string> {
+  const before = await docker("ps", "--all", "--quiet", "--no-trunc");
+  const { exitCode, output } = await stack.up();
+  expect(exitCode, output).toBe(1);
+  expect(await docker("ps", "--all", "--quiet", "--no-trunc")).toBe(before);
+  return output;
+}
+
+const kept = () => docker("exec", container, "cat", "/workspace/kept");
+const id = () => docker("inspect", "--format", "{{.Id}}", container);
+
+it("wakes a server that was stopped or paused, without another container", async () => {
+  const before = await id();
+  await docker("stop", container);
+  expect(await up()).toMatch(/was stopped: it is started/);
+  await docker("pause", container);
+  expect(await up()).toMatch(/was paused: it goes on/);
+  expect(await id()).toBe(before);
+});
+
+it("leaves a container alone that somebody else put in the place of the server", async () => {
+  await docker("rm", "--force", container);
+  await docker("run", "--detach", "--name", container, "debian:13.2-slim", "sleep", "600");
+  expect(await refusal()).toMatch(/did not make[\s\S]*Nothing was changed[\s\S]*docker rename/);
+  await docker("rm", "--force", container);
+  expect(await up()).toMatch(/container .* is gone: it is made again, the volumes are kept/);
+  expect(await kept()).toBe("kept");
+});
+
+it("makes a removed network again, and a container in it", async () => {
+  await docker("stop", container);
+  await docker("network", "rm", baseName);
+  expect(await up()).toMatch(/network .* is gone: it is made again/);
+  const networks = await docker("inspect", "--format", "{{json .NetworkSettings.Networks}}", container);
+  const inspected = await docker("network", "inspect", "--format", "{{.Id}}", baseName);
+  expect(JSON.parse(networks)[baseName].NetworkID).toBe(inspected);
+});
+
+it("makes a removed volume again, and says that what was in it is gone; builds a pruned image", async () => {
+  await docker("rm", "--force", container);
+  await docker("volume", "rm", `${baseName}-state`);
+  await docker("rmi", "--force", await docker("images", "--quiet", baseName));
+  const output = await up();
+  expect(output).toMatch(
+    /volume microsandbox-test-drift-state is gone[\s\S]*an empty one is made[\s\S]*npm run restore/,
+  );
+  expect(output).toMatch(/RemoteImage microsandbox-image-build created/);
+  expect(await kept()).toBe("kept");
+});
+
+it("takes no volume that was not made for it", async () => {
+  const foreign = `${baseName}-foreign`;
+  await docker("volume", "create", foreign);
+  stack.configure({ volumes: `{"keep":false,"workspace":"${foreign}"}` });
+  expect(await refusal()).toMatch(/was not made by this stack[\s\S]*volumes\.workspace/);
+  stack.configure({ volumes: '{"keep":false}' });
+  await docker("volume", "rm", foreign);
+});
+
+it("takes over what it finds by its labels where the state was lost", async () => {
+  const file = join(stateFolder, ".pulumi/stacks/microsandbox", `${stack.name}.json`);
+  renameSync(file, `${file}.lost`);
+  expect(await refusal()).toMatch(/knows nothing of it[\s\S]*npm run import -- --stack/);
+
+  const { exitCode, output } = await stack.import();
+  expect(exitCode, output).toBe(0);
+  rmSync(`${file}.lost`);
+  expect(output).toMatch(/Found the volume microsandbox-test-drift-workspace: it is kept and used/);
+  expect(await kept()).toBe("kept");
+  expect(await ownedBy(stack.name, "container")).toEqual([container]);
+  const preview = await stack.pulumi("preview", "--refresh", "--expect-no-changes");
+  expect(preview.exitCode, preview.output).toBe(0);
+});
