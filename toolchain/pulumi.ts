@@ -1,12 +1,19 @@
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import type { Options } from "execa";
 import { backendEnvironment, projectRoot } from "./backend";
+import { consequences, type StepEvent } from "./consequences";
 import { exec } from "./exec";
 import type { Tools } from "./tools";
 import { UserError } from "./user-error";
 
 /** Runs pulumi with the right tools, backend and passphrase. */
 export interface Pulumi {
-  /** Runs in the foreground, as the user would see it; resolves to the exit code. */
+  /**
+   * Runs in the foreground, as the user would see it; resolves to the exit code. What a preview, an up or a destroy
+   * means for users and their data is said in words at its end.
+   */
   run(args: string[]): Promise<number>;
   /** Runs silently and returns the standard output. */
   read(args: string[]): Promise<string>;
@@ -34,13 +41,24 @@ export function pulumiWith(tools: Tools): Pulumi {
     throw new UserError(`pulumi ${args[0]} failed: ${String(stderr || stdout).trim()}`);
   }
   return {
-    async run(args) {
-      const { exitCode } = await exec(`${tools.binDir}/pulumi`, args, {
-        ...options,
-        stdio: "inherit",
-        reject: false,
-      });
-      return exitCode ?? 1;
+    async run([command = "", ...args]) {
+      const run = (flags: string[], env: Record<string, string>) =>
+        exec(`${tools.binDir}/pulumi`, [command, ...flags, ...args], {
+          ...{ cwd: projectRoot, env: { ...environment, ...env } },
+          stdio: "inherit",
+          reject: false,
+        });
+      if (!["preview", "up", "update", "destroy"].includes(command)) return (await run([], {})).exitCode ?? 1;
+      const folder = await mkdtemp(join(tmpdir(), "microsandbox-events-"));
+      try {
+        const log = join(folder, "events");
+        // A flag for programs: without the variable pulumi does not know it.
+        const { exitCode } = await run(["--event-log", log], { PULUMI_DEBUG_COMMANDS: "true" });
+        sayConsequences(command, await readFile(log, "utf8").catch(() => ""));
+        return exitCode ?? 1;
+      } finally {
+        await rm(folder, { recursive: true });
+      }
     },
     async read(args) {
       return quietly(args, { ...options, stdin: "ignore" });
@@ -49,4 +67,16 @@ export function pulumiWith(tools: Tools): Pulumi {
       await quietly(args, { ...options, input });
     },
   };
+}
+
+/** @param log the event log, one JSON object a line; the last one may be cut off */
+function sayConsequences(command: string, log: string): void {
+  const lines = log
+    .slice(0, log.lastIndexOf("\n") + 1)
+    .split("\n")
+    .filter(Boolean);
+  const sentences = consequences(lines.map((line): StepEvent => JSON.parse(line)));
+  if (sentences.length === 0) return;
+  console.error(`\nIn words, ${command === "preview" ? "what an up would do" : "what this run had to do"}:`);
+  for (const each of sentences) console.error(`  - ${each}`);
 }

@@ -22,8 +22,8 @@ beside_state() { # beside_state ro|rw SCRIPT: runs it in the new image, in msb's
   docker run --rm --network none --user 0:0 --security-opt label=disable --log-driver none \
     -v "$STATE:$home:$1" -w "$home" "$IMAGE" sh -c "set -eu; $2" </dev/null
 }
-own() { # own USER: gives it what a server writes to, the copies aside; root may write to anybody's
-  case $1 in '' | 0 | 0:*) return ;; esac
+own() { # own USER: gives it what a server writes to, the copies aside
+  [ -n "$OWNER" ] || return 0 # a privileged server may write to anybody's
   docker run --rm --network none --user 0:0 --security-opt label=disable --log-driver none -v "$STATE:/state" \
     -v "$WORKSPACE:/workspace" "$IMAGE" sh -c 'find /state /workspace -path "/state/copies/*" -prune -o \
     ! -user "${1%%:*}" -exec chown -h "${1%%:*}:${1%%:*}" {} +' sh "$1" </dev/null
@@ -60,7 +60,8 @@ give_back() {
     beside_state rw "$swap_back" || say "It could NOT be put back. It is in copies/$copy on the volume $STATE."
   fi
   if [ -n "$old" ]; then
-    own "$(docker inspect --format '{{.Config.User}}' "$CONTAINER")"
+    user=$(docker inspect --format '{{.Config.User}}' "$CONTAINER")
+    own "${user:-0}"
     docker start "$CONTAINER" >/dev/null
     if reason=$(await "$CONTAINER"); then
       say "The previous server runs again, after $(($(date +%s) - stopped)) s. Its sandboxes start again."

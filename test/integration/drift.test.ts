@@ -42,12 +42,12 @@ async function refusal(): Promise<string> {
 const kept = () => docker("exec", container, "cat", "/workspace/kept");
 const id = () => docker("inspect", "--format", "{{.Id}}", container);
 
-it("wakes a server that was stopped or paused, without another container", async () => {
+it("wakes a server that was paused or stopped, without another container", async () => {
   const before = await id();
-  await docker("stop", container);
-  expect(await up()).toMatch(/was stopped: it is started/);
   await docker("pause", container);
   expect(await up()).toMatch(/was paused: it goes on/);
+  await docker("stop", container);
+  expect(await up()).toMatch(/was stopped: it is started/);
   expect(await id()).toBe(before);
 });
 
@@ -56,29 +56,27 @@ it("leaves a container alone that somebody else put in the place of the server",
   await docker("run", "--detach", "--name", container, "debian:13.2-slim", "sleep", "600");
   expect(await refusal()).toMatch(/did not make[\s\S]*Nothing was changed[\s\S]*docker rename/);
   await docker("rm", "--force", container);
-  expect(await up()).toMatch(/container .* is gone: it is made again, the volumes are kept/);
+});
+
+it("makes again what was removed, and says what is lost with it", async () => {
+  await docker("network", "rm", baseName);
+  await docker("volume", "rm", `${baseName}-state`);
+  await docker("rmi", "--force", await docker("images", "--quiet", baseName));
+  const output = await up();
+  expect(output).toMatch(/container .* is gone: it is made again, the volumes are kept/);
+  expect(output).toMatch(/network .* is gone: it is made again/);
+  expect(output).toMatch(/volume .*-state is gone[\s\S]*an empty one is made[\s\S]*npm run restore/);
+  expect(output).toMatch(/RemoteImage microsandbox-image-build created/);
   expect(await kept()).toBe("kept");
 });
 
-it("makes a removed network again, and a container in it", async () => {
+it("puts the server into a network that was removed under it", async () => {
   await docker("stop", container);
   await docker("network", "rm", baseName);
   expect(await up()).toMatch(/network .* is gone: it is made again/);
   const networks = await docker("inspect", "--format", "{{json .NetworkSettings.Networks}}", container);
   const inspected = await docker("network", "inspect", "--format", "{{.Id}}", baseName);
   expect(JSON.parse(networks)[baseName].NetworkID).toBe(inspected);
-});
-
-it("makes a removed volume again, and says that what was in it is gone; builds a pruned image", async () => {
-  await docker("rm", "--force", container);
-  await docker("volume", "rm", `${baseName}-state`);
-  await docker("rmi", "--force", await docker("images", "--quiet", baseName));
-  const output = await up();
-  expect(output).toMatch(
-    /volume microsandbox-test-drift-state is gone[\s\S]*an empty one is made[\s\S]*npm run restore/,
-  );
-  expect(output).toMatch(/RemoteImage microsandbox-image-build created/);
-  expect(await kept()).toBe("kept");
 });
 
 it("takes no volume that was not made for it", async () => {

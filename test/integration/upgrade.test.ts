@@ -73,6 +73,10 @@ it("takes the copy of an upgrade that was cut off, then upgrades, and says for h
      echo half-migrated > kept && echo 0.7.11 > gateway/version && echo cut > copies/.pending`,
   );
   stack.configure({ version: "0.7.11" });
+  const preview = await stack.pulumi("preview");
+  expect(preview.output).toMatch(
+    /In words, what an up would do:[\s\S]*state is copied[\s\S]*REPLACED \(changed: image/,
+  );
   const output = await up();
   expect(output).toMatch(/An upgrade was cut off: the state goes back to the copy of before \(cut\)/);
   expect(output).toMatch(/Upgraded from microsandbox 0\.6\.18 to 0\.7\.11: the service was away for \d+ s/);

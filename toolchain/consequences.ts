@@ -1,0 +1,78 @@
+/** What Pulumi says of a step, before it takes it: the parts of its event log that are read here. */
+export interface StepEvent {
+  resourcePreEvent?: {
+    metadata: {
+      op: string;
+      urn: string;
+      type: string;
+      /** Names of the inputs that differ. */
+      diffs?: string[] | null;
+      old?: StepState | null;
+      new?: StepState | null;
+    };
+  };
+}
+
+interface StepState {
+  inputs?: { name?: string; delete?: string } | null;
+  retainOnDelete?: boolean;
+}
+
+type Step = NonNullable<StepEvent["resourcePreEvent"]>["metadata"];
+
+/** One sentence for each step that users of the service, or their data, would notice; in the order of the steps. */
+export function consequences(events: readonly StepEvent[]): string[] {
+  const steps = events.flatMap(({ resourcePreEvent }) =>
+    resourcePreEvent ? [resourcePreEvent.metadata] : [],
+  );
+  return [...new Set(steps.flatMap((step) => sentence(step) ?? []))];
+}
+
+function sentence(step: Step): string | undefined {
+  const { type, urn } = step;
+  if (type === "docker:index/container:Container") return ofContainer(step);
+  if (type === "docker:index/volume:Volume") return ofVolume(step);
+  if (type !== "command:local:Command") return undefined;
+  if (urn.endsWith("-upgrade-trial")) return ofUpgrade(step);
+  return urn.endsWith("-emulated-machine") ? ofMachine(step) : undefined;
+}
+
+const name = ({ old, new: next }: Step): string => old?.inputs?.name ?? next?.inputs?.name ?? "";
+
+function ofContainer(step: Step): string | undefined {
+  const stops = "the sandboxes that run are stopped cleanly";
+  if (step.op === "replace") {
+    const why = step.diffs?.length ? ` (changed: ${step.diffs.join(", ")})` : "";
+    return `The container ${name(step)} is REPLACED${why}: ${stops} and start again in the new one.`;
+  }
+  if (step.op === "delete") return `The container ${name(step)} is REMOVED: ${stops}.`;
+  if (step.op === "update") return `The container ${name(step)} is changed while it runs: sandboxes go on.`;
+  return undefined;
+}
+
+function ofVolume(step: Step): string | undefined {
+  const left = step.old?.retainOnDelete
+    ? `The volume ${name(step)} and all that is in it STAYS on the host, and is this stack's no longer`
+    : `The volume ${name(step)} is REMOVED, with all that is in it`;
+  if (step.op === "delete") return `${left}.`;
+  if (step.op !== "replace") return undefined;
+  const next = step.new?.inputs?.name ?? "";
+  const other = next === name(step) ? "a new, empty one takes its place" : `the server goes on with ${next}`;
+  return `${left}: ${other}.`;
+}
+
+function ofUpgrade({ op }: Step): string | undefined {
+  if (op !== "replace") return undefined;
+  return (
+    "The server's image changes: it is stopped, the state is copied, and the new image has to get ready on it " +
+    "before the container is replaced. If it does not, the old one comes back."
+  );
+}
+
+function ofMachine({ op, old }: Step): string | undefined {
+  if (op === "update") return "The emulated host is STARTED AGAIN, and all that runs on it.";
+  if (op !== "delete") return undefined;
+  return old?.inputs?.delete?.includes("--keep-disk")
+    ? "The emulated host is shut down; its disk, with the volumes, STAYS."
+    : "The emulated host is REMOVED with its disk, and the volumes on it.";
+}
