@@ -5,8 +5,8 @@ export interface StepEvent {
       op: string;
       urn: string;
       type: string;
-      /** Names of the inputs that differ. */
-      diffs?: string[] | null;
+      /** What differs, by the path of the input. */
+      detailedDiff?: Record<string, unknown> | null;
       old?: StepState | null;
       new?: StepState | null;
     };
@@ -42,7 +42,9 @@ const name = ({ old, new: next }: Step): string => old?.inputs?.name ?? next?.in
 function ofContainer(step: Step): string | undefined {
   const stops = "the sandboxes that run are stopped cleanly";
   if (step.op === "replace") {
-    const why = step.diffs?.length ? ` (changed: ${step.diffs.join(", ")})` : "";
+    const paths = Object.keys(step.detailedDiff ?? {});
+    const inputs = [...new Set(paths.map((path) => path.split(/[.[]/)[0]))];
+    const why = inputs.length > 0 ? ` (changed: ${inputs.join(", ")})` : "";
     return `The container ${name(step)} is REPLACED${why}: ${stops} and start again in the new one.`;
   }
   if (step.op === "delete") return `The container ${name(step)} is REMOVED: ${stops}.`;

@@ -6,8 +6,10 @@ type Metadata = NonNullable<StepEvent["resourcePreEvent"]>["metadata"];
 const step = (type: string, op: string, change: Partial<Metadata> = {}): StepEvent => ({
   resourcePreEvent: { metadata: { op, urn: `urn:pulumi:dev::microsandbox::${type}::it`, type, ...change } },
 });
-const container = (op: string, diffs?: string[]) =>
-  step("docker:index/container:Container", op, { diffs, old: { inputs: { name: "server" } } });
+const container = (op: string, paths: string[] = []) => {
+  const detailedDiff = Object.fromEntries(paths.map((path) => [path, {}]));
+  return step("docker:index/container:Container", op, { detailedDiff, old: { inputs: { name: "server" } } });
+};
 const volume = (op: string, keep: boolean, next = "data") =>
   step("docker:index/volume:Volume", op, {
     old: { inputs: { name: "data" }, retainOnDelete: keep },
@@ -24,7 +26,7 @@ describe("the consequences of a run, in words", () => {
       "another container",
       [
         container("delete-replaced"),
-        container("replace", ["image", "envs"]),
+        container("replace", ["image", "envs[0]", "envs[1]"]),
         container("create-replacement"),
       ],
       [/server is REPLACED \(changed: image, envs\): the sandboxes .* stopped cleanly and start again/],
