@@ -19,11 +19,14 @@ export async function up(asked?: string): Promise<void> {
   await makeMissingKey(stack, pulumi, report);
   await wakeEmulatedHosts(stack, report);
   const resources = await recoverStack(stack, pulumi, report);
-  const mended = await mendDrift(stack, resources, report);
   const hosts = hostsForSetup(stack).map(({ name }) => name);
   // One that fails is no reason to leave the others as they are.
   const several = hosts.length > 1 ? ["--continue-on-error"] : [];
-  const leftOut = await leaveOutUnreachable(stack, pulumi, report);
+  // Side by side: a host that does not answer is waited for once.
+  const [mended, leftOut] = await Promise.all([
+    mendDrift(stack, resources, report),
+    leaveOutUnreachable(stack, pulumi, report),
+  ]);
   const options = ["--yes", "--skip-preview", "--refresh", ...several, ...leftOut, ...mended];
   const code = await pulumi.run(["up", ...options, "--stack", stack]);
   const outputs: Outputs = await pulumi
