@@ -2,7 +2,8 @@
 # state copied, and the new image started on it without a port; if it gets ready (and boots a microVM where that is
 # asked for) it is stopped again, for the container that comes. If not, the copy and the old server come back.
 # Variables: CONTAINER, IMAGE (id of the new one), STATE, WORKSPACE (volumes), RUN_FLAGS (of docker run),
-# BOOT (1: boot a microVM), OWNER (uid of the new server; empty for root). Output: one line of JSON. Exit code 1: refused or failed, all is as before.
+# BOOT (1: boot a microVM), OWNER (uid of the new server; empty for root). Output: one line of JSON.
+# Exit code 1: refused or failed, all is as before.
 set -eu
 
 home=/var/lib/microsandbox

@@ -199,7 +199,7 @@ describe("every setting reaches its resource", () => {
       { privileged: false },
       (r) => only(r, "Command", "upgrade-trial").stdin,
       expect.stringMatching(
-        /RUN_FLAGS='--device \/dev\/kvm .*--security-opt no-new-privileges --cap-drop ALL --read-only/,
+        /RUN_FLAGS='--device \/dev\/kvm .*--security-opt no-new-privileges --cap-drop ALL --user 5555:5555 .*--read-only/,
       ),
     ],
     [
