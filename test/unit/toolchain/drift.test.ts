@@ -104,7 +104,7 @@ describe("what was changed behind Pulumi's back", () => {
 
   it("goes on with volumes that an earlier life of the stack left, and with those that settings name", () => {
     expect(compare("dev", local, [rest.state, rest.workspace], [])).not.toHaveProperty("refuse");
-    const host = { ...local, volumes: { state: "mine", keep: true } };
+    const host = { ...local, volumes: { state: "mine", keep: true, protect: false } };
     expect(compare("dev", host, [object("volume", "mine", "mine", { stack: "" })], []).refuse).toMatch(
       /mine/,
     );
