@@ -7,6 +7,8 @@ import { UserError } from "./user-error";
 
 /** Seconds that a server gets to be ready again after a start. */
 const READY_SECONDS = 300;
+/** Seconds that it may be called unhealthy: the engine says so of a paused one, until the next probe. */
+const UNHEALTHY_SECONDS = 60;
 
 /**
  * Looks for what was changed behind Pulumi's back on the hosts of a stack, says what it finds, and mends what a
@@ -43,11 +45,15 @@ export async function mendDrift(
 
 /** Waits until a container is healthy. One that does not get so is left to Pulumi, which makes it again. */
 async function ready(host: SetupHost, id: string): Promise<void> {
-  const deadline = Date.now() + READY_SECONDS * 1000;
-  while (Date.now() < deadline) {
+  const began = Date.now();
+  const seconds: Record<string, number> = {
+    "running starting": READY_SECONDS,
+    "running unhealthy": UNHEALTHY_SECONDS,
+  };
+  for (;;) {
     const format = "{{.State.Status}} {{.State.Health.Status}}";
     const { stdout } = await dockerOn(host, ["inspect", "--format", format, id]);
-    if (stdout !== "running starting") return;
+    if (Date.now() - began >= (seconds[stdout] ?? 0) * 1000) return;
     await sleep(1_000);
   }
 }

@@ -38,7 +38,7 @@ ls*)
   ;;
 volumels)
   mkdir -p "$MSB_HOME/fake/volumes" && cd "$MSB_HOME/fake/volumes"
-  grep -rsH '' . | sed 's/:/.created:/' |
+  grep -rsH '' . | sed 's/:/.created:/; s/ .*//' |
     to_list created '{"name":"%s","created_at":"%s","kind":"dir","used_bytes":0}\n'
   ;;
 rm*)
