@@ -30,7 +30,7 @@ export interface UpgradeArgs extends ServerLike {
 /**
  * A change of the server's image, tried out before the container is replaced: the state is copied, the new image has
  * to get ready on it, and if it does not, state and old server come back and the deployment fails. Runs once for each
- * image; docs/adr/0004-upgrade-before-replacement.md says why here.
+ * image; docs/adr/0006-upgrade-before-replacement.md says why here.
  *
  * @example
  * const upgrade = new Upgrade("upgrade", { imageId: image.imageId, containerName, volumes, … });
