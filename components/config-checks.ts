@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { crossMistakes, registryMistake } from "./config-cross";
 import { settingMeta } from "./config-fields";
-import { type CheckedHosts, checkHosts, DEFAULT_HOST } from "./config-hosts";
+import { type CheckedHosts, checkHosts, DEFAULT_HOST, isHostName } from "./config-hosts";
 import { type Mistake, show, toText, unknownKey } from "./config-mistakes";
 import { registryKeys } from "./config-registry";
 import { type HostSettings, type StackSettings, settingFields, settingsSchema } from "./config-schema";
@@ -38,6 +38,21 @@ export function checkSettings(raw: Record<string, unknown>, secretKeys: readonly
   mistakes.push(...checked.mistakes);
   if (mistakes.length > 0) return { mistakes };
   return { settings: good as StackSettings, hosts: checked.hosts, mistakes: [] };
+}
+
+/**
+ * What can be told of each host without its secrets: a setting that is encrypted or wrong is left out, and whether
+ * all of them go together is not asked.
+ *
+ * @param raw values by key, without the namespace
+ */
+export function readableHosts(raw: Record<string, unknown>): Record<string, Partial<HostSettings>> {
+  const { hosts: _, ...common } = raw;
+  const named = Object.entries(checkKeys(raw, []).good.hosts ?? {}).filter(([name]) => isHostName(name));
+  const all: [string, Record<string, unknown>][] = named.length > 0 ? named : [[DEFAULT_HOST, {}]];
+  return Object.fromEntries(
+    all.map(([name, own]) => [name, checkKeys(mergeOverrides(common, own), []).good]),
+  );
 }
 
 /** Each setting for itself, unknown ones included. */

@@ -15,6 +15,8 @@ export function resourceName(name: string, host: string): string {
 /** A host's name is a part of the names of its resources, containers and images. */
 const NAME = /^[a-z0-9](?:[a-z0-9-]{0,28}[a-z0-9])?$/;
 
+export const isHostName = (name: string): boolean => NAME.test(name);
+
 /** Several hosts: what is different on each of them. The overrides are checked as the settings that they are. */
 export const hosts = z
   .record(z.string(), z.record(z.string(), z.unknown()))
@@ -47,7 +49,7 @@ export function checkHosts(
   const good: Record<string, HostSettings> = {};
   const mistakes: Mistake[] = [];
   for (const [name, own] of Object.entries(overrides)) {
-    if (!NAME.test(name)) {
+    if (!isHostName(name)) {
       mistakes.push(wrongName(name));
       continue;
     }

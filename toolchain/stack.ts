@@ -2,8 +2,8 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { parse } from "yaml";
 // Not config: it loads Pulumi, which takes a third of the start of a command.
-import { checkSettings } from "../components/config-checks";
-import { DEFAULT_HOST, resourceName } from "../components/config-hosts";
+import { readableHosts } from "../components/config-checks";
+import { resourceName } from "../components/config-hosts";
 import { type HostSettings, NAMESPACE } from "../components/config-schema";
 import { type Connection, parseSshHost } from "../components/connection";
 import { projectRoot } from "./backend";
@@ -64,8 +64,8 @@ export type SetupHost = Pick<HostSettings, "host" | "architecture" | "debianVers
   };
 
 /**
- * The hosts of a stack, as far as they have to be known before Pulumi runs. Where a setting is wrong it is one host
- * with the defaults: Pulumi's own check explains the mistake.
+ * The hosts of a stack, as far as they have to be known before Pulumi runs. What is wrong has its default here:
+ * Pulumi's own check explains the mistake.
  */
 export function hostsForSetup(stack: string): SetupHost[] {
   const config: Record<string, unknown> = parse(readFileSync(stackFile(stack), "utf8"))?.config ?? {};
@@ -74,8 +74,7 @@ export function hostsForSetup(stack: string): SetupHost[] {
       .filter(([key]) => key.startsWith(`${NAMESPACE}:`))
       .map(([key, value]) => [key.slice(NAMESPACE.length + 1), value]),
   );
-  const { hosts } = checkSettings(withoutSecrets(raw));
-  const wrong = {
+  const defaults = {
     host: "local",
     architecture: "auto" as const,
     debianVersion: "13.2-slim",
@@ -83,7 +82,8 @@ export function hostsForSetup(stack: string): SetupHost[] {
     devMode: true,
     privileged: false,
   };
-  return Object.entries(hosts ?? { [DEFAULT_HOST]: wrong }).map(([name, settings]) => ({
+  return Object.entries(readableHosts(raw)).map(([name, settings]) => ({
+    ...defaults,
     ...settings,
     name,
     baseName: `${resourceName("microsandbox", name)}-${stack}`,
@@ -102,14 +102,6 @@ export function emulatedArchitecture({ architecture }: Pick<SetupHost, "architec
 export function connectionOf({ host, sshKeyFile, sshKnownHostsFile }: SetupHost): Connection {
   if (host === "local") return { kind: "local" };
   return parseSshHost(host, { identityFile: sshKeyFile, knownHostsFile: sshKnownHostsFile });
-}
-
-/** Settings without the values that are encrypted: only Pulumi can read them. */
-function withoutSecrets(settings: Record<string, unknown>): Record<string, unknown> {
-  const readable = Object.entries(settings).filter(([, value]) => !(isObject(value) && "secure" in value));
-  return Object.fromEntries(
-    readable.map(([key, value]) => [key, isObject(value) ? withoutSecrets(value) : value]),
-  );
 }
 
 function hasOwnKey(hosts: unknown, name: string): boolean {

@@ -83,6 +83,23 @@ describe("what set-up knows of the hosts", () => {
     ]);
   });
 
+  it("takes a host for what it is, whatever else is encrypted, wrong or does not go together", () => {
+    const secure = { secure: "v1:abc" };
+    const hosts = hostsOf({
+      "microsandbox:host": "emulated",
+      "microsandbox:registries": { logins: [{ registry: "r.example.com", user: "u", password: secure }] },
+      "microsandbox:tls": { certificate: "none", key: secure },
+      "microsandbox:bindAddress": "0.0.0.0",
+      "microsandbox:memoryLimit": "lots",
+      "microsandbox:volumes": '{"state":"mine"}',
+    });
+    expect(hosts).toMatchObject([{ name: "default", host: "emulated", volumes: { state: "mine" } }]);
+    const several = hostsOf({
+      "microsandbox:hosts": { a: { host: "emulated", tls: { key: secure } }, "B/": {} },
+    });
+    expect(several).toMatchObject([{ name: "a", host: "emulated" }]);
+  });
+
   it("knows which ones have a key, and reads past what is encrypted", () => {
     const secure = { secure: "v1:abc" };
     const hosts = hostsOf({
