@@ -7,6 +7,8 @@ export interface StateResource {
   type: string;
   id?: string;
   parent?: string;
+  /** Set where Pulumi may not delete it. */
+  protect?: boolean;
   outputs?: { name?: string; image?: string };
 }
 

@@ -1,3 +1,4 @@
+import type { StateResource } from "../drift";
 import { pulumiWith } from "../pulumi";
 import { recoverStack, wakeEmulatedHosts } from "../recover";
 import { createReporter } from "../report";
@@ -17,7 +18,7 @@ export async function destroy(asked?: string): Promise<void> {
   }
   report.say(`Destroying stack ${stack}.`);
   await wakeEmulatedHosts(stack, report);
-  await recoverStack(stack, pulumi, report);
+  refuseProtected(stack, await recoverStack(stack, pulumi, report));
   // Of several hosts, one that can't be reached is no reason to leave the others as they are.
   const code = await pulumi.run([
     "destroy",
@@ -28,4 +29,15 @@ export async function destroy(asked?: string): Promise<void> {
     stack,
   ]);
   if (code !== 0) throw new UserError(`pulumi destroy failed (exit code ${code}); the reason is above.`);
+}
+
+/** Pulumi would remove the server before it comes to the volumes that it must not. @throws UserError */
+export function refuseProtected(stack: string, resources: readonly StateResource[]): void {
+  const names = resources.filter(({ protect }) => protect).map(({ outputs, urn }) => outputs?.name ?? urn);
+  if (names.length === 0) return;
+  throw new UserError(
+    `Stack ${stack} is protected (volumes.protect): ${names.join(", ")} must stay. Nothing was removed.\n` +
+      `To allow it: npm run pulumi -- config set --path volumes.protect false --stack ${stack} && ` +
+      `npm run up -- --stack ${stack}`,
+  );
 }
