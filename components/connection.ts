@@ -28,6 +28,17 @@ export function parseSshHost(
   };
 }
 
+/** How to reach a host that is not emulated, from its settings. */
+export function connectionOf(settings: {
+  host: string;
+  sshKeyFile?: string;
+  sshKnownHostsFile?: string;
+}): Connection {
+  if (settings.host === "local") return { kind: "local" };
+  const { host, sshKeyFile, sshKnownHostsFile } = settings;
+  return parseSshHost(host, { identityFile: sshKeyFile, knownHostsFile: sshKnownHostsFile });
+}
+
 /**
  * Flags for ssh, for our commands and for the Docker provider alike: never ask, trust known hosts only,
  * and share one connection (a handshake costs a second on a slow host, and `up` makes dozens).

@@ -3,8 +3,8 @@ import * as pulumi from "@pulumi/pulumi";
 import { askHost } from "./ask-host";
 import {
   type Connection,
+  connectionOf,
   dockerHost,
-  parseSshHost,
   remoteCommand,
   sshFlags,
   withVariables,
@@ -12,7 +12,6 @@ import {
 import { EmulatedHost, emulatedHostTool } from "./emulated-host";
 import { onHost, VisibleError } from "./errors";
 import { explainPreflight, type PreflightReport, parsePreflightReport } from "./preflight-report";
-
 import { script } from "./scripts";
 
 export interface DockerHostArgs {
@@ -94,7 +93,6 @@ export class DockerHost extends pulumi.ComponentResource {
   }
 
   private connect(name: string, args: DockerHostArgs): pulumi.Output<Connection> {
-    if (args.host === "local") return pulumi.output<Connection>({ kind: "local" });
     if (args.host === "emulated") {
       return new EmulatedHost(
         `${name}-emulated`,
@@ -108,8 +106,7 @@ export class DockerHost extends pulumi.ComponentResource {
         { parent: this },
       ).connection;
     }
-    const files = { identityFile: args.sshKeyFile, knownHostsFile: args.sshKnownHostsFile };
-    return pulumi.output(parseSshHost(args.host, files));
+    return pulumi.output(connectionOf(args));
   }
 
   private loader(args: DockerHostArgs): pulumi.Output<string> | undefined {

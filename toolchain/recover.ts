@@ -1,13 +1,13 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
-import { hostArgv, shellQuote } from "../components/connection";
+import { connectionOf, hostArgv, shellQuote } from "../components/connection";
 import { projectRoot, stateFolder } from "./backend";
 import type { StateResource } from "./drift";
 import { exec } from "./exec";
 import type { Pulumi } from "./pulumi";
 import type { Reporter } from "./report";
-import { connectionOf, hostsForSetup, type SetupHost } from "./stack";
+import { hostsForSetup, type SetupHost } from "./stack";
 
 const emulatedHostScript = join(projectRoot, "toolchain/emulated-host/emulated-host.sh");
 

@@ -5,7 +5,6 @@ import { parse } from "yaml";
 import { readableHosts } from "../components/config-checks";
 import { resourceName } from "../components/config-hosts";
 import { type HostSettings, NAMESPACE } from "../components/config-schema";
-import { type Connection, parseSshHost } from "../components/connection";
 import { projectRoot } from "./backend";
 import { localKvm } from "./kvm";
 import type { Pulumi } from "./pulumi";
@@ -96,12 +95,6 @@ export function hostsForSetup(stack: string): SetupHost[] {
 export function emulatedArchitecture({ architecture }: Pick<SetupHost, "architecture">): "amd64" | "arm64" {
   if (architecture !== "auto") return architecture;
   return process.arch === "arm64" ? "arm64" : "amd64";
-}
-
-/** How to reach a host that is not emulated. */
-export function connectionOf({ host, sshKeyFile, sshKnownHostsFile }: SetupHost): Connection {
-  if (host === "local") return { kind: "local" };
-  return parseSshHost(host, { identityFile: sshKeyFile, knownHostsFile: sshKnownHostsFile });
 }
 
 function hasOwnKey(hosts: unknown, name: string): boolean {

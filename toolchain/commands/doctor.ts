@@ -1,3 +1,4 @@
+import { connectionOf } from "../../components/connection";
 import { VisibleError } from "../../components/errors";
 import { explainKvm, parseKvmReport } from "../../components/kvm-report";
 import { explainPreflight, parsePreflightReport } from "../../components/preflight-report";
@@ -8,7 +9,7 @@ import { canInstallPackages, emulationPackages, inspectEngine, missingPackages }
 import { exec } from "../exec";
 import { localKvm } from "../kvm";
 import { createReporter } from "../report";
-import { chooseStack, connectionOf, emulatedArchitecture, hostsForSetup, type SetupHost } from "../stack";
+import { chooseStack, emulatedArchitecture, hostsForSetup, type SetupHost } from "../stack";
 import { inspectTools } from "../tools";
 import { UserError } from "../user-error";
 

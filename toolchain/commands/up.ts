@@ -1,4 +1,4 @@
-import { randomBytes } from "node:crypto";
+import { newKey } from "../keys/ring";
 import { mendDrift } from "../mend";
 import { type Pulumi, pulumiWith } from "../pulumi";
 import { recoverStack, wakeEmulatedHosts } from "../recover";
@@ -19,7 +19,9 @@ export async function up(asked?: string): Promise<void> {
   await makeMissingKey(stack, pulumi, report);
   await wakeEmulatedHosts(stack, report);
   const resources = await recoverStack(stack, pulumi, report);
-  const hosts = hostsForSetup(stack).map(({ name }) => name);
+  // After the key is made: which key is to be shown depends on it.
+  const known = hostsForSetup(stack);
+  const hosts = known.map(({ name }) => name);
   // One that fails is no reason to leave the others as they are.
   const several = hosts.length > 1 ? ["--continue-on-error"] : [];
   // Side by side: a host that does not answer is waited for once.
@@ -33,8 +35,8 @@ export async function up(asked?: string): Promise<void> {
     .read(["stack", "output", "--json", "--stack", stack])
     .then(JSON.parse, () => ({}));
   const missing = hosts.filter((host) => outputs.hosts && !(host in outputs.hosts));
-  if (code === 0 || missing.length > 0) sayReady(outputs, hostsForSetup(stack), report);
-  sayPrivileges(stack, report);
+  if (code === 0 || missing.length > 0) sayReady(outputs, known, report);
+  sayPrivileges(known, report);
   if (code === 0) return;
   const where = missing.length > 0 ? `; not deployed: ${missing.join(", ")}` : "";
   throw new UserError(
@@ -89,9 +91,8 @@ function sayEnvironment({ environment }: ServerOutputs, readKey: string | undefi
 }
 
 /** What the default profile gives away, once at the end of each `up`. */
-function sayPrivileges(stack: string, report: Reporter): void {
-  const privileged = hostsForSetup(stack).some((host) => host.privileged);
-  if (!privileged) return;
+function sayPrivileges(hosts: SetupHost[], report: Reporter): void {
+  if (!hosts.some(({ privileged }) => privileged)) return;
   report.say(
     "\nThe server is privileged: code that breaks out of its microVM is root on the host (docs/security.md). " +
       "Without:  npm run pulumi -- config set privileged false",
@@ -102,7 +103,6 @@ function sayPrivileges(stack: string, report: Reporter): void {
 async function makeMissingKey(stack: string, pulumi: Pulumi, report: Reporter): Promise<void> {
   if (hostsForSetup(stack).every(({ devMode, hasKey }) => devMode || hasKey)) return;
   report.say(`Making an API key for stack ${stack}; it is stored encrypted in Pulumi.${stack}.yaml.`);
-  const key = `msb_${randomBytes(32).toString("hex")}`;
   // Through standard input: an argument would be seen in the process list.
-  await pulumi.write(["config", "set", "--secret", "microsandbox:apiKey", "--stack", stack], key);
+  await pulumi.write(["config", "set", "--secret", "microsandbox:apiKey", "--stack", stack], newKey());
 }
