@@ -71,7 +71,7 @@ export class SecretHunt {
       ["state", "key-file", (await stack.pulumi("stack", "export")).stdout],
       ["the list of keys", "agent", (await stack.keys("list")).stdout],
       ["docker inspect", "API_KEYS_FILE", await this.onHost(`docker inspect ${container}`)],
-      ["the server's log", '"key":"default"', await this.onHost(`"docker logs ${container} 2>&1"`)],
+      ["the server's log", '\\"key\\":\\"default\\"', await this.log()],
       ["metrics", "msb_gateway", await this.metrics()],
       ["environment of the server", "DEV_MODE=false", await this.inServer("cat /proc/[0-9]*/environ")],
       ["command lines in the server", "server.cjs", await this.inServer("cat /proc/[0-9]*/cmdline")],
@@ -109,6 +109,11 @@ export class SecretHunt {
 
   private async metrics(): Promise<string> {
     return (await fetch(`${this.url}/metrics`, { headers: { authorization: `Bearer ${this.key}` } })).text();
+  }
+
+  /** The log's own files: after a host was killed `docker logs` can stop at a block that was never written. */
+  private log(): Promise<string> {
+    return this.onHost(`'cat "$(docker inspect --format "{{.LogPath}}" ${this.container})"*'`);
   }
 
   private inServer(line: string): Promise<string> {
