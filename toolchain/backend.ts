@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { existsSync, linkSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 /** Folder of this checkout. */
@@ -26,10 +26,17 @@ export function backendEnvironment(environment: NodeJS.ProcessEnv = process.env)
 
 function passphraseFile(): string {
   const file = join(stateFolder, "passphrase");
-  if (!existsSync(file)) {
-    mkdirSync(stateFolder, { recursive: true, mode: 0o700 });
-    // "wx": of two runs at once one makes it, the other fails instead of replacing it.
-    writeFileSync(file, `${randomBytes(32).toString("base64url")}\n`, { mode: 0o600, flag: "wx" });
+  if (existsSync(file)) return file;
+  mkdirSync(stateFolder, { recursive: true, mode: 0o700 });
+  const own = `${file}.${process.pid}`;
+  writeFileSync(own, `${randomBytes(32).toString("base64url")}\n`, { mode: 0o600 });
+  try {
+    // Of two runs at once one makes it, whole; the other takes that one.
+    linkSync(own, file);
+  } catch (error) {
+    if (!existsSync(file)) throw error;
+  } finally {
+    rmSync(own);
   }
   return file;
 }
