@@ -1,5 +1,8 @@
 import { defineConfig } from "vitest/config";
 
+/** Tests that compare times, and need the machine for themselves. */
+const measured = ["test/integration/several-hosts.test.ts"];
+
 /** One project per kind of test; `npm test` runs them in this order. */
 export default defineConfig({
   test: {
@@ -21,7 +24,19 @@ export default defineConfig({
         test: {
           name: "integration",
           include: ["test/integration/**/*.test.ts"],
-          fileParallelism: false,
+          exclude: measured,
+          // Two side by side: one alone leaves nearly half of two cores idle.
+          maxWorkers: 2,
+          sequence: { groupOrder: 1 },
+          testTimeout: 15 * 60_000,
+          hookTimeout: 15 * 60_000,
+        },
+      },
+      {
+        test: {
+          name: "integration-measured",
+          include: measured,
+          sequence: { groupOrder: 2 },
           testTimeout: 15 * 60_000,
           hookTimeout: 15 * 60_000,
         },
@@ -30,6 +45,7 @@ export default defineConfig({
         test: {
           name: "e2e",
           include: ["test/e2e/**/*.test.ts"],
+          sequence: { groupOrder: 3 },
           fileParallelism: false,
           testTimeout: 20 * 60_000,
           hookTimeout: 40 * 60_000,
@@ -39,6 +55,7 @@ export default defineConfig({
         test: {
           name: "arm64",
           include: ["test/arm64/**/*.test.ts"],
+          sequence: { groupOrder: 4 },
           testTimeout: 20 * 60_000,
           hookTimeout: 10 * 60_000,
         },

@@ -30,12 +30,15 @@ async function up(): Promise<string> {
   return output;
 }
 
+/** All containers that carry its name, whoever made them: other tests run beside this one. */
+const containers = () => docker("ps", "--all", "--quiet", "--no-trunc", "--filter", `name=${baseName}`);
+
 /** Runs `up`, which has to refuse and to leave everything as it is. */
 async function refusal(): Promise<string> {
-  const before = await docker("ps", "--all", "--quiet", "--no-trunc");
+  const before = await containers();
   const { exitCode, output } = await stack.up();
   expect(exitCode, output).toBe(1);
-  expect(await docker("ps", "--all", "--quiet", "--no-trunc")).toBe(before);
+  expect(await containers()).toBe(before);
   return output;
 }
 
@@ -61,7 +64,9 @@ it("leaves a container alone that somebody else put in the place of the server",
 it("makes again what was removed, and says what is lost with it", async () => {
   await docker("network", "rm", baseName);
   await docker("volume", "rm", `${baseName}-state`);
-  await docker("rmi", "--force", await docker("images", "--quiet", baseName));
+  // By name: another stack's image can be the same one.
+  const images = await docker("images", "--format", "{{.Repository}}:{{.Tag}}", baseName);
+  await docker("rmi", "--force", ...images.split("\n"));
   const output = await up();
   expect(output).toMatch(/container .* is gone: it is made again, the volumes are kept/);
   expect(output).toMatch(/network .* is gone: it is made again/);

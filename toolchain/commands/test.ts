@@ -41,7 +41,7 @@ async function runKind(kind: Kind): Promise<{ passed: number; failed: number }> 
     const file = join(folder, "results.json");
     const { exitCode } = await exec(
       "vitest",
-      ["run", "--project", kind, "--reporter=verbose", "--reporter=json", `--outputFile.json=${file}`],
+      ["run", "--project", `${kind}*`, "--reporter=verbose", "--reporter=json", `--outputFile.json=${file}`],
       { cwd: projectRoot, preferLocal: true, stdio: "inherit", reject: false },
     );
     const results = await readFile(file, "utf8").then(JSON.parse, () => ({}));
