@@ -1,4 +1,4 @@
-import * as command from "@pulumi/command";
+import { local } from "@pulumi/command";
 import * as pulumi from "@pulumi/pulumi";
 import type { Connection } from "./connection";
 import { onHost } from "./errors";
@@ -9,19 +9,20 @@ import { probeCommand, probed } from "./probe";
  *
  * @param stdin the script
  * @param hostName name of the host among several, for errors
+ * @param after what has to be known before the answer counts; the host is asked meanwhile
  * @throws VisibleError (into the output) where the host could not be reached
  */
 export function askHost(
   connection: pulumi.Input<Connection>,
   stdin: string,
-  { parent, hostName }: { parent: pulumi.Resource; hostName?: string },
+  { parent, hostName, after }: { parent: pulumi.Resource; hostName?: string; after?: pulumi.Input<unknown> },
 ): pulumi.Output<string> {
   // In an apply, not as the invoke's own inputs: those wrap an error of theirs in another one, with a stack trace.
-  return pulumi.output(connection).apply(async (host) => {
-    const { stdout } = await command.local.run(
-      { command: probeCommand(host), stdin, logging: "none" },
-      { parent },
-    );
-    return onHost(hostName, () => probed(host, stdout));
+  const said = pulumi.output(connection).apply(async (host) => {
+    const command = probeCommand(host);
+    return { host, ...(await local.run({ command, stdin, logging: "none" }, { parent })) };
   });
+  return pulumi
+    .all([said, after])
+    .apply(([{ host, stdout }]) => onHost(hostName, () => probed(host, stdout)));
 }

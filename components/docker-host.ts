@@ -46,8 +46,6 @@ export interface DockerHostArgs {
 export class DockerHost extends pulumi.ComponentResource {
   /** How to reach the host. */
   readonly connection: pulumi.Output<Connection>;
-  /** The same, known only once the preflight has passed. */
-  readonly usable: pulumi.Output<Connection>;
   /** What the preflight found. */
   readonly preflight: pulumi.Output<PreflightReport>;
   /** Processor of the host. */
@@ -72,7 +70,6 @@ export class DockerHost extends pulumi.ComponentResource {
       (stdout) => onHost(args.hostName, () => usableEngine(stdout, architecture)),
     );
     this.architecture = this.preflight.apply(({ engine }) => (engine?.arch === "arm64" ? "arm64" : "amd64"));
-    this.usable = pulumi.all([this.connection, this.preflight]).apply(([connection]) => connection);
     this.imageLoader = this.loader(args);
 
     this.registerOutputs({ connection: this.connection, architecture: this.architecture });
@@ -84,7 +81,7 @@ export class DockerHost extends pulumi.ComponentResource {
    * @param verdict of a check that comes after the preflight
    */
   engine(verdict: pulumi.Output<unknown>): docker.Provider {
-    const usable = pulumi.all([this.usable, verdict]).apply(([connection]) => connection);
+    const usable = pulumi.all([this.connection, this.preflight, verdict]).apply(([connection]) => connection);
     return new docker.Provider(
       `${this.name}-engine`,
       { host: usable.apply(dockerHost), sshOpts: usable.apply(sshFlags) },

@@ -10,8 +10,10 @@ import { script } from "./scripts";
 export interface KvmCheckArgs {
   /** Name of the host among several, for error messages. */
   hostName?: string;
-  /** The host to check: one whose engine has been found usable, so that it is not asked in vain. */
+  /** The host to check. */
   connection: pulumi.Input<Connection>;
+  /** The verdict on its engine. What that lacks is told first; both are asked at once. */
+  preflight: pulumi.Input<unknown>;
 }
 
 /**
@@ -19,7 +21,7 @@ export interface KvmCheckArgs {
  * The check runs in every preview and up; the command resource keeps the last verdict in the state and runs
  * anew only when the verdict changes, so that an up with nothing to do shows nothing.
  *
- * @example new KvmCheck("kvm", { connection: host.connection })
+ * @example new KvmCheck("kvm", { connection: host.connection, preflight: host.preflight })
  */
 export class KvmCheck extends pulumi.ComponentResource {
   /** What was found. Resources that need KVM take an input from it, so that none is made before the check. */
@@ -27,17 +29,17 @@ export class KvmCheck extends pulumi.ComponentResource {
 
   constructor(name: string, args: KvmCheckArgs, opts?: pulumi.ComponentResourceOptions) {
     super("microsandbox:index:KvmCheck", name, {}, opts);
-    const connection = pulumi.output(args.connection);
+    const { connection, preflight: after, hostName } = args;
     const stdin = script("kvm-check");
 
-    this.report = askHost(connection, stdin, { parent: this, hostName: args.hostName }).apply((stdout) =>
-      onHost(args.hostName, () => usableKvm(stdout)),
+    this.report = askHost(connection, stdin, { parent: this, hostName, after }).apply((stdout) =>
+      onHost(hostName, () => usableKvm(stdout)),
     );
 
     new command.local.Command(
       `${name}-device`,
       {
-        create: connection.apply(hostShell),
+        create: pulumi.output(connection).apply(hostShell),
         stdin,
         logging: "none",
         triggers: [this.report.code, this.report.details],

@@ -62,10 +62,11 @@ export class Microsandbox extends pulumi.ComponentResource {
       { ...hostArgs(settings, baseName), hostName },
       { parent: this },
     );
+    const { connection, preflight } = host;
     const kvm =
       settings.kvmCheck === "off"
         ? undefined
-        : new KvmCheck(`${name}-kvm`, { connection: host.usable, hostName }, { parent: this });
+        : new KvmCheck(`${name}-kvm`, { connection, preflight, hostName }, { parent: this });
     // Nothing is made before each check has passed.
     const verdict: pulumi.Output<unknown> = kvm ? kvm.report : host.preflight;
     const onHost = { parent: this, providers: { docker: host.engine(verdict) } };
