@@ -50,25 +50,31 @@ export async function registered(
   host: FakeHost = healthyHost,
   stack = "dev",
 ): Promise<Registered[]> {
-  const resources: Registered[] = [];
-  await pulumi.runtime.setMocks(
-    {
-      newResource({ type, name, inputs, id }) {
-        resources.push({ type, name, inputs });
-        return { id: id ?? `${name}-id`, state: { ...inputs, ...computed(type, name, inputs) } };
-      },
-      call({ token, inputs }) {
-        if (token !== "command:local:run") throw new Error(`unexpected invoke ${token}`);
-        return { ...inputs, stderr: "", stdout: answer(inputs, host) };
-      },
+  const { stackTraceLimit } = Error;
+  // Pulumi takes a stack for each output, and vitest maps its lines: half of the time of these tests.
+  Error.stackTraceLimit = 0;
+  try {
+    const resources: Registered[] = [];
+    await pulumi.runtime.setMocks(mocks(resources, host), "microsandbox", stack, false);
+    await program();
+    await settled(resources);
+    return resources;
+  } finally {
+    Error.stackTraceLimit = stackTraceLimit;
+  }
+}
+
+function mocks(resources: Registered[], host: FakeHost): pulumi.runtime.Mocks {
+  return {
+    newResource({ type, name, inputs, id }) {
+      resources.push({ type, name, inputs });
+      return { id: id ?? `${name}-id`, state: { ...inputs, ...computed(type, name, inputs) } };
     },
-    "microsandbox",
-    stack,
-    false,
-  );
-  await program();
-  await settled(resources);
-  return resources;
+    call({ token, inputs }) {
+      if (token !== "command:local:run") throw new Error(`unexpected invoke ${token}`);
+      return { ...inputs, stderr: "", stdout: answer(inputs, host) };
+    },
+  };
 }
 
 /** Waits until no resource is on its way any more: all happens in this process, so a few idle turns tell. */
