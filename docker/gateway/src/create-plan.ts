@@ -2,6 +2,7 @@ import type { RegistryLogin } from "./create-request";
 import { boundPolicy, type EgressPolicy } from "./egress";
 import { invalidConfig } from "./errors";
 import { secretArguments, secretsConf } from "./guest-secrets";
+import { isBefore07 } from "./msb";
 import { networkArguments } from "./network-rules";
 import type { SandboxSpec } from "./schema/sandbox";
 
@@ -75,7 +76,7 @@ export function planCreate(spec: SandboxSpec, options: PlanOptions): CreatePlan 
 }
 
 function secretsOf({ network: { secrets } }: SandboxSpec, msbVersion: string) {
-  if (secrets?.entries.length && /^0\.[0-6]\./.test(msbVersion))
+  if (secrets?.entries.length && isBefore07(msbVersion))
     throw invalidConfig("network.secrets: not supported by this server's microsandbox version");
   return secrets && secretsConf(secrets);
 }

@@ -6,7 +6,6 @@ import { canonical } from "./image-reference";
 import { lastLine, type Msb } from "./msb";
 import { STARTER } from "./starter";
 
-const imageList = z.array(z.object({ reference: z.string(), created_at: z.string() }));
 const uses = z.record(z.string(), z.number());
 
 /** Parts of msb's cache that grow with its images. */
@@ -73,8 +72,7 @@ export class ImageCache {
   /** Removes images that no sandbox uses, those first that nobody asked for the longest. */
   async prune({ olderThanSeconds, maxBytes }: PruneOptions, now = Date.now()): Promise<PruneReport> {
     const report: PruneReport = { removed: [], kept: [], bytes: await this.bytes() };
-    const images = imageList
-      .parse(await this.msb.json(["image", "ls"]))
+    const images = (await this.msb.images())
       .map(({ reference, created_at }) => ({
         reference,
         usedAt: Math.max(Date.parse(created_at), this.lastUse.get(canonical(reference)) ?? 0),

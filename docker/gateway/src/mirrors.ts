@@ -1,11 +1,8 @@
 import { stat } from "node:fs/promises";
-import { z } from "zod";
 import { canonical, type MirrorPrefixes, mirrored, parseReference } from "./image-reference";
 import type { Msb } from "./msb";
 import { keptFile, readKept } from "./registry-settings";
 import type { SandboxSpec } from "./schema/sandbox";
-
-const imageList = z.array(z.object({ reference: z.string() }));
 
 /** msb knows no mirrors: the reference that it is given is another one than the client's, which stays in the record. */
 export class Mirrors {
@@ -43,7 +40,7 @@ export class Mirrors {
 
   private async isCached(reference: string): Promise<boolean> {
     const wanted = canonical(reference);
-    const images = imageList.parse(await this.msb.json(["image", "ls"]));
+    const images = await this.msb.images();
     return images.some((image) => canonical(image.reference) === wanted);
   }
 

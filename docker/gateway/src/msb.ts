@@ -1,4 +1,5 @@
 import { spawn } from "node:child_process";
+import { z } from "zod";
 
 /** What msb is allowed to see of the server's environment: nothing that could hold a secret. */
 const PASSED_ON = ["PATH", "HOME", "TZ", "LANG", "SSL_CERT_FILE"];
@@ -25,6 +26,11 @@ export function lastLine(text: string): string {
   const line = lines.find((each) => each.startsWith("error:")) ?? lines.at(-1) ?? "";
   return line.replace(/^error:\s*/, "") || "no message";
 }
+
+const imageList = z.array(z.object({ reference: z.string(), created_at: z.string() }));
+
+/** Whether a version of msb is older than 0.7, whose command line and JSON differ in places. */
+export const isBefore07 = (version: string): boolean => /^0\.[0-6]\./.test(version);
 
 export type MsbOptions = { path: string; home: string };
 export type RunOptions = {
@@ -114,6 +120,11 @@ export class Msb {
 
   async json(args: string[], options?: RunOptions): Promise<unknown> {
     return JSON.parse(await this.ok([...args, "--format", "json"], options));
+  }
+
+  /** The images in msb's cache, with the moments of their download. */
+  async images(): Promise<z.infer<typeof imageList>> {
+    return imageList.parse(await this.json(["image", "ls"]));
   }
 
   private environment(): NodeJS.ProcessEnv {

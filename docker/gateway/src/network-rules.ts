@@ -1,5 +1,6 @@
 import type { z } from "zod";
 import { invalidConfig } from "./errors";
+import { isBefore07 } from "./msb";
 import type { destination, networkRule, SandboxSpec } from "./schema/sandbox";
 
 type Rule = z.output<typeof networkRule>;
@@ -17,7 +18,7 @@ export function networkArguments(
     for (const rule of policy.rules) args.push("--net-rule", ruleTokens(rule).join(","));
   }
   if (network.max_connections !== undefined) args.push("--max-connections", String(network.max_connections));
-  args.push(...versionedArguments(network, /^0\.[0-6]\./.test(msbVersion)));
+  args.push(...versionedArguments(network, isBefore07(msbVersion)));
   return args;
 }
 

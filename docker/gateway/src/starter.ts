@@ -1,7 +1,6 @@
 import { mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { FastifyBaseLogger } from "fastify";
-import { z } from "zod";
 import { writeFileAtomically } from "./atomic-file";
 import type { Config } from "./config";
 import type { Msb } from "./msb";
@@ -9,8 +8,6 @@ import { type Check, describe } from "./readiness";
 
 /** The name under which clients run the built-in image. */
 export const STARTER = "starter";
-
-const imageList = z.array(z.object({ reference: z.string() }));
 
 /**
  * Puts the built-in image into msb's cache, so that `starter` runs with no registry in reach.
@@ -41,7 +38,7 @@ export class StarterImage {
   private async load(archive: string): Promise<void> {
     const digest = (await readFile(`${archive}.digest`, "utf8")).trim();
     const marker = join(this.config.MSB_HOME, "gateway", "starter.digest");
-    const images = imageList.parse(await this.msb.json(["image", "ls"]));
+    const images = await this.msb.images();
     const cached = images.some((image) => image.reference === STARTER);
     if (cached && (await readFile(marker, "utf8").catch(() => "")) === digest) return;
     await this.msb.ok(["load", "-q", "-i", archive, "-t", STARTER]);
