@@ -34,7 +34,7 @@ function installPackages(folder) {
 
 const [command, ...args] = process.argv.slice(2);
 installPackages(root);
-if (command === "test" || command === "bench") installPackages(join(root, "docker", "gateway"));
+if (["test", "bench", "audit"].includes(command)) installPackages(join(root, "docker", "gateway"));
 
 const cli = ["--import", import.meta.resolve("tsx"), join(root, "toolchain", "cli.ts"), command, ...args];
 // An interrupt reaches the child too, being in the same process group: wait for it to end by itself.

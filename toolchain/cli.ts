@@ -2,6 +2,7 @@
 import { Command } from "commander";
 import { benchGateway } from "../bench";
 import { benchNoop } from "../bench/noop";
+import { audit } from "./commands/audit";
 import { backup } from "./commands/backup";
 import { destroy } from "./commands/destroy";
 import { doctor } from "./commands/doctor";
@@ -11,6 +12,7 @@ import { keysCommand } from "./commands/keys";
 import { passThrough } from "./commands/pulumi";
 import { restore } from "./commands/restore";
 import { sandbox } from "./commands/sandbox";
+import { sbom } from "./commands/sbom";
 import { setup } from "./commands/setup";
 import { runTests } from "./commands/test";
 import { up } from "./commands/up";
@@ -97,6 +99,18 @@ cli
   .option("--force", "replace sandboxes, volumes and files that the stack has")
   .option("--keys", "take the API keys of the backup too, in place of the stack's own")
   .action(restore);
+cli
+  .command("sbom")
+  .description("Print the bill of materials of the server's image (CycloneDX), or write it to a file.")
+  .argument("[file]")
+  .option(...stackOption)
+  .option(...hostOption)
+  .action(sbom);
+cli
+  .command("audit")
+  .description("Ask the npm registry for advisories on the packages, and check their signatures.")
+  .option("--level <severity>", "least severity that makes the exit code 1 (2: nobody answered)", "low")
+  .action(({ level }) => audit(level));
 cli.addCommand(keysCommand(stackOption));
 // Everything after these names belongs to another program, --help included.
 cli

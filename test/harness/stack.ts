@@ -55,6 +55,7 @@ export class TestStack {
   doctor = (...args: string[]) => this.npm("doctor", ["--stack", this.name, ...args]);
   keys = (...args: string[]) => this.npm("keys", [...args, "--stack", this.name]);
   images = (...args: string[]) => this.npm("images", ["--stack", this.name, ...args]);
+  sbom = (file: string) => this.npm("sbom", ["--stack", this.name, file]);
   import = () => this.npm("import", ["--stack", this.name]);
   backup = (file: string) => this.npm("backup", ["--stack", this.name, file]);
   restore = (file: string, ...flags: string[]) => this.npm("restore", ["--stack", this.name, ...flags, file]);

@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { projectRoot } from "../../toolchain/backend";
@@ -10,6 +11,21 @@ import { PushRegistry } from "../harness/registry";
 import { freePort } from "../harness/stack";
 
 const program = ["--cwd", join(projectRoot, "test/integration/programs/images"), "--stack", "test-images"];
+const gatewayLock: {
+  packages: Record<string, { version?: string; dev?: boolean; resolved?: string }>;
+} = JSON.parse(readFileSync(join(projectRoot, "docker/gateway/package-lock.json"), "utf8"));
+
+/** What is read of a bill of materials. */
+interface Bill {
+  $schema: string;
+  components: {
+    name: string;
+    purl: string;
+    hashes?: { content: string }[];
+    properties?: { name: string; value: string }[];
+  }[];
+}
+
 let pulumi: Pulumi;
 let registry: PushRegistry;
 
@@ -26,11 +42,12 @@ afterAll(async () => {
   await registry.stop();
 });
 
+const output = async (name: "references" | "again"): Promise<string[]> =>
+  JSON.parse(await pulumi.read(["stack", "output", name, "--json", ...program]));
+
 it("builds the image for amd64 and arm64 on one machine", async () => {
   await pulumi.read(["up", "--yes", "--skip-preview", ...program]);
-  const references: string[] = JSON.parse(
-    await pulumi.read(["stack", "output", "references", "--json", ...program]),
-  );
+  const references = await output("references");
   const platforms = references.map((reference) =>
     docker("image", "inspect", "--format", "{{.Os}}/{{.Architecture}}", reference),
   );
@@ -69,6 +86,75 @@ it("puts programs of that architecture into it", async () => {
     }
     await docker("rm", id);
   }
+});
+
+/** A file of an image, as text. */
+async function fileIn(image: string, path: string): Promise<string> {
+  const id = await docker("create", image, "true");
+  try {
+    return (await exec("sh", ["-c", `docker cp ${id}:${path} - | tar -xO`])).stdout;
+  } finally {
+    await docker("rm", id);
+  }
+}
+
+const billOf = async (image: string): Promise<Bill> =>
+  JSON.parse(await fileIn(image, "/usr/share/microsandbox/sbom.cdx.json"));
+
+it("says in the image what is in it: each Debian and npm package, node, msb and the guests' kernel", async () => {
+  for (const image of await output("references")) {
+    const bill = await billOf(image);
+    const named = bill.components.map(({ purl }) => decodeURIComponent(purl.replace(/\?.*/, "")));
+    const control = await fileIn(image, "/var/lib/dpkg/status.d");
+    const field = (name: string) =>
+      [...control.matchAll(new RegExp(`^${name}: (.+)`, "gm"))].map(([, value]) => value);
+    const [packages, versions] = [field("Package"), field("Version")];
+    expect(packages).toContain("libc6");
+    const debian = packages.map((name, index) => `pkg:deb/debian/${name}@${versions[index]}`);
+    const npm = Object.entries(gatewayLock.packages)
+      .filter(([path, { dev }]) => path.startsWith("node_modules/") && !dev)
+      .map(([path, { version, resolved }]) => [
+        path.split("node_modules/").at(-1),
+        version ?? gatewayLock.packages[resolved ?? ""]?.version,
+      ])
+      .map(([name, version]) => `pkg:npm/${name}@${version}`);
+    expect(npm).toContain("pkg:npm/fastify@5.12.8");
+    expect(named.filter((name) => /^pkg:(deb|npm)/.test(name)).sort()).toEqual(
+      [...new Set([...debian, ...npm, "pkg:npm/microsandbox-gateway@0.1.0"])].sort(),
+    );
+
+    expect(named).toContain("pkg:pypi/microsandbox@0.7.11");
+    const rest = bill.components.filter(({ purl }) => !/^pkg:(deb|npm)/.test(purl));
+    expect(rest.map(({ name }) => name)).toEqual(["node", "msb", "libkrunfw", "linux"]);
+    for (const { name, hashes: [hash] = [], properties } of rest.slice(0, 3)) {
+      const path = properties?.find((each) => each.name === "path")?.value ?? "no path";
+      const id = await docker("create", image, "true");
+      const sum = await exec("sh", ["-c", `docker cp ${id}:${path} - | tar -xO | sha256sum`]);
+      await docker("rm", id);
+      expect(sum.stdout.slice(0, 64), name).toBe(hash?.content);
+    }
+    expect(JSON.stringify(bill).match(/https?:[^"]*/g)).toEqual([bill.$schema]);
+  }
+});
+
+it("is the same, layer for layer, when it is built again without a cache", async () => {
+  const layers = (image = "") => docker("image", "inspect", "--format", "{{json .RootFS.Layers}}", image);
+  const debian = async (image = "") =>
+    (await billOf(image)).components.filter(({ purl }) => purl.startsWith("pkg:deb"));
+  let [first] = await output("references");
+  process.env.TEST_BUILDS_AGAIN = "1";
+  await pulumi.read(["up", "--yes", "--skip-preview", ...program]);
+  let [second] = await output("again");
+  if (JSON.stringify(await debian(first)) !== JSON.stringify(await debian(second))) {
+    console.log(
+      "Debian has other packages than when the build cache was filled: comparing two builds of now",
+    );
+    process.env.TEST_BUILDS_AGAIN = "2";
+    await pulumi.read(["up", "--yes", "--skip-preview", ...program]);
+    [first, second] = await output("again");
+  }
+  expect(second).not.toBe(first);
+  expect(await layers(second)).toBe(await layers(first));
 });
 
 it("does not build anew when nothing has changed", async () => {

@@ -74,6 +74,15 @@ it("sets on the container what the settings say", async () => {
   expect(inspected.State.Health.Status).toBe("healthy");
 });
 
+it("tells what its image is made of", async () => {
+  const file = join(backups, "sbom.json");
+  const { exitCode, output } = await stack.sbom(file);
+  expect(exitCode, output).toBe(0);
+  const { bomFormat, components } = JSON.parse(readFileSync(file, "utf8"));
+  expect(bomFormat).toBe("CycloneDX");
+  expect(components).toContainEqual(expect.objectContaining({ name: "fastify", version: "5.12.8" }));
+});
+
 it("changes nothing when nothing has changed", async () => {
   expect(await up()).toMatch(unchanged);
   const refreshed = await stack.pulumi("up", "--refresh", "--yes", "--skip-preview");

@@ -1,3 +1,4 @@
+import type * as pulumi from "@pulumi/pulumi";
 import { SandboxImage } from "../../../../components/sandbox-image";
 
 /** One image for each architecture, as a library user would declare them; both in one tag of a registry. */
@@ -10,4 +11,26 @@ const image = (architecture: "amd64" | "arm64") =>
     registry: { address: `${process.env.TEST_REGISTRY}/team` },
   });
 
-export const references = [image("amd64").reference, image("arm64").reference];
+const amd64 = image("amd64");
+export const references = [amd64.reference, image("arm64").reference];
+
+/** Has the engine build every stage, whatever it has in its cache. */
+const withoutCache: pulumi.ResourceTransform = ({ type, props, opts }) =>
+  type === "docker:index/remoteImage:RemoteImage"
+    ? { props: { ...props, build: { ...props.build, noCache: true } }, opts }
+    : undefined;
+
+/** The image for amd64 built again, one after the other: builds of the same that run side by side are one build. */
+let before = amd64.reference;
+export const again = Array.from({ length: Number(process.env.TEST_BUILDS_AGAIN ?? 0) }, (_, index) => {
+  const made = new SandboxImage(
+    `again-${index}`,
+    {
+      ...{ baseName: `microsandbox-test-again-${index}`, architecture: "amd64", debianVersion: "13.2-slim" },
+      version: before.apply(() => "0.7.11"),
+    },
+    { transforms: [withoutCache] },
+  );
+  before = made.reference;
+  return made.reference;
+});
