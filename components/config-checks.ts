@@ -47,11 +47,23 @@ export function checkSettings(raw: Record<string, unknown>, secretKeys: readonly
  * @param raw values by key, without the namespace
  */
 export function readableHosts(raw: Record<string, unknown>): Record<string, Partial<HostSettings>> {
-  const { hosts: _, ...common } = raw;
+  const { hosts: _, ...all } = raw;
+  const common = withoutSecrets(all);
   const named = Object.entries(checkKeys(raw, []).good.hosts ?? {}).filter(([name]) => isHostName(name));
-  const all: [string, Record<string, unknown>][] = named.length > 0 ? named : [[DEFAULT_HOST, {}]];
+  const overrides: [string, Record<string, unknown>][] = named.length > 0 ? named : [[DEFAULT_HOST, {}]];
   return Object.fromEntries(
-    all.map(([name, own]) => [name, checkKeys(mergeOverrides(common, own), []).good]),
+    overrides.map(([name, own]) => [name, checkKeys(mergeOverrides(common, withoutSecrets(own)), []).good]),
+  );
+}
+
+/** The groups of settings without the fields that are encrypted: a certificate can be read beside its key. */
+function withoutSecrets(raw: Record<string, unknown>): Record<string, unknown> {
+  const isEncrypted = (value: unknown) => isObject(value) && "secure" in value;
+  return Object.fromEntries(
+    Object.entries(raw).map(([key, value]) => {
+      if (!Object.hasOwn(settingFields, key) || !isObject(value) || isEncrypted(value)) return [key, value];
+      return [key, Object.fromEntries(Object.entries(value).filter(([, part]) => !isEncrypted(part)))];
+    }),
   );
 }
 

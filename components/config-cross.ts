@@ -1,8 +1,10 @@
 import { type Mistake, show } from "./config-mistakes";
 import { productionMistakes } from "./config-production";
 import { type StackSettings, settingsSchema } from "./config-schema";
-import { belongTogether, hasTls } from "./config-tls";
+import { hasTls } from "./config-tls";
 import { formatSize, isLoopback } from "./config-values";
+import { endpointHost } from "./endpoint";
+import { tlsMistake } from "./given-certificate";
 
 /** What is wrong between settings that are right one by one. */
 export function crossMistakes(given: Partial<StackSettings>): Mistake[] {
@@ -12,7 +14,7 @@ export function crossMistakes(given: Partial<StackSettings>): Mistake[] {
     emulatedMistake(given),
     devModeMistake(given),
     plainHttpMistake(given),
-    tlsMistake(given),
+    certificateMistake(given),
     ownSandboxesMistake(given),
     volumesMistake(given),
     ...productionMistakes(given),
@@ -83,21 +85,14 @@ function plainHttpMistake({
     key: "bindAddress",
     problem: `is ${bindAddress} without TLS: keys and data could be read on the way`,
     accepted:
-      "127.0.0.1 without TLS; any address with tls.own true, with a tls.certificate, or with exposeHttp true",
+      "127.0.0.1 without TLS; any address with tls.own true, with a certificate in tls, or with exposeHttp true",
     fix: [{ key: "tls", value: '{"own":true}' }],
   };
 }
 
-function tlsMistake({ tls }: Partial<StackSettings>): Mistake | undefined {
-  if (tls === undefined || (belongTogether(tls) && !(tls.own && tls.certificate))) return undefined;
-  return {
-    key: "tls",
-    problem: tls.own
-      ? "asks for a certificate of the stack's own, and has another"
-      : "has a certificate and a private key that don't belong together",
-    accepted: "own true alone, or a certificate with its key",
-    fix: [{ key: "tls", value: '{"own":true}' }],
-  };
+function certificateMistake({ tls, bindAddress, host }: Partial<StackSettings>): Mistake | undefined {
+  if (tls === undefined || bindAddress === undefined || host === undefined) return undefined;
+  return tlsMistake(tls, endpointHost({ bindAddress, host }));
 }
 
 function ownSandboxesMistake({ devMode, ownSandboxes }: Partial<StackSettings>): Mistake | undefined {

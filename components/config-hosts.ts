@@ -72,7 +72,7 @@ function ofHost(name: string, mistake: Mistake): Mistake {
     key: inHost(mistake.key),
     fix: mistake.fix.map((fix) => ({
       ...fix,
-      key: /^[\w.-]+$/.test(fix.key) ? inHost(fix.key) : `hosts.${name}${quoted(fix.key)}`,
+      key: /^[\w.-]+(\[\d+\])?$/.test(fix.key) ? inHost(fix.key) : `hosts.${name}${quoted(fix.key)}`,
       path: true,
     })),
   };

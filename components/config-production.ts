@@ -1,6 +1,6 @@
 import type { Mistake } from "./config-mistakes";
 import type { StackSettings } from "./config-schema";
-import { belongTogether, hasTls } from "./config-tls";
+import { hasTls } from "./config-tls";
 
 /** What a server that is left running must have: all that is missing, where `production` asks for it. */
 export function productionMistakes(given: Partial<StackSettings>): Mistake[] {
@@ -10,7 +10,7 @@ export function productionMistakes(given: Partial<StackSettings>): Mistake[] {
     [privileged === true, "privileged", "is true", "false", { key: "privileged", value: "false" }],
     [devMode === true, "devMode", "is true: no key is checked", "false", { key: "devMode", value: "false" }],
     [
-      exposeHttp === false && tls !== undefined && !hasTls(tls) && belongTogether(tls),
+      exposeHttp === false && tls !== undefined && !hasTls(tls),
       "tls",
       "is not set: keys and data can be read on the way",
       "own true, or a certificate and its key; exposeHttp true where a proxy in front speaks TLS",

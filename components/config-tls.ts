@@ -5,6 +5,8 @@ import { flag, optionalText, settingMeta } from "./config-fields";
 
 const NAME = /^(?=.{1,253}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$/i;
 
+const FILE = /^[^\0\r\n]{1,4096}$/;
+
 /** How the server proves who it is. */
 export const tls = z.strictObject({
   own: flag(
@@ -15,7 +17,9 @@ export const tls = z.strictObject({
     .array(z.string().refine((name) => isIP(name) !== 0 || NAME.test(name)))
     .prefault([])
     .register(settingMeta, {
-      description: "Names and addresses for a certificate of the stack's own, besides those of the endpoint.",
+      description:
+        "Names and addresses that clients call the server by: for a certificate of the stack's own besides the " +
+        "endpoint's, for one of yours those it is good for.",
       accepts: 'a list of names and addresses, like ["sandboxes.example.com"]',
       example: '["sandboxes.example.com"]',
     }),
@@ -24,23 +28,31 @@ export const tls = z.strictObject({
     accepts: "PEM text of one certificate or more",
     example: "-----BEGIN CERTIFICATE-----…",
   }),
+  certificateFile: optionalText(FILE, {
+    description: "The same as a file of this machine, read by each `npm run up`.",
+    accepts: "the path of a file with PEM text",
+    example: "/etc/letsencrypt/live/example.com/fullchain.pem",
+  }),
   key: optionalText(isKey, {
     description: "Its private key; set it with `--secret`.",
-    accepts: "PEM text of the private key that belongs to tls.certificate",
+    accepts: "PEM text of the private key that belongs to the certificate",
     example: "-----BEGIN PRIVATE KEY-----…",
+  }),
+  keyFile: optionalText(FILE, {
+    description: "The same as a file of this machine.",
+    accepts: "the path of a file with PEM text",
+    example: "/etc/letsencrypt/live/example.com/privkey.pem",
   }),
 });
 
 export type TlsSettings = z.output<typeof tls>;
 
 /** Whether the server speaks TLS. */
-export const hasTls = ({ own, certificate }: TlsSettings): boolean => own || certificate !== undefined;
+export const hasTls = (settings: TlsSettings): boolean => settings.own || isGiven(settings);
 
-/** Whether certificate and key belong together. */
-export function belongTogether({ certificate, key }: TlsSettings): boolean {
-  if (!certificate || !key) return !certificate && !key;
-  return new X509Certificate(certificate).checkPrivateKey(createPrivateKey(key));
-}
+/** Whether the certificate is one of the user's. */
+export const isGiven = ({ certificate, certificateFile }: TlsSettings): boolean =>
+  certificate !== undefined || certificateFile !== undefined;
 
 function isCertificate(text: string): boolean {
   return succeeds(() => new X509Certificate(text));

@@ -1,4 +1,3 @@
-import { isIP } from "node:net";
 import * as pulumi from "@pulumi/pulumi";
 import { BootCheck } from "./boot-check";
 import { type HostSettings, type MicrosandboxArgs, parseSettings } from "./config";
@@ -6,8 +5,9 @@ import { egressVariable } from "./config-egress";
 import { hasRegistrySettings } from "./config-registries";
 import { hasTls } from "./config-tls";
 import { GIB, MIB } from "./config-values";
-import { type Connection, parseSshHost, urlHost } from "./connection";
+import type { Connection } from "./connection";
 import { DockerHost, type DockerHostArgs, publishAddress } from "./docker-host";
+import { endpointHost, endpointUrl, hostNames } from "./endpoint";
 import { onHost as namingHost, VisibleError } from "./errors";
 import { Keys } from "./keys";
 import { KvmCheck } from "./kvm-check";
@@ -146,11 +146,7 @@ export class Microsandbox extends pulumi.ComponentResource {
           {
             ...{ ...inServer, settings: settings.tls, containerId: server.containerId },
             authorityName: `${baseName} authority`,
-            names: host.connection.apply((connection) => [
-              endpointHost(settings, connection),
-              "127.0.0.1",
-              "localhost",
-            ]),
+            names: [endpointHost(settings), "127.0.0.1", "localhost"],
           },
           afterServer,
         )
@@ -162,9 +158,7 @@ export class Microsandbox extends pulumi.ComponentResource {
     this.guestKernel = boot?.guestKernel ?? pulumi.output("");
     upgrade.finish(boot ? [server.ready, boot] : [server.ready]);
 
-    this.endpoint = pulumi
-      .all([host.connection, (tls ?? server).ready.urn])
-      .apply(([connection]) => endpointUrl(settings, connection));
+    this.endpoint = (tls ?? server).ready.urn.apply(() => endpointUrl(settings));
     this.environment = this.endpoint.apply((url) => clientEnvironment(url, settings.devMode));
     this.apiKey = pulumi.secret((settings.devMode ? undefined : settings.apiKey) ?? "");
     this.server = pulumi
@@ -200,29 +194,6 @@ function requireKey({ devMode, apiKey, keys }: HostSettings): void {
     "devMode is false and there is no key: nobody could use the server.\n" +
       "  to mend: npm run up (it makes one), or: npm run keys -- add NAME",
   );
-}
-
-/** Names of DNS that clients may know the server by. */
-export function hostNames({ host }: Pick<HostSettings, "host">): string[] {
-  if (!host.startsWith("ssh://")) return [];
-  const connection = parseSshHost(host);
-  return connection.kind === "ssh" && isIP(connection.address) === 0 ? [connection.address] : [];
-}
-
-/** Where clients find the server: by the address it is bound to, or the host's own where that is any address. */
-export function endpointUrl(
-  settings: Pick<HostSettings, "bindAddress" | "hostPort" | "host" | "tls">,
-  connection: Connection,
-): string {
-  const scheme = hasTls(settings.tls) ? "https" : "http";
-  return `${scheme}://${urlHost(endpointHost(settings, connection))}:${settings.hostPort}`;
-}
-
-function endpointHost(settings: Pick<HostSettings, "bindAddress" | "host">, connection: Connection): string {
-  const anyAddress = settings.bindAddress === "0.0.0.0" || settings.bindAddress === "::";
-  const ownAddress =
-    connection.kind === "ssh" && settings.host !== "emulated" ? connection.address : "127.0.0.1";
-  return anyAddress ? ownAddress : settings.bindAddress;
 }
 
 /** The three variables of the official clients. Dev mode takes any key, but the clients insist on sending one. */

@@ -1,8 +1,9 @@
 import { isIP } from "node:net";
 import * as command from "@pulumi/command";
 import * as pulumi from "@pulumi/pulumi";
-import type { TlsSettings } from "./config-tls";
+import { isGiven, type TlsSettings } from "./config-tls";
 import { type Connection, hostShell, shellQuote, withVariables } from "./connection";
+import { givenPem } from "./given-certificate";
 import { script } from "./scripts";
 
 /** Where the server reads its certificate and key: on the state volume, for its own eyes only. */
@@ -42,9 +43,10 @@ export class Tls extends pulumi.ComponentResource {
     super("microsandbox:index:Tls", name, {}, opts);
     const { settings } = args;
     let pem: pulumi.Output<string>;
-    if (settings.certificate) {
+    if (isGiven(settings)) {
+      const { certificate = "", key = "" } = givenPem(settings);
       this.authority = pulumi.output("");
-      pem = pulumi.secret(`${settings.key ?? ""}\n${settings.certificate}`);
+      pem = pulumi.secret(`${key}\n${certificate}`);
     } else {
       const authority = this.made(
         `${name}-authority`,

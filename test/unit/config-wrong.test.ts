@@ -111,15 +111,15 @@ const wrong: [Record<string, unknown>, string][] = [
     { devMode: "false", bindAddress: "0.0.0.0" },
     [
       "  microsandbox:bindAddress is 0.0.0.0 without TLS: keys and data could be read on the way",
-      "    accepted: 127.0.0.1 without TLS; any address with tls.own true, with a tls.certificate, or with exposeHttp true",
+      "    accepted: 127.0.0.1 without TLS; any address with tls.own true, with a certificate in tls, or with exposeHttp true",
       "    to mend:  npm run pulumi -- config set tls '{\"own\":true}'",
     ].join("\n"),
   ],
   [
     { tls: { certificate: testCertificate } },
     [
-      "  microsandbox:tls has a certificate and a private key that don't belong together",
-      "    accepted: own true alone, or a certificate with its key",
+      "  microsandbox:tls has a certificate without a key, or a key without a certificate",
+      "    accepted: own true alone, or a certificate with its key, each as text or as a file",
       "    to mend:  npm run pulumi -- config set tls '{\"own\":true}'",
     ].join("\n"),
   ],

@@ -1,9 +1,11 @@
-import { readFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { describe, expect, it } from "vitest";
+import { afterAll, describe, expect, it } from "vitest";
 import { parse } from "yaml";
 import { type MicrosandboxArgs, parseSettings } from "../../components/config";
-import { clientEnvironment, endpointUrl, Microsandbox } from "../../components/microsandbox";
+import { endpointUrl } from "../../components/endpoint";
+import { clientEnvironment, Microsandbox } from "../../components/microsandbox";
 import { testAuthority } from "../harness/authority";
 import { testCertificate } from "../harness/certificate";
 import { hashOf } from "../harness/key-file";
@@ -54,6 +56,11 @@ function registrySettings(resources: Registered[]) {
 const issued = testAuthority().issue(["127.0.0.1"]);
 const at = issued.indexOf("-----BEGIN CERTIFICATE");
 const given = { key: issued.slice(0, at), certificate: issued.slice(at) };
+const folder = mkdtempSync(join(tmpdir(), "microsandbox-given-"));
+afterAll(() => rmSync(folder, { recursive: true }));
+const files = { certificateFile: join(folder, "certificate"), keyFile: join(folder, "key") };
+writeFileSync(files.certificateFile, given.certificate);
+writeFileSync(files.keyFile, given.key);
 
 describe("every setting reaches its resource", () => {
   const cases: [string, MicrosandboxArgs, (resources: Registered[]) => unknown, unknown][] = [
@@ -135,6 +142,12 @@ describe("every setting reaches its resource", () => {
     [
       "tls.certificate and tls.key",
       { tls: { certificate: given.certificate, key: given.key } },
+      (r) => only(r, "Command", "tls-file").stdin.value,
+      expect.stringContaining(given.certificate.trim()),
+    ],
+    [
+      "tls.certificateFile and tls.keyFile",
+      { tls: files },
       (r) => only(r, "Command", "tls-file").stdin.value,
       expect.stringContaining(given.certificate.trim()),
     ],
@@ -408,24 +421,25 @@ describe("several services in one program", () => {
 });
 
 describe("endpointUrl", () => {
-  const remote = { kind: "ssh", user: "me", address: "host.test", port: 22 } as const;
+  const tls = { own: false, names: [] };
+  const given = { own: false, names: ["sandboxes.test"], certificateFile: "a.pem", keyFile: "a.key" };
   it.each([
-    ["loopback here", "local", "127.0.0.1", { kind: "local" } as const, "http://127.0.0.1:5555"],
-    ["any address here", "local", "0.0.0.0", { kind: "local" } as const, "http://127.0.0.1:5555"],
-    ["any address there", "ssh://me@host.test", "0.0.0.0", remote, "http://host.test:5555"],
-    ["a named address there", "ssh://me@host.test", "10.1.2.3", remote, "http://10.1.2.3:5555"],
-    ["IPv6", "local", "::1", { kind: "local" } as const, "http://[::1]:5555"],
+    ["loopback here", "local", "127.0.0.1", tls, "http://127.0.0.1:5555"],
+    ["any address here", "local", "0.0.0.0", tls, "http://127.0.0.1:5555"],
+    ["any address there", "ssh://me@host.test", "0.0.0.0", tls, "http://host.test:5555"],
+    ["a named address there", "ssh://me@host.test", "10.1.2.3", tls, "http://10.1.2.3:5555"],
+    ["IPv6", "local", "::1", tls, "http://[::1]:5555"],
+    ["emulated", "emulated", "127.0.0.1", tls, "http://127.0.0.1:5555"],
     [
-      "emulated",
-      "emulated",
+      "a certificate of our own",
+      "local",
       "127.0.0.1",
-      { ...remote, address: "127.0.0.1", port: 2222 },
-      "http://127.0.0.1:5555",
+      { ...given, own: true, certificateFile: undefined },
+      "https://127.0.0.1:5555",
     ],
-  ])("%s", (_name, host, bindAddress, connection, expected) => {
-    expect(
-      endpointUrl({ host, bindAddress, hostPort: 5555, tls: { own: false, names: [] } }, connection),
-    ).toBe(expected);
+    ["a given certificate", "local", "127.0.0.1", given, "https://sandboxes.test:5555"],
+  ])("%s", (_name, host, bindAddress, tls, expected) => {
+    expect(endpointUrl({ host, bindAddress, hostPort: 5555, tls })).toBe(expected);
   });
 });
 

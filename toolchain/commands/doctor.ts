@@ -1,5 +1,8 @@
+import { isGiven } from "../../components/config-tls";
 import { connectionOf } from "../../components/connection";
+import { endpointHost } from "../../components/endpoint";
 import { VisibleError } from "../../components/errors";
+import { certificateWarning, tlsMistake } from "../../components/given-certificate";
 import { explainKvm, parseKvmReport } from "../../components/kvm-report";
 import { explainPreflight, parsePreflightReport } from "../../components/preflight-report";
 import { probeCommand, probed } from "../../components/probe";
@@ -67,6 +70,7 @@ async function findingsOf(host: SetupHost, several: boolean): Promise<Finding[]>
     host.host === "emulated"
       ? [await emulation(host)]
       : [host.host === "local" ? await kvm() : await remote(host), ...(await advice(host))];
+  findings.push(...certificate(host));
   return findings.map((finding) =>
     several ? { ...finding, what: `${host.name}: ${finding.what}` } : finding,
   );
@@ -76,6 +80,22 @@ async function findingsOf(host: SetupHost, several: boolean): Promise<Finding[]>
 async function advice(host: SetupHost): Promise<Finding[]> {
   const found = await adviceFor(connectionOf(host));
   return found.map(({ what, remedy }) => ({ verdict: "warns", what: `Advice: ${what}`, remedy }));
+}
+
+/** What clients would say of a certificate of the user's. Its key may be encrypted: `up` looks at that. */
+export function certificate({
+  host,
+  tls,
+  bindAddress = "127.0.0.1",
+}: Pick<SetupHost, "host" | "tls" | "bindAddress">): Finding[] {
+  if (tls === undefined || !isGiven(tls)) return [];
+  const wrong = tlsMistake(tls, endpointHost({ host, bindAddress }), { keyIsHidden: !tls.keyFile });
+  if (wrong)
+    return [{ verdict: "stops", what: `TLS: tls ${wrong.problem}`, remedy: `Expected: ${wrong.accepted}` }];
+  const warning = certificateWarning(tls);
+  return [
+    warning ? { verdict: "warns", ...warning } : { verdict: "ok", what: "TLS: the certificate is good" },
+  ];
 }
 
 async function kvm(): Promise<Finding> {

@@ -1,3 +1,4 @@
+import { certificateWarning } from "../../components/given-certificate";
 import { newKey } from "../keys/ring";
 import { mendDrift } from "../mend";
 import { type Pulumi, pulumiWith } from "../pulumi";
@@ -37,6 +38,7 @@ export async function up(asked?: string): Promise<void> {
   const missing = hosts.filter((host) => outputs.hosts && !(host in outputs.hosts));
   if (code === 0 || missing.length > 0) sayReady(outputs, known, report);
   sayPrivileges(known, report);
+  sayCertificates(known, report);
   if (code === 0) return;
   const where = missing.length > 0 ? `; not deployed: ${missing.join(", ")}` : "";
   throw new UserError(
@@ -97,6 +99,16 @@ function sayPrivileges(hosts: SetupHost[], report: Reporter): void {
     "\nThe server is privileged: code that breaks out of its microVM is root on the host (docs/security.md). " +
       "Without:  npm run pulumi -- config set privileged false",
   );
+}
+
+/** Certificates of the user's that end soon. */
+function sayCertificates(hosts: SetupHost[], report: Reporter): void {
+  for (const { name, tls } of hosts) {
+    const warning = tls && certificateWarning(tls);
+    if (!warning) continue;
+    const where = hosts.length > 1 ? ` (host ${name})` : "";
+    report.say(`\n${warning.what}${where}\n  ${warning.remedy.replaceAll("\n", "\n  ")}`);
+  }
 }
 
 /** The first `up` of a stack that checks keys makes one: 256 random bits, encrypted in the stack's file. */
