@@ -6,7 +6,7 @@ const measured = ["test/integration/several-hosts.test.ts"];
 /** One project per kind of test; `npm test` runs them in this order. */
 export default defineConfig({
   test: {
-    // Most unit tests wait for processes of theirs; the other kinds run file by file.
+    // Most unit tests wait for processes of theirs.
     maxWorkers: 4,
     projects: [
       {
@@ -45,8 +45,9 @@ export default defineConfig({
         test: {
           name: "e2e",
           include: ["test/e2e/**/*.test.ts"],
+          // Beside arm64: a QEMU uses one of two cores.
+          maxWorkers: 2,
           sequence: { groupOrder: 3 },
-          fileParallelism: false,
           testTimeout: 20 * 60_000,
           hookTimeout: 40 * 60_000,
         },
@@ -55,7 +56,8 @@ export default defineConfig({
         test: {
           name: "arm64",
           include: ["test/arm64/**/*.test.ts"],
-          sequence: { groupOrder: 4 },
+          maxWorkers: 2,
+          sequence: { groupOrder: 3 },
           testTimeout: 20 * 60_000,
           hookTimeout: 10 * 60_000,
         },
