@@ -13,6 +13,7 @@ export default defineConfig({
         test: {
           name: "unit",
           include: ["test/unit/**/*.test.ts"],
+          setupFiles: "test/unit/setup.ts",
           testTimeout: 60_000,
           // Files share a process, and load Pulumi and the gateway once: a third of the time. What a test sets up, it
           // takes down; of the environment this does.

@@ -4,10 +4,10 @@ import type { AddressInfo } from "node:net";
 import { createServer, type Server, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { afterAll } from "vitest";
 import { agentSocketPath } from "../../../docker/gateway/src/agent-pipe";
 import { createGateway, type Gateway } from "../../../docker/gateway/src/app";
 import { readConfig } from "../../../docker/gateway/src/config";
+import { atFileEnd } from "../../harness/file-end";
 
 export const FAKE_MSB = join(__dirname, "fake-msb.sh");
 export const NEW_CLIENT = "microsandbox-sdk/0.7.11";
@@ -52,11 +52,10 @@ export const START = "start=true&wait_for=running&wait_timeout=90";
 export type Answer = { status: number; body: ReturnType<typeof JSON.parse>; headers: Headers };
 export type RequestOptions = { body?: unknown; headers?: Record<string, string>; signal?: AbortSignal };
 
-/** Folders of this test file, removed at its end. */
-const folders: string[] = [];
+/** A folder that is removed when the test file is done. */
 export function temporaryFolder(): string {
   const folder = mkdtempSync(join(tmpdir(), "gw-"));
-  folders.push(folder);
+  atFileEnd(() => rmSync(folder, { recursive: true, force: true }));
   return folder;
 }
 
@@ -81,7 +80,7 @@ export class TestGateway {
     await gateway.starter.ensure();
     const { port } = gateway.app.server.address() as AddressInfo;
     const started = new TestGateway(gateway, home, `http://127.0.0.1:${port}`);
-    running.add(started);
+    atFileEnd(() => started.close());
     return started;
   }
 
@@ -129,7 +128,6 @@ export class TestGateway {
   }
 
   async close(): Promise<void> {
-    running.delete(this);
     this.gateway.sweeper.stop();
     await this.gateway.app.close();
   }
@@ -145,7 +143,7 @@ export async function fakeAgent(
   await mkdir(dirname(path), { recursive: true });
   const server = createServer({ allowHalfOpen: true }, serve);
   await new Promise<void>((resolve) => server.listen(path, resolve));
-  agents.add(server);
+  atFileEnd(() => server.close());
   return server;
 }
 
@@ -161,12 +159,3 @@ export async function until(
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
 }
-
-const running = new Set<TestGateway>();
-const agents = new Set<Server>();
-
-afterAll(async () => {
-  await Promise.all([...running].map((gateway) => gateway.close()));
-  for (const agent of agents) agent.close();
-  for (const folder of folders) rmSync(folder, { recursive: true, force: true });
-});

@@ -1,0 +1,3 @@
+import { cleanUpAtFileEnd } from "../harness/file-end";
+
+cleanUpAtFileEnd();
