@@ -51,7 +51,7 @@ export interface ImageRegistry {
 export class SandboxImage extends pulumi.ComponentResource {
   /** Id of the image in the host's engine: `sha256:…`. */
   readonly imageId: pulumi.Output<string>;
-  /** Name and tag: version, content and architecture. */
+  /** Name and tag: version, architecture, and a hash of the content and all arguments of the build. */
   readonly reference: pulumi.Output<string>;
 
   constructor(name: string, args: SandboxImageArgs, opts?: pulumi.ComponentResourceOptions) {
@@ -60,10 +60,12 @@ export class SandboxImage extends pulumi.ComponentResource {
     const content = contextHash(context);
     const buildArgs = this.buildArgs(args);
 
+    // Whatever makes another image gives it another name: a host that has the name has the image.
     this.reference = pulumi
-      .all([args.version, args.architecture])
+      .all([args.version, args.architecture, buildArgs])
       .apply(
-        ([version, architecture]) => `${args.baseName}:${version}-${architecture}-${content.slice(0, 12)}`,
+        ([version, architecture, given]) =>
+          `${args.baseName}:${version}-${architecture}-${shortHash([content, given])}`,
       );
     const image = new docker.RemoteImage(
       `${name}-build`,
@@ -142,8 +144,7 @@ export class SandboxImage extends pulumi.ComponentResource {
       user && password ? { REGISTRY_USER: user, REGISTRY_PASSWORD: password } : {};
     const repository = `${address}/microsandbox-${pulumi.getStack()}`;
     // Hosts of a stack may be built from other bases: not under one tag.
-    const base = [content, args.debianVersion, args.registryPrefix, args.versionSha256];
-    const tag = createHash("sha256").update(JSON.stringify(base)).digest("hex").slice(0, 12);
+    const tag = shortHash([content, args.debianVersion, args.registryPrefix, args.versionSha256]);
     const LIST = pulumi.output(args.version).apply((version) => `${repository}:${version}-${tag}`);
     const pushed = new command.local.Command(
       `${name}-push`,
@@ -210,4 +211,8 @@ export class SandboxImage extends pulumi.ComponentResource {
     );
     return loaded.stdout.apply((stdout) => stdout.trim());
   }
+}
+
+function shortHash(value: unknown): string {
+  return createHash("sha256").update(JSON.stringify(value)).digest("hex").slice(0, 12);
 }

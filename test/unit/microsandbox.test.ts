@@ -407,6 +407,28 @@ describe("what the host is like", () => {
   });
 });
 
+describe("the image's name", () => {
+  const name = async (args: MicrosandboxArgs) => only(await deploy(args), "RemoteImage").name;
+
+  it("is another one where any argument of the build is: a host is not sent what it has a name for", async () => {
+    const names: string[] = [];
+    for (const args of [
+      {},
+      { debianVersion: "13.1" },
+      { registryPrefix: "mirror.test/" },
+      { version: "0.7.9", versionSha256: { amd64: "a".repeat(64) } },
+      { version: "0.7.9", versionSha256: { amd64: "b".repeat(64) } },
+    ])
+      names.push(await name(args));
+    expect(new Set(names).size).toBe(names.length);
+    expect(names[0]).toMatch(/^sandboxes-dev:0\.7\.11-amd64-[0-9a-f]{12}$/);
+  });
+
+  it("is the same where the build is", async () => {
+    expect(await name({ hostPort: 5556 })).toBe(await name({}));
+  });
+});
+
 describe("several services in one program", () => {
   it("have names of their own", async () => {
     const resources = await registered(() => {
