@@ -29,10 +29,9 @@ inside() {
   mount --bind "$folder/docker" /var/lib/docker
   if [ -e "$folder/passwd" ]; then mount --bind "$folder/passwd" /etc/passwd; fi
   dockerd >"$folder/dockerd.log" 2>&1 &
-  engine=$!
-  # shellcheck disable=SC2064 # the pid of now
-  trap "kill $engine; wait $engine; exit 0" TERM INT
-  while kill -0 "$engine"; do
+  # Its pid is asked for late: a test may have started it again.
+  trap 'kill "$(cat /run/docker.pid)"; wait; exit 0' TERM INT
+  while :; do
     # A trap waits for a command in the foreground, but not for `wait`.
     if [ -e "$folder/cut" ]; then sleep 0.2 & else
       /usr/sbin/sshd -D -e -f "$folder/sshd_config" -o "ListenAddress=$address" >>"$folder/sshd.log" 2>&1 &
@@ -56,6 +55,10 @@ cut() {
 
 down() {
   end "$1"
+  for _ in $(seq 50); do
+    [ -n "$(ip netns pids "$1" 2>/dev/null)" ] || break
+    sleep 0.2
+  done
   ip netns del "$1" 2>/dev/null || true
   ip link del "$1" 2>/dev/null || true
   rm -rf "$2"
