@@ -2,7 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { compare, listScript, type Mending, parseObjects, type StateResource } from "./drift";
 import { dockerOn, shellOn } from "./recover";
 import type { Reporter } from "./report";
-import { hostsForSetup, type SetupHost } from "./stack";
+import type { SetupHost } from "./stack";
 import { UserError } from "./user-error";
 
 /** Seconds that a server gets to be ready again after a start. */
@@ -19,10 +19,10 @@ const UNHEALTHY_SECONDS = 60;
  */
 export async function mendDrift(
   stack: string,
+  hosts: readonly SetupHost[],
   resources: readonly StateResource[],
   report: Reporter,
 ): Promise<string[]> {
-  const hosts = hostsForSetup(stack);
   const found = await Promise.all(
     hosts.map(async (host): Promise<[SetupHost, Mending]> => {
       const { stdout, failed } = await shellOn(host, listScript);

@@ -7,7 +7,7 @@ import type { StateResource } from "./drift";
 import { exec } from "./exec";
 import type { Pulumi } from "./pulumi";
 import type { Reporter } from "./report";
-import { hostsForSetup, type SetupHost } from "./stack";
+import type { SetupHost } from "./stack";
 
 const emulatedHostScript = join(projectRoot, "toolchain/emulated-host/emulated-host.sh");
 
@@ -15,8 +15,8 @@ const emulatedHostScript = join(projectRoot, "toolchain/emulated-host/emulated-h
  * Starts emulated hosts that exist but do not run (a reboot, a killed QEMU): reading the state of what is on
  * them needs it. A host that was never made is left to Pulumi.
  */
-export async function wakeEmulatedHosts(stack: string, report: Reporter): Promise<void> {
-  const emulated = hostsForSetup(stack).filter(({ host }) => host === "emulated");
+export async function wakeEmulatedHosts(hosts: readonly SetupHost[], report: Reporter): Promise<void> {
+  const emulated = hosts.filter(({ host }) => host === "emulated");
   await Promise.all(emulated.map(({ baseName }) => wakeEmulatedHost(baseName, report)));
 }
 
@@ -36,6 +36,7 @@ async function wakeEmulatedHost(name: string, report: Reporter): Promise<void> {
  */
 export async function recoverStack(
   stack: string,
+  hosts: readonly SetupHost[],
   pulumi: Pulumi,
   report: Reporter,
 ): Promise<StateResource[]> {
@@ -49,7 +50,7 @@ export async function recoverStack(
 
   for (const operation of state.pending) report.say(`It was cut off while ${operation}.`);
   const ids = new Set(state.resources.map(({ id }) => id).filter((id) => id !== undefined));
-  await removeUnrecorded(stack, ids, report);
+  await removeUnrecorded(stack, hosts, ids, report);
   if (state.pending.length > 0) {
     await report.step("Find out how far it came", () =>
       pulumi.read(["refresh", "--clear-pending-creates", "--yes", "--skip-preview", "--stack", stack]),
@@ -88,14 +89,19 @@ async function exportState(
 }
 
 /** Containers and networks with this stack's labels that the state does not know would be in the next run's way. */
-async function removeUnrecorded(stack: string, recorded: Set<string>, report: Reporter): Promise<void> {
+async function removeUnrecorded(
+  stack: string,
+  hosts: readonly SetupHost[],
+  recorded: Set<string>,
+  report: Reporter,
+): Promise<void> {
   const filters = [
     "--filter",
     "label=io.microsandbox.project=microsandbox",
     "--filter",
     `label=io.microsandbox.stack=${stack}`,
   ];
-  for (const host of hostsForSetup(stack)) {
+  for (const host of hosts) {
     for (const [kind, list, remove] of [
       ["container", ["ps", "--all", "--quiet", "--no-trunc"], ["rm", "--force"]],
       ["network", ["network", "ls", "--quiet", "--no-trunc"], ["network", "rm"]],

@@ -1,8 +1,7 @@
 import { resourceName } from "../components/config-hosts";
-import type { Pulumi } from "./pulumi";
 import { dockerOn } from "./recover";
 import type { Reporter } from "./report";
-import { hostsForSetup, type SetupHost } from "./stack";
+import type { SetupHost } from "./stack";
 
 interface Resource {
   urn: string;
@@ -15,14 +14,11 @@ interface Resource {
  * whole run. The program still tells why they can't be used. Of a stack with one host nothing is left out.
  */
 export async function leaveOutUnreachable(
-  stack: string,
-  pulumi: Pulumi,
+  hosts: readonly SetupHost[],
+  resources: readonly Resource[],
   report: Reporter,
 ): Promise<string[]> {
-  const hosts = hostsForSetup(stack);
   if (hosts.length < 2) return [];
-  const { deployment } = JSON.parse(await pulumi.read(["stack", "export", "--stack", stack]));
-  const resources: Resource[] = deployment?.resources ?? [];
   const options = hosts.map(async (host) => {
     const urns = resourcesOf(host, resources);
     if (urns.length === 0 || !(await dockerOn(host, ["version", "--format", "{{.Server.Version}}"])).failed)

@@ -2,7 +2,7 @@ import type { StateResource } from "../drift";
 import { pulumiWith } from "../pulumi";
 import { recoverStack, wakeEmulatedHosts } from "../recover";
 import { createReporter } from "../report";
-import { currentStack } from "../stack";
+import { currentStack, hostsForSetup } from "../stack";
 import { ensureTools } from "../tools";
 import { UserError } from "../user-error";
 
@@ -17,8 +17,9 @@ export async function destroy(asked?: string): Promise<void> {
     return;
   }
   report.say(`Destroying stack ${stack}.`);
-  await wakeEmulatedHosts(stack, report);
-  refuseProtected(stack, await recoverStack(stack, pulumi, report));
+  const hosts = hostsForSetup(stack);
+  await wakeEmulatedHosts(hosts, report);
+  refuseProtected(stack, await recoverStack(stack, hosts, pulumi, report));
   // Of several hosts, one that can't be reached is no reason to leave the others as they are.
   const code = await pulumi.run([
     "destroy",

@@ -17,18 +17,16 @@ export async function up(asked?: string): Promise<void> {
   const pulumi = pulumiWith(await prepare(stack, report));
 
   await pulumi.read(["stack", "select", "--create", stack]);
-  await makeMissingKey(stack, pulumi, report);
-  await wakeEmulatedHosts(stack, report);
-  const resources = await recoverStack(stack, pulumi, report);
-  // After the key is made: which key is to be shown depends on it.
-  const known = hostsForSetup(stack);
+  const known = await hostsWithKeys(stack, pulumi, report);
   const hosts = known.map(({ name }) => name);
+  await wakeEmulatedHosts(known, report);
+  const resources = await recoverStack(stack, known, pulumi, report);
   // One that fails is no reason to leave the others as they are.
   const several = hosts.length > 1 ? ["--continue-on-error"] : [];
   // Side by side: a host that does not answer is waited for once.
   const [mended, leftOut] = await Promise.all([
-    mendDrift(stack, resources, report),
-    leaveOutUnreachable(stack, pulumi, report),
+    mendDrift(stack, known, resources, report),
+    leaveOutUnreachable(known, resources, report),
   ]);
   const options = ["--yes", "--skip-preview", "--refresh", ...several, ...leftOut, ...mended];
   const code = await pulumi.run(["up", ...options, "--stack", stack]);
@@ -111,10 +109,12 @@ function sayCertificates(hosts: SetupHost[], report: Reporter): void {
   }
 }
 
-/** The first `up` of a stack that checks keys makes one: 256 random bits, encrypted in the stack's file. */
-async function makeMissingKey(stack: string, pulumi: Pulumi, report: Reporter): Promise<void> {
-  if (hostsForSetup(stack).every(({ devMode, hasKey }) => devMode || hasKey)) return;
+/** The hosts of a stack. Its first `up`, if it checks keys, makes one: 256 random bits, encrypted in the stack's file. */
+async function hostsWithKeys(stack: string, pulumi: Pulumi, report: Reporter): Promise<SetupHost[]> {
+  const hosts = hostsForSetup(stack);
+  if (hosts.every(({ devMode, hasKey }) => devMode || hasKey)) return hosts;
   report.say(`Making an API key for stack ${stack}; it is stored encrypted in Pulumi.${stack}.yaml.`);
   // Through standard input: an argument would be seen in the process list.
   await pulumi.write(["config", "set", "--secret", "microsandbox:apiKey", "--stack", stack], newKey());
+  return hostsForSetup(stack);
 }
