@@ -2,6 +2,7 @@ import { hostArgv } from "../../components/connection";
 import type { DeployedServer } from "../commands/sandbox";
 import { exec, type Piped, pipe } from "../exec";
 import type { Reporter } from "../report";
+import { settled } from "../settled";
 import { UserError } from "../user-error";
 import type { VolumeEntry } from "./archive";
 
@@ -156,16 +157,10 @@ export class ServerVolumes {
 
   private async start(): Promise<void> {
     await this.docker(["start", this.server.container]);
-    const deadline = Date.now() + 300_000;
-    for (;;) {
-      const health = await this.inspect("{{.State.Health.Status}}");
-      if (health === "healthy") return;
-      if (health === "unhealthy" || Date.now() > deadline) {
-        const log = await this.docker(["logs", "--tail", "5", this.server.container]);
-        throw new UserError(`The server does not get ready (${health}). Its log ends with:\n${log}`);
-      }
-      await new Promise((resolve) => setTimeout(resolve, 1_000));
-    }
+    const state = await settled((format) => this.inspect(format));
+    if (state === "running healthy") return;
+    const log = await this.docker(["logs", "--tail", "5", this.server.container]);
+    throw new UserError(`The server does not get ready (${state}). Its log ends with:\n${log}`);
   }
 
   private async helperArgs(mode: "ro" | "rw", ...flags: string[]): Promise<string[]> {

@@ -1,0 +1,24 @@
+import { setTimeout as sleep } from "node:timers/promises";
+
+/** Seconds that a container may be in a state that passes, by its status and health. */
+const patience: Record<string, number> = {
+  "running starting": 300,
+  // Of a paused one the engine says so until the next probe.
+  "running unhealthy": 60,
+  "restarting starting": 60,
+};
+
+/**
+ * Waits until a container that was started is healthy, or has no prospect of it.
+ *
+ * @param inspect one look at the container with a format of `docker inspect`
+ * @returns its status and health. @example "running healthy", "exited unhealthy"
+ */
+export async function settled(inspect: (format: string) => Promise<string>): Promise<string> {
+  const began = Date.now();
+  for (;;) {
+    const state = await inspect("{{.State.Status}} {{.State.Health.Status}}");
+    if (Date.now() - began >= (patience[state] ?? 0) * 1000) return state;
+    await sleep(1_000);
+  }
+}
