@@ -1,15 +1,11 @@
-import { type Connection, hostArgv } from "../../components/connection";
+import { hostArgv } from "../../components/connection";
 import { exec } from "../exec";
-import { type Pulumi, pulumiWith } from "../pulumi";
+import { readOutputs, type Server, type StackOutputs } from "../outputs";
+import { pulumiWith } from "../pulumi";
 import { createReporter } from "../report";
 import { currentStack } from "../stack";
 import { ensureTools } from "../tools";
 import { UserError } from "../user-error";
-
-export interface Server {
-  container: string;
-  connection: Connection;
-}
 
 /** A server, and the stack that it is of. */
 export type DeployedServer = Server & { stack: string };
@@ -44,7 +40,7 @@ export async function deployedServer(asked: Asked): Promise<DeployedServer> {
   const report = createReporter();
   const pulumi = pulumiWith(await ensureTools(report));
   const stack = await currentStack(asked.stack, pulumi, report);
-  return { stack, ...chooseServer(stack, asked.host, await outputsOf(stack, pulumi)) };
+  return { stack, ...chooseServer(stack, asked.host, await readOutputs(stack, pulumi)) };
 }
 
 /** `--stack NAME` and `--host NAME` in front of msb's own words. */
@@ -60,19 +56,8 @@ export function takeOptions(args: string[]): [Asked, string[]] {
   }
 }
 
-/** The outputs of a stack that lead to its servers. */
-export interface ServerOutputs {
-  server?: Server;
-  hosts?: Record<string, { server: Server }>;
-}
-
-async function outputsOf(stack: string, pulumi: Pulumi): Promise<ServerOutputs> {
-  const outputs = await pulumi.read(["stack", "output", "--json", "--stack", stack]).catch(() => undefined);
-  return outputs ? JSON.parse(outputs) : {};
-}
-
 /** @throws UserError where the server is not deployed, or one of several hosts has to be named */
-export function chooseServer(stack: string, host: string | undefined, outputs: ServerOutputs): Server {
+export function chooseServer(stack: string, host: string | undefined, outputs: StackOutputs): Server {
   const { server, hosts } = outputs;
   const deploy = `To deploy it: npm run up -- --stack ${stack}`;
   if (!server && !hosts) throw new UserError(`No server is deployed in stack ${stack}. ${deploy}`);

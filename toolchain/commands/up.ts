@@ -1,6 +1,7 @@
 import { certificateWarning } from "../../components/given-certificate";
 import { newKey } from "../keys/ring";
 import { mendDrift } from "../mend";
+import { readOutputs, type ServerOutputs, type StackOutputs } from "../outputs";
 import { type Pulumi, pulumiWith } from "../pulumi";
 import { recoverStack, wakeEmulatedHosts } from "../recover";
 import { createReporter, type Reporter } from "../report";
@@ -30,9 +31,7 @@ export async function up(asked?: string): Promise<void> {
   ]);
   const options = ["--yes", "--skip-preview", "--refresh", ...several, ...leftOut, ...mended];
   const code = await pulumi.run(["up", ...options, "--stack", stack]);
-  const outputs: Outputs = await pulumi
-    .read(["stack", "output", "--json", "--stack", stack])
-    .then(JSON.parse, () => ({}));
+  const outputs = await readOutputs(stack, pulumi);
   const missing = hosts.filter((host) => outputs.hosts && !(host in outputs.hosts));
   if (code === 0 || missing.length > 0) sayReady(outputs, known, report);
   sayPrivileges(known, report);
@@ -44,19 +43,9 @@ export async function up(asked?: string): Promise<void> {
   );
 }
 
-interface ServerOutputs {
-  endpoint: string;
-  environment: Record<string, string>;
-}
-
-/** The outputs of a stack: those of its only host, or those of each one by its name. */
-interface Outputs extends Partial<ServerOutputs> {
-  hosts?: Record<string, ServerOutputs>;
-}
-
-function sayReady({ endpoint, environment, hosts }: Outputs, known: SetupHost[], report: Reporter): void {
+function sayReady({ hosts, ...single }: StackOutputs, known: SetupHost[], report: Reporter): void {
   if (hosts === undefined) {
-    if (endpoint && environment) saySingle({ endpoint, environment }, known[0]?.hasApiKey, report);
+    if (single.endpoint) saySingle(single, known[0]?.hasApiKey, report);
     return;
   }
   const ready = Object.entries(hosts);
@@ -85,7 +74,7 @@ function sayEnvironment({ environment }: ServerOutputs, readKey: string | undefi
     readKey === undefined
       ? "KEY  # one that npm run keys has shown"
       : `"$(npm run --silent pulumi -- ${readKey})"`;
-  const key = environment.MSB_API_KEY ?? stored;
+  const key = environment?.MSB_API_KEY ?? stored;
   for (const [name, value] of Object.entries({ ...environment, MSB_API_KEY: key }))
     report.say(`  export ${name}=${value}`);
 }

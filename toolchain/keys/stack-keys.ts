@@ -4,10 +4,11 @@ import { checkSettings } from "../../components/config-checks";
 import { DEFAULT_HOST } from "../../components/config-hosts";
 import { explainMistakes } from "../../components/config-mistakes";
 import { type HostSettings, NAMESPACE } from "../../components/config-schema";
-import { type Connection, hostArgv, hostShell } from "../../components/connection";
+import { hostArgv, hostShell } from "../../components/connection";
 import { keyLines, writeKeys } from "../../components/key-file";
 import { stateFolder } from "../backend";
 import { exec } from "../exec";
+import { type Server as Deployed, readOutputs } from "../outputs";
 import type { Pulumi } from "../pulumi";
 import type { Reporter } from "../report";
 import { UserError } from "../user-error";
@@ -20,11 +21,9 @@ const usesFile = "/var/lib/microsandbox/gateway/keys-used.json";
 const keyFileResources = "**::microsandbox*-key-file";
 
 /** A server that checks keys. */
-interface Server {
+interface Server extends Deployed {
   /** Its host's name; `default` for the only one. */
   host: string;
-  container: string;
-  connection: Connection;
 }
 
 /** What a stack says of keys. */
@@ -75,18 +74,10 @@ export async function saveKeys(stack: string, before: KeyRing, ring: KeyRing, pu
 
 /** The servers that a change of keys concerns now: those that are deployed, and check keys. */
 export async function serversWithKeys(stack: string, pulumi: Pulumi): Promise<Server[]> {
-  const text = await pulumi.read(["stack", "output", "--json", "--stack", stack]).catch(() => "{}");
-  const { hosts, ...single }: Outputs & { hosts?: Record<string, Outputs> } = JSON.parse(text);
+  const { hosts, ...single } = await readOutputs(stack, pulumi);
   return Object.entries(hosts ?? { [DEFAULT_HOST]: single }).flatMap(([host, { server, environment }]) =>
     server && environment?.MSB_API_KEY === undefined ? [{ host, ...server }] : [],
   );
-}
-
-/** What a deployment tells of one server. */
-interface Outputs {
-  server?: { container: string; connection: Connection };
-  /** In dev mode with a key, as any will do. */
-  environment?: Record<string, string>;
 }
 
 /** Gives a running server its keys: it takes them within a second. @throws UserError if it can't be reached */
