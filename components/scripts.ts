@@ -18,9 +18,17 @@ type ScriptName =
   | "upgrade"
   | "upgrade-done";
 
+/** What some scripts share is put before them. */
+const preludes: Partial<Record<ScriptName, string>> = {
+  "kvm-check": "report",
+  preflight: "report",
+  "push-image": "registry-login",
+  "pull-image": "registry-login",
+};
+
 /** Text of a script in components/scripts. It travels on standard input, so that it runs on any host as it is. */
 export function script(name: ScriptName): string {
   const read = (file: string) => readFileSync(join(__dirname, "scripts", `${file}.sh`), "utf8");
-  const reports = name === "kvm-check" || name === "preflight";
-  return reports ? `${read("report")}\n${read(name)}` : read(name);
+  const before = preludes[name];
+  return before ? `${read(before)}\n${read(name)}` : read(name);
 }

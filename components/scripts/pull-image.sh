@@ -1,16 +1,9 @@
 # Pulls an image by its digest into the engine of this host, names it, and prints its id.
-# Variables: SOURCE (repository@digest), REFERENCE (its name here), REGISTRY, and REGISTRY_USER with REGISTRY_PASSWORD,
-# or neither where the user's own docker login holds.
+# Variables: SOURCE (repository@digest), REFERENCE (its name here), REGISTRY.
+# registry-login.sh comes before it.
 set -eu
 
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-if [ -n "${REGISTRY_USER:-}" ]; then
-  auth=$(printf '%s:%s' "$REGISTRY_USER" "$REGISTRY_PASSWORD" | base64 | tr -d '\n')
-  printf '{"auths":{"%s":{"auth":"%s"}}}\n' "$REGISTRY" "$auth" >"$work/config.json"
-  export DOCKER_CONFIG="$work"
-fi
-docker pull "$SOURCE" >"$work/pulled" 2>&1 || {
+docker pull "$SOURCE" >"${work:?}/pulled" 2>&1 || {
   tail -n 3 "$work/pulled" >&2
   cat >&2 <<FAILED
 This host could not pull the image from $REGISTRY, to which it was pushed.

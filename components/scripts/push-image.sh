@@ -1,21 +1,14 @@
 # Pushes an image of this machine's engine to a registry as one architecture of a tag, joins all architectures that are
 # there in that tag, and prints the digest of what was pushed.
-# Variables: REFERENCE of the image, LIST (the joint tag), ARCHITECTURE, REGISTRY, and REGISTRY_USER with
-# REGISTRY_PASSWORD, or neither where the user's own docker login holds.
+# Variables: REFERENCE of the image, LIST (the joint tag), ARCHITECTURE, REGISTRY. registry-login.sh comes before it.
 set -eu
 
-work=$(mktemp -d)
 target=$LIST-${ARCHITECTURE:?}
 clean() {
   docker image rm "$target" >/dev/null 2>&1 || true
-  rm -rf "$work"
+  rm -rf "${work:?}"
 }
 trap clean EXIT
-if [ -n "${REGISTRY_USER:-}" ]; then
-  auth=$(printf '%s:%s' "$REGISTRY_USER" "$REGISTRY_PASSWORD" | base64 | tr -d '\n')
-  printf '{"auths":{"%s":{"auth":"%s"}}}\n' "$REGISTRY" "$auth" >"$work/config.json"
-  export DOCKER_CONFIG="$work"
-fi
 
 # Hosts of one stack push the same image: one after the other, and the joint tag is written by one at a time.
 if command -v flock >/dev/null 2>&1; then
