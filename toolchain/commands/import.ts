@@ -4,7 +4,7 @@ import { createReporter } from "../report";
 import { chooseStack, hostsForSetup } from "../stack";
 import { UserError } from "../user-error";
 import { prepare } from "./setup";
-import { up } from "./up";
+import { deploy } from "./up";
 
 /**
  * `npm run import`: takes over what a stack of this name has left on its hosts, found by its labels, where Pulumi's
@@ -14,7 +14,7 @@ import { up } from "./up";
 export async function importStack(asked?: string): Promise<void> {
   const report = createReporter();
   const stack = await chooseStack(asked, report);
-  await prepare(stack, report);
+  const tools = await prepare(stack, report);
   for (const host of hostsForSetup(stack)) {
     const { stdout, failed } = await shellOn(host, listScript);
     if (failed)
@@ -49,5 +49,5 @@ export async function importStack(asked?: string): Promise<void> {
     for (const { kind, id, name } of ours)
       if (kind === "network" && name === host.baseName) await dockerOn(host, ["network", "rm", id]);
   }
-  await up(stack);
+  await deploy(stack, tools, report);
 }

@@ -6,6 +6,7 @@ import { type Pulumi, pulumiWith } from "../pulumi";
 import { recoverStack, wakeEmulatedHosts } from "../recover";
 import { createReporter, type Reporter } from "../report";
 import { chooseStack, hostsForSetup, type SetupHost } from "../stack";
+import type { Tools } from "../tools";
 import { leaveOutUnreachable } from "../unreachable";
 import { UserError } from "../user-error";
 import { prepare } from "./setup";
@@ -15,8 +16,12 @@ export async function up(asked?: string): Promise<void> {
   const report = createReporter();
   const stack = await chooseStack(asked, report);
   report.say(`Deploying stack ${stack}: tools and images first (only what is missing), then pulumi up.`);
-  const pulumi = pulumiWith(await prepare(stack, report));
+  await deploy(stack, await prepare(stack, report), report);
+}
 
+/** What comes after the tools: recovery, what was changed behind Pulumi's back, and `pulumi up` itself. */
+export async function deploy(stack: string, tools: Tools, report: Reporter): Promise<void> {
+  const pulumi = pulumiWith(tools);
   await pulumi.read(["stack", "select", "--create", stack]);
   const known = await hostsWithKeys(stack, pulumi, report);
   const hosts = known.map(({ name }) => name);
