@@ -17,6 +17,8 @@ import { script } from "./scripts";
 export interface DockerHostArgs {
   /** Name of the host among several, for error messages. */
   hostName?: string;
+  /** Why nothing may be done there, where that is known beforehand. */
+  refused?: string;
   /** Where the Docker engine is. @example "local", "ssh://root@10.1.2.3", "emulated" */
   host: string;
   /** Private key file for ssh hosts. @default the SSH agent */
@@ -67,7 +69,11 @@ export class DockerHost extends pulumi.ComponentResource {
       script("preflight"),
     );
     this.preflight = askHost(this.connection, stdin, { parent: this, hostName: args.hostName }).apply(
-      (stdout) => onHost(args.hostName, () => usableEngine(stdout, architecture)),
+      (stdout) =>
+        onHost(args.hostName, () => {
+          if (args.refused) throw new VisibleError(args.refused);
+          return usableEngine(stdout, architecture);
+        }),
     );
     this.architecture = this.preflight.apply(({ engine }) => (engine?.arch === "arm64" ? "arm64" : "amd64"));
     this.imageLoader = this.loader(args);

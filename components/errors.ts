@@ -18,7 +18,7 @@ export class VisibleError extends Error {
 }
 
 /**
- * Runs a check of one host among several: an error of it names the host, and its lines to type set that host's settings.
+ * Runs a check of one host among several: an error of it is that host's.
  *
  * @param host name of the host; undefined where the stack has one only
  */
@@ -27,12 +27,14 @@ export function onHost<T>(host: string | undefined, check: () => T): T {
     return check();
   } catch (error) {
     if (host === undefined || !(error instanceof VisibleError)) throw error;
-    const message = error.message.replaceAll(
-      /(npm run pulumi -- config set) (?!-)/g,
-      `$1 --path hosts.${host}.`,
-    );
-    throw new VisibleError(`Host ${host}: ${message}`);
+    throw new VisibleError(ofHost(host, error.message));
   }
+}
+
+/** What is wrong with one host among several: it is named, and lines to type set that host's settings. */
+export function ofHost(host: string, message: string): string {
+  const lines = /(npm run pulumi -- config set) (?:--path (?!hosts\.)|(?!-))/g;
+  return `Host ${host}: ${message.replaceAll(lines, `$1 --path hosts.${host}.`)}`;
 }
 
 /** Sets what Pulumi prints of an error: for good, while Pulumi would put the name of each property that waited before it. */

@@ -45,10 +45,13 @@ export class Microsandbox extends pulumi.ComponentResource {
   /** Kernel of the guest that the boot check started; empty where the check is not `boot`. */
   readonly guestKernel: pulumi.Output<string>;
 
-  /** @param args the settings, and the name of the host where errors have to tell it from others */
+  /**
+   * @param args the settings; `hostName` where errors have to tell the host from others, `refused` where a look at it
+   * before Pulumi has found why nothing may be done there
+   */
   constructor(
     name: string,
-    { hostName, ...args }: MicrosandboxArgs & { hostName?: string } = {},
+    { hostName, refused, ...args }: MicrosandboxArgs & { hostName?: string; refused?: string } = {},
     opts?: pulumi.ComponentResourceOptions,
   ) {
     super("microsandbox:index:Microsandbox", name, {}, opts);
@@ -59,7 +62,7 @@ export class Microsandbox extends pulumi.ComponentResource {
 
     const host = new DockerHost(
       `${name}-host`,
-      { ...hostArgs(settings, baseName), hostName },
+      { ...hostArgs(settings, baseName), hostName, refused },
       { parent: this },
     );
     const { connection, preflight } = host;

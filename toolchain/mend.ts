@@ -1,23 +1,32 @@
+import { ofHost } from "../components/errors";
 import { compare, listScript, type Mending, parseObjects, type StateResource } from "./drift";
 import { dockerOn, shellOn } from "./recover";
 import type { Reporter } from "./report";
 import { settled } from "./settled";
 import type { SetupHost } from "./stack";
+import { resourcesOf } from "./unreachable";
 import { UserError } from "./user-error";
+
+/** What comes of a look at the hosts. */
+interface Mended {
+  /** Options for pulumi. */
+  options: string[];
+  /** Hosts where the user has to decide, and why. Nothing was changed there, and nothing may be. */
+  refused: Record<string, string>;
+}
 
 /**
  * Looks for what was changed behind Pulumi's back on the hosts of a stack, says what it finds, and mends what a
  * refresh would not. A host that does not answer is left to Pulumi.
  *
- * @returns options for pulumi
- * @throws UserError where the user has to decide; nothing was changed then
+ * @throws UserError where nothing is left to do before the user has decided
  */
 export async function mendDrift(
   stack: string,
   hosts: readonly SetupHost[],
   resources: readonly StateResource[],
   report: Reporter,
-): Promise<string[]> {
+): Promise<Mended> {
   const found = await Promise.all(
     hosts.map(async (host): Promise<[SetupHost, Mending]> => {
       const { stdout, failed } = await shellOn(host, listScript);
@@ -25,18 +34,31 @@ export async function mendDrift(
       return [host, failed ? nothing : compare(stack, host, parseObjects(stdout), resources)];
     }),
   );
-  const where = (host: SetupHost) => (hosts.length > 1 ? `Host ${host.name}: ` : "");
-  const refused = found.flatMap(([host, { refuse }]) => (refuse ? [`${where(host)}${refuse}`] : []));
-  if (refused.length > 0) throw new UserError(refused.join("\n"));
-  await Promise.all(
-    found.map(async ([host, mending]) => {
-      for (const line of mending.say) report.say(`${where(host)}${line}`);
-      for (const args of mending.docker) await dockerOn(host, args);
-      const { await: id } = mending;
-      // One that does not get ready is left to Pulumi, which makes it again.
-      if (id)
-        await settled(async (format) => (await dockerOn(host, ["inspect", "--format", format, id])).stdout);
-    }),
+  const several = hosts.length > 1;
+  const refused = Object.fromEntries(
+    found.flatMap(([{ name }, { refuse }]) => (refuse ? [[name, refuse]] : [])),
   );
-  return found.flatMap(([, { replace }]) => replace.flatMap((urn) => ["--replace", urn]));
+  if (Object.keys(refused).length === hosts.length) {
+    const reasons = Object.entries(refused).map(([name, reason]) =>
+      several ? ofHost(name, reason) : reason,
+    );
+    throw new UserError(reasons.join("\n"));
+  }
+  const mend = async (host: SetupHost, { say, docker, await: id }: Mending) => {
+    for (const line of say) report.say(several ? ofHost(host.name, line) : line);
+    for (const args of docker) await dockerOn(host, args);
+    // One that does not get ready is left to Pulumi, which makes it again.
+    if (id)
+      await settled(async (format) => (await dockerOn(host, ["inspect", "--format", format, id])).stdout);
+  };
+  const accepted = found.filter(([, { refuse }]) => refuse === undefined);
+  await Promise.all(accepted.map(([host, mending]) => mend(host, mending)));
+  const leftOut = hosts.filter(({ name }) => name in refused).flatMap((host) => resourcesOf(host, resources));
+  return {
+    options: [
+      ...accepted.flatMap(([, { replace }]) => replace.flatMap((urn) => ["--replace", urn])),
+      ...leftOut.flatMap((urn) => ["--exclude", urn]),
+    ],
+    refused,
+  };
 }

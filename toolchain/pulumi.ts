@@ -13,8 +13,10 @@ export interface Pulumi {
   /**
    * Runs in the foreground, as the user would see it; resolves to the exit code. What a preview, an up or a destroy
    * means for users and their data is said in words at its end.
+   *
+   * @param variables environment of the program, besides
    */
-  run(args: string[]): Promise<number>;
+  run(args: string[], variables?: Record<string, string>): Promise<number>;
   /** Runs silently and returns the standard output. */
   read(args: string[]): Promise<string>;
   /** Runs silently with this standard input. */
@@ -41,10 +43,10 @@ export function pulumiWith(tools: Tools): Pulumi {
     throw new UserError(`pulumi ${args[0]} failed: ${String(stderr || stdout).trim()}`);
   }
   return {
-    async run([command = "", ...args]) {
+    async run([command = "", ...args], variables) {
       const run = (flags: string[], env: Record<string, string>) =>
         exec(`${tools.binDir}/pulumi`, [command, ...flags, ...args], {
-          ...{ cwd: projectRoot, env: { ...environment, ...env } },
+          ...{ cwd: projectRoot, env: { ...environment, ...variables, ...env } },
           stdio: "inherit",
           reject: false,
         });

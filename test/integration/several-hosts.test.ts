@@ -119,19 +119,32 @@ onMachines("changes nothing when nothing has changed, and takes no time for each
 });
 
 onMachines(
-  "goes on with the others where one can't be reached, and where a resource of one fails",
+  "goes on with the others where one can't be reached, a resource of one fails, and one has to be left alone",
   async () => {
     const before = await idOn("west");
     await machines.west.cut();
     // An image that no registry has: an error of the engine's, not of a check.
     const failing = { ...east, images: ["127.0.0.1:9/none:1"] };
-    fleet.configure({ logMaxFiles: 2, hosts: { default: { hostPort: localPort }, east: failing, west } });
+    // Somebody else's, in the place of a server.
+    const foreign = "microsandbox-here-test-fleet-server";
+    await docker("run", "--detach", "--name", foreign, "debian:13.2-slim", "sleep", "600");
+    const here = { hostPort: await freePort() };
+    fleet.configure({
+      logMaxFiles: 2,
+      hosts: { default: { hostPort: localPort }, east: failing, west, here },
+    });
     const { exitCode, output } = await fleet.up();
     expect(exitCode).not.toBe(0);
     expect(output).toMatch(
       /Host west: The host root@10\.213\.62\.2:22 can't be used: there is no way to its SSH/,
     );
-    expect(output).toMatch(/not deployed: west\./);
+    expect(output).toMatch(/error: Host here: A container .* exists that this stack did not make/);
+    expect(output).toMatch(/not deployed: west, here\./);
+    expect(await docker("inspect", "--format", "{{.Config.Image}}", foreign)).toBe("debian:13.2-slim");
+    expect(await docker("volume", "ls", "--quiet"), "nothing is made there").not.toContain(
+      "microsandbox-here",
+    );
+    await docker("rm", "--force", foreign);
     expect(output).toMatch(/microsandbox-east-images-127\.0\.0\.1:9\/none:1[\s\S]*error/);
     expect(output, "no stack trace").not.toMatch(/^\s+at .*:\d+:\d+\)?$/m);
     expect(output.match(/error: Host west/g)?.length, "said once, and in the summary").toBeLessThanOrEqual(2);

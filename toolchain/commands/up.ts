@@ -1,3 +1,4 @@
+import { REFUSED_HOSTS } from "../../components/config-hosts";
 import { certificateWarning } from "../../components/given-certificate";
 import { newKey } from "../keys/ring";
 import { mendDrift } from "../mend";
@@ -34,8 +35,10 @@ export async function deploy(stack: string, tools: Tools, report: Reporter): Pro
     mendDrift(stack, known, resources, report),
     leaveOutUnreachable(known, resources, report),
   ]);
-  const options = ["--yes", "--skip-preview", "--refresh", ...several, ...leftOut, ...mended];
-  const code = await pulumi.run(["up", ...options, "--stack", stack]);
+  const options = ["--yes", "--skip-preview", "--refresh", ...several, ...leftOut, ...mended.options];
+  const code = await pulumi.run(["up", ...options, "--stack", stack], {
+    [REFUSED_HOSTS]: JSON.stringify(mended.refused),
+  });
   const outputs = await readOutputs(stack, pulumi);
   const missing = hosts.filter((host) => outputs.hosts && !(host in outputs.hosts));
   if (code === 0 || missing.length > 0) sayReady(outputs, known, report);
