@@ -56,7 +56,7 @@ export async function recoverStack(
       pulumi.read(["refresh", "--clear-pending-creates", "--yes", "--skip-preview", "--stack", stack]),
     );
   }
-  return (await exportState(stack, pulumi)).resources;
+  return readResources(stack, pulumi);
 }
 
 /** Whether all locks of a stack in our own file backend belong to processes of this machine that have ended. */
@@ -75,6 +75,10 @@ function isAlive(pid: number): boolean {
     return false;
   }
 }
+
+/** What Pulumi's state knows of a stack. */
+export const readResources = async (stack: string, pulumi: Pulumi) =>
+  (await exportState(stack, pulumi)).resources;
 
 async function exportState(
   stack: string,

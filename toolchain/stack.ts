@@ -49,7 +49,9 @@ export function stackNames(): string[] {
 
 /** What set-up and recovery look at, of one host. */
 export type SetupHost = Pick<HostSettings, "host" | "architecture" | "debianVersion" | "registryPrefix"> &
-  Partial<Pick<HostSettings, "sshKeyFile" | "sshKnownHostsFile" | "volumes" | "tls" | "bindAddress">> & {
+  Partial<
+    Pick<HostSettings, "sshKeyFile" | "sshKnownHostsFile" | "volumes" | "version" | "tls" | "bindAddress">
+  > & {
     /** Its name in the setting `hosts`; `default` where the stack has none. */
     name: string;
     /** First part of the names of what is on it. */

@@ -1,6 +1,8 @@
 # Lets another image of the server try the state before the container is replaced. The old server is stopped, the
 # state copied, and the new image started on it without a port; if it gets ready (and boots a microVM where that is
 # asked for) it is stopped again, for the container that comes. If not, the copy and the old server come back.
+# On the state volume, copies/.pending names the copy that is the state while a trial goes on, and copies/.unproven the
+# one that an older image goes back to as long as the new container has not got ready (upgrade-done.sh).
 # Variables: CONTAINER, IMAGE (id of the new one), STATE, WORKSPACE (volumes), RUN_FLAGS (of docker run),
 # BOOT (1: boot a microVM), OWNER (uid of the new server; empty for root). Output: one line of JSON.
 # Exit code 1: refused or failed, all is as before.
@@ -72,9 +74,10 @@ give_back() {
   fi
   exit 1
 }
-# Puts the copy in the place of the state. Cut off anywhere, it goes on where it was when it is run again.
+# Puts the copy in the place of the state, which is kept if .pending says under which name. Cut off anywhere, it goes on
+# where it was when it is run again.
 # shellcheck disable=SC2016 # it is the container's shell that fills in the variables
-swap_back='name=$(cat copies/.pending); [ -d "copies/$name" ]
+swap_back='read -r name keep <copies/.pending; [ -d "copies/$name" ]
 if [ ! -e copies/.moved ]; then
   mkdir -p copies/.failed
   for each in * .[!.]*; do
@@ -84,21 +87,30 @@ if [ ! -e copies/.moved ]; then
 fi
 for each in "copies/$name"/* "copies/$name"/.[!.]*; do [ ! -e "$each" ] || mv "$each" .; done
 sync
-rm -r copies/.pending copies/.moved copies/.failed "copies/$name"'
+rm -rf copies/.failed/run
+[ -z "$keep" ] || [ ! -d copies/.failed ] || mv copies/.failed "copies/$keep"
+rm -rf copies/.pending copies/.moved copies/.failed "copies/$name"'
 
 docker rm --force "$trial" >/dev/null 2>&1 || true
+accepts() { # accepts VERSION: whether the new image can use its state. The reason on standard output if it can't
+  docker run --rm --network none "$IMAGE" node /opt/gateway/server.cjs accepts "$1" 2>&1 </dev/null
+}
+
 old=$(docker inspect --format '{{.Image}}' "$CONTAINER" 2>/dev/null) || old=''
-[ "$old" != "$IMAGE" ] || done_with "$IMAGE"
+if [ "$old" = "$IMAGE" ]; then
+  written=same
+  done_with "$IMAGE"
+fi
 
 # shellcheck disable=SC2016 # it is the container's shell that runs it
-found=$(beside_state ro 'echo "$(cat gateway/version 2>/dev/null || true) $(ls -A | head -n 1) $(cat copies/.pending 2>/dev/null || true)"')
-read -r written something pending <<FOUND
+found=$(beside_state ro 'for each in gateway/version copies/.pending copies/.unproven; do
+  echo "$(cat "$each" 2>/dev/null || true)"
+done; echo end')
+{ read -r written; read -r pending; read -r unproven; } <<FOUND
 $found
 FOUND
-# Without a version file the line begins with what is there.
-case $written in [0-9]*.[0-9]*) ;; *) pending=$something written='' ;; esac
 if [ -n "$pending" ]; then
-  say "An upgrade was cut off: the state goes back to the copy of before ($pending)."
+  say "An upgrade was cut off: the state goes back to the copy of before (${pending% *})."
   [ -z "$old" ] || docker stop "$CONTAINER" >/dev/null
   beside_state rw "$swap_back"
   written=$(beside_state ro 'cat gateway/version 2>/dev/null || true')
@@ -109,7 +121,16 @@ fi
 # No server has used it yet.
 [ -n "$written" ] || done_with "$IMAGE"
 
-if ! reason=$(docker run --rm --network none "$IMAGE" node /opt/gateway/server.cjs accepts "$written" 2>&1 </dev/null); then
+if ! reason=$(accepts "$written"); then
+  if [ -n "$unproven" ] && accepts "${unproven%-*}" >/dev/null; then
+    failed=$written-$(date -u +%Y%m%dT%H%M%SZ)
+    say "The upgrade to $written was never finished: the state goes back to the copy of before it ($unproven)."
+    say "What came after the copy is kept: copies/$failed on the volume $STATE."
+    [ -z "$old" ] || docker stop "$CONTAINER" >/dev/null
+    beside_state rw "echo '$unproven $failed' >copies/.pending; rm copies/.unproven; sync; $swap_back"
+    written=${unproven%-*}
+    done_with "$IMAGE"
+  fi
   say "Refused: the state volume $STATE was last used by microsandbox $written, and $reason."
   say "An older version would damage it. Nothing was touched."
   say "  to go on with it: npm run pulumi -- config set version $written && npm run up"
@@ -162,6 +183,6 @@ if [ "$BOOT" = 1 ]; then
 fi
 docker stop -t 30 "$trial" >/dev/null
 docker rm "$trial" >/dev/null
-beside_state rw 'rm copies/.pending'
+beside_state rw 'mv copies/.pending copies/.unproven'
 say "It is ready$booted: it takes the place of the old one."
 done_with "$IMAGE"

@@ -1,3 +1,4 @@
+import { createServer, type Server } from "node:net";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { canRunPrivileged, docker } from "../harness/docker";
 import { freePort, TestStack } from "../harness/stack";
@@ -26,6 +27,15 @@ async function up(): Promise<string> {
   const { exitCode, output } = await stack.up();
   expect(exitCode, output).toBe(0);
   return output;
+}
+
+/** Listens on a port of loopback as soon as nobody else does. */
+function takePort(port: number): Promise<Server> {
+  return new Promise((resolve) => {
+    const server = createServer();
+    server.on("error", () => setTimeout(() => server.listen(port, "127.0.0.1"), 20));
+    server.listen(port, "127.0.0.1", () => resolve(server));
+  });
 }
 
 const inServer = (line: string) => docker("exec", container, "sh", "-c", line);
@@ -66,8 +76,33 @@ it("gives state and server back where the new version can't use the state, and s
   expect(await docker("inspect", "--format", "{{.Id}}", container)).toBe(before);
 });
 
-it("takes the copy of an upgrade that was cut off, then upgrades, and says for how long it was away", async () => {
+it("goes back with the state where the new server passes the trial and can't take the place of the old one", async () => {
   await sql("drop table idx_snapshot_index_snapshot_id");
+  stack.configure({ version: "0.7.11" });
+  // Once the old server has stopped, somebody else takes its port.
+  const taken = takePort(Number(new URL(url).port));
+  const { exitCode, output } = await stack.up();
+  (await taken).close();
+  expect(exitCode).toBe(1);
+  expect(output).toMatch(/It is ready: it takes the place of the old one/);
+  expect(output).toMatch(/(port is already allocated|address already in use)/);
+  expect(output).toMatch(
+    /upgrade from microsandbox 0\.6\.18 is not finished[\s\S]*config set version 0\.6\.18/,
+  );
+
+  stack.configure({ version: "0.6.18" });
+  const back = await up();
+  expect(back).toMatch(/The upgrade to 0\.7\.11 was never finished: the state goes back to the copy/);
+  expect(await version()).toMatchObject({ msb: "0.6.18" });
+  expect(await inServer(`cat ${home}/kept ${home}/gateway/version; msb volume ls`)).toMatch(
+    /kept\n0\.6\.18[\s\S]*data/,
+  );
+  expect(await inServer(`ls -A ${home}/copies`), "and no way back from here").toMatch(
+    /^0\.7\.11-\d{8}T\d{6}Z$/,
+  );
+});
+
+it("takes the copy of an upgrade that was cut off, then upgrades, and says for how long it was away", async () => {
   await inServer(
     `cd ${home} && mkdir copies/cut && cp -a db gateway cache volumes kept copies/cut/ &&
      echo half-migrated > kept && echo 0.7.11 > gateway/version && echo cut > copies/.pending`,

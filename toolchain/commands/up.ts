@@ -4,10 +4,11 @@ import { newKey } from "../keys/ring";
 import { mendDrift } from "../mend";
 import { readOutputs, type ServerOutputs, type StackOutputs } from "../outputs";
 import { type Pulumi, pulumiWith } from "../pulumi";
-import { recoverStack, wakeEmulatedHosts } from "../recover";
+import { readResources, recoverStack, wakeEmulatedHosts } from "../recover";
 import { createReporter, type Reporter } from "../report";
 import { chooseStack, hostsForSetup, type SetupHost } from "../stack";
 import type { Tools } from "../tools";
+import { unfinishedUpgrades } from "../unfinished-upgrade";
 import { leaveOutUnreachable } from "../unreachable";
 import { UserError } from "../user-error";
 import { prepare } from "./setup";
@@ -45,6 +46,8 @@ export async function deploy(stack: string, tools: Tools, report: Reporter): Pro
   sayPrivileges(known, report);
   sayCertificates(known, report);
   if (code === 0) return;
+  for (const text of unfinishedUpgrades(stack, known, await readResources(stack, pulumi)))
+    report.say(`\n${text}`);
   const where = missing.length > 0 ? `; not deployed: ${missing.join(", ")}` : "";
   throw new UserError(
     `pulumi up failed (exit code ${code})${where}. What it says above is the reason. Then: npm run up`,
