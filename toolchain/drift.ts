@@ -9,7 +9,7 @@ export interface StateResource {
   parent?: string;
   /** Set where Pulumi may not delete it. */
   protect?: boolean;
-  outputs?: { name?: string; image?: string; stdout?: string; triggers?: unknown[] };
+  outputs?: { name?: string; image?: string; stdout?: string; triggers?: unknown[]; hosts?: unknown };
 }
 
 /** An object of a host's engine. */

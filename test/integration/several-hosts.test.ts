@@ -70,6 +70,11 @@ onMachines("adds hosts to a stack with one, whose server stays as it is", async 
   await up();
   const before = await containerId();
 
+  fleet.configure({ hosts: { east, west } });
+  const refused = await fleet.up();
+  expect(refused.exitCode).toBe(1);
+  expect(refused.output).toMatch(/names east, west\.[\s\S]*Nothing was changed[\s\S]*`default`/);
+
   fleet.configure({ hostPort: port, hosts: { default: { hostPort: localPort }, east, west } });
   const output = await up();
   expect(await containerId()).toBe(before);

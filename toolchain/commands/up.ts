@@ -1,5 +1,6 @@
 import { REFUSED_HOSTS } from "../../components/config-hosts";
 import { certificateWarning } from "../../components/given-certificate";
+import { refuseToDropFirstHost } from "../first-host";
 import { newKey } from "../keys/ring";
 import { mendDrift } from "../mend";
 import { readOutputs, type ServerOutputs, type StackOutputs } from "../outputs";
@@ -29,6 +30,7 @@ export async function deploy(stack: string, tools: Tools, report: Reporter): Pro
   const hosts = known.map(({ name }) => name);
   await wakeEmulatedHosts(known, report);
   const resources = await recoverStack(stack, known, pulumi, report);
+  refuseToDropFirstHost(stack, known, resources);
   // One that fails is no reason to leave the others as they are.
   const several = hosts.length > 1 ? ["--continue-on-error"] : [];
   // Side by side: a host that does not answer is waited for once.

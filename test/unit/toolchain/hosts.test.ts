@@ -3,7 +3,9 @@ import { join } from "node:path";
 import { afterEach, describe, expect, it } from "vitest";
 import { projectRoot } from "../../../toolchain/backend";
 import { chooseServer, takeOptions } from "../../../toolchain/commands/sandbox";
+import { refuseToDropFirstHost } from "../../../toolchain/first-host";
 import { hostsForSetup } from "../../../toolchain/stack";
+import { unfinishedUpgrades } from "../../../toolchain/unfinished-upgrade";
 import { resourcesOf } from "../../../toolchain/unreachable";
 
 describe("which server is meant", () => {
@@ -65,6 +67,99 @@ it("finds the resources of a host, and none of one whose name begins alike", () 
   const names = (name: string) => resourcesOf({ name }, resources).map((urn) => urn.split("::").pop());
   expect(names("a")).toEqual(["microsandbox-a", "microsandbox-a-server", "microsandbox-a-server-x"]);
   expect(names("default")).toEqual(["microsandbox", "microsandbox-server", "microsandbox-server-x"]);
+});
+
+describe("a stack with one host that gets several", () => {
+  const setup = {
+    baseName: "",
+    architecture: "auto",
+    debianVersion: "",
+    registryPrefix: "",
+    host: "local",
+  } as const;
+  const hosts = (...names: string[]) =>
+    names.map((name) => ({
+      ...setup,
+      name,
+      devMode: true,
+      privileged: true,
+      hasKey: false,
+      hasApiKey: false,
+    }));
+  const state = (outputs: object) => [
+    { urn: "urn:stack", type: "pulumi:pulumi:Stack", outputs },
+    { urn: "urn::microsandbox", type: "microsandbox:index:Microsandbox", parent: "urn:stack" },
+    { urn: "urn::microsandbox-server", type: "microsandbox:index:Server", parent: "urn::microsandbox" },
+  ];
+
+  it("is refused where none of them is the one that it has", () => {
+    expect(() =>
+      refuseToDropFirstHost("dev", hosts("east", "west"), state({ endpoint: "http://a" })),
+    ).toThrow(
+      /names east, west\.[\s\S]*Nothing was changed[\s\S]*call its host `default`[\s\S]*npm run destroy -- --stack dev/,
+    );
+  });
+
+  it.each([
+    ["one of them is", hosts("default", "east"), state({ endpoint: "http://a" })],
+    ["it goes from several", hosts("east"), state({ hosts: {} })],
+    ["nothing is deployed", hosts("east"), state({}).slice(0, 1)],
+    ["it has one still", hosts("default"), state({})],
+  ])("goes on where %s", (_why, some, resources) => {
+    expect(() => refuseToDropFirstHost("dev", some, resources)).not.toThrow();
+  });
+});
+
+describe("an upgrade whose new server did not get ready", () => {
+  const report = JSON.stringify({
+    image: "sha256:b",
+    from: "0.6.18",
+    copy: "0.6.18-20260102T030405Z",
+    stoppedAt: 5,
+  });
+  const state = (name: string, done?: string) => {
+    const parent = `urn::${name}`;
+    return [
+      { urn: parent, type: "microsandbox:index:Microsandbox", parent: "urn:stack" },
+      { urn: `${parent}-upgrade-trial`, type: "command:local:Command", parent, outputs: { stdout: report } },
+      ...(done === undefined
+        ? []
+        : [
+            {
+              urn: `${parent}-upgrade-done`,
+              type: "command:local:Command",
+              parent,
+              outputs: { triggers: [done] },
+            },
+          ]),
+    ];
+  };
+  const host = (name: string, version = "0.7.11") => ({
+    ...{ name, version, baseName: "", architecture: "auto" as const, debianVersion: "", registryPrefix: "" },
+    ...{ host: "local", devMode: true, privileged: true, hasKey: false, hasApiKey: false },
+  });
+
+  it("can be taken back, which is said", () => {
+    const [text, ...more] = unfinishedUpgrades("dev", [host("default")], state("microsandbox", "of before"));
+    expect(more).toEqual([]);
+    expect(text).toMatch(/from microsandbox 0\.6\.18 is not finished[\s\S]*on: npm run up -- --stack dev/);
+    expect(text).toMatch(/back.*config set version 0\.6\.18 --stack dev && npm run up -- --stack dev/);
+    expect(unfinishedUpgrades("dev", [host("default", "0.6.18")], state("microsandbox"))[0]).toMatch(
+      /back: .* from the checkout and with the settings of before/,
+    );
+  });
+
+  it("is told of its host where there are several", () => {
+    const resources = [...state("microsandbox-a", report), ...state("microsandbox-b")];
+    expect(unfinishedUpgrades("dev", [host("a"), host("b")], resources)).toEqual([
+      expect.stringMatching(/^Host b: [\s\S]*config set --path hosts\.b\.version 0\.6\.18/),
+    ]);
+  });
+
+  it("is no matter where there was none", () => {
+    expect(unfinishedUpgrades("dev", [host("default")], state("microsandbox", report))).toEqual([]);
+    expect(unfinishedUpgrades("dev", [host("default")], [])).toEqual([]);
+  });
 });
 
 describe("what set-up knows of the hosts", () => {
