@@ -17,7 +17,7 @@ export interface HostObject {
   kind: "container" | "volume" | "network" | "image";
   id: string;
   name: string;
-  /** Of a container. @example "running", "paused", "exited" */
+  /** Of a container; `starting` and `unhealthy` are ways to run. @example "running", "paused", "exited" */
   state: string;
   /** The stack that made it, by its labels; empty for what no stack of this project made. */
   stack: string;
@@ -39,7 +39,7 @@ export interface Mending {
 
 /** Lists what is on a host, for `parseObjects`. */
 export const listScript = `l='{{.Label "io.microsandbox.project"}}\t{{.Label "io.microsandbox.stack"}}'
-docker ps --all --no-trunc --format "container\t{{.ID}}\t{{.Names}}\t{{.State}}\t$l"
+docker ps --all --no-trunc --format "container\t{{.ID}}\t{{.Names}}\t{{.State}}\t$l\t{{.Status}}"
 docker volume ls --format "volume\t{{.Name}}\t{{.Name}}\t\t$l"
 docker network ls --no-trunc --format "network\t{{.ID}}\t{{.Name}}\t\t$l"
 docker image ls --no-trunc --quiet | sed 's/^/image\t/'`;
@@ -47,9 +47,11 @@ docker image ls --no-trunc --quiet | sed 's/^/image\t/'`;
 /** @param stdout what `listScript` printed */
 export function parseObjects(stdout: string): HostObject[] {
   return stdout.split("\n").flatMap((line) => {
-    const [kind, id = "", name = "", state = "", project = "", stack = ""] = line.split("\t");
+    const [kind, id = "", name = "", status = "", project = "", stack = "", text = ""] = line.split("\t");
     if (kind !== "container" && kind !== "volume" && kind !== "network" && kind !== "image") return [];
-    return [{ kind, id, name, state, stack: project === "microsandbox" ? stack : "" }];
+    // @example "Up 3 seconds (health: starting)", "Up 2 hours (unhealthy)", "Up 2 hours (unhealthy) (Paused)"
+    const health = status === "running" ? /\((?:health: )?(starting|unhealthy)\)/.exec(text)?.[1] : undefined;
+    return [{ kind, id, name, state: health ?? status, stack: project === "microsandbox" ? stack : "" }];
   });
 }
 
@@ -108,6 +110,12 @@ function wake({ id, name, state }: HostObject, mending: Mending): void {
   } else if (state === "exited" || state === "created") {
     mending.say.push(`The container ${name} was stopped: it is started, and the sandboxes that ran with it.`);
     mending.docker.push(["start", id]);
+  } else if (state === "starting") {
+    mending.say.push(`The container ${name} was started just now, by the engine or by hand: waiting for it.`);
+  } else if (state === "unhealthy") {
+    mending.say.push(
+      `The server in ${name} runs and is not ready. Why: docker logs --tail 20 ${name}; to start it again: docker restart ${name}`,
+    );
   } else return;
   mending.await = id;
 }

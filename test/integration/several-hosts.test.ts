@@ -202,8 +202,20 @@ onMachines("takes the image through a registry, built once and pulled by its dig
     expect(images).toContain(id);
     expect(tags).toMatch(new RegExp(`-${amd64?.slice("sha256:".length, 19)}$`));
   }
-  expect(await up()).toMatch(unchanged);
 });
+
+onMachines(
+  "finds nothing to do where an engine was started again: the server came back with it",
+  async () => {
+    const before = await idOn("east");
+    await machines.east.restartEngine();
+    const output = await up();
+    expect(output).toMatch(unchanged);
+    expect(await idOn("east")).toBe(before);
+    const health = `docker inspect --format '{{.State.Health.Status}}' ${before}`;
+    expect(await machines.east.run(health)).toBe("healthy");
+  },
+);
 
 onMachines("sends a host what it lacks of an image, and nothing of one that it has", async () => {
   const server = (

@@ -59,6 +59,11 @@ describe("what was changed behind Pulumi's back", () => {
     expect(found.say).toHaveLength(1);
   });
 
+  it.each(["starting", "unhealthy"])("waits for a server that is %s, and starts nothing", (state) => {
+    const found = compare("dev", local, [server({ state }), ...Object.values(rest)], resources);
+    expect(found).toMatchObject({ docker: [], await: "c1", say: [expect.stringContaining("dev-server")] });
+  });
+
   it.each<[string, readonly HostObject[], RegExp]>([
     ["container", Object.values(rest), /container microsandbox-dev-server is gone: it is made again/],
     ["network", without(rest.network), /network microsandbox-dev is gone: it is made again/],
@@ -113,13 +118,19 @@ describe("what was changed behind Pulumi's back", () => {
 
 it("reads what docker lists; the labels of other projects are nobody's", () => {
   const text = [
-    "container\tc1\tmicrosandbox-dev-server\trunning\tmicrosandbox\tdev",
+    "container\tc1\tmicrosandbox-dev-server\trunning\tmicrosandbox\tdev\tUp 2 hours (healthy)",
+    "container\tc2\tnew\trunning\t\t\tUp 3 seconds (health: starting)",
+    "container\tc3\till\trunning\t\t\tUp 2 hours (unhealthy)",
+    "container\tc4\tpaused\tpaused\t\t\tUp 2 hours (unhealthy) (Paused)",
     "volume\tv\tv\t\tother\tdev",
     "image\tsha256:i",
     "WARNING: something",
   ].join("\n");
   expect(parseObjects(text)).toEqual([
     server(),
+    object("container", "c2", "new", { state: "starting", stack: "" }),
+    object("container", "c3", "ill", { state: "unhealthy", stack: "" }),
+    object("container", "c4", "paused", { state: "paused", stack: "" }),
     object("volume", "v", "v", { stack: "" }),
     object("image", "sha256:i", "", { stack: "" }),
   ]);
