@@ -108,6 +108,7 @@ function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-function stackFile(stack: string): string {
+/** The settings file of a stack. */
+export function stackFile(stack: string): string {
   return join(projectRoot, `Pulumi.${stack}.yaml`);
 }
