@@ -29,14 +29,22 @@ inside() {
   mount --bind "$folder/docker" /var/lib/docker
   if [ -e "$folder/passwd" ]; then mount --bind "$folder/passwd" /etc/passwd; fi
   dockerd >"$folder/dockerd.log" 2>&1 &
-  # Its pid is asked for late: a test may have started it again.
-  trap 'kill "$(cat /run/docker.pid)"; wait; exit 0' TERM INT
+  trap 'stop_engine; exit 0' TERM INT
   while :; do
     # A trap waits for a command in the foreground, but not for `wait`.
     if [ -e "$folder/cut" ]; then sleep 0.2 & else
       /usr/sbin/sshd -D -e -f "$folder/sshd_config" -o "ListenAddress=$address" >>"$folder/sshd.log" 2>&1 &
     fi
     wait $!
+  done
+}
+
+# Ends the engine in good order. Its pid is asked for late: a test may have started it again.
+stop_engine() {
+  kill "$(cat /run/docker.pid)"
+  for _ in $(seq 100); do
+    [ -e /run/docker.pid ] || break
+    sleep 0.1
   done
 }
 
