@@ -1,5 +1,6 @@
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { checkSettings } from "../../components/config";
+import { REFUSED_HOSTS } from "../../components/config-hosts";
 import { onHost, VisibleError } from "../../components/errors";
 import { deployHosts, stackOutputs } from "../../components/fleet";
 import { healthyHost, type Registered, registered } from "../harness/pulumi-mocks";
@@ -36,6 +37,14 @@ describe("names", () => {
     expect(names).toContain("microsandbox-b-dev-server");
     expect(names).toContain("microsandbox-dev-server");
   });
+});
+
+it("makes nothing on a host that `npm run up` has found reason to leave alone, and all on the others", async () => {
+  vi.stubEnv(REFUSED_HOSTS, JSON.stringify({ b: "The container is somebody else's." }));
+  const raw = { hosts: { default: {}, b: { host: "ssh://root@b.test" } } };
+  const names = ofDocker(await deploy(raw));
+  expect(names).toContain("microsandbox-dev-server");
+  expect(names.filter((name) => name.includes("-b-"))).toEqual([]);
 });
 
 describe("outputs", () => {
