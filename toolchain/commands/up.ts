@@ -26,29 +26,29 @@ export async function up(asked?: string): Promise<void> {
 export async function deploy(stack: string, tools: Tools, report: Reporter): Promise<void> {
   const pulumi = pulumiWith(tools);
   await pulumi.read(["stack", "select", "--create", stack]);
-  const known = await hostsWithKeys(stack, pulumi, report);
-  const hosts = known.map(({ name }) => name);
-  await wakeEmulatedHosts(known, report);
-  const resources = await recoverStack(stack, known, pulumi, report);
-  refuseToDropFirstHost(stack, known, resources);
+  const hosts = await hostsWithKeys(stack, pulumi, report);
+  const names = hosts.map(({ name }) => name);
+  await wakeEmulatedHosts(hosts, report);
+  const resources = await recoverStack(stack, hosts, pulumi, report);
+  refuseToDropFirstHost(stack, hosts, resources);
   // One that fails is no reason to leave the others as they are.
   const several = hosts.length > 1 ? ["--continue-on-error"] : [];
   // Side by side: a host that does not answer is waited for once.
   const [mended, leftOut] = await Promise.all([
-    mendDrift(stack, known, resources, report),
-    leaveOutUnreachable(known, resources, report),
+    mendDrift(stack, hosts, resources, report),
+    leaveOutUnreachable(hosts, resources, report),
   ]);
   const options = ["--yes", "--skip-preview", "--refresh", ...several, ...leftOut, ...mended.options];
   const code = await pulumi.run(["up", ...options, "--stack", stack], {
     [REFUSED_HOSTS]: JSON.stringify(mended.refused),
   });
   const outputs = await readOutputs(stack, pulumi);
-  const missing = hosts.filter((host) => outputs.hosts && !(host in outputs.hosts));
-  if (code === 0 || missing.length > 0) sayReady(outputs, known, report);
-  sayPrivileges(known, report);
-  sayCertificates(known, report);
+  const missing = names.filter((host) => outputs.hosts && !(host in outputs.hosts));
+  if (code === 0 || missing.length > 0) sayReady(outputs, hosts, report);
+  sayPrivileges(hosts, report);
+  sayCertificates(hosts, report);
   if (code === 0) return;
-  for (const text of unfinishedUpgrades(stack, known, await readResources(stack, pulumi)))
+  for (const text of unfinishedUpgrades(stack, hosts, await readResources(stack, pulumi)))
     report.say(`\n${text}`);
   const where = missing.length > 0 ? `; not deployed: ${missing.join(", ")}` : "";
   throw new UserError(
