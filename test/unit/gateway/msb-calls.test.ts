@@ -51,6 +51,28 @@ function makeStray(name: string, created = new Date(Date.now() - 3_600_000).toIS
     writeFileSync(join(fake, `${name}.${kind}`), `${text}\n`);
 }
 
+test("a boot that msb gave up on a busy host is tried once more", async () => {
+  const home = temporaryFolder();
+  const busy = join(home, "msb");
+  const said = "error: runtime error: runtime version probe timed out";
+  writeFileSync(
+    busy,
+    `#!/bin/sh
+case $1 in create | start)
+  [ -e "$MSB_HOME/asked-$1" ] || { : >"$MSB_HOME/asked-$1"; echo "${said}" >&2; exit 1; } ;;
+esac
+exec ${FAKE_MSB} "$@"
+`,
+  );
+  chmodSync(busy, 0o755);
+  gateway = await TestGateway.start({ MSB_PATH: busy }, home);
+  const { status, body } = await gateway.create("patient");
+  expect([status, body.status]).toEqual([200, "running"]);
+  await gateway.post(`/v1/sandboxes/${body.id}/stop`);
+  const again = await gateway.post(`/v1/sandboxes/${body.id}/start?wait_for=running&wait_timeout=90`);
+  expect([again.status, again.body.status]).toEqual([200, "running"]);
+});
+
 describe("msb processes", () => {
   test("from create to first output there are two: the boot, and what became of the request", async () => {
     await run("first");
