@@ -15,6 +15,8 @@ const hostName = "microsandbox-test-e2e";
 const dataHome = process.env.XDG_DATA_HOME ?? join(homedir(), ".local/share");
 const hostFolder = join(dataHome, "microsandbox-stack/emulated-hosts", hostName);
 let stack: TestStack;
+/** The base image under another name. */
+const otherBase = "debian:test-e2e";
 let url: string;
 let key: string;
 let hunt: SecretHunt;
@@ -36,6 +38,7 @@ beforeAll(async () => {
 afterAll(async () => {
   outer?.close();
   await stack.remove();
+  await docker("image", "rm", "--force", otherBase);
 });
 
 async function up(): Promise<string> {
@@ -161,14 +164,13 @@ it("upgrades: tries the new image on the state, keeps sandboxes, and boots them 
   expect(wrote.exitCode, wrote.output).toBe(0);
 
   // The name of the base image is a label of the server's: another image, with the same layers.
-  await docker("tag", "debian:13.2-slim", "debian:test-e2e");
+  await docker("tag", "debian:13.2-slim", otherBase);
   stack.configure({
-    debianVersion: "test-e2e",
+    debianVersion: otherBase.split(":")[1],
     privileged: false,
     egressAllow: JSON.stringify([`${OUTER}:${outer.port}`]),
   });
   const output = await up();
-  await docker("rmi", "debian:test-e2e");
   expect(output).toMatch(/Stopping the server of 0\.7\.11: its sandboxes are stopped cleanly/);
   expect(output).toMatch(/It is ready, and has booted a microVM: it takes the place of the old one/);
   expect(output).toMatch(/Container microsandbox-server-container .*replace/);
