@@ -68,7 +68,7 @@ export function checkHosts(
 const root = (key: string) => key.split(".")[0] ?? key;
 
 /** A mistake in the settings of one host: its key and the lines that mend it name the host. */
-function ofHost(name: string, mistake: Mistake): Mistake {
+export function ofHost(name: string, mistake: Mistake): Mistake {
   const inHost = (key: string) => `hosts.${name}.${key}`;
   return {
     ...mistake,

@@ -75,10 +75,14 @@ export function explainMistakes(mistakes: readonly Mistake[], style: FixStyle = 
     (mistake) =>
       `  ${NAMESPACE}:${mistake.key} ${mistake.problem}\n` +
       `    accepted: ${mistake.accepted}\n` +
-      `    to mend:  ${mistake.fix.map((fix) => fixLine(fix, style)).join(" && ")}`,
+      `    to mend:  ${fixLines(mistake, style)}`,
   );
   return `${count}; nothing was changed.\n\n${blocks.join("\n\n")}\n`;
 }
+
+/** What to type, or to write, to mend one. */
+export const fixLines = ({ fix }: Mistake, style: FixStyle): string =>
+  fix.map((each) => fixLine(each, style)).join(" && ");
 
 function fixLine(fix: Fix, style: FixStyle): string {
   if (style.source === "code")

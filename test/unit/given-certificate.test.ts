@@ -124,12 +124,30 @@ describe("30 days before the end", () => {
     const [host] = Object.values(
       readableHosts({ tls: { certificate: local.text.certificate, key: { secure: "v1:x:y" } } }),
     );
-    const asked = { host: "local", tls: host?.tls };
-    expect(findings(asked)).toMatchObject([{ verdict: "ok" }]);
+    const asked = { name: "default", host: "local", tls: host?.tls };
+    expect(findings(asked, "dev")).toMatchObject([{ verdict: "ok" }]);
     vi.setSystemTime(now + 61 * DAY);
-    expect(findings(asked)).toMatchObject([{ verdict: "warns", what: expect.stringContaining("28 days") }]);
+    expect(findings(asked, "dev")).toMatchObject([
+      { verdict: "warns", what: expect.stringContaining("28 days") },
+    ]);
     vi.setSystemTime(now + 91 * DAY);
-    expect(findings(asked)).toMatchObject([{ verdict: "stops", what: expect.stringContaining("ended on") }]);
-    expect(findings({ host: "local", tls: tls({ own: true }) })).toEqual([]);
+    expect(findings(asked, "dev")).toMatchObject([
+      { verdict: "stops", what: expect.stringContaining("ended on") },
+    ]);
+    expect(findings({ ...asked, tls: tls({ own: true }) }, "dev")).toEqual([]);
+  });
+
+  it("is no matter where it is for another name: doctor says what to type for that host", () => {
+    const asked = { name: "east", host: "ssh://root@10.1.2.3", bindAddress: "0.0.0.0" };
+    const tls = { own: false, names: [], ...named.file };
+    expect(findings({ ...asked, tls }, "prod")).toMatchObject([
+      {
+        verdict: "stops",
+        what: expect.stringMatching(/^TLS: hosts\.east\.tls .*find the server by 10\.1\.2\.3$/),
+        remedy: expect.stringContaining(
+          "config --stack prod set --path 'hosts.east.tls.names[0]' sandboxes.example.com",
+        ),
+      },
+    ]);
   });
 });

@@ -1,3 +1,5 @@
+import { DEFAULT_HOST, ofHost } from "../../components/config-hosts";
+import { fixLines } from "../../components/config-mistakes";
 import { isGiven } from "../../components/config-tls";
 import { connectionOf } from "../../components/connection";
 import { endpointHost } from "../../components/endpoint";
@@ -33,7 +35,7 @@ export async function doctor(asked?: string, askedHost?: string): Promise<void> 
     const names = hosts.map(({ name }) => name).join(", ");
     throw new UserError(`Stack ${stack} has no host ${askedHost}. Its hosts: ${names}`);
   }
-  const ofHosts = await Promise.all(chosen.map((host) => findingsOf(host, hosts.length > 1)));
+  const ofHosts = await Promise.all(chosen.map((host) => findingsOf(host, stack, hosts.length > 1)));
   const findings = [...(await tools()), await engine(), ...ofHosts.flat()];
 
   const marks = { ok: "✓", mends: "•", warns: "!", stops: "✗" };
@@ -65,12 +67,12 @@ async function engine(): Promise<Finding> {
 }
 
 /** What is to be said of one host; its name is said with it where there are several. */
-async function findingsOf(host: SetupHost, several: boolean): Promise<Finding[]> {
+async function findingsOf(host: SetupHost, stack: string, several: boolean): Promise<Finding[]> {
   const findings =
     host.host === "emulated"
       ? [await emulation(host)]
       : [host.host === "local" ? await kvm() : await remote(host), ...(await advice(host))];
-  findings.push(...certificate(host));
+  findings.push(...certificate(host, stack));
   return findings.map((finding) =>
     several ? { ...finding, what: `${host.name}: ${finding.what}` } : finding,
   );
@@ -83,15 +85,17 @@ async function advice(host: SetupHost): Promise<Finding[]> {
 }
 
 /** What clients would say of a certificate of the user's. Its key may be encrypted: `up` looks at that. */
-export function certificate({
-  host,
-  tls,
-  bindAddress = "127.0.0.1",
-}: Pick<SetupHost, "host" | "tls" | "bindAddress">): Finding[] {
+export function certificate(
+  { name, host, tls, bindAddress = "127.0.0.1" }: Pick<SetupHost, "name" | "host" | "tls" | "bindAddress">,
+  stack: string,
+): Finding[] {
   if (tls === undefined || !isGiven(tls)) return [];
-  const wrong = tlsMistake(tls, endpointHost({ host, bindAddress }), { keyIsHidden: !tls.keyFile });
-  if (wrong)
-    return [{ verdict: "stops", what: `TLS: tls ${wrong.problem}`, remedy: `Expected: ${wrong.accepted}` }];
+  const found = tlsMistake(tls, endpointHost({ host, bindAddress }), { keyIsHidden: !tls.keyFile });
+  const wrong = found && (name === DEFAULT_HOST ? found : ofHost(name, found));
+  if (wrong) {
+    const remedy = `Expected: ${wrong.accepted}\n${fixLines(wrong, { stack })}`;
+    return [{ verdict: "stops", what: `TLS: ${wrong.key} ${wrong.problem}`, remedy }];
+  }
   const warning = certificateWarning(tls);
   return [
     warning ? { verdict: "warns", ...warning } : { verdict: "ok", what: "TLS: the certificate is good" },
