@@ -12,7 +12,8 @@ import { bearer, withKeys } from "./with-keys";
 
 const inSeconds = (seconds: number) => new Date(Date.now() + seconds * 1000).toISOString();
 
-describe("the key file", () => {
+// Each has a gateway of its own, and waits most of its time for a second to pass.
+describe.concurrent("the key file", () => {
   test("only its keys are taken, and a changed file counts within a second", async () => {
     const { gateway, status, write } = await withKeys([{ id: "first", key: "msb_one" }]);
     expect(await status("msb_one")).toBe(200);
@@ -80,7 +81,7 @@ describe("the key file", () => {
   });
 });
 
-describe("an end", () => {
+describe.concurrent("an end", () => {
   /** A running sandbox, and an open pipe to it with each key. */
   async function piped(keys: KeyLine[]) {
     const made = await withKeys(keys);

@@ -1,5 +1,5 @@
 import { connect, type Socket } from "node:net";
-import { afterEach, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { TestGateway } from "./harness";
 
 /** A body that arrives in drops holds a connection, and what is read of it, for as long as it likes. */
@@ -8,8 +8,8 @@ const sockets: Socket[] = [];
 beforeAll(async () => {
   gateway = await TestGateway.start({ BODY_TIMEOUT_SECONDS: "1" });
 });
-afterEach(() => {
-  for (const socket of sockets.splice(0)) socket.destroy();
+afterAll(() => {
+  for (const socket of sockets) socket.destroy();
 });
 
 /** Sends a head, then a byte every 50 ms; resolves with all that came when the server hangs up. */
@@ -34,7 +34,7 @@ function trickle(head: string[]): Promise<string> {
 
 const json = ["Content-Type: application/json", "Content-Length: 100000"];
 
-describe("a body that trickles", () => {
+describe.concurrent("a body that trickles", () => {
   test("is ended with the contract's error", async () => {
     const began = Date.now();
     const answer = await trickle(["POST /v1/sandboxes HTTP/1.1", ...json]);
