@@ -2,16 +2,16 @@
 import { getStack } from "@pulumi/pulumi/metadata";
 import * as stackConfig from "@pulumi/pulumi/runtime/config";
 import type { z } from "zod";
-import { checkSettings, defaultText, fieldsOf } from "./config-checks";
-import { settingMeta } from "./config-fields";
-import { explainMistakes, type FixStyle } from "./config-mistakes";
-import { type HostSettings, NAMESPACE, type StackSettings, settingsSchema } from "./config-schema";
+import { checkSettings, defaultText, fieldsOf } from "./config/checks";
+import { settingMeta } from "./config/fields";
+import { explainMistakes, type FixStyle } from "./config/mistakes";
+import { type HostSettings, NAMESPACE, type StackSettings, settingsSchema } from "./config/schema";
 import { VisibleError } from "./errors";
 
-export { checkSettings } from "./config-checks";
-export { DEFAULT_HOST, resourceName } from "./config-hosts";
-export { type HostSettings, type MicrosandboxArgs, NAMESPACE, type StackSettings } from "./config-schema";
-export { formatSize, isLoopback, parseSize } from "./config-values";
+export { checkSettings } from "./config/checks";
+export { DEFAULT_HOST, resourceName } from "./config/hosts";
+export { type HostSettings, type MicrosandboxArgs, NAMESPACE, type StackSettings } from "./config/schema";
+export { formatSize, isLoopback, parseSize } from "./config/values";
 
 /** How `parseSettings` reads its input and words its errors. */
 export interface ParseOptions extends FixStyle {

@@ -1,6 +1,6 @@
 import { isIP } from "node:net";
 import type { HostSettings } from "./config";
-import { hasTls, isGiven } from "./config-tls";
+import { hasTls, isGiven } from "./config/tls";
 import { parseSshHost, urlHost } from "./connection";
 
 /** Where clients find the server: by the address it is bound to, or the host's own where that is any address. */

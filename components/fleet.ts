@@ -1,6 +1,6 @@
 import * as pulumi from "@pulumi/pulumi";
 import { DEFAULT_HOST, type HostSettings, resourceName } from "./config";
-import { REFUSED_HOSTS } from "./config-hosts";
+import { REFUSED_HOSTS } from "./config/hosts";
 import { setMessage } from "./errors";
 import { Microsandbox } from "./microsandbox";
 

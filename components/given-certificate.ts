@@ -3,8 +3,8 @@ import { readFileSync } from "node:fs";
 import { isIP } from "node:net";
 import { homedir } from "node:os";
 import { resolve } from "node:path";
-import type { Mistake } from "./config-mistakes";
-import type { TlsSettings } from "./config-tls";
+import type { Mistake } from "./config/mistakes";
+import type { TlsSettings } from "./config/tls";
 import { packageRoot } from "./scripts";
 
 const DAY = 24 * 3_600_000;

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import type { StackSettings } from "./config";
-import { DEFAULT_KEY } from "./config-keys";
+import { DEFAULT_KEY } from "./config/keys";
 import { shellQuote } from "./connection";
 
 /** Where the server reads the hashes of its keys: on the state volume, for its own eyes only. */

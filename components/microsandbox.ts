@@ -1,10 +1,10 @@
 import * as pulumi from "@pulumi/pulumi";
 import { BootCheck } from "./boot-check";
 import { type HostSettings, type MicrosandboxArgs, parseSettings } from "./config";
-import { egressVariable } from "./config-egress";
-import { hasRegistrySettings } from "./config-registries";
-import { hasTls } from "./config-tls";
-import { GIB, MIB } from "./config-values";
+import { egressVariable } from "./config/egress";
+import { hasRegistrySettings } from "./config/registries";
+import { hasTls } from "./config/tls";
+import { GIB, MIB } from "./config/values";
 import type { Connection } from "./connection";
 import { DockerHost, type DockerHostArgs, publishAddress } from "./docker-host";
 import { endpointHost, endpointUrl, hostNames } from "./endpoint";

@@ -1,6 +1,6 @@
 import * as command from "@pulumi/command";
 import * as pulumi from "@pulumi/pulumi";
-import type { RegistrySettings } from "./config-registries";
+import type { RegistrySettings } from "./config/registries";
 import { type Connection, hostShell, remoteCommand, shellQuote } from "./connection";
 
 export interface RegistriesArgs {

@@ -1,7 +1,7 @@
 import { isIP } from "node:net";
 import * as command from "@pulumi/command";
 import * as pulumi from "@pulumi/pulumi";
-import { isGiven, type TlsSettings } from "./config-tls";
+import { isGiven, type TlsSettings } from "./config/tls";
 import { type Connection, hostShell, shellQuote, withVariables } from "./connection";
 import { givenPem } from "./given-certificate";
 import { script } from "./scripts";

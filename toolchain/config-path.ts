@@ -1,6 +1,6 @@
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { isMap, isScalar, parseDocument } from "yaml";
-import { NAMESPACE } from "../components/config-schema";
+import { NAMESPACE } from "../components/config/schema";
 import { UserError } from "./user-error";
 
 /** What of pulumi's arguments says which settings are changed by a path, and in which stack. */

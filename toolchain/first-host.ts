@@ -1,4 +1,4 @@
-import { DEFAULT_HOST } from "../components/config-hosts";
+import { DEFAULT_HOST } from "../components/config/hosts";
 import type { StateResource } from "./drift";
 import type { SetupHost } from "./stack";
 import { resourcesOf } from "./unreachable";

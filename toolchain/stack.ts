@@ -2,9 +2,9 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { parse } from "yaml";
 // Not config: it loads Pulumi, which takes a third of the start of a command.
-import { readableHosts } from "../components/config-checks";
-import { resourceName } from "../components/config-hosts";
-import { type HostSettings, NAMESPACE } from "../components/config-schema";
+import { readableHosts } from "../components/config/checks";
+import { resourceName } from "../components/config/hosts";
+import { type HostSettings, NAMESPACE } from "../components/config/schema";
 import { projectRoot } from "./backend";
 import { localKvm } from "./kvm";
 import type { Pulumi } from "./pulumi";

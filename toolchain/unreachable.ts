@@ -1,4 +1,4 @@
-import { resourceName } from "../components/config-hosts";
+import { resourceName } from "../components/config/hosts";
 import { dockerOn } from "./recover";
 import type { Reporter } from "./report";
 import type { SetupHost } from "./stack";

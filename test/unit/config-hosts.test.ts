@@ -1,7 +1,7 @@
 import { setAllConfig } from "@pulumi/pulumi/runtime/config";
 import { afterEach, describe, expect, it } from "vitest";
 import { checkSettings, readStackSettings } from "../../components/config";
-import { explainMistakes } from "../../components/config-mistakes";
+import { explainMistakes } from "../../components/config/mistakes";
 
 /** Keys of the mistakes, and the lines that mend them. */
 function mistakesOf(raw: Record<string, unknown>): { keys: string[]; message: string } {

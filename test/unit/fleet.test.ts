@@ -1,6 +1,6 @@
 import { describe, expect, it, vi } from "vitest";
 import { checkSettings } from "../../components/config";
-import { REFUSED_HOSTS } from "../../components/config-hosts";
+import { REFUSED_HOSTS } from "../../components/config/hosts";
 import { onHost, VisibleError } from "../../components/errors";
 import { deployHosts, stackOutputs } from "../../components/fleet";
 import { healthyHost, type Registered, registered } from "../harness/pulumi-mocks";

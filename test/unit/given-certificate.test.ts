@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { parseSettings } from "../../components/config";
-import { readableHosts } from "../../components/config-checks";
+import { readableHosts } from "../../components/config/checks";
 import { certificateWarning } from "../../components/given-certificate";
 import { certificate as findings } from "../../toolchain/commands/doctor";
 import { testAuthority } from "../harness/authority";

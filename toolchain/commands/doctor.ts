@@ -1,6 +1,6 @@
-import { DEFAULT_HOST, ofHost } from "../../components/config-hosts";
-import { fixLines } from "../../components/config-mistakes";
-import { isGiven } from "../../components/config-tls";
+import { DEFAULT_HOST, ofHost } from "../../components/config/hosts";
+import { fixLines } from "../../components/config/mistakes";
+import { isGiven } from "../../components/config/tls";
 import { connectionOf } from "../../components/connection";
 import { endpointHost } from "../../components/endpoint";
 import { VisibleError } from "../../components/errors";

@@ -1,6 +1,6 @@
 import { createReadStream, existsSync } from "node:fs";
 import type { Readable } from "node:stream";
-import { parseSize } from "../../components/config-values";
+import { parseSize } from "../../components/config/values";
 import { hostArgv } from "../../components/connection";
 import { exec } from "../exec";
 import { UserError } from "../user-error";

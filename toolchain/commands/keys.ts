@@ -1,6 +1,6 @@
 import { Command } from "commander";
-import { keyLimits } from "../../components/config-keys";
-import { MIB, parseSize } from "../../components/config-values";
+import { keyLimits } from "../../components/config/keys";
+import { MIB, parseSize } from "../../components/config/values";
 import {
   addKey,
   type KeyRing,

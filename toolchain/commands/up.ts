@@ -1,4 +1,4 @@
-import { REFUSED_HOSTS } from "../../components/config-hosts";
+import { REFUSED_HOSTS } from "../../components/config/hosts";
 import { certificateWarning } from "../../components/given-certificate";
 import { refuseToDropFirstHost } from "../first-host";
 import { newKey } from "../keys/ring";

@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { z } from "zod";
-import { type ConfiguredKey, DEFAULT_KEY, KEY_ID } from "../../components/config-keys";
-import { nearest } from "../../components/config-values";
+import { type ConfiguredKey, DEFAULT_KEY, KEY_ID } from "../../components/config/keys";
+import { nearest } from "../../components/config/values";
 import { keyHash } from "../../components/key-file";
 import { UserError } from "../user-error";
 

@@ -1,9 +1,9 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { checkSettings } from "../../components/config-checks";
-import { DEFAULT_HOST } from "../../components/config-hosts";
-import { explainMistakes } from "../../components/config-mistakes";
-import { type HostSettings, NAMESPACE } from "../../components/config-schema";
+import { checkSettings } from "../../components/config/checks";
+import { DEFAULT_HOST } from "../../components/config/hosts";
+import { explainMistakes } from "../../components/config/mistakes";
+import { type HostSettings, NAMESPACE } from "../../components/config/schema";
 import { hostArgv, hostShell } from "../../components/connection";
 import { keyLines, writeKeys } from "../../components/key-file";
 import { stateFolder } from "../backend";

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { keys as keysSchema } from "../../../components/config-keys";
+import { keys as keysSchema } from "../../../components/config/keys";
 import { keyHash, keyLines } from "../../../components/key-file";
 import { readKeys } from "../../../docker/gateway/src/key-file";
 import {

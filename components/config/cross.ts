@@ -1,10 +1,10 @@
-import { type Mistake, show } from "./config-mistakes";
-import { productionMistakes } from "./config-production";
-import { type StackSettings, settingsSchema } from "./config-schema";
-import { hasTls } from "./config-tls";
-import { formatSize, isLoopback } from "./config-values";
-import { endpointHost } from "./endpoint";
-import { tlsMistake } from "./given-certificate";
+import { endpointHost } from "../endpoint";
+import { tlsMistake } from "../given-certificate";
+import { type Mistake, show } from "./mistakes";
+import { productionMistakes } from "./production";
+import { type StackSettings, settingsSchema } from "./schema";
+import { hasTls } from "./tls";
+import { formatSize, isLoopback } from "./values";
 
 /** What is wrong between settings that are right one by one. */
 export function crossMistakes(given: Partial<StackSettings>): Mistake[] {

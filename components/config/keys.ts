@@ -1,6 +1,6 @@
 import { z } from "zod";
-import { flag, settingMeta } from "./config-fields";
-import { limits } from "./config-limits";
+import { flag, settingMeta } from "./fields";
+import { limits } from "./limits";
 
 /** The id of the key in `apiKey`. */
 export const DEFAULT_KEY = "default";

@@ -1,6 +1,6 @@
-import type { Mistake } from "./config-mistakes";
-import type { StackSettings } from "./config-schema";
-import { hasTls } from "./config-tls";
+import type { Mistake } from "./mistakes";
+import type { StackSettings } from "./schema";
+import { hasTls } from "./tls";
 
 /** What a server that is left running must have: all that is missing, where `production` asks for it. */
 export function productionMistakes(given: Partial<StackSettings>): Mistake[] {

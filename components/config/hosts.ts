@@ -1,8 +1,8 @@
 import { z } from "zod";
-import { settingMeta } from "./config-fields";
-import type { Mistake } from "./config-mistakes";
-import type { HostSettings } from "./config-schema";
-import { isUnspecified } from "./config-values";
+import { settingMeta } from "./fields";
+import type { Mistake } from "./mistakes";
+import type { HostSettings } from "./schema";
+import { isUnspecified } from "./values";
 
 /** The host of a stack that names none: one deployed before keeps its objects by keeping this name in `hosts`. */
 export const DEFAULT_HOST = "default";

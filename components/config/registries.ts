@@ -1,6 +1,6 @@
 import { X509Certificate } from "node:crypto";
 import { z } from "zod";
-import { optionalText, settingMeta } from "./config-fields";
+import { optionalText, settingMeta } from "./fields";
 
 const HOST = /^[a-z0-9][a-z0-9.-]*(:\d{1,5})?$/;
 const PREFIX = /^[a-z0-9][a-z0-9.-]*(:\d{1,5})?(\/[a-z0-9][a-z0-9._-]*)*\/$/;

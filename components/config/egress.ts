@@ -1,7 +1,7 @@
 import { BlockList, isIP } from "node:net";
 import { z } from "zod";
-import { choice, settingMeta } from "./config-fields";
-import { isPort } from "./config-values";
+import { choice, settingMeta } from "./fields";
+import { isPort } from "./values";
 
 /** Without a name of one label, which would be a whole top-level domain. */
 const DOMAIN =

@@ -1,14 +1,14 @@
 import { isIP } from "node:net";
 import { z } from "zod";
-import { egress, egressAllow } from "./config-egress";
-import { choice, cpus, flag, integer, optionalText, port, settingMeta, size, text } from "./config-fields";
-import { hosts } from "./config-hosts";
-import { keys, ownSandboxes } from "./config-keys";
-import { limits } from "./config-limits";
-import { registries } from "./config-registries";
-import { imageRegistry } from "./config-registry";
-import { tls } from "./config-tls";
-import { isSshHost, isTimeZone, nearest, nearestTimeZone } from "./config-values";
+import { egress, egressAllow } from "./egress";
+import { choice, cpus, flag, integer, optionalText, port, settingMeta, size, text } from "./fields";
+import { hosts } from "./hosts";
+import { keys, ownSandboxes } from "./keys";
+import { limits } from "./limits";
+import { registries } from "./registries";
+import { imageRegistry } from "./registry";
+import { tls } from "./tls";
+import { isSshHost, isTimeZone, nearest, nearestTimeZone } from "./values";
 
 /** The namespace of the settings in a stack's configuration. */
 export const NAMESPACE = "microsandbox";

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { formatSize, isPort, MIB, nearest, parseSize } from "./config-values";
+import { formatSize, isPort, MIB, nearest, parseSize } from "./values";
 
 /** What the settings table and the error messages say about a setting. */
 export interface SettingMeta {

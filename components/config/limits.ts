@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { optionalInteger } from "./config-fields";
+import { optionalInteger } from "./fields";
 
 /** What the server allows its users at most. Without a value the server's own default holds. */
 export const limits = z.strictObject({

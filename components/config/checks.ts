@@ -1,11 +1,11 @@
 import { z } from "zod";
-import { crossMistakes, registryMistake } from "./config-cross";
-import { settingMeta } from "./config-fields";
-import { type CheckedHosts, checkHosts, DEFAULT_HOST, isHostName } from "./config-hosts";
-import { type Mistake, show, toText, unknownKey } from "./config-mistakes";
-import { registryKeys } from "./config-registry";
-import { type HostSettings, type StackSettings, settingFields, settingsSchema } from "./config-schema";
-import { nearest } from "./config-values";
+import { crossMistakes, registryMistake } from "./cross";
+import { settingMeta } from "./fields";
+import { type CheckedHosts, checkHosts, DEFAULT_HOST, isHostName } from "./hosts";
+import { type Mistake, show, toText, unknownKey } from "./mistakes";
+import { registryKeys } from "./registry";
+import { type HostSettings, type StackSettings, settingFields, settingsSchema } from "./schema";
+import { nearest } from "./values";
 
 type Key = keyof StackSettings;
 const shape = settingsSchema.shape;

@@ -1,6 +1,6 @@
-import { NAMESPACE } from "./config-schema";
-import { nearest } from "./config-values";
-import { shellQuote } from "./connection";
+import { shellQuote } from "../connection";
+import { NAMESPACE } from "./schema";
+import { nearest } from "./values";
 
 /** One thing that is wrong with the settings, and what mends it. */
 export interface Mistake {

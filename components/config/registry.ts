@@ -1,4 +1,4 @@
-import { optionalText } from "./config-fields";
+import { optionalText } from "./fields";
 
 const ADDRESS = /^[a-z0-9][a-z0-9.-]*(:\d{1,5})?(\/[a-z0-9][a-z0-9._-]*)*$/;
 const WORD = /^[^\p{C}:]+$/u;
