@@ -5,7 +5,8 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { emulatedHostTool } from "../../components/emulated-host";
 import { exec } from "../../toolchain/exec";
 import { documentedChecks, failedChecks } from "../harness/bench-security";
-import { docker, tinyImage } from "../harness/docker";
+import { docker, ownedBy, tinyImage } from "../harness/docker";
+import { Machine, noMachines } from "../harness/machine";
 import { freePort, TestStack } from "../harness/stack";
 import { conformance } from "./suites/conformance";
 import { createGreedy, OUTER, probe, reached, readProbe, target } from "./suites/guest-network";
@@ -17,6 +18,8 @@ const hostFolder = join(dataHome, "microsandbox-stack/emulated-hosts", hostName)
 let stack: TestStack;
 /** The base image under another name. */
 const otherBase = "debian:test-e2e";
+/** A host beside it, with an engine of its own. */
+const machine = new Machine("test-e2e-east", 64);
 let url: string;
 let key: string;
 let hunt: SecretHunt;
@@ -38,6 +41,7 @@ beforeAll(async () => {
 afterAll(async () => {
   outer?.close();
   await stack.remove();
+  await machine.remove();
   await docker("image", "rm", "--force", otherBase);
 });
 
@@ -220,13 +224,40 @@ it("gives a sandbox's disk back from a backup, and starts the sandbox again", as
   rmSync(folder, { recursive: true });
 });
 
-it("starts a killed QEMU again with the next up, its volumes intact", async () => {
+it("starts a killed QEMU again with the next up, its volumes intact, and adds two hosts beside it", async () => {
+  const containerId = () => onHost(`docker inspect --format {{.Id}} ${hostName}-server`);
+  const before = await containerId();
   const pid = Number(readFileSync(join(hostFolder, "pid"), "utf8").split(" ")[0]);
   expect(pid).toBeGreaterThan(1);
   process.kill(pid, "SIGKILL");
+
+  // The host that the stack has is called `default`, and stays as it is.
+  const endpoints: Record<string, string> = { default: url };
+  const hosts: Record<string, object> = { default: {} };
+  // No guest boots on this machine's own KVM, as a rule.
+  const light = { kvmCheck: "device", memoryLimit: "512M" };
+  const herePort = await freePort();
+  hosts.here = { ...light, host: "local", hostPort: herePort };
+  endpoints.here = `http://127.0.0.1:${herePort}`;
+  const missing = noMachines();
+  if (missing) console.log(`two engines instead of three: ${missing}`);
+  else {
+    await machine.start();
+    hosts.east = { ...light, ...machine.settings, hostPort: 17700, bindAddress: "0.0.0.0", exposeHttp: true };
+    endpoints.east = `http://${machine.address}:17700`;
+  }
+  const set = await stack.pulumi("config", "set", "hosts", JSON.stringify(hosts));
+  expect(set.exitCode, set.output).toBe(0);
+
   const output = await up();
   expect(output).toMatch(/emulated host/);
-  expect((await stack.sandbox("ls")).stdout).toContain("keeper");
+  expect(await containerId()).toBe(before);
+  expect((await stack.sandbox("--host", "default", "ls")).stdout).toContain("keeper");
+  expect((await stack.outputs()).endpoints).toEqual(endpoints);
+  for (const [host, endpoint] of Object.entries(endpoints)) {
+    expect(output).toContain(`Ready: ${endpoint} (host ${host})`);
+    expect((await fetch(`${endpoint}/readyz`)).status, host).toBe(200);
+  }
 });
 
 it("has shown none of its secrets, after all of that", () => hunt.end());
@@ -242,4 +273,6 @@ it("leaves no process, no port and no files", async () => {
   ]);
   expect(processes).not.toContain(`emulated-hosts/${hostName}/`);
   expect(existsSync(hostFolder)).toBe(false);
+  for (const kind of ["container", "network", "volume"] as const)
+    expect(await ownedBy(stack.name, kind)).toEqual([]);
 });

@@ -45,8 +45,7 @@ export class TestStack {
   }
 
   async up(): Promise<Outcome> {
-    const { privileged, host = "local" } = this.settings;
-    if (privileged === false && host === "local") await giveKvmToItsGroup();
+    if (this.settings.privileged === false) await giveKvmToItsGroup();
     return this.npm("up", ["--stack", this.name]);
   }
 
