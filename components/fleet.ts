@@ -14,9 +14,9 @@ import { Microsandbox } from "./microsandbox";
 export function deployHosts(name: string, hosts: Record<string, HostSettings>): Record<string, Microsandbox> {
   const isSingle = Object.keys(hosts).join() === DEFAULT_HOST;
   if (!isSingle) shortenFailures();
-  const refused: Record<string, string> = JSON.parse(process.env[REFUSED_HOSTS] || "{}");
+  const refused = new Map<string, string>(Object.entries(JSON.parse(process.env[REFUSED_HOSTS] || "{}")));
   const services = Object.entries(hosts).map(([host, settings]) => {
-    const args = { ...settings, hostName: isSingle ? undefined : host, refused: refused[host] };
+    const args = { ...settings, hostName: isSingle ? undefined : host, refused: refused.get(host) };
     return [host, new Microsandbox(resourceName(name, host), args)] as const;
   });
   return Object.fromEntries(services);

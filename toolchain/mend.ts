@@ -53,7 +53,9 @@ export async function mendDrift(
   };
   const accepted = found.filter(([, { refuse }]) => refuse === undefined);
   await Promise.all(accepted.map(([host, mending]) => mend(host, mending)));
-  const leftOut = hosts.filter(({ name }) => name in refused).flatMap((host) => resourcesOf(host, resources));
+  const leftOut = hosts
+    .filter(({ name }) => Object.hasOwn(refused, name))
+    .flatMap((host) => resourcesOf(host, resources));
   return {
     options: [
       ...accepted.flatMap(([, { replace }]) => replace.flatMap((urn) => ["--replace", urn])),

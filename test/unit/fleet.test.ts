@@ -41,9 +41,9 @@ describe("names", () => {
 
 it("makes nothing on a host that `npm run up` has found reason to leave alone, and all on the others", async () => {
   vi.stubEnv(REFUSED_HOSTS, JSON.stringify({ b: "The container is somebody else's." }));
-  const raw = { hosts: { default: {}, b: { host: "ssh://root@b.test" } } };
+  const raw = { hosts: { constructor: {}, b: { host: "ssh://root@b.test" } } };
   const names = ofDocker(await deploy(raw));
-  expect(names).toContain("microsandbox-dev-server");
+  expect(names).toContain("microsandbox-constructor-dev-server");
   expect(names.filter((name) => name.includes("-b-"))).toEqual([]);
 });
 

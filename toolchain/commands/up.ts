@@ -43,7 +43,7 @@ export async function deploy(stack: string, tools: Tools, report: Reporter): Pro
     [REFUSED_HOSTS]: JSON.stringify(mended.refused),
   });
   const outputs = await readOutputs(stack, pulumi);
-  const missing = names.filter((host) => outputs.hosts && !(host in outputs.hosts));
+  const missing = names.filter((host) => outputs.hosts && !Object.hasOwn(outputs.hosts, host));
   if (code === 0 || missing.length > 0) sayReady(outputs, hosts, report);
   sayPrivileges(hosts, report);
   sayCertificates(hosts, report);
