@@ -122,7 +122,7 @@ fi
 [ -n "$written" ] || done_with "$IMAGE"
 
 if ! reason=$(accepts "$written"); then
-  if [ -n "$unproven" ] && accepts "${unproven%-*}" >/dev/null; then
+  if [ -n "$unproven" ] && accepts "${unproven%-*}" >/dev/null && beside_state ro "[ -d 'copies/$unproven' ]"; then
     failed=$written-$(date -u +%Y%m%dT%H%M%SZ)
     say "The upgrade to $written was never finished: the state goes back to the copy of before it ($unproven)."
     say "What came after the copy is kept: copies/$failed on the volume $STATE."
@@ -183,6 +183,7 @@ if [ "$BOOT" = 1 ]; then
 fi
 docker stop -t 30 "$trial" >/dev/null
 docker rm "$trial" >/dev/null
-beside_state rw 'mv copies/.pending copies/.unproven'
+# Of several that were never finished, the first one's copy is the state that a server was ready on.
+beside_state rw 'if [ -e copies/.unproven ]; then rm copies/.pending; else mv copies/.pending copies/.unproven; fi'
 say "It is ready$booted: it takes the place of the old one."
 done_with "$IMAGE"
