@@ -1,5 +1,3 @@
-import { setTimeout as sleep } from "node:timers/promises";
-
 /** Seconds that a container may be in a state that passes, by its status and health. */
 const patience: Record<string, number> = {
   "running starting": 300,
@@ -19,6 +17,6 @@ export async function settled(inspect: (format: string) => Promise<string>): Pro
   for (;;) {
     const state = await inspect("{{.State.Status}} {{.State.Health.Status}}");
     if (Date.now() - began >= (patience[state] ?? 0) * 1000) return state;
-    await sleep(1_000);
+    await new Promise((wake) => setTimeout(wake, 1_000));
   }
 }
