@@ -1,5 +1,6 @@
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { expect } from "vitest";
 
 /** What the checks of `docker-bench-security` look at in `docker inspect`. */
 export interface Inspected {
@@ -113,14 +114,39 @@ export const BENCH_CHECKS: [name: string, passes: (container: Inspected) => bool
 export const failedChecks = (container: Inspected): string[] =>
   BENCH_CHECKS.filter(([, passes]) => !passes(container)).map(([name]) => name);
 
+export type Profile = "hardened" | "privileged";
+
+const page = join(__dirname, "../../docs/security.md");
+const ROW = /^\| (\d+\.\d+ .+?) \| (passes|fails) \| (passes|fails) \|$/gm;
+const columns: Profile[] = ["hardened", "privileged"];
+
 /** The table of docs/security.md: what it says that each profile fails. */
-export function documentedChecks(): { names: string[]; failed: Record<"hardened" | "privileged", string[]> } {
-  const page = readFileSync(join(__dirname, "../../docs/security.md"), "utf8");
-  const rows = [...page.matchAll(/^\| (\d+\.\d+ .+?) \| (passes|fails) \| (passes|fails) \|$/gm)];
+export function documentedChecks(): { names: string[]; failed: Record<Profile, string[]> } {
+  const rows = [...readFileSync(page, "utf8").matchAll(ROW)];
   const failing = (column: number) =>
     rows.filter((row) => row[column] === "fails").map(([, name = ""]) => name);
   return {
     names: rows.map(([, name = ""]) => name),
     failed: { hardened: failing(2), privileged: failing(3) },
   };
+}
+
+/**
+ * Expects that a profile's real container fails what the table says, and nothing else. With `BENCH_TABLE=write` in the
+ * environment that column of the table is written instead, as the container shows it.
+ */
+export function checksAreDocumented(profile: Profile, container: Inspected): void {
+  const failed = failedChecks(container);
+  if (process.env.BENCH_TABLE === "write") {
+    const text = readFileSync(page, "utf8").replace(ROW, (_row, name: string, ...verdicts: string[]) => {
+      const cells = columns.map((column, index) => (column === profile ? verdict(name) : verdicts[index]));
+      return `| ${[name, ...cells].join(" | ")} |`;
+    });
+    writeFileSync(page, text);
+  }
+  expect(failed).toEqual(documentedChecks().failed[profile]);
+
+  function verdict(name: string): string {
+    return failed.includes(name) ? "fails" : "passes";
+  }
 }

@@ -2,6 +2,8 @@
 export interface Endpoint {
   url: string;
   key: string;
+  /** File of the authority that the server's certificate is of, where it is a private one. */
+  authorityFile?: string;
 }
 
 /** What a command in a sandbox printed and how it ended. */
@@ -117,10 +119,11 @@ export class ClientError extends Error {
 }
 
 /** What makes an official client talk to a server, and keeps it off the user's own settings. */
-export const clientEnvironment = ({ url, key }: Endpoint, home: string) => ({
+export const clientEnvironment = ({ url, key, authorityFile }: Endpoint, home: string) => ({
   HOME: home,
   MSB_HOME: home,
   MSB_BACKEND: "cloud",
   MSB_API_URL: url,
   MSB_API_KEY: key,
+  ...(authorityFile && { SSL_CERT_FILE: authorityFile }),
 });

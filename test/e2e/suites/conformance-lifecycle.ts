@@ -40,12 +40,28 @@ export function refusalCases(shared: Shared): void {
       console.log("Skipped, since a server in dev mode checks no keys: is refused with a wrong key");
       context.skip("a server in dev mode checks no keys");
     }
-    const wrong = await shared.open(`${shared.server.key}-wrong`);
+    const wrong = await shared.open({ key: `${shared.server.key}-wrong` });
     try {
       await expect(wrong.list()).rejects.toThrow(/401/);
       await expect(wrong.exec(shared.sandbox, ["true"]).then(failed)).rejects.toThrow(/401/);
     } finally {
       await wrong.close();
+    }
+  });
+}
+
+/** Over TLS with a private authority; nothing where the server speaks plain http. */
+export function trustCases(shared: Shared): void {
+  it("does not talk to a server whose authority it was not told of", limit, async (context) => {
+    if (!shared.server.authority) {
+      console.log("Skipped, since the server speaks plain http: does not talk to one of another authority");
+      return context.skip("the server speaks plain http");
+    }
+    const stranger = await shared.open({ trusting: false });
+    try {
+      await expect(stranger.list()).rejects.toThrow();
+    } finally {
+      await stranger.close();
     }
   });
 }

@@ -1,14 +1,15 @@
 import { randomBytes } from "node:crypto";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { z } from "zod";
+import { type Asked, ask } from "../../harness/ask";
 import { msbCli } from "../clients/cli-session";
 import { npmSdk, pythonSdk } from "../clients/sdk-session";
 import type { Client, Session } from "../clients/session";
 import { commandCases } from "./conformance-commands";
-import { endCases, logCases, refusalCases } from "./conformance-lifecycle";
+import { endCases, logCases, refusalCases, trustCases } from "./conformance-lifecycle";
 import { mountCases, volumeCases } from "./conformance-volumes";
 
 /** The official clients that a stack is tested with. A version more is a line more. */
@@ -21,9 +22,7 @@ export const officialClients: Client[] = [
 ];
 
 /** A deployed server, as its stack's outputs describe it. */
-export interface ConformanceServer {
-  /** Such as http://127.0.0.1:5555. */
-  url: string;
+export interface ConformanceServer extends Asked {
   /** Undefined or empty for a server in dev mode, which takes any. */
   key?: string;
 }
@@ -33,7 +32,7 @@ export interface Shared {
   client: Client;
   session: Session;
   /** Another process of the same client; the caller closes it. */
-  open(key?: string): Promise<Session>;
+  open(options?: { key?: string; trusting?: boolean }): Promise<Session>;
   server: ConformanceServer;
   sandbox: string;
   volume: string;
@@ -55,7 +54,7 @@ export function conformance(server: () => ConformanceServer, clients: Client[] =
   describe("official clients", () => {
     let stopWaking: () => void;
     beforeAll(() => {
-      stopWaking = keepAwake(server().url);
+      stopWaking = keepAwake(server());
     });
     afterAll(() => stopWaking?.());
     describe.each(clients)("$label", (client) => clientCases(client, server));
@@ -68,8 +67,13 @@ function clientCases(client: Client, server: () => ConformanceServer): void {
   beforeAll(async () => {
     const folder = await mkdtemp(join(tmpdir(), "microsandbox-client-"));
     const suffix = randomBytes(3).toString("hex");
-    const open = (key = server().key) =>
-      client.open({ url: server().url, key: key || "msb_none_is_checked" }, join(folder, "home"));
+    const { url, authority } = server();
+    const authorityFile = join(folder, "authority.pem");
+    if (authority) await writeFile(authorityFile, authority);
+    const open: Shared["open"] = ({ key = server().key, trusting = authority !== undefined } = {}) => {
+      const endpoint = { url, key: key || "msb_none_is_checked", ...(trusting && { authorityFile }) };
+      return client.open(endpoint, join(folder, "home"));
+    };
     const names = { sandbox: `conformance-${suffix}`, volume: `conformance-volume-${suffix}` };
     Object.assign(shared, { folder, open, server: server(), ...names });
     shared.session = await open();
@@ -95,6 +99,7 @@ function clientCases(client: Client, server: () => ConformanceServer): void {
   commandCases(shared);
   mountCases(shared);
   refusalCases(shared);
+  trustCases(shared);
   logCases(shared);
   endCases(shared);
   volumeCases(shared);
@@ -105,26 +110,22 @@ function clientCases(client: Client, server: () => ConformanceServer): void {
  * sleeps on, in the middle of a client's wait too, until a packet comes.
  * @returns stops it
  */
-function keepAwake(url: string): () => void {
-  const wake = () =>
-    void fetch(`${url}/healthz`, { signal: AbortSignal.timeout(10_000) }).catch(() => undefined);
+function keepAwake(server: Asked): () => void {
+  const wake = () => void ask(server, "/healthz").catch(() => undefined);
   const timer = setInterval(wake, 2_000);
   return () => clearInterval(timer);
 }
 
 const volumeList = z.array(z.object({ id: z.string(), name: z.string().nullable() }));
 
-/** By plain HTTP: the client under test may be the one thing that does not work. */
+/** Without the client under test, which may be the one thing that does not work. */
 async function cleanUp({ server, sandbox, volume }: Shared): Promise<void> {
   if (!server) return;
   const request = (method: string, path: string) =>
-    fetch(`${server.url}/v1/${path}`, {
-      method,
-      headers: { authorization: `Bearer ${server.key || "any"}` },
-    });
+    ask(server, `/v1/${path}`, { method, key: server.key || "any" });
   for (const name of [sandbox, `${sandbox}-once`, `${sandbox}-refused`])
     await request("DELETE", `sandboxes/by-name/${name}`);
-  const volumes = await (await request("GET", "volumes")).json();
+  const volumes = JSON.parse((await request("GET", "volumes")).text);
   for (const { id, name } of volumeList.parse(volumes))
     if (name === volume) await request("DELETE", `volumes/${id}`);
 }

@@ -1,6 +1,7 @@
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { expect } from "vitest";
+import { type Asked, ask } from "../../harness/ask";
 import type { TestStack } from "../../harness/stack";
 
 /** The outer machine as an emulated host sees it: what listens on loopback here answers there. */
@@ -14,12 +15,13 @@ export async function target(): Promise<{ port: number; close: () => void }> {
 }
 
 /** A sandbox whose client asks the server for the whole network. */
-export async function createGreedy(url: string, key: string, name: string): Promise<void> {
+export async function createGreedy(server: Asked, key: string, name: string): Promise<void> {
   const everything = { direction: "any", destination: "any", protocols: [], ports: [], action: "allow" };
-  const answer = await fetch(`${url}/v1/sandboxes?start=true&wait_for=running&wait_timeout=90`, {
+  const path = "/v1/sandboxes?start=true&wait_for=running&wait_timeout=90";
+  const answer = await ask(server, path, {
     method: "POST",
-    headers: { authorization: `Bearer ${key}`, "content-type": "application/json" },
-    body: JSON.stringify({
+    key,
+    body: {
       name,
       source: "oci",
       reference: "starter",
@@ -27,9 +29,9 @@ export async function createGreedy(url: string, key: string, name: string): Prom
         policy: { default_egress: "allow", default_ingress: "allow", rules: [everything] },
         strict: false,
       },
-    }),
+    },
   });
-  expect(answer.status, await answer.text()).toBe(200);
+  expect(answer.status, answer.text).toBe(200);
 }
 
 /**
