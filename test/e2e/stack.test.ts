@@ -216,6 +216,9 @@ it("upgrades: tries the new image on the state, keeps sandboxes, and boots them 
   expect(await kept()).toBe("kept");
   const preview = await stack.pulumi("preview", "--expect-no-changes");
   expect(preview.exitCode, preview.output).toBe(0);
+  // It comes back from the backup; until then the official clients have the host's one CPU for themselves.
+  const removed = await stack.sandbox("rm", "--force", "keeper");
+  expect(removed.exitCode, removed.output).toBe(0);
 });
 
 it("passes docker-bench-security without privileges, and is not root", async () => {
@@ -238,9 +241,6 @@ it("lets guests reach what is opened, and nothing beside it", async () => {
 });
 
 it("gives a sandbox's disk back from the backup of the privileged server, as the server's own", async () => {
-  const removed = await stack.sandbox("rm", "--force", "keeper");
-  expect(removed.exitCode, removed.output).toBe(0);
-
   const restored = await stack.restore(backup, "--force");
   expect(restored.exitCode, restored.output).toBe(0);
   await runsAgain("keeper");
