@@ -6,7 +6,8 @@ export interface Reporter {
   say(line: string): void;
   /**
    * Runs `fn` between a start line and a done line with its duration.
-   * While it runs, a heartbeat line with the elapsed seconds appears every 5 seconds.
+   * While it runs, a heartbeat line with the elapsed time appears after 5 seconds, then less and less often, every
+   * 30 seconds in the end.
    * A failure is reported as failed and thrown on unchanged.
    *
    * @param progress how far it is, for the heartbeat and the done line. @example () => "12 MiB"
@@ -18,7 +19,7 @@ export interface Reporter {
 export interface ReporterOptions {
   /** Takes each finished line, without its newline. Default: standard error. */
   write?: (line: string) => void;
-  /** Milliseconds between heartbeat lines. Default: 5000. */
+  /** Milliseconds to the first heartbeat line; a pause is twice the one before, at most six times this. Default: 5000. */
   heartbeatMs?: number;
 }
 
@@ -35,7 +36,14 @@ export function createReporter(options: ReporterOptions = {}): Reporter {
       const started = Date.now();
       const far = () => (progress ? `, ${progress()}` : "");
       write(`• ${name} …`);
-      const heartbeat = setInterval(() => write(`  … ${elapsed(started)}${far()}: ${name}`), heartbeatMs);
+      let heartbeat: NodeJS.Timeout | undefined;
+      const beatIn = (pause: number): void => {
+        heartbeat = setTimeout(() => {
+          write(`  … ${elapsed(started)}${far()}: ${name}`);
+          beatIn(Math.min(2 * pause, 6 * heartbeatMs));
+        }, pause);
+      };
+      beatIn(heartbeatMs);
       try {
         const result = await fn();
         write(`✓ ${name} (${elapsed(started)}${far()})`);
@@ -44,7 +52,7 @@ export function createReporter(options: ReporterOptions = {}): Reporter {
         write(`✗ ${name} failed after ${elapsed(started)}`);
         throw error;
       } finally {
-        clearInterval(heartbeat);
+        clearTimeout(heartbeat);
       }
     },
   };
