@@ -50,16 +50,14 @@ export class DockerHost extends pulumi.ComponentResource {
   readonly connection: pulumi.Output<Connection>;
   /** What the preflight found. */
   readonly preflight: pulumi.Output<PreflightReport>;
+  /** Provider of its engine. It starts while the host is still being checked, and makes nothing by itself. */
+  readonly engine: docker.Provider;
   /** Processor of the host. */
   readonly architecture: pulumi.Output<"amd64" | "arm64">;
   /** Command line that reads an image archive on standard input and loads it, where images are not built on the host. */
   readonly imageLoader: pulumi.Output<string> | undefined;
 
-  constructor(
-    private readonly name: string,
-    args: DockerHostArgs,
-    opts?: pulumi.ComponentResourceOptions,
-  ) {
+  constructor(name: string, args: DockerHostArgs, opts?: pulumi.ComponentResourceOptions) {
     super("microsandbox:index:DockerHost", name, {}, opts);
     const { architecture = "auto" } = args;
 
@@ -75,24 +73,15 @@ export class DockerHost extends pulumi.ComponentResource {
           return usableEngine(stdout, architecture);
         }),
     );
+    this.engine = new docker.Provider(
+      `${name}-engine`,
+      { host: this.connection.apply(dockerHost), sshOpts: this.connection.apply(sshFlags) },
+      { parent: this },
+    );
     this.architecture = this.preflight.apply(({ engine }) => (engine?.arch === "arm64" ? "arm64" : "amd64"));
     this.imageLoader = this.loader(args);
 
     this.registerOutputs({ connection: this.connection, architecture: this.architecture });
-  }
-
-  /**
-   * Provider of the host's engine: it, and all that it makes, waits for the preflight's verdict and for another one.
-   *
-   * @param verdict of a check that comes after the preflight
-   */
-  engine(verdict: pulumi.Output<unknown>): docker.Provider {
-    const usable = pulumi.all([this.connection, this.preflight, verdict]).apply(([connection]) => connection);
-    return new docker.Provider(
-      `${this.name}-engine`,
-      { host: usable.apply(dockerHost), sshOpts: usable.apply(sshFlags) },
-      { parent: this },
-    );
   }
 
   private connect(name: string, args: DockerHostArgs): pulumi.Output<Connection> {

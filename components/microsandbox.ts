@@ -70,16 +70,19 @@ export class Microsandbox extends pulumi.ComponentResource {
       settings.kvmCheck === "off"
         ? undefined
         : new KvmCheck(`${name}-kvm`, { connection, preflight, hostName }, { parent: this });
-    // Nothing is made before each check has passed.
     const verdict: pulumi.Output<unknown> = kvm ? kvm.report : host.preflight;
-    const onHost = { parent: this, providers: { docker: host.engine(verdict) } };
+    // What is made on the host takes its name or its processor from here: nothing is made before each check has passed.
+    const checked = pulumi
+      .all([host.architecture, verdict])
+      .apply(([architecture]) => ({ architecture, baseName }));
+    const onHost = { parent: this, providers: { docker: host.engine } };
     const image = new SandboxImage(
       `${name}-image`,
       {
         ...settings,
         baseName,
         version,
-        architecture: pulumi.all([host.architecture, verdict]).apply(([architecture]) => architecture),
+        architecture: checked.architecture,
         transfer: host.imageLoader && {
           connection: host.connection,
           loader: host.imageLoader,
@@ -89,7 +92,11 @@ export class Microsandbox extends pulumi.ComponentResource {
       },
       host.imageLoader ? { parent: this } : onHost,
     );
-    const storage = new Storage(`${name}-storage`, { baseName, ...settings.volumes }, onHost);
+    const storage = new Storage(
+      `${name}-storage`,
+      { baseName: checked.baseName, ...settings.volumes },
+      onHost,
+    );
     const started = {
       ...settings,
       version,
@@ -117,7 +124,7 @@ export class Microsandbox extends pulumi.ComponentResource {
       `${name}-server`,
       {
         ...started,
-        baseName,
+        baseName: checked.baseName,
         imageId: upgrade.imageId,
         engineApi: host.preflight.apply(({ engine }) => engine?.api ?? ""),
         hostCpus: host.preflight.apply(({ engine }) => engine?.cpus ?? 1),

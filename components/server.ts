@@ -13,7 +13,7 @@ import { VolumeOwner } from "./volume-owner";
 
 export interface ServerArgs {
   /** Name of the network; the container's is `<baseName>-server`. */
-  baseName: string;
+  baseName: pulumi.Input<string>;
   /** Id of the server's image in the host's engine. */
   imageId: pulumi.Input<string>;
   /** microsandbox version, for the label. */
@@ -90,6 +90,7 @@ export class Server extends pulumi.ComponentResource {
   constructor(name: string, args: ServerArgs, opts?: pulumi.ComponentResourceOptions) {
     super("microsandbox:index:Server", name, {}, opts);
 
+    const containerName = pulumi.interpolate`${args.baseName}-server`;
     const network = new docker.Network(
       `${name}-network`,
       { name: args.baseName, driver: "bridge", labels: labels("network") },
@@ -97,15 +98,11 @@ export class Server extends pulumi.ComponentResource {
     );
     const owner = args.privileged
       ? undefined
-      : new VolumeOwner(
-          `${name}-volumes`,
-          { ...args, containerName: `${args.baseName}-server`, user: serverUser },
-          { parent: this },
-        );
+      : new VolumeOwner(`${name}-volumes`, { ...args, containerName, user: serverUser }, { parent: this });
     const container = new docker.Container(
       `${name}-container`,
       {
-        name: `${args.baseName}-server`,
+        name: containerName,
         image: args.imageId,
         hostname: args.baseName,
         ...isolation(args),

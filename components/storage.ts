@@ -4,7 +4,7 @@ import { labels } from "./labels";
 
 export interface StorageArgs {
   /** Prefix of the default volume names. @example "microsandbox-dev" */
-  baseName: string;
+  baseName: pulumi.Input<string>;
   /** Name of the state volume: msb's whole home (images, disks, database). @default `<baseName>-state` */
   state?: string;
   /** Name of the workspace volume, mounted on /workspace. @default `<baseName>-workspace` */
@@ -18,7 +18,7 @@ export interface StorageArgs {
 /**
  * The two named volumes. They survive every replacement of the server, and a destroy unless `keep` is false.
  *
- * @example new Storage("storage", { baseName: "microsandbox-dev" }, { provider: host.provider })
+ * @example new Storage("storage", { baseName: "microsandbox-dev" }, { provider: host.engine })
  */
 export class Storage extends pulumi.ComponentResource {
   /** Name of the state volume. */
@@ -30,10 +30,13 @@ export class Storage extends pulumi.ComponentResource {
     super("microsandbox:index:Storage", name, {}, opts);
     const { baseName, keep = true, protect = false } = args;
 
+    // From the base name even where another is set: the volume waits for all that it waits for.
+    const nameOf = (role: "state" | "workspace") =>
+      pulumi.output(baseName).apply((base) => args[role] ?? `${base}-${role}`);
     const volume = (role: "state" | "workspace") =>
       new docker.Volume(
         `${name}-${role}`,
-        { name: args[role] ?? `${baseName}-${role}`, driver: "local", labels: labels(role) },
+        { name: nameOf(role), driver: "local", labels: labels(role) },
         { parent: this, retainOnDelete: keep, protect },
       );
     this.state = volume("state").name;

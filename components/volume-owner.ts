@@ -11,7 +11,7 @@ export interface VolumeOwnerArgs {
   /** Names of the two volumes. */
   volumes: { state: pulumi.Input<string>; workspace: pulumi.Input<string> };
   /** Name of the server's container. A server that runs is stopped first: it may be another user's. */
-  containerName: string;
+  containerName: pulumi.Input<string>;
   /** Uid and gid that shall own the volumes' files. */
   user: number;
 }
@@ -34,12 +34,9 @@ export class VolumeOwner extends pulumi.ComponentResource {
       {
         create: pulumi.output(args.connection).apply(hostShell),
         stdin: pulumi
-          .all([args.imageId, state, workspace])
-          .apply(([image, STATE, WORKSPACE]) =>
-            withVariables(
-              { IMAGE: image, STATE, WORKSPACE, OWNER: args.user, SERVER: args.containerName },
-              script("volume-owner"),
-            ),
+          .all([args.imageId, state, workspace, args.containerName])
+          .apply(([IMAGE, STATE, WORKSPACE, SERVER]) =>
+            withVariables({ IMAGE, STATE, WORKSPACE, OWNER: args.user, SERVER }, script("volume-owner")),
           ),
         triggers: [state, workspace, args.user],
         logging: "none",
