@@ -1,8 +1,5 @@
 import { defineConfig } from "vitest/config";
 
-/** Tests that compare times, and need the machine for themselves. */
-const measured = ["test/integration/several-hosts.test.ts"];
-
 /** One project per kind of test; `npm test` runs them in this order. */
 export default defineConfig({
   test: {
@@ -25,19 +22,9 @@ export default defineConfig({
         test: {
           name: "integration",
           include: ["test/integration/**/*.test.ts"],
-          exclude: measured,
           // Two side by side: one alone leaves nearly half of two cores idle.
           maxWorkers: 2,
           sequence: { groupOrder: 1 },
-          testTimeout: 15 * 60_000,
-          hookTimeout: 15 * 60_000,
-        },
-      },
-      {
-        test: {
-          name: "integration-measured",
-          include: measured,
-          sequence: { groupOrder: 2 },
           testTimeout: 15 * 60_000,
           hookTimeout: 15 * 60_000,
         },
@@ -48,7 +35,7 @@ export default defineConfig({
           include: ["test/e2e/**/*.test.ts"],
           // Beside arm64: a QEMU uses one of two cores.
           maxWorkers: 2,
-          sequence: { groupOrder: 3 },
+          sequence: { groupOrder: 2 },
           testTimeout: 20 * 60_000,
           hookTimeout: 40 * 60_000,
         },
@@ -58,7 +45,7 @@ export default defineConfig({
           name: "arm64",
           include: ["test/arm64/**/*.test.ts"],
           maxWorkers: 2,
-          sequence: { groupOrder: 3 },
+          sequence: { groupOrder: 2 },
           testTimeout: 20 * 60_000,
           hookTimeout: 10 * 60_000,
         },

@@ -112,8 +112,8 @@ onMachines("changes nothing when nothing has changed, and takes no time for each
   };
   const times: Record<"one" | "three", number[]> = { one: [], three: [] };
   const ratio = () => Math.min(...times.three) / Math.min(...times.one);
-  // On a busy machine more rounds: the least of each is what it takes when nothing else runs.
-  for (let round = 0; round < 2 || (ratio() > goal && round < 5); round++) {
+  // Other tests run beside this one: more rounds then, and the least of each is what it takes when nothing else runs.
+  for (let round = 0; round < 2 || (ratio() > goal && round < 8); round++) {
     times.one.push(await seconds(lone));
     times.three.push(await seconds(fleet));
   }

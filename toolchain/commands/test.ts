@@ -10,7 +10,7 @@ import { prepare } from "./setup";
 /** The projects of vitest.config.mts that belong to each kind. */
 const kinds = {
   unit: ["unit"],
-  integration: ["integration", "integration-measured"],
+  integration: ["integration"],
   e2e: ["e2e", "arm64"],
   arm64: ["arm64"],
 };
