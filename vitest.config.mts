@@ -4,7 +4,7 @@ import { defineConfig } from "vitest/config";
 export default defineConfig({
   test: {
     // Most unit tests wait for processes of theirs.
-    maxWorkers: 4,
+    maxWorkers: 6,
     projects: [
       {
         test: {
