@@ -2,10 +2,12 @@
 import { getStack } from "@pulumi/pulumi/metadata";
 import * as stackConfig from "@pulumi/pulumi/runtime/config";
 import type { z } from "zod";
-import { checkSettings, defaultText, fieldsOf } from "./config/checks";
+import { checkSettings } from "./config/checks";
 import { settingMeta } from "./config/fields";
 import { explainMistakes, type FixStyle } from "./config/mistakes";
 import { type HostSettings, NAMESPACE, type StackSettings, settingsSchema } from "./config/schema";
+import { fieldsOf } from "./config/text-form";
+import { defaultText } from "./config/wrong-fields";
 import { VisibleError } from "./errors";
 
 export { checkSettings } from "./config/checks";

@@ -1,11 +1,10 @@
-import { z } from "zod";
 import { crossMistakes, registryMistake } from "./cross";
-import { settingMeta } from "./fields";
 import { type CheckedHosts, checkHosts, DEFAULT_HOST, isHostName } from "./hosts";
-import { type Mistake, show, toText, unknownKey } from "./mistakes";
+import { type Mistake, toText, unknownKey } from "./mistakes";
 import { registryKeys } from "./registry";
 import { type HostSettings, type StackSettings, settingFields, settingsSchema } from "./schema";
-import { nearest } from "./values";
+import { fromText, isObject } from "./text-form";
+import { fieldMistakes } from "./wrong-fields";
 
 type Key = keyof StackSettings;
 const shape = settingsSchema.shape;
@@ -136,124 +135,4 @@ function lowerReservations(raw: Record<string, unknown>, good: Partial<StackSett
   const { cpuLimit = Infinity, cpuReservation = 0, memoryLimit = Infinity, memoryReservation = 0 } = good;
   if (raw.cpuReservation === undefined) good.cpuReservation = Math.min(cpuReservation, cpuLimit);
   if (raw.memoryReservation === undefined) good.memoryReservation = Math.min(memoryReservation, memoryLimit);
-}
-
-/** A setting's default as it is typed; undefined where it has none. */
-export function defaultText(schema: z.core.$ZodType): string | undefined {
-  return schema instanceof z.ZodPrefault ? toText(schema.def.defaultValue) : undefined;
-}
-
-/** What Pulumi's configuration, which is text, stands for: JSON where the setting is a list or an object. */
-function fromText(key: Key, value: unknown): unknown {
-  // YAML's `off` is also its word for false.
-  if (key === "kvmCheck" && (value === false || value === "false")) return "off";
-  if (key === "hosts") return hostsFromText(value);
-  return isStructured(key) ? parsed(value) : value;
-}
-
-/** Hosts, each of which may have been set as JSON by itself. */
-function hostsFromText(value: unknown): unknown {
-  const all = parsed(value);
-  if (!isObject(all) || Array.isArray(all)) return all;
-  return Object.fromEntries(Object.entries(all).map(([name, own]) => [name, parsed(own)]));
-}
-
-/** What JSON stands for; anything else as it is. */
-function parsed(value: unknown): unknown {
-  if (typeof value !== "string") return value;
-  try {
-    return JSON.parse(value);
-  } catch {
-    return value;
-  }
-}
-
-/** Settings that are lists. */
-const lists = ["images", "keys", "egressAllow"] as const satisfies Key[];
-type ListKey = (typeof lists)[number];
-type StructuredKey = ListKey | keyof typeof settingFields;
-
-function isStructured(key: Key): key is StructuredKey {
-  return isList(key) || Object.hasOwn(settingFields, key);
-}
-
-function isList(key: Key): key is ListKey {
-  return lists.some((list) => list === key);
-}
-
-/** The fields of an object among the settings; none for anything else. */
-export function fieldsOf(key: Key): Record<string, z.core.$ZodType> {
-  return isStructured(key) && !isList(key) ? settingFields[key] : {};
-}
-
-/** The parts of settings that hold passwords and private keys: never shown, however they are stored. */
-const SECRET_PARTS: PropertyKey[] = ["logins", "key"];
-
-/** What is wrong with one setting: a mistake for each wrong part of it. */
-function fieldMistakes(key: Key, value: unknown, issues: z.core.$ZodIssue[], secret: boolean): Mistake[] {
-  const fix = mend(key, secret ? undefined : value);
-  const mistakes = new Map<string, Mistake>();
-  for (const issue of issues) {
-    const meta = settingMeta.get(fieldsOf(key)[String(issue.path[0])] ?? shape[key]);
-    if (issue.code === "unrecognized_keys") {
-      for (const name of issue.keys) {
-        const { problem, accepted } = unknownKey(name, undefined, Object.keys(fieldsOf(key)), []);
-        const path = [...issue.path, name].join(".");
-        const inner = issue.path.length > 0 ? meta?.accepts : undefined;
-        mistakes.set(path, { key: `${key}.${path}`, problem, accepted: inner ?? accepted, fix });
-      }
-      continue;
-    }
-    const name = issue.path.join(".");
-    const reason = issue.code === "custom" && issue.message !== "Invalid input" ? ` (${issue.message})` : "";
-    mistakes.set(name, {
-      key: [key, ...issue.path].join("."),
-      problem:
-        secret || SECRET_PARTS.includes(issue.path[0] ?? "")
-          ? "has a secret value that is not accepted"
-          : `is ${show(at(value, issue.path))}${reason}`,
-      accepted: meta?.accepts ?? "",
-      fix,
-    });
-  }
-  return [...mistakes.values()];
-}
-
-function at(value: unknown, path: PropertyKey[]): unknown {
-  return path.reduce((inner: unknown, name) => (isObject(inner) ? inner[name] : undefined), value);
-}
-
-function isObject(value: unknown): value is Record<PropertyKey, unknown> {
-  return typeof value === "object" && value !== null;
-}
-
-/** The value that the user probably meant, or else the default; with no default, the setting is removed. */
-function mend(key: Key, value: unknown): Mistake["fix"] {
-  const accepts = (text: string | undefined) =>
-    text !== undefined && text.length <= 200 && shape[key].safeParse(fromText(key, text)).success;
-  const suggested = isStructured(key)
-    ? mendParts(key, value)
-    : settingMeta.get(shape[key])?.suggest?.(toText(value));
-  const text = [suggested, defaultText(shape[key])].find(accepts);
-  return [text === undefined ? { key } : { key, value: text }];
-}
-
-/** A list or an object without its wrong parts; a misspelt field gets its right name. */
-function mendParts(key: StructuredKey, value: unknown): string | undefined {
-  if (isList(key)) {
-    const kept: unknown[] = [];
-    for (const item of Array.isArray(value) ? value : [value])
-      if (shape[key].safeParse([...kept, item]).success) kept.push(item);
-    return JSON.stringify(kept);
-  }
-  if (!isObject(value)) return undefined;
-  const names = Object.keys(fieldsOf(key));
-  const mended: Record<string, unknown> = {};
-  for (const [given, part] of Object.entries(value)) {
-    const name = names.includes(given) ? given : nearest(given, names);
-    if (name === undefined || SECRET_PARTS.includes(name) || (name !== given && Object.hasOwn(value, name)))
-      continue;
-    if (shape[key].safeParse({ [name]: part }).success) mended[name] = part;
-  }
-  return JSON.stringify(mended);
 }

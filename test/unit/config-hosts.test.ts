@@ -114,6 +114,12 @@ describe("mistakes name the host and the setting", () => {
     expect(Object.keys(checkSettings({ hosts: { [name]: {} } }).hosts ?? {})).toEqual([name]);
   });
 
+  it.each(["constructor", "toString", "a"])("a host %j that is no object", (name) => {
+    const { keys, message } = mistakesOf({ hosts: { [name]: false } });
+    expect(keys).toEqual([`hosts.${name}`]);
+    expect(message).toContain("is false");
+  });
+
   it("hides the values of a map that holds a secret", () => {
     const { mistakes } = checkSettings({ hosts: { a: { apiKey: "hunter2" } } }, ["hosts"]);
     expect(mistakes).toHaveLength(1);
