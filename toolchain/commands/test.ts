@@ -1,6 +1,7 @@
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { FAILURES_FILE, type Failure } from "../../test/harness/failures-reporter";
 import { projectRoot } from "../backend";
 import { exec } from "../exec";
 import { createReporter } from "../report";
@@ -32,12 +33,15 @@ export async function runTests(asked?: string): Promise<void> {
   }
   let passed = 0;
   let failed = 0;
+  const failures: Failure[] = [];
   for (const kind of wanted) {
     if (kind !== "unit") await prepare("emulated", report);
-    const counts = await report.step(`Tests: ${kind}`, () => runKind(kind));
-    passed += counts.passed;
-    failed += counts.failed;
+    const results = await report.step(`Tests: ${kind}`, () => runKind(kind));
+    passed += results.passed;
+    failed += results.failed;
+    failures.push(...results.failures);
   }
+  for (const failure of failures) console.log(describe(failure));
   process.exitCode = failed > 0 || passed === 0 ? 1 : 0;
   console.log(`${passed} passed, ${failed} failed`);
 }
@@ -50,22 +54,48 @@ function wantedKinds(asked: string | undefined): Kind[] {
   return [found];
 }
 
+interface Results {
+  passed: number;
+  failed: number;
+  failures: Failure[];
+}
+
 /** Runs one kind; the counts are vitest's own. A run that breaks off counts as one failure at least. */
-async function runKind(kind: Kind): Promise<{ passed: number; failed: number }> {
+async function runKind(kind: Kind): Promise<Results> {
   const folder = await mkdtemp(join(tmpdir(), "microsandbox-test-"));
   try {
-    const file = join(folder, "results.json");
+    const [file, failuresFile] = [join(folder, "results.json"), join(folder, "failures.json")];
     const projects = kinds[kind].flatMap((project) => ["--project", project]);
+    const reporters = ["verbose", "json", join(projectRoot, "test/harness/failures-reporter.ts")];
     const { exitCode } = await exec(
       "vitest",
-      ["run", ...projects, "--reporter=verbose", "--reporter=json", `--outputFile.json=${file}`],
-      { cwd: projectRoot, preferLocal: true, stdio: "inherit", reject: false },
+      ["run", ...projects, ...reporters.map((name) => `--reporter=${name}`), `--outputFile.json=${file}`],
+      {
+        cwd: projectRoot,
+        preferLocal: true,
+        stdio: "inherit",
+        reject: false,
+        env: { [FAILURES_FILE]: failuresFile },
+      },
     );
-    const results = await readFile(file, "utf8").then(JSON.parse, () => ({}));
-    const counts = { passed: results.numPassedTests ?? 0, failed: results.numFailedTests ?? 0 };
-    if (exitCode !== 0 && counts.failed === 0) counts.failed = 1;
-    return counts;
+    const counts = await readFile(file, "utf8").then(JSON.parse, () => ({}));
+    const failures: Failure[] = await readFile(failuresFile, "utf8").then(JSON.parse, () => []);
+    const failed: number = counts.numFailedTests ?? 0;
+    if (exitCode !== 0 && failures.length === 0)
+      failures.push({ name: kind, messages: [`vitest ended with ${exitCode}`] });
+    return {
+      passed: counts.numPassedTests ?? 0,
+      failed: exitCode !== 0 && failed === 0 ? 1 : failed,
+      failures,
+    };
   } finally {
     await rm(folder, { recursive: true });
   }
+}
+
+/** A failure once more, next to the counts: what vitest said of it is thousands of lines above. */
+function describe({ name, messages }: Failure): string {
+  const lines = messages.join("\n").split("\n");
+  const shown = lines.length > 20 ? [...lines.slice(0, 20), "…"] : lines;
+  return [`✗ ${name}`, ...shown.map((line) => `    ${line}`)].join("\n");
 }
