@@ -1,12 +1,13 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { createHash } from "node:crypto";
-import { closeSync, mkdirSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { closeSync, mkdirSync, mkdtempSync, openSync, readdirSync, readFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { build } from "esbuild";
 import { projectRoot } from "../../toolchain/backend";
 import { UserError } from "../../toolchain/user-error";
+import { removeFolder } from "./remove-folder";
 import { freePort } from "./stack";
 
 const gatewayFolder = join(projectRoot, "docker/gateway");
@@ -226,7 +227,7 @@ export class GatewayProcess {
   async remove(): Promise<void> {
     await this.program.kill();
     // msb processes that it had started may still be writing.
-    rmSync(this.home, { recursive: true, force: true, maxRetries: 20 });
+    await removeFolder(this.home);
   }
 }
 

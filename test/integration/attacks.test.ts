@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { bundleGateway, createBody, GatewayProcess } from "../harness/gateway";
 import { hashOf, writeKeyFile } from "../harness/key-file";
 import { type RawOutcome, sendRaw } from "../harness/raw-socket";
+import { removeFolder } from "../harness/remove-folder";
 
 /** An attacker's list: what a stranger, a user with a key and a web page try on the server's port. */
 
@@ -43,7 +44,7 @@ beforeAll(async () => {
 });
 afterAll(async () => {
   for (const each of [mine, theirs, dev]) await each?.program.kill();
-  rmSync(folder, { recursive: true, force: true, maxRetries: 20 });
+  await removeFolder(folder);
 });
 
 const as = (given: string) => ({ authorization: `Bearer ${given}` });

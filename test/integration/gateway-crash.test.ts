@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -6,6 +6,7 @@ import { afterAll, beforeAll, expect, it } from "vitest";
 import { bundleGateway, GatewayProcess, newHome } from "../harness/gateway";
 import { Client, type Ledger, newLedger } from "../harness/gateway-load";
 import { type Random, randomFrom, seedFromEnvironment } from "../harness/random";
+import { removeFolder } from "../harness/remove-folder";
 
 /** How often the gateway is killed. */
 const KILLS = 50;
@@ -26,8 +27,8 @@ beforeAll(() => bundleGateway(script));
 afterAll(async () => {
   await gateway?.program.kill();
   // What the killed gateway had started may still be writing.
-  rmSync(home, { recursive: true, force: true, maxRetries: 20 });
-  rmSync(folder, { recursive: true, force: true });
+  await removeFolder(home);
+  await removeFolder(folder);
 });
 
 it(`loses and leaks nothing when it is killed ${KILLS} times under load`, { timeout: 170_000 }, async () => {

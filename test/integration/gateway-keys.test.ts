@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync } from "node:fs";
 import { createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -7,6 +7,7 @@ import { afterAll, beforeAll, expect, it } from "vitest";
 import WebSocket from "ws";
 import { agentSocketPath, bundleGateway, createBody, GatewayProcess } from "../harness/gateway";
 import { hashOf, writeKeyFile } from "../harness/key-file";
+import { removeFolder } from "../harness/remove-folder";
 
 const REQUESTS = 1_000;
 const AT_ONCE = 20;
@@ -49,7 +50,7 @@ beforeAll(async () => {
 afterAll(async () => {
   await gateway?.program.kill();
   agent?.close();
-  rmSync(folder, { recursive: true, force: true, maxRetries: 20 });
+  await removeFolder(folder);
 });
 
 /** A pipe that is used all the time. */

@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -12,6 +12,7 @@ import { HTTP_MAKERS } from "../harness/malformed-http";
 import type { Maker } from "../harness/malformed-requests";
 import { randomFrom, seedFromEnvironment } from "../harness/random";
 import { type RawCase, sendRaw } from "../harness/raw-socket";
+import { removeFolder } from "../harness/remove-folder";
 import { schemathesis } from "../harness/schemathesis";
 import { SlowSenders } from "../harness/slow-senders";
 
@@ -55,7 +56,7 @@ beforeAll(async () => {
 afterAll(async () => {
   await gateway?.program.kill();
   agent?.close();
-  rmSync(folder, { recursive: true, force: true, maxRetries: 20 });
+  await removeFolder(folder);
 });
 
 it(`answers ${REQUESTS} malformed requests with no 5xx, no crash, no leak`, {

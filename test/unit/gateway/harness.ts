@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import type { AddressInfo } from "node:net";
 import { createServer, type Server, type Socket } from "node:net";
@@ -8,6 +8,7 @@ import { agentSocketPath } from "../../../docker/gateway/src/agent-pipe";
 import { createGateway, type Gateway } from "../../../docker/gateway/src/app";
 import { readConfig } from "../../../docker/gateway/src/config";
 import { atFileEnd } from "../../harness/file-end";
+import { removeFolder } from "../../harness/remove-folder";
 
 export const FAKE_MSB = join(__dirname, "fake-msb.sh");
 export const NEW_CLIENT = "microsandbox-sdk/0.7.11";
@@ -55,7 +56,7 @@ export type RequestOptions = { body?: unknown; headers?: Record<string, string>;
 /** A folder that is removed when the test file is done. */
 export function temporaryFolder(): string {
   const folder = mkdtempSync(join(tmpdir(), "gw-"));
-  atFileEnd(() => rmSync(folder, { recursive: true, force: true }));
+  atFileEnd(() => removeFolder(folder));
   return folder;
 }
 
