@@ -2,7 +2,7 @@ import { rm } from "node:fs/promises";
 import { createServer, request, type Server } from "node:http";
 import { join } from "node:path";
 import { json, text } from "node:stream/consumers";
-import { z } from "zod";
+import * as z from "zod";
 import type { ImageCache } from "./image-cache";
 import { describe } from "./readiness";
 

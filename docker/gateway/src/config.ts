@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { egressPolicy } from "./egress";
 
 const flag = z.stringbool({ truthy: ["true", "1", "yes", "on"], falsy: ["false", "0", "no", "off", ""] });

@@ -1,4 +1,5 @@
-import { z } from "zod";
+import type * as z from "zod";
+import { toDotPath } from "zod/v4/core";
 import { ApiError, invalidConfig } from "./errors";
 import { checkSecrets } from "./guest-secrets";
 import { type CreateBody, type SandboxSpec, sandboxSpec } from "./schema/sandbox";
@@ -95,7 +96,7 @@ function isEmpty(value: unknown): boolean {
 /** All mistakes of a body in one line, each with its path. */
 export function explain(error: z.core.$ZodError): string {
   return error.issues
-    .map((issue) => `${issue.path.length ? `${z.core.toDotPath(issue.path)}: ` : ""}${issue.message}`)
+    .map((issue) => `${issue.path.length ? `${toDotPath(issue.path)}: ` : ""}${issue.message}`)
     .join("; ");
 }
 

@@ -1,5 +1,5 @@
 import { networkInterfaces } from "node:os";
-import { z } from "zod";
+import * as z from "zod";
 import { invalidConfig } from "./errors";
 import { GROUP_RANGES, intersection } from "./ip-ranges";
 import { destination, type networkRule, portRange, type SandboxSpec } from "./schema/sandbox";

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { z } from "zod";
+import * as z from "zod";
 import { canonical } from "./image-reference";
 import type { SandboxRecord } from "./sandbox-record";
 import type { SandboxSpec } from "./schema/sandbox";

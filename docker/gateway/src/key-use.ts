@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import { z } from "zod";
+import * as z from "zod";
 import { writeFileAtomically } from "./atomic-file";
 
 const WRITE_EVERY_MS = 60_000;

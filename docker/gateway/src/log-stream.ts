@@ -1,6 +1,6 @@
 import { open, readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { z } from "zod";
+import * as z from "zod";
 
 /** Where a reader stands: which file, by inode, and the byte after the last line it got. */
 export type LogPosition = { generation: bigint; offset: bigint };

@@ -1,6 +1,6 @@
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { z } from "zod";
+import * as z from "zod";
 import type { CreatePlan } from "./create-plan";
 import { ApiError, invalidConfig, nameTaken, sandboxNotFound } from "./errors";
 import { lastLine, type Msb, MsbError } from "./msb";

@@ -1,5 +1,5 @@
 import { spawn } from "node:child_process";
-import { z } from "zod";
+import * as z from "zod";
 
 /** What msb is allowed to see of the server's environment: nothing that could hold a secret. */
 const PASSED_ON = ["PATH", "HOME", "TZ", "LANG", "SSL_CERT_FILE"];

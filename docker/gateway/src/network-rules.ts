@@ -1,4 +1,4 @@
-import type { z } from "zod";
+import type * as z from "zod";
 import { invalidConfig } from "./errors";
 import { isBefore07 } from "./msb";
 import type { destination, networkRule, SandboxSpec } from "./schema/sandbox";

@@ -1,6 +1,6 @@
 import { mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { z } from "zod";
+import * as z from "zod";
 import { removeFileDurably, writeFileAtomically } from "./atomic-file";
 
 const host = z.string().regex(/^[a-z0-9][a-z0-9.-]*(:\d{1,5})?$/i, "is not the name of a registry");

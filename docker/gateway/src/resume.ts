@@ -1,6 +1,6 @@
 import { mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { z } from "zod";
+import * as z from "zod";
 import { removeFileDurably, writeFileAtomically } from "./atomic-file";
 import { describe } from "./readiness";
 import type { SandboxRegistry } from "./sandbox-registry";

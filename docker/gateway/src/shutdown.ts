@@ -1,5 +1,5 @@
 import type { FastifyBaseLogger } from "fastify";
-import { z } from "zod";
+import * as z from "zod";
 import type { Msb } from "./msb";
 
 const listed = z.array(z.object({ name: z.string(), status: z.string() }));

@@ -1,6 +1,6 @@
 import { mkdir, readdir, readFile, rename, unlink } from "node:fs/promises";
 import { join } from "node:path";
-import type { z } from "zod";
+import type * as z from "zod";
 import { removeFileDurably, writeFileAtomically } from "./atomic-file";
 import { Serial } from "./serial";
 

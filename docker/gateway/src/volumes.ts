@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
-import { z } from "zod";
+import * as z from "zod";
 import { ApiError } from "./errors";
 import { lastLine, type Msb, MsbError } from "./msb";
 import type { SandboxRegistry } from "./sandbox-registry";

@@ -1,5 +1,5 @@
 import type { Socket } from "node:net";
-import { z } from "zod";
+import * as z from "zod";
 import { agentSocketPath, connectAgent, cutOff, pipe } from "../agent-pipe";
 import { invalidRequest } from "../create-request";
 import { errorResponses } from "../schema/common";

@@ -1,7 +1,7 @@
 import { watch } from "node:fs";
 import { join } from "node:path";
 import { Readable } from "node:stream";
-import { z } from "zod";
+import * as z from "zod";
 import { invalidRequest } from "../create-request";
 import { decodeCursor, encodeCursor, type LogPosition, LogReader } from "../log-stream";
 import type { SandboxRecord } from "../sandbox-record";

@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import packageFile from "../../package.json";
 import type { Msb } from "../msb";
 import type { ReadinessProbe } from "../readiness";

@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { invalidRequest, readCreateRequest } from "../create-request";
 import { PageCache } from "../page-cache";
 import type { SandboxRecord } from "../sandbox-record";

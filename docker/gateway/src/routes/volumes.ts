@@ -1,6 +1,6 @@
 import { Readable } from "node:stream";
 import type { FastifyRequest } from "fastify";
-import { z } from "zod";
+import * as z from "zod";
 import { invalidRequest } from "../create-request";
 import { errorResponses, messageBody, streamOf } from "../schema/common";
 import { createVolumeBody, fileBody, fromToBody, pathBody, volumeBody } from "../schema/volume";

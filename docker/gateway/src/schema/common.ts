@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 
 /** msb's own rule for names of sandboxes and volumes; checked before a name gets anywhere near a command line or a path. */
 export const objectName = z

@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { labels, objectName, optional, text, timestamp, uuid } from "./common";
 import { guestSecrets } from "./secrets";
 

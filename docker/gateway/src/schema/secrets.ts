@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { optional, text } from "./common";
 
 const hostName = z.string().regex(/^[A-Za-z0-9._-]{1,253}$/, "is not a host name");

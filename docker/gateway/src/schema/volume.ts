@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { labels, objectName, timestamp, uuid } from "./common";
 
 export const createVolumeBody = z.looseObject({
