@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import type { StackSettings } from "./config";
 import { DEFAULT_KEY } from "./config/keys";
-import { shellQuote } from "./connection";
+import { writeServerFile } from "./server-file";
 
 /** Where the server reads the hashes of its keys: on the state volume, for its own eyes only. */
 export const keysFile = "/var/lib/microsandbox/gateway/keys";
@@ -24,14 +24,7 @@ export function keyLines({ apiKey, keys }: Pick<StackSettings, "apiKey" | "keys"
   });
 }
 
-/** A script that replaces the key file in one step: a reader sees the old keys or the new ones. */
+/** A script that gives a running server these keys. */
 export function writeKeys(container: string, lines: string[]): string {
-  const write = [
-    "umask 077",
-    `mkdir -p "$(dirname ${keysFile})"`,
-    `cat >${keysFile}.new`,
-    `chmod 400 ${keysFile}.new`,
-    `mv -f ${keysFile}.new ${keysFile}`,
-  ].join(" && ");
-  return `docker exec --interactive ${shellQuote(container)} sh -c ${shellQuote(write)} <<'KEYS'\n${lines.join("\n")}\nKEYS\n`;
+  return writeServerFile(container, keysFile, lines.join("\n"));
 }

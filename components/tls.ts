@@ -5,6 +5,7 @@ import { isGiven, type TlsSettings } from "./config/tls";
 import { type Connection, hostShell, shellQuote, withVariables } from "./connection";
 import { givenPem } from "./given-certificate";
 import { script } from "./scripts";
+import { writeServerFile } from "./server-file";
 
 /** Where the server reads its certificate and key: on the state volume, for its own eyes only. */
 export const tlsFile = "/var/lib/microsandbox/gateway/tls.pem";
@@ -12,6 +13,9 @@ export const tlsFile = "/var/lib/microsandbox/gateway/tls.pem";
 /** Days that a certificate of our own is good for, and after which the next `up` makes another: a third is left. */
 const LIFE_DAYS = 90;
 const PERIOD_DAYS = 60;
+
+/** The server looks every second whether its certificate is another. */
+const SEEN = "sleep 2";
 
 export interface TlsArgs {
   settings: TlsSettings;
@@ -65,7 +69,9 @@ export class Tls extends pulumi.ComponentResource {
       {
         create: pulumi.output(args.connection).apply(hostShell),
         stdin: pulumi.secret(
-          pulumi.all([args.containerName, pem]).apply(([container, text]) => writeTls(container, text)),
+          pulumi
+            .all([args.containerName, pem])
+            .apply(([container, text]) => writeServerFile(container, tlsFile, text.trim(), SEEN)),
         ),
         triggers: [args.containerId],
         logging: "none",
@@ -92,17 +98,4 @@ export function certificateScript(authority: string, names: string[]): string {
   const list = names.map((each) => `${isIP(each) ? "IP" : "DNS"}:${each}`).join(",");
   // Not exported, as the other variables are: a key is in no environment.
   return `AUTHORITY=${shellQuote(authority.trim())}\n${withVariables({ NAMES: list, DAYS: LIFE_DAYS }, script("tls-certificate"))}`;
-}
-
-/** A script that replaces the file in one step, and waits until the server has seen it: it looks every second. */
-export function writeTls(container: string, pem: string): string {
-  const write = [
-    "umask 077",
-    `mkdir -p "$(dirname ${tlsFile})"`,
-    `cat >${tlsFile}.new`,
-    `chmod 400 ${tlsFile}.new`,
-    `mv -f ${tlsFile}.new ${tlsFile}`,
-    "sleep 2",
-  ].join(" && ");
-  return `docker exec --interactive ${shellQuote(container)} sh -c ${shellQuote(write)} <<'PEM'\n${pem.trim()}\nPEM\n`;
 }
