@@ -2,6 +2,7 @@ import { createReadStream, existsSync } from "node:fs";
 import type { Readable } from "node:stream";
 import { parseSize } from "../../components/config/values";
 import { hostArgv } from "../../components/connection";
+import { parseDuration } from "../duration";
 import { exec } from "../exec";
 import { UserError } from "../user-error";
 import { type Asked, deployedServer } from "./sandbox";
@@ -27,20 +28,17 @@ export async function images(words: string[], limits: PruneLimits, asked: Asked)
   return inServer(asked, ["msb", "load"], createReadStream(file));
 }
 
-const SECONDS: Record<string, number> = { m: 60, h: 3600, d: 86_400, w: 7 * 86_400 };
-
 /** The limits as the server takes them. @throws UserError */
 export function pruneOptions({ olderThan, maxSize }: PruneLimits): {
   olderThanSeconds?: number;
   maxBytes?: number;
 } {
-  const [, number, unit = ""] = /^(\d{1,6})([mhdw])$/.exec(olderThan ?? "") ?? [];
-  if (olderThan !== undefined && !number)
-    throw new UserError(`--older-than ${olderThan}: expected a whole number with m, h, d or w, like 7d`);
+  const olderThanSeconds =
+    olderThan === undefined ? undefined : parseDuration(olderThan, "--older-than") / 1000;
   const maxBytes = maxSize === undefined ? undefined : parseSize(maxSize);
   if (maxSize !== undefined && maxBytes === undefined)
     throw new UserError(`--max-size ${maxSize}: expected a size like 10G or 512M`);
-  return { ...(number && { olderThanSeconds: Number(number) * (SECONDS[unit] ?? 0) }), maxBytes };
+  return { olderThanSeconds, maxBytes };
 }
 
 /** Runs a command in the server; an archive goes in through standard input, so that no path of the server is named. */

@@ -1,13 +1,13 @@
 import { Command } from "commander";
 import { keyLimits } from "../../components/config/keys";
 import { MIB, parseSize } from "../../components/config/values";
+import { parseDuration } from "../duration";
 import {
   addKey,
   type KeyRing,
   type KeyRow,
   latestUses,
   listKeys,
-  parseDuration,
   parseExpires,
   revokeKey,
   rotateKey,

@@ -3,6 +3,7 @@ import { z } from "zod";
 import { type ConfiguredKey, DEFAULT_KEY, KEY_ID } from "../../components/config/keys";
 import { nearest } from "../../components/config/values";
 import { keyHash } from "../../components/key-file";
+import { parseDuration } from "../duration";
 import { UserError } from "../user-error";
 
 /** The keys of a stack as its configuration holds them: `default` in plain (encrypted on disk), of others the hash. */
@@ -117,20 +118,6 @@ function requireKnown(ring: KeyRing, id: string): void {
   const near = nearest(id, ids);
   const known = ids.length > 0 ? `Keys: ${ids.join(", ")}.` : "There is none.";
   throw new UserError(`There is no key ${id}.${near ? ` Did you mean ${near}?` : ""}\n${known}`);
-}
-
-const UNITS: Record<string, number> = { s: 1, m: 60, h: 3600, d: 86_400, w: 604_800 };
-
-/** `30d`, `12h`, `90s` in milliseconds. @throws UserError that says what `option` takes */
-export function parseDuration(text: string, option: string): number {
-  const [, digits, unit = "s"] = /^(\d{1,6})([smhdw])?$/.exec(text.trim()) ?? [];
-  const seconds = Number(digits) * (UNITS[unit] ?? Number.NaN);
-  if (Number.isNaN(seconds) || (!/[smhdw]$/.test(text.trim()) && seconds !== 0)) {
-    throw new UserError(
-      `${option} ${text}: not a time. Accepted: a number with s, m, h, d or w, like 90s, 1h or 30d.`,
-    );
-  }
-  return seconds * 1000;
 }
 
 /** A time from now, or a date (its beginning, in UTC), or a date and time with a zone; `never` is null. @throws UserError */

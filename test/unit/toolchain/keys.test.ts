@@ -2,12 +2,12 @@ import { describe, expect, it } from "vitest";
 import { keys as keysSchema } from "../../../components/config/keys";
 import { keyHash, keyLines } from "../../../components/key-file";
 import { readKeys } from "../../../docker/gateway/src/key-file";
+import { parseDuration } from "../../../toolchain/duration";
 import {
   addKey,
   type KeyRing,
   latestUses,
   listKeys,
-  parseDuration,
   parseExpires,
   revokeKey,
   rotateKey,
