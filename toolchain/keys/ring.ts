@@ -138,12 +138,12 @@ export function parseExpires(text: string, now: Date): Date | null {
 }
 
 /** The last use of each key on any server; undefined where none could be asked. */
-export function latestUses(all: (Record<string, string> | undefined)[]): Record<string, string> | undefined {
+export function latestUses(all: (Record<string, string> | undefined)[]): Map<string, string> | undefined {
   const known = all.filter((uses) => uses !== undefined);
   if (known.length === 0) return undefined;
-  const latest: Record<string, string> = {};
+  const latest = new Map<string, string>();
   for (const [id, time] of known.flatMap((uses) => Object.entries(uses)))
-    if (!latest[id] || latest[id] < time) latest[id] = time;
+    if ((latest.get(id) ?? "") < time) latest.set(id, time);
   return latest;
 }
 
@@ -159,15 +159,20 @@ export interface KeyRow {
 /** @param uses last use by id, as the server has it; undefined where it could not be asked */
 export function listKeys(
   { apiKey, keys }: KeyRing,
-  uses: Record<string, string> | undefined,
+  uses: Map<string, string> | undefined,
   now: Date,
 ): KeyRow[] {
+  const lastUse = (id: string) => {
+    if (uses === undefined) return "?";
+    const time = uses.get(id);
+    return time === undefined ? "never" : minute(time);
+  };
   const all: Partial<ConfiguredKey>[] = [...(apiKey ? [{ id: DEFAULT_KEY }] : []), ...keys];
   return all.map(({ id = "", created, expires, replaced, limits }) => ({
     id: replaced ? `${id} (old)` : id,
     created: created ? minute(created) : "-",
     expires: expires ? `${minute(expires)}${Date.parse(expires) <= now.getTime() ? " (over)" : ""}` : "never",
-    lastUse: uses === undefined ? "?" : uses[id] ? minute(uses[id]) : "never",
+    lastUse: lastUse(id),
     limits: Object.entries(limits ?? {})
       .filter(([, value]) => value !== undefined)
       .map(([name, value]) => `${name} ${value}`)

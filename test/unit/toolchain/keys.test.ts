@@ -153,18 +153,25 @@ describe("times", () => {
 
 it("knows the last use on any of several servers", () => {
   const [early, late] = ["2026-11-24T09:00:00.000Z", "2026-11-24T10:00:00.000Z"];
-  expect(latestUses([{ a: early, b: late }, undefined, { a: late }])).toEqual({ a: late, b: late });
+  expect(latestUses([{ a: early, b: late }, undefined, { a: late }])).toEqual(
+    new Map([
+      ["a", late],
+      ["b", late],
+    ]),
+  );
   expect(latestUses([undefined])).toBeUndefined();
 });
 
 it("lists ends, last use and limits", () => {
   const { ring } = withCi();
   const rotated = rotateKey(ring, "ci", { overlapMs: 3_600_000 }, now).ring;
-  const rows = listKeys(rotated, { default: "2026-11-24T09:59:30.000Z" }, later(2));
+  const rows = listKeys(rotated, new Map([["default", "2026-11-24T09:59:30.000Z"]]), later(2));
   expect(rows.map((row) => Object.values(row))).toEqual([
     ["default", "-", "never", "2026-11-24 09:59", ""],
     ["ci", "2026-11-24 10:00", "2026-11-25 10:00", "never", "sandboxes 3"],
     ["ci (old)", "2026-11-24 10:00", "2026-11-24 11:00 (over)", "never", "sandboxes 3"],
   ]);
   expect(listKeys(ring, undefined, now)[0]?.lastUse).toBe("?");
+  const { ring: odd } = addKey(empty, "constructor", { expires: null }, now);
+  expect(listKeys(odd, new Map(), now).map(({ lastUse }) => lastUse)).toEqual(["never", "never"]);
 });
