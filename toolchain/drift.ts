@@ -9,6 +9,8 @@ export interface StateResource {
   parent?: string;
   /** Set where Pulumi may not delete it. */
   protect?: boolean;
+  /** Set where it stays on its host when Pulumi forgets it. */
+  retainOnDelete?: boolean;
   outputs?: { name?: string; image?: string; stdout?: string; triggers?: unknown[]; hosts?: unknown };
 }
 

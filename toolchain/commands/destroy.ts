@@ -1,4 +1,5 @@
 import type { StateResource } from "../drift";
+import { explainKept } from "../kept";
 import { pulumiWith } from "../pulumi";
 import { recoverStack, wakeEmulatedHosts } from "../recover";
 import { createReporter } from "../report";
@@ -19,7 +20,8 @@ export async function destroy(asked?: string): Promise<void> {
   report.say(`Destroying stack ${stack}.`);
   const hosts = hostsForSetup(stack);
   await wakeEmulatedHosts(hosts, report);
-  refuseProtected(stack, await recoverStack(stack, hosts, pulumi, report));
+  const resources = await recoverStack(stack, hosts, pulumi, report);
+  refuseProtected(stack, resources);
   // Of several hosts, one that can't be reached is no reason to leave the others as they are.
   const code = await pulumi.run([
     "destroy",
@@ -30,6 +32,7 @@ export async function destroy(asked?: string): Promise<void> {
     stack,
   ]);
   if (code !== 0) throw new UserError(`pulumi destroy failed (exit code ${code}); the reason is above.`);
+  for (const text of explainKept(hosts, resources)) report.say(`\n${text}`);
 }
 
 /** Pulumi would remove the server before it comes to the volumes that it must not. @throws UserError */
