@@ -326,9 +326,8 @@ it("destroys everything but the volumes that are to be kept, and says so", async
   ]);
   expect(await docker("images", "--quiet", "microsandbox-test-local")).toBe("");
   await expect(fetch(url)).rejects.toThrow();
-  const removal = /to remove it: (docker volume rm .*)/.exec(output)?.[1] ?? "";
-  await exec("sh", ["-c", removal]);
-  expect(await ownedBy(stack.name, "volume")).toEqual([]);
+  const [, removal] = /to remove it: docker volume rm (.*)/.exec(output) ?? [];
+  expect(removal?.split(" ").sort()).toEqual(await ownedBy(stack.name, "volume"));
 });
 
 it("finds the kept volumes again, and removes them when told so", async () => {
