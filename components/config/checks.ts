@@ -2,8 +2,8 @@ import { crossMistakes, registryMistake } from "./cross";
 import { type CheckedHosts, checkHosts, DEFAULT_HOST, isHostName } from "./hosts";
 import { type Mistake, toText, unknownKey } from "./mistakes";
 import { registryKeys } from "./registry";
-import { type HostSettings, type StackSettings, settingFields, settingsSchema } from "./schema";
-import { fromText, isObject } from "./text-form";
+import { type HostSettings, type StackSettings, settingsSchema } from "./schema";
+import { fromText, isGroup, isObject } from "./text-form";
 import { fieldMistakes } from "./wrong-fields";
 
 type Key = keyof StackSettings;
@@ -60,7 +60,7 @@ function withoutSecrets(raw: Record<string, unknown>): Record<string, unknown> {
   const isEncrypted = (value: unknown) => isObject(value) && "secure" in value;
   return Object.fromEntries(
     Object.entries(raw).map(([key, value]) => {
-      if (!Object.hasOwn(settingFields, key) || !isObject(value) || isEncrypted(value)) return [key, value];
+      if (!isGroup(key) || !isObject(value) || isEncrypted(value)) return [key, value];
       return [key, Object.fromEntries(Object.entries(value).filter(([, part]) => !isEncrypted(part)))];
     }),
   );
@@ -123,9 +123,12 @@ function mergeOverrides(common: Record<string, unknown>, own: Record<string, unk
   const merged: Record<string, unknown> = { ...common };
   for (const [key, value] of Object.entries(own)) {
     if (stackKeys.some((stackKey) => stackKey === key)) continue;
-    const isGroup = Object.hasOwn(settingFields, key);
-    const [below, above] = [merged[key], value].map((part) => (isGroup ? fromText(key as Key, part) : part));
-    merged[key] = isGroup && isObject(below) && isObject(above) ? { ...below, ...above } : value;
+    if (!isGroup(key)) {
+      merged[key] = value;
+      continue;
+    }
+    const [below, above] = [merged[key], value].map((part) => fromText(key, part));
+    merged[key] = isObject(below) && isObject(above) ? { ...below, ...above } : value;
   }
   return merged;
 }

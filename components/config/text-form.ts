@@ -31,19 +31,25 @@ function parsed(value: unknown): unknown {
 /** Settings that are lists. */
 const lists = ["images", "keys", "egressAllow"] as const satisfies Key[];
 type ListKey = (typeof lists)[number];
-export type StructuredKey = ListKey | keyof typeof settingFields;
+type GroupKey = keyof typeof settingFields;
+export type StructuredKey = ListKey | GroupKey;
 
 export function isStructured(key: Key): key is StructuredKey {
-  return isList(key) || Object.hasOwn(settingFields, key);
+  return isList(key) || isGroup(key);
 }
 
 export function isList(key: Key): key is ListKey {
   return lists.some((list) => list === key);
 }
 
+/** Whether a key, of settings or of anything, is that of a setting with fields. */
+export function isGroup(key: string): key is GroupKey {
+  return Object.hasOwn(settingFields, key);
+}
+
 /** The fields of an object among the settings; none for anything else. */
 export function fieldsOf(key: Key): Record<string, z.core.$ZodType> {
-  return isStructured(key) && !isList(key) ? settingFields[key] : {};
+  return isGroup(key) ? settingFields[key] : {};
 }
 
 /** One field of them; a host may be called `constructor`, which every object has. */
