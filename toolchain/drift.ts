@@ -1,5 +1,5 @@
+import { resourcesOf } from "./host-resources";
 import type { SetupHost } from "./stack";
-import { resourcesOf } from "./unreachable";
 
 /** What Pulumi's state knows of one resource. */
 export interface StateResource {

@@ -1,7 +1,7 @@
 import { DEFAULT_HOST } from "../components/config/hosts";
 import type { StateResource } from "./drift";
+import { resourcesOf } from "./host-resources";
 import type { SetupHost } from "./stack";
-import { resourcesOf } from "./unreachable";
 import { UserError } from "./user-error";
 
 /**

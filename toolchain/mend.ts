@@ -1,10 +1,10 @@
 import { ofHost } from "../components/errors";
 import { compare, listScript, type Mending, parseObjects, type StateResource } from "./drift";
+import { resourcesOf } from "./host-resources";
 import { dockerOn, shellOn } from "./recover";
 import type { Reporter } from "./report";
 import { settled } from "./settled";
 import type { SetupHost } from "./stack";
-import { resourcesOf } from "./unreachable";
 import { UserError } from "./user-error";
 
 /** What comes of a look at the hosts. */

@@ -1,7 +1,6 @@
-import { ofHost } from "../components/errors";
 import type { StateResource } from "./drift";
+import { sayByHost } from "./host-resources";
 import type { SetupHost } from "./stack";
-import { resourcesOf } from "./unreachable";
 
 /**
  * What to type after an upgrade whose trial went well, and whose new server did not get ready all the same: the copy of
@@ -12,16 +11,13 @@ export function unfinishedUpgrades(
   hosts: readonly SetupHost[],
   resources: readonly StateResource[],
 ): string[] {
-  return hosts.flatMap((host) => {
-    const urns = new Set(resourcesOf(host, resources));
-    const find = (end: string) => resources.find(({ urn }) => urns.has(urn) && urn.endsWith(end))?.outputs;
+  return sayByHost(hosts, resources, (host, own) => {
+    const find = (end: string) => own.find(({ urn }) => urn.endsWith(end))?.outputs;
     const report = find("-upgrade-trial")?.stdout;
     // What comes last is told of the trial that it belongs to.
-    if (!report || find("-upgrade-done")?.triggers?.[0] === report) return [];
+    if (!report || find("-upgrade-done")?.triggers?.[0] === report) return undefined;
     const { copy, from }: { copy: string; from: string } = JSON.parse(report);
-    if (!copy) return [];
-    const text = explain(stack, from, from === host.version);
-    return [hosts.length > 1 ? ofHost(host.name, text) : text];
+    return copy ? explain(stack, from, from === host.version) : undefined;
   });
 }
 

@@ -1,13 +1,7 @@
-import { resourceName } from "../components/config/hosts";
+import { type Resource, resourcesOf } from "./host-resources";
 import { dockerOn } from "./recover";
 import type { Reporter } from "./report";
 import type { SetupHost } from "./stack";
-
-interface Resource {
-  urn: string;
-  type: string;
-  parent?: string;
-}
 
 /**
  * Options for pulumi that leave the hosts out whose engine does not answer: a refresh of what is on them would end the
@@ -27,15 +21,4 @@ export async function leaveOutUnreachable(
     return urns.flatMap((urn) => ["--exclude", urn]);
   });
   return (await Promise.all(options)).flat();
-}
-
-/** The resources below the component of a host, which come after it in the state. */
-export function resourcesOf({ name }: Pick<SetupHost, "name">, resources: readonly Resource[]): string[] {
-  const below = new Set<string>();
-  for (const { urn, type, parent } of resources) {
-    const isHost = type === "microsandbox:index:Microsandbox";
-    if (isHost ? urn.endsWith(`::${resourceName("microsandbox", name)}`) : parent && below.has(parent))
-      below.add(urn);
-  }
-  return [...below];
 }

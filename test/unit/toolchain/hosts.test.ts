@@ -4,9 +4,9 @@ import { afterEach, describe, expect, it } from "vitest";
 import { projectRoot } from "../../../toolchain/backend";
 import { chooseServer, takeOptions } from "../../../toolchain/commands/sandbox";
 import { refuseToDropFirstHost } from "../../../toolchain/first-host";
+import { resourcesOf } from "../../../toolchain/host-resources";
 import { hostsForSetup } from "../../../toolchain/stack";
 import { unfinishedUpgrades } from "../../../toolchain/unfinished-upgrade";
-import { resourcesOf } from "../../../toolchain/unreachable";
 
 describe("which server is meant", () => {
   const server = (container: string) => ({ container, connection: { kind: "local" } as const });
