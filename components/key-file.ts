@@ -11,7 +11,7 @@ export function keyHash(key: string): string {
   return `sha256:${createHash("sha256").update(key).digest("hex")}`;
 }
 
-/** The lines of the key file; docker/gateway/src/key-file.ts reads them. A key comes before the one it replaces. */
+/** The lines of the key file; docker/gateway/src/keys/key-file.ts reads them. A key comes before the one it replaces. */
 export function keyLines({ apiKey, keys }: Pick<StackSettings, "apiKey" | "keys">): string[] {
   const all = [
     ...(apiKey ? [{ id: DEFAULT_KEY, hash: keyHash(apiKey) }] : []),

@@ -44,7 +44,7 @@ export interface ServerArgs {
   hasTls: boolean;
   /** What the server allows at most. */
   limits: StackSettings["limits"];
-  /** The limit of what guests may reach, as docker/gateway/src/egress.ts reads it. */
+  /** The limit of what guests may reach, as docker/gateway/src/backends/msb/egress.ts reads it. */
   egressPolicy: pulumi.Input<string>;
   /** Whether an image that is not cached is pulled when a sandbox asks for it. */
   autoPullImages: boolean;

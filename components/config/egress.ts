@@ -9,7 +9,7 @@ const DOMAIN =
 /** Leads to the server itself, where no guest has anything to do. */
 const OWN = /^(127|0)\.|^::1?$/;
 
-/** What an entry opens, in the words of the server: docker/gateway/src/egress.ts reads them. */
+/** What an entry opens, in the words of the server: docker/gateway/src/backends/msb/egress.ts reads them. */
 export interface Opening {
   destination: { cidr: string } | { domain: string } | { domain_suffix: string };
   /** Empty for all. */

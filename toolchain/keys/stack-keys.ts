@@ -14,7 +14,7 @@ import type { Reporter } from "../report";
 import { UserError } from "../user-error";
 import type { KeyRing } from "./ring";
 
-/** Where the server writes down the last use of each key: docker/gateway/src/key-use.ts. */
+/** Where the server writes down the last use of each key: docker/gateway/src/keys/key-use.ts. */
 const usesFile = "/var/lib/microsandbox/gateway/keys-used.json";
 
 /** The resource of components/keys.ts. */

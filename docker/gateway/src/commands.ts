@@ -1,11 +1,11 @@
 import { text } from "node:stream/consumers";
-import { askServer } from "./admin";
+import { askServer } from "./backends/msb/admin";
+import { Msb } from "./backends/msb/command-line";
+import type { PruneReport } from "./backends/msb/image-cache";
+import { mirrored } from "./backends/msb/image-reference";
+import { applyRegistrySettings, readKept } from "./backends/msb/registry-settings";
+import { isNewer } from "./backends/msb/state-version";
 import { ConfigError } from "./config";
-import type { PruneReport } from "./image-cache";
-import { mirrored } from "./image-reference";
-import { Msb } from "./msb";
-import { applyRegistrySettings, readKept } from "./registry-settings";
-import { isNewer } from "./state-version";
 
 const MIB = 1024 * 1024;
 

@@ -1,5 +1,5 @@
 import * as z from "zod";
-import { egressPolicy } from "./egress";
+import { egressPolicy } from "./backends/msb/egress";
 
 const flag = z.stringbool({ truthy: ["true", "1", "yes", "on"], falsy: ["false", "0", "no", "off", ""] });
 const seconds = z.coerce.number().int().min(0);

@@ -1,43 +1,69 @@
-/** The codes of the contract: clients turn the first eleven into typed errors of their own. */
-export type ErrorCode =
-  | "sandbox_not_found"
-  | "volume_not_found"
-  | "volume_file_not_found"
-  | "name_already_exists"
-  | "invalid_request"
-  | "invalid_sandbox_config"
-  | "invalid_volume_path"
-  | "invalid_state_transition"
-  | "orchestrator_unreachable"
-  | "nomad_job_failed"
-  | "invalid_api_key"
-  | "rate_limited"
-  | "quota_exceeded"
-  | "not_found"
-  | "unsupported";
+/** What went wrong, in terms of the service. http/errors.ts turns each kind into a status and a code of the contract. */
+export type ErrorKind =
+  | "sandboxNotFound"
+  | "volumeNotFound"
+  | "fileNotFound"
+  | "notFound"
+  /** A route of the contract that this server has not. */
+  | "unsupportedRoute"
+  | "nameTaken"
+  | "invalidRequest"
+  | "invalidSpec"
+  | "invalidPath"
+  | "unsupported"
+  | "modificationUnsupported"
+  | "unauthenticated"
+  | "forbidden"
+  | "conflict"
+  /** A limit of the server or of the key is reached: it helps to free something. */
+  | "noCapacity"
+  | "rateLimited"
+  /** The client did not send its request in time. */
+  | "requestTimeout"
+  /** The disk is full, or its reserve would be used up. */
+  | "diskFull"
+  /** What was asked for was not done in time. */
+  | "timeout"
+  /** The server stops, or is overloaded: the same request may succeed later, or elsewhere. */
+  | "unavailable"
+  /** A microVM, or the program that runs it, failed. */
+  | "runtimeFailed";
 
-/** An answer that is an error: a status, a code of the contract and a sentence for a person. */
-export class ApiError extends Error {
-  override name = "ApiError";
+export type ErrorOptions = {
+  /** Seconds after which the same request may succeed. */
+  retryAfterSeconds?: number;
+  /** The connection is closed after the answer. */
+  closeConnection?: boolean;
+  cause?: unknown;
+};
+
+/** A failure that was foreseen: its message is a sentence for the person who asked, and holds no secret. */
+export class ServiceError extends Error {
+  override name = "ServiceError";
   constructor(
-    readonly status: number,
-    readonly code: ErrorCode,
+    readonly kind: ErrorKind,
     message: string,
-    /** Header fields of the answer, in lower case. */
-    readonly headers: Record<string, string> = {},
+    readonly options: ErrorOptions = {},
   ) {
-    super(message);
-  }
-
-  body(): { error: { code: ErrorCode; message: string } } {
-    return { error: { code: this.code, message: this.message } };
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
   }
 }
 
-export const sandboxNotFound = (which: string) =>
-  new ApiError(404, "sandbox_not_found", `no sandbox ${JSON.stringify(which)}`);
+export const isKind = (error: unknown, ...kinds: ErrorKind[]): error is ServiceError =>
+  error instanceof ServiceError && kinds.includes(error.kind);
 
-export const invalidConfig = (message: string) => new ApiError(400, "invalid_sandbox_config", message);
+export const sandboxNotFound = (which: string) =>
+  new ServiceError("sandboxNotFound", `no sandbox ${JSON.stringify(which)}`);
+
+export const volumeNotFound = (which: string) =>
+  new ServiceError("volumeNotFound", `no volume ${JSON.stringify(which)}`);
+
+export const invalidSpec = (message: string) => new ServiceError("invalidSpec", message);
+
+export const invalidRequest = (message: string) => new ServiceError("invalidRequest", message);
 
 export const nameTaken = (name: string) =>
-  new ApiError(409, "name_already_exists", `a sandbox named ${JSON.stringify(name)} exists already`);
+  new ServiceError("nameTaken", `a sandbox named ${JSON.stringify(name)} exists already`);
+
+/** An error's text, without its stack. */
+export const errorText = (error: unknown): string => (error instanceof Error ? error.message : String(error));

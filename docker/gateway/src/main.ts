@@ -1,8 +1,8 @@
 import { createGateway, startSweeping } from "./app";
 import { runCommand } from "./commands";
 import { ConfigError, readConfig } from "./config";
-import { describe } from "./readiness";
-import { serveHealth } from "./tls";
+import { errorText } from "./errors";
+import { serveHealth } from "./http/tls";
 
 async function main(): Promise<void> {
   const config = readConfig(process.env);
@@ -16,7 +16,7 @@ async function main(): Promise<void> {
     if (stopping) return;
     stopping = true;
     app.log.info({ signal, graceSeconds: config.STOP_TIMEOUT_SECONDS }, "stopping");
-    await gateway.stop().catch((error) => app.log.error({ err: describe(error) }, "the stop was not clean"));
+    await gateway.stop().catch((error) => app.log.error({ err: errorText(error) }, "the stop was not clean"));
     app.log.info("stopped");
     process.exit(0);
   };

@@ -1,7 +1,7 @@
 import { connect } from "node:net";
 import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
-import { isSafeHost, refuseKeyInAddress } from "../../../docker/gateway/src/browser-guard";
+import { isSafeHost, refuseKeyInAddress } from "../../../docker/gateway/src/http/browser-guard";
 import { writeKeyFile } from "../../harness/key-file";
 import { TestGateway, temporaryFolder } from "./harness";
 

@@ -1,10 +1,10 @@
 import { describe, expect, test } from "vitest";
 import { z } from "zod";
-import { planCreate } from "../../../docker/gateway/src/create-plan";
-import { readCreateRequest } from "../../../docker/gateway/src/create-request";
-import { egressPolicy } from "../../../docker/gateway/src/egress";
-import { ApiError } from "../../../docker/gateway/src/errors";
-import { createBody } from "../../../docker/gateway/src/schema/sandbox";
+import { planCreate } from "../../../docker/gateway/src/backends/msb/create-plan";
+import { egressPolicy } from "../../../docker/gateway/src/backends/msb/egress";
+import { ServiceError } from "../../../docker/gateway/src/errors";
+import { readCreateRequest } from "../../../docker/gateway/src/http/create-request";
+import { createBody } from "../../../docker/gateway/src/http/schema/sandbox";
 
 /**
  * Every field of the create body, found in its schema, reaches msb or is refused: it is changed in a body that
@@ -221,7 +221,7 @@ function effect(body: object): string {
     const plan = planCreate(spec, { msbVersion: "0.7.11", autoPull: true, egress, login });
     return JSON.stringify([plan, slug, anonymous, spec.name, spec.lifecycle.ephemeral]);
   } catch (error) {
-    if (error instanceof ApiError) return `refused: ${error.message}`;
+    if (error instanceof ServiceError) return `refused: ${error.message}`;
     if (error instanceof z.ZodError) return `refused: ${error.message}`;
     throw error;
   }

@@ -1,9 +1,9 @@
 import { describe, expect, test } from "vitest";
-import { planCreate } from "../../../docker/gateway/src/create-plan";
-import { readCreateRequest } from "../../../docker/gateway/src/create-request";
-import { egressPolicy } from "../../../docker/gateway/src/egress";
-import { ApiError } from "../../../docker/gateway/src/errors";
-import { createBody } from "../../../docker/gateway/src/schema/sandbox";
+import { planCreate } from "../../../docker/gateway/src/backends/msb/create-plan";
+import { egressPolicy } from "../../../docker/gateway/src/backends/msb/egress";
+import { ServiceError } from "../../../docker/gateway/src/errors";
+import { readCreateRequest } from "../../../docker/gateway/src/http/create-request";
+import { createBody } from "../../../docker/gateway/src/http/schema/sandbox";
 import { newBody, oldBody } from "./harness";
 
 const read = (body: object) => readCreateRequest(createBody.parse(body));
@@ -14,7 +14,7 @@ const refusal = (body: object) => {
   try {
     read(body);
   } catch (error) {
-    if (error instanceof ApiError) return error;
+    if (error instanceof ServiceError) return error;
     throw error;
   }
   throw new Error("was not refused");
@@ -55,7 +55,7 @@ describe("normal form", () => {
     ["stored credentials", { registry: { mode: "specific", credential_id: "x" } }, "registry"],
   ])("refuses %s", (_what, change, field) => {
     const error = refusal(newBody("a", change));
-    expect([error.status, error.code]).toEqual([400, "invalid_sandbox_config"]);
+    expect(error.kind).toBe("invalidSpec");
     expect(error.message).toContain(field);
   });
 

@@ -7,9 +7,10 @@ import {
   egressPolicy,
   isNoWider,
   ownNetworks,
-} from "../../../docker/gateway/src/egress";
-import { GROUP_RANGES, isWithin } from "../../../docker/gateway/src/ip-ranges";
-import { createBody, type SandboxSpec, sandboxSpec } from "../../../docker/gateway/src/schema/sandbox";
+} from "../../../docker/gateway/src/backends/msb/egress";
+import { GROUP_RANGES, isWithin } from "../../../docker/gateway/src/backends/msb/ip-ranges";
+import { createBody } from "../../../docker/gateway/src/http/schema/sandbox";
+import { type SandboxSpec, sandboxSpec } from "../../../docker/gateway/src/sandboxes/spec";
 import { newBody, TestGateway } from "./harness";
 
 type Policy = NonNullable<SandboxSpec["network"]["policy"]>;

@@ -4,9 +4,9 @@ import type { AddressInfo } from "node:net";
 import { createServer, type Server, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { agentSocketPath } from "../../../docker/gateway/src/agent-pipe";
 import { createGateway, type Gateway } from "../../../docker/gateway/src/app";
 import { readConfig } from "../../../docker/gateway/src/config";
+import { agentSocketPath } from "../../../docker/gateway/src/http/web-socket-pipe";
 import { atFileEnd } from "../../harness/file-end";
 import { removeFolder } from "../../harness/remove-folder";
 

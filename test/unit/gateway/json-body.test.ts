@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { whyRefused } from "../../../docker/gateway/src/json-body";
+import { whyRefused } from "../../../docker/gateway/src/http/json-body";
 import { newBody, TestGateway } from "./harness";
 
 const nested = (depth: number) => "[".repeat(depth) + "]".repeat(depth);

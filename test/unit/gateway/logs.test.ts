@@ -1,7 +1,7 @@
 import { appendFileSync, renameSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
-import { decodeCursor, encodeCursor } from "../../../docker/gateway/src/log-stream";
+import { decodeCursor, encodeCursor } from "../../../docker/gateway/src/backends/msb/log-reader";
 import { TestGateway } from "./harness";
 
 let gateway: TestGateway;

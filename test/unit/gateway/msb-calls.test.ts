@@ -4,8 +4,8 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { beforeEach, describe, expect, onTestFinished, test, vi } from "vitest";
 import WebSocket from "ws";
-import type { Listed } from "../../../docker/gateway/src/msb-sandboxes";
-import { MsbView } from "../../../docker/gateway/src/msb-view";
+import type { Listed } from "../../../docker/gateway/src/backends/msb/sandbox-commands";
+import { MsbView } from "../../../docker/gateway/src/backends/msb/status-cache";
 import { FAKE_MSB, fakeAgent, TestGateway, temporaryFolder, until } from "./harness";
 
 /** Each msb process costs half a second on a slow host: what the gateway asks of msb, and when. */

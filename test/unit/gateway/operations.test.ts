@@ -68,7 +68,7 @@ describe("operations", () => {
   test("a server whose msb fails says so and is not broken by it", async () => {
     const gateway = await TestGateway.start({ MSB_PATH: "/nonexistent/msb" });
     const { status, body } = await gateway.get("/v1/sandboxes");
-    expect([status, body.error.code]).toEqual([502, "orchestrator_unreachable"]);
+    expect([status, body.error.code]).toEqual([500, "orchestrator_unreachable"]);
     expect((await gateway.get("/healthz")).status).toBe(200);
   });
 

@@ -2,9 +2,9 @@ import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { beforeEach, describe, expect, test } from "vitest";
-import { adminSocket, askServer } from "../../../docker/gateway/src/admin";
-import type { PruneReport } from "../../../docker/gateway/src/image-cache";
-import { applyRegistrySettings } from "../../../docker/gateway/src/registry-settings";
+import { adminSocket, askServer } from "../../../docker/gateway/src/backends/msb/admin";
+import type { PruneReport } from "../../../docker/gateway/src/backends/msb/image-cache";
+import { applyRegistrySettings } from "../../../docker/gateway/src/backends/msb/registry-settings";
 import { TestGateway, until } from "./harness";
 
 const DAY = 86_400;

@@ -1,8 +1,8 @@
 import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { canonical, mirrored } from "../../../docker/gateway/src/image-reference";
-import { applyRegistrySettings } from "../../../docker/gateway/src/registry-settings";
+import { canonical, mirrored } from "../../../docker/gateway/src/backends/msb/image-reference";
+import { applyRegistrySettings } from "../../../docker/gateway/src/backends/msb/registry-settings";
 import { TestGateway, temporaryFolder } from "./harness";
 
 const DIGEST = `@sha256:${"a".repeat(64)}`;

@@ -1,7 +1,7 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it, test } from "vitest";
-import { claimState, isNewer } from "../../../docker/gateway/src/state-version";
+import { claimState, isNewer } from "../../../docker/gateway/src/backends/msb/state-version";
 import { TestGateway, temporaryFolder } from "./harness";
 
 const noted = (home: string) => join(home, "gateway", "resume.json");

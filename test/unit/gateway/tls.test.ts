@@ -7,7 +7,7 @@ import { expect, test } from "vitest";
 import { WebSocket } from "ws";
 import { createGateway } from "../../../docker/gateway/src/app";
 import { readConfig } from "../../../docker/gateway/src/config";
-import { serveHealth } from "../../../docker/gateway/src/tls";
+import { serveHealth } from "../../../docker/gateway/src/http/tls";
 import { testAuthority } from "../../harness/authority";
 import { FAKE_MSB, temporaryFolder, until } from "./harness";
 

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { keys as keysSchema } from "../../../components/config/keys";
 import { keyHash, keyLines } from "../../../components/key-file";
-import { readKeys } from "../../../docker/gateway/src/key-file";
+import { readKeys } from "../../../docker/gateway/src/keys/key-file";
 import { parseDuration } from "../../../toolchain/duration";
 import {
   addKey,

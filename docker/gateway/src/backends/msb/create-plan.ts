@@ -1,0 +1,138 @@
+import { invalidSpec } from "../../errors";
+import type { RegistryLogin } from "../../http/create-request";
+import type { SandboxSpec } from "../../sandboxes/spec";
+import { isBefore07 } from "./command-line";
+import { boundPolicy, type EgressPolicy } from "./egress";
+import { secretArguments, secretsConf } from "./guest-secrets";
+import { networkArguments } from "./network-rules";
+
+/** What msb needs for one create: a configuration file, flags, script files, environment. */
+export type CreatePlan = {
+  conf: Record<string, unknown>;
+  args: string[];
+  /** Script bodies, to be written to files: the configuration file would add a shebang. */
+  scripts: Record<string, string>;
+  env: Record<string, string>;
+};
+
+/**
+ * msb replaces `${NAME}` in its configuration file by its own environment, and knows no
+ * escape. So a literal `${` is written as a reference to a variable that holds a dollar.
+ */
+const DOLLAR = "GATEWAY_DOLLAR";
+const PASSWORD = "GATEWAY_REGISTRY_PASSWORD";
+
+export type PlanOptions = {
+  msbVersion: string;
+  autoPull: boolean;
+  /** What the guest may reach at most. */
+  egress: EgressPolicy;
+  login?: RegistryLogin;
+  /** The image that msb is asked for where it is another than the client's: a mirror's. */
+  reference?: string;
+};
+
+/** Translates a checked spec; every field of it ends in the plan. */
+export function planCreate(spec: SandboxSpec, options: PlanOptions): CreatePlan {
+  const { msbVersion, autoPull, egress, login, reference = spec.reference } = options;
+  const policy = boundPolicy(spec, egress);
+  const { resources, runtime, lifecycle } = spec;
+  const conf = {
+    // Never the short form: msb takes a string that looks like a path for a path.
+    image: { oci: reference },
+    pull_policy: pullPolicy(spec, autoPull),
+    registry: login && { username: login.username, password_env: PASSWORD },
+    cpus: resources.vcpus,
+    memory: `${resources.memory_mib}M`,
+    max_duration: lifecycle.max_duration_secs && `${lifecycle.max_duration_secs}s`,
+    idle_timeout: lifecycle.idle_timeout_secs && `${lifecycle.idle_timeout_secs}s`,
+    rlimits: spec.rlimits.map(({ resource, soft, hard }) => ({ resource, soft, hard })),
+    workdir: runtime.workdir,
+    shell: runtime.shell,
+    user: runtime.user,
+    hostname: runtime.hostname,
+    security: spec.security_profile,
+    entrypoint: runtime.entrypoint,
+    cmd: runtime.cmd,
+    env: Object.fromEntries(spec.env.map(({ key, value }) => [key, value])),
+    labels: spec.labels,
+    init: spec.init && { ...spec.init, env: Object.fromEntries(spec.init.env) },
+    mounts: spec.mounts.map(mountOf),
+    patches: spec.patches.map(patchOf),
+    network: policy ? undefined : "none",
+    secrets: secretsOf(spec, msbVersion),
+  };
+  return {
+    conf: escapeDollars(conf) as Record<string, unknown>,
+    args: [
+      ...(resources.disk_size_mib ? ["--root-disk", `${resources.disk_size_mib}M`] : []),
+      ...(runtime.log_level ? ["--log-level", runtime.log_level] : []),
+      ...networkArguments(spec, policy, msbVersion),
+      ...secretArguments(spec.network.secrets),
+    ],
+    scripts: runtime.scripts,
+    env: { [DOLLAR]: "$", ...(login && { [PASSWORD]: login.password }) },
+  };
+}
+
+function secretsOf({ network: { secrets } }: SandboxSpec, msbVersion: string) {
+  if (secrets?.entries.length && isBefore07(msbVersion))
+    throw invalidSpec("network.secrets: not supported by this server's microsandbox version");
+  return secrets && secretsConf(secrets);
+}
+
+function pullPolicy(spec: SandboxSpec, autoPull: boolean): "missing" | "always" | "never" {
+  if (!autoPull || spec.pull_policy === "never") return "never";
+  return spec.pull_policy === "always" ? "always" : "missing";
+}
+
+function mountOf(mount: SandboxSpec["mounts"][number]): Record<string, unknown> {
+  if (mount.type === "named") {
+    const { readonly, noexec, nosuid, nodev, override_uid, override_gid } = mount.options;
+    const { stat_virtualization, host_permissions } = mount;
+    const options = { readonly, noexec, nosuid, nodev, stat_virtualization, host_permissions };
+    return { named: mount.name, target: mount.guest, ...options, uid: override_uid, gid: override_gid };
+  }
+  if (mount.type === "tmpfs") {
+    const { readonly, noexec, nosuid, nodev } = mount.options;
+    const tmpfs = mount.size_mib ? { size: `${mount.size_mib}M` } : {};
+    return { tmpfs, target: mount.guest, readonly, noexec, nosuid, nodev };
+  }
+  throw new Error(`a ${mount.type} mount got past the checks`);
+}
+
+function patchOf(patch: SandboxSpec["patches"][number]): Record<string, unknown> {
+  switch (patch.type) {
+    case "text":
+      return {
+        text: { path: patch.path, content: patch.content, mode: octal(patch.mode), replace: patch.replace },
+      };
+    case "file": {
+      const content = Buffer.from(patch.content).toString("base64");
+      return {
+        file: { path: patch.path, content_base64: content, mode: octal(patch.mode), replace: patch.replace },
+      };
+    }
+    case "symlink":
+      return { symlink: { target: patch.target, link: patch.link, replace: patch.replace } };
+    case "mkdir":
+      return { mkdir: { path: patch.path, mode: octal(patch.mode) } };
+    case "remove":
+      return { remove: { path: patch.path } };
+    case "append":
+      return { append: { path: patch.path, content: patch.content } };
+    default:
+      throw new Error(`a ${patch.type} patch got past the checks`);
+  }
+}
+
+const octal = (mode: number | undefined) =>
+  mode === undefined ? undefined : mode.toString(8).padStart(4, "0");
+
+function escapeDollars(value: unknown): unknown {
+  if (typeof value === "string") return value.replaceAll("${", `\${${DOLLAR}}{`);
+  if (Array.isArray(value)) return value.map(escapeDollars);
+  if (typeof value === "object" && value !== null)
+    return Object.fromEntries(Object.entries(value).map(([key, each]) => [key, escapeDollars(each)]));
+  return value;
+}

@@ -1,0 +1,186 @@
+import { networkInterfaces } from "node:os";
+import * as z from "zod";
+import { invalidSpec } from "../../errors";
+import { destination, type networkRule, portRange, type SandboxSpec } from "../../sandboxes/spec";
+import { GROUP_RANGES, intersection } from "./ip-ranges";
+
+type Rule = z.output<typeof networkRule>;
+type Destination = Rule["destination"];
+type PortRange = z.output<typeof portRange>;
+
+const LEVELS = ["none", "public", "all"] as const;
+
+const grant = z.object({ destination, ports: z.array(portRange).default([]) });
+
+/** What guests may reach at most, whatever a client asks for. */
+export const egressPolicy = z.object({
+  /** `public`: what is nobody's own network. `all`: private networks too, but not the server's own. */
+  level: z.enum(LEVELS).default("public"),
+  /** Opened beyond the level: what a client's policy says of the public internet it says of these. */
+  grants: z.array(grant).max(256).default([]),
+  /** Ranges that count as private: public addresses of the host. */
+  hostRanges: z.array(z.string()).default([]),
+});
+export type EgressPolicy = z.output<typeof egressPolicy>;
+
+/** msb's own, for a client that sends none: the public internet, and names. */
+const DEFAULT_POLICY: NonNullable<SandboxSpec["network"]["policy"]> = {
+  default_egress: "deny",
+  default_ingress: "allow",
+  rules: [
+    ...(["udp", "tcp"] as const).map((protocol) =>
+      egressRule("allow", { group: "host" }, [{ start: 53, end: 53 }], [protocol]),
+    ),
+    egressRule("allow", { group: "public" }),
+  ],
+};
+
+/** Where clouds tell a machine its credentials. */
+const METADATA: Destination[] = [
+  { group: "metadata" },
+  { group: "link_local" },
+  ...["168.63.129.16/32", "192.0.0.192/32", "100.100.100.200/32", "fd00:ec2::254/128"].map((cidr) => ({
+    cidr,
+  })),
+];
+
+/** Rules of one sandbox beyond which a command line would get too long. */
+const MAX_RULES = 2048;
+
+/**
+ * The policy for msb, whose first rule that matches counts: what no guest may reach; what is opened, as far as the
+ * client's policy lets it; what the level forbids; and the client's own rules, which can't widen what is left.
+ *
+ * @returns undefined where the guest gets no network at all
+ * @throws ServiceError 400 where that makes too many rules
+ */
+export function boundPolicy(
+  { network }: SandboxSpec,
+  limit: EgressPolicy,
+  own: string[] = ownNetworks(),
+): typeof DEFAULT_POLICY | undefined {
+  const asked = network.policy ?? DEFAULT_POLICY;
+  const { default_egress: fallback, default_ingress: ingress, rules } = asked;
+  if (!network.enabled || (fallback === "deny" && ingress === "deny" && rules.length === 0)) return undefined;
+  if (limit.level === "none" && limit.grants.length === 0) return undefined;
+  const bound = [
+    ...neverReached(own),
+    ...limit.grants.flatMap((opened) => [
+      ...rules.flatMap((rule) => narrowed(rule, opened)),
+      egressRule(fallback, opened.destination, opened.ports),
+    ]),
+    ...forbidden(limit),
+    ...rules,
+  ];
+  if (bound.length > MAX_RULES)
+    throw invalidSpec(
+      `network.policy: ${bound.length} rules with the server's own; ${MAX_RULES} is the most`,
+    );
+  return { ...asked, rules: bound };
+}
+
+/** The server itself. Its names service, on the gateway's port 53, is left to the client's rules. */
+function neverReached(own: string[]): Rule[] {
+  const others = [
+    { start: 1, end: 52 },
+    { start: 54, end: 65_535 },
+  ];
+  return [
+    egressRule("deny", { group: "host" }, others, ["tcp", "udp"]),
+    egressRule("deny", { group: "loopback" }),
+    // Where a connection to the zero address ends: at home.
+    ...["0.0.0.0/8", "::/128", ...own].map((cidr) => egressRule("deny", { cidr })),
+  ];
+}
+
+function forbidden({ level, hostRanges }: EgressPolicy): Rule[] {
+  const deny = (to: Destination) => egressRule("deny", to);
+  if (level === "none") return [deny("any")];
+  const metadata = METADATA.map(deny);
+  if (level === "all") return metadata;
+  const groups = (["private", "multicast"] as const).map((group) => deny({ group }));
+  return [...metadata, ...groups, ...hostRanges.map((cidr) => deny({ cidr }))];
+}
+
+/** The part of a client's rule that is about what is opened; none where they don't meet. */
+function narrowed(rule: Rule, opened: z.output<typeof grant>): Rule[] {
+  if (rule.direction === "ingress") return [];
+  const to = meeting(rule.destination, opened.destination);
+  // A name and a range can't be compared here: such a rule may close what is opened, and can't open it.
+  if (to === "unknown") return rule.action === "deny" ? [{ ...rule, direction: "egress" }] : [];
+  const ports = commonPorts(rule.ports, opened.ports);
+  if (ports === undefined) return [];
+  return to.map((each) => ({ ...rule, direction: "egress", destination: each, ports }));
+}
+
+function meeting(asked: Destination, opened: Destination): Destination[] | "unknown" {
+  if (asked === "any" || opened === "any") return [asked === "any" ? opened : asked];
+  if ("group" in asked && asked.group === "public") return [opened];
+  if ("cidr" in opened) {
+    if ("cidr" in asked) return cidrs(intersection(asked.cidr, opened.cidr));
+    if ("group" in asked)
+      return (GROUP_RANGES[asked.group] ?? []).flatMap((range) => cidrs(intersection(range, opened.cidr)));
+    return "unknown";
+  }
+  if ("cidr" in asked || "group" in asked || "group" in opened) return "unknown";
+  const [one, other] = [nameOf(asked), nameOf(opened)];
+  if (covers(asked, other)) return [opened];
+  return covers(opened, one) ? [asked] : [];
+}
+
+const cidrs = (cidr: string | undefined): Destination[] => (cidr === undefined ? [] : [{ cidr }]);
+
+type Named = { domain: string } | { domain_suffix: string };
+const nameOf = (named: Named) => ("domain" in named ? named.domain : named.domain_suffix).toLowerCase();
+
+function covers(named: Named, name: string): boolean {
+  const own = nameOf(named);
+  return name === own ? true : "domain_suffix" in named && name.endsWith(`.${own}`);
+}
+
+/** Undefined for none in common; an empty list stands for all ports. */
+function commonPorts(one: PortRange[], other: PortRange[]): PortRange[] | undefined {
+  if (one.length === 0) return other;
+  if (other.length === 0) return one;
+  const common = one.flatMap((a) =>
+    other.map((b) => ({ start: Math.max(a.start, b.start), end: Math.min(a.end, b.end) })),
+  );
+  const found = common.filter(({ start, end }) => start <= end);
+  return found.length > 0 ? found : undefined;
+}
+
+function egressRule(
+  action: Rule["action"],
+  to: Destination,
+  ports: PortRange[] = [],
+  protocols: Rule["protocols"] = [],
+): Rule {
+  return { direction: "egress", destination: to, protocols, ports, action };
+}
+
+/** The networks that the server's container is in: its own address there, and the host's. */
+export function ownNetworks(): string[] {
+  const addresses = Object.values(networkInterfaces()).flatMap((each) => each ?? []);
+  return addresses.flatMap(({ internal, cidr }) => (internal || !cidr ? [] : [cidr]));
+}
+
+/**
+ * Whether a sandbox that was made under one policy may run under another: msb can't change the rules of one that
+ * is made, so it has to be no wider.
+ */
+export function isNoWider(made: EgressPolicy, now: EgressPolicy): boolean {
+  if (LEVELS.indexOf(made.level) > LEVELS.indexOf(now.level)) return false;
+  const forbidsHost =
+    made.level === "none" ||
+    now.level === "all" ||
+    now.hostRanges.every((range) => made.hostRanges.includes(range));
+  return forbidsHost && made.grants.every((each) => now.grants.some((other) => includes(other, each)));
+}
+
+function includes(outer: z.output<typeof grant>, inner: z.output<typeof grant>): boolean {
+  const to = meeting(outer.destination, inner.destination);
+  const whole =
+    to !== "unknown" && to.length === 1 && JSON.stringify(to[0]) === JSON.stringify(inner.destination);
+  const ports = commonPorts(outer.ports, inner.ports);
+  return whole && JSON.stringify(ports) === JSON.stringify(inner.ports);
+}

@@ -1,0 +1,85 @@
+import { constants } from "node:fs";
+import { access, mkdir, open, unlink } from "node:fs/promises";
+import { join } from "node:path";
+import type { Config } from "../../config";
+import { errorText } from "../../errors";
+
+export type Check = { ok: boolean; reason?: string };
+export type Readiness = { ready: boolean; checks: Record<string, Check> };
+
+const CACHE_MS = 5_000;
+
+/**
+ * What must hold before the server can serve: asked by the container's health check and by
+ * people. One set of checks serves every caller for five seconds, so that asking is cheap.
+ */
+export class ReadinessProbe {
+  private last: { at: number; answer: Promise<Readiness> } | undefined;
+
+  constructor(
+    private readonly config: Config,
+    /** Brings what is known of sandboxes up to date: fails if msb does not answer. */
+    private readonly askMsb: (maxAgeMs: number) => Promise<void>,
+    private readonly starter: () => Check,
+  ) {}
+
+  check(now = Date.now()): Promise<Readiness> {
+    if (!this.last || now - this.last.at > CACHE_MS) this.last = { at: now, answer: this.run() };
+    return this.last.answer;
+  }
+
+  private async run(): Promise<Readiness> {
+    const [state, msb, kvm] = await Promise.all([
+      stateVolume(this.config.MSB_HOME),
+      this.msbAnswers(),
+      kvmOpens(this.config.KVM_DEVICE),
+    ]);
+    const checks = { state, msb, kvm, starter: this.starter() };
+    return { ready: Object.values(checks).every((check) => check.ok), checks };
+  }
+
+  /** One question serves both: whether msb answers, and what ended without the gateway's doing. */
+  private async msbAnswers(): Promise<Check> {
+    try {
+      await this.askMsb(CACHE_MS);
+      return { ok: true };
+    } catch (error) {
+      return { ok: false, reason: `msb does not answer: ${errorText(error)}` };
+    }
+  }
+}
+
+async function stateVolume(home: string): Promise<Check> {
+  const path = join(home, "gateway", ".probe");
+  try {
+    await mkdir(join(home, "gateway"), { recursive: true, mode: 0o700 });
+    const file = await open(path, "w", 0o600);
+    try {
+      await file.write("probe");
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await unlink(path);
+    return { ok: true };
+  } catch (error) {
+    return { ok: false, reason: `the state volume at ${home} can't be written: ${errorText(error)}` };
+  }
+}
+
+async function kvmOpens(device: string): Promise<Check> {
+  try {
+    await access(device, constants.F_OK);
+  } catch {
+    return {
+      ok: false,
+      reason: `${device} is not in the container: the host has no KVM, or the container lacks the device`,
+    };
+  }
+  try {
+    await (await open(device, constants.O_RDWR)).close();
+    return { ok: true };
+  } catch (error) {
+    return { ok: false, reason: `${device} does not open for reading and writing: ${errorText(error)}` };
+  }
+}

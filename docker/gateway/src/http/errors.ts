@@ -1,0 +1,55 @@
+import type { FastifyError, FastifyReply } from "fastify";
+import { type ErrorKind, ServiceError } from "../errors";
+
+/** Status and code of the contract for each kind of error. Clients turn most of the codes into typed errors. */
+export const ANSWERS: Record<ErrorKind, readonly [status: number, code: string]> = {
+  sandboxNotFound: [404, "sandbox_not_found"],
+  volumeNotFound: [404, "volume_not_found"],
+  fileNotFound: [404, "volume_file_not_found"],
+  notFound: [404, "not_found"],
+  unsupportedRoute: [404, "unsupported"],
+  nameTaken: [409, "name_already_exists"],
+  invalidRequest: [400, "invalid_request"],
+  invalidSpec: [400, "invalid_sandbox_config"],
+  invalidPath: [400, "invalid_volume_path"],
+  unsupported: [400, "unsupported"],
+  modificationUnsupported: [409, "modification_unsupported"],
+  unauthenticated: [401, "invalid_api_key"],
+  forbidden: [403, "invalid_request"],
+  conflict: [409, "invalid_state_transition"],
+  noCapacity: [429, "quota_exceeded"],
+  rateLimited: [429, "rate_limited"],
+  requestTimeout: [408, "invalid_request"],
+  diskFull: [507, "quota_exceeded"],
+  timeout: [504, "orchestrator_unreachable"],
+  unavailable: [503, "orchestrator_unreachable"],
+  runtimeFailed: [502, "nomad_job_failed"],
+};
+
+export type ErrorBody = { error: { code: string; message: string } };
+
+/** The body of an answer that is an error. */
+export const errorBodyOf = (error: ServiceError): ErrorBody => ({
+  error: { code: ANSWERS[error.kind][1], message: error.message },
+});
+
+export function statusOf(error: FastifyError | ServiceError): number {
+  if (error instanceof ServiceError) return ANSWERS[error.kind][0];
+  return error.statusCode ?? 500;
+}
+
+/** Answers with an error. The text of one that was not foreseen may name the server's paths: it is only in the log. */
+export function sendError(error: FastifyError | ServiceError, reply: FastifyReply): FastifyReply {
+  const status = statusOf(error);
+  reply.code(status);
+  if (error instanceof ServiceError) {
+    const { retryAfterSeconds, closeConnection } = error.options;
+    if (retryAfterSeconds !== undefined) reply.header("retry-after", String(retryAfterSeconds));
+    if (closeConnection) reply.header("connection", "close");
+    return reply.send(errorBodyOf(error));
+  }
+  const foreseen = status < 500;
+  const code = foreseen ? "invalid_request" : "orchestrator_unreachable";
+  const message = foreseen ? error.message : "the server failed; its log says why";
+  return reply.send({ error: { code, message } } satisfies ErrorBody);
+}

@@ -1,0 +1,95 @@
+import * as z from "zod";
+import packageFile from "../../../package.json";
+import type { Msb } from "../../backends/msb/command-line";
+import type { ReadinessProbe } from "../../backends/msb/readiness";
+import { errorResponses } from "../schema/common";
+import { type App, type Context, ownerFor, typed } from "./context";
+
+const check = z.object({ ok: z.boolean(), reason: z.string().optional() });
+const readiness = z.object({ ready: z.boolean(), checks: z.record(z.string(), check) });
+const tags = ["operations"];
+
+/** What an operator asks, without a key: liveness, readiness, versions. */
+export function openRoutes(plain: App, probe: ReadinessProbe, msb: Msb): void {
+  const app = typed(plain);
+  app.get(
+    "/healthz",
+    { schema: { tags, response: { 200: z.object({ status: z.string() }) } } },
+    async () => ({
+      status: "ok",
+    }),
+  );
+  app.get(
+    "/readyz",
+    { schema: { tags, response: { 200: readiness, 503: readiness } } },
+    async (_request, reply) => {
+      const answer = await probe.check();
+      return reply.code(answer.ready ? 200 : 503).send(answer);
+    },
+  );
+  app.get("/version", { schema: { tags } }, async () => ({
+    gateway: packageFile.version,
+    msb: await msb.version(),
+    architecture: process.arch === "x64" ? "amd64" : process.arch,
+    node: process.version,
+  }));
+}
+
+const whole = z.int();
+const quotas = z.looseObject({
+  total_sandboxes: whole,
+  max_sandboxes: whole.nullable(),
+  max_concurrent_sandboxes: whole,
+  concurrent_ephemeral_running: whole,
+  concurrent_persistent_running: whole,
+  memory_mib_used: whole,
+  max_memory_mib: whole,
+  vcpus_used: whole,
+  max_vcpus: whole,
+  max_memory_mib_per_sandbox: whole,
+  max_vcpus_per_sandbox: whole,
+  max_requests_per_second: whole,
+  max_connections: whole,
+});
+
+/** Limits and figures, with a key. Where a key has a limit of its own, the figures are those of the key. */
+export function quotaRoutes(plain: App, context: Context): void {
+  const app = typed(plain);
+  const { config, metrics, sandboxes } = context;
+  app.get(
+    "/v1/quotas",
+    { schema: { tags, response: { 200: quotas, ...errorResponses } } },
+    async (request) => {
+      const { capacity, registry } = sandboxes;
+      const { id, limits: own } = request.key ?? { id: "", limits: {} };
+      const owner = ownerFor(context, request);
+      await registry.reconcile();
+      const known = [...registry.store.all()].filter(
+        (record) => record.phase !== "gone" && (owner === undefined || record.owner === owner),
+      );
+      const alive = known.filter(registry.alive);
+      const [all, mine] = [capacity.usage(owner), capacity.usage(id)];
+      const { sandboxes: most, memoryMib, cpus } = capacity.limits;
+      return {
+        // The contract's required fields that a server of one's own has no meter for.
+        ...{ hard_cap: true, pool_exhausted: false, is_suspended: false },
+        ...{ vcpu_hours_used: 0, memory_gib_hours_used: 0, max_sandboxes: null },
+        total_sandboxes: known.length,
+        concurrent_ephemeral_running: alive.filter((record) => record.ephemeral).length,
+        concurrent_persistent_running: alive.filter((record) => !record.ephemeral).length,
+        max_concurrent_sandboxes: Math.min(most, own.sandboxes ?? most),
+        memory_mib_used: (own.memoryMiB ? mine : all).memoryMib,
+        max_memory_mib: Math.min(memoryMib, own.memoryMiB ?? memoryMib),
+        vcpus_used: (own.cpus ? mine : all).cpus,
+        max_vcpus: Math.min(cpus, own.cpus ?? cpus),
+        max_memory_mib_per_sandbox: capacity.limits.sandboxMemoryMib,
+        max_vcpus_per_sandbox: capacity.limits.sandboxCpus,
+        max_requests_per_second: own.requestsPerSecond ?? config.LIMIT_REQUESTS_PER_SECOND,
+        max_connections: own.connections ?? config.LIMIT_CONNECTIONS,
+      };
+    },
+  );
+  app.get("/metrics", { schema: { tags } }, async (_request, reply) =>
+    reply.type(metrics.registry.contentType).send(await metrics.registry.metrics()),
+  );
+}

@@ -1,0 +1,56 @@
+import * as z from "zod";
+import { optional, text } from "../../sandboxes/fields";
+import { sandboxSpec, sandboxStatus } from "../../sandboxes/spec";
+import { timestamp, uuid } from "./common";
+
+const registry = z.discriminatedUnion("mode", [
+  z.looseObject({ mode: z.literal("auto") }),
+  z.looseObject({ mode: z.literal("anonymous") }),
+  z.looseObject({ mode: z.literal("inline"), username: text, password: text }),
+  z.looseObject({ mode: z.literal("specific") }),
+]);
+
+/** A create request as clients of 0.6 (`image`) and of 0.7 (`source` and `reference`) send it. */
+export const createBody = sandboxSpec.omit({ reference: true }).extend({
+  image: z.union([z.looseObject({ type: z.string() }), z.string()]).optional(),
+  source: z.string().optional(),
+  reference: z.string().optional(),
+  slug: optional(z.string().regex(/^(?=.{3,63}$)[a-z0-9]+(-[a-z0-9]+)*$/, "is not a slug")),
+  registry: registry.nullish(),
+});
+
+export type CreateBody = z.output<typeof createBody>;
+
+export const sandboxBody = z.object({
+  id: uuid,
+  org_id: uuid,
+  name: z.string(),
+  slug: z.string(),
+  status: sandboxStatus,
+  status_reason: z.enum(["scheduling", "insufficient_capacity"]).nullable(),
+  spec: z.looseObject({}).nullable(),
+  ephemeral: z.boolean(),
+  created_at: timestamp,
+  started_at: timestamp.nullable(),
+  stopped_at: timestamp.nullable(),
+  last_failure_message: z.string().nullable(),
+});
+export type SandboxBody = z.infer<typeof sandboxBody>;
+
+const booleanText = z.enum(["true", "false"]).transform((value) => value === "true");
+const waitSeconds = z.coerce.number().int().min(0).max(3600);
+
+/** Query of create and start. */
+export const startQuery = z.looseObject({
+  start: booleanText.optional(),
+  wait_for: z.literal("running").optional(),
+  wait_timeout: waitSeconds.optional(),
+});
+
+export const listQuery = z.looseObject({
+  limit: z.coerce.number().int().min(1).max(4_294_967_295).default(100),
+  cursor: z.string().max(512).optional(),
+  labels: z.string().max(65_536).optional(),
+});
+
+export const sandboxPage = z.object({ data: z.array(sandboxBody), next_cursor: z.string().nullable() });

@@ -1,0 +1,42 @@
+import * as z from "zod";
+import { labels, objectName } from "../../sandboxes/fields";
+import { timestamp, uuid } from "./common";
+
+export const createVolumeBody = z.looseObject({
+  name: objectName,
+  labels: labels.default({}),
+  /** 0 and none at all mean a folder that grows as it needs. */
+  capacity_gib: z.int().min(0).max(16_384).nullish(),
+  storage: z.literal("block").nullish(),
+});
+
+export const volumeBody = z.object({
+  id: uuid,
+  name: z.string().nullable(),
+  kind: z.enum(["host", "managed"]),
+  storage: z.literal("block"),
+  status: z.enum(["active", "deleting"]),
+  used_bytes: z.int().nullable(),
+  capacity_bytes: z.int().nullable(),
+  labels,
+  created_at: timestamp,
+  updated_at: timestamp,
+});
+export type VolumeBody = z.infer<typeof volumeBody>;
+
+export const fileBody = z.object({
+  path: z.string(),
+  kind: z.enum(["file", "directory"]),
+  size: z.number(),
+  mode: z.int(),
+  uid: z.int(),
+  gid: z.int(),
+  readonly: z.boolean(),
+  accessed_at: timestamp.nullable(),
+  modified_at: timestamp.nullable(),
+  created_at: timestamp.nullable(),
+});
+export type FileBody = z.infer<typeof fileBody>;
+
+export const pathBody = z.looseObject({ path: z.string() });
+export const fromToBody = z.looseObject({ from: z.string(), to: z.string() });

@@ -1,0 +1,121 @@
+import { createHash, timingSafeEqual } from "node:crypto";
+import type { FastifyRequest } from "fastify";
+import { ServiceError } from "../errors";
+import { FailedAttempts } from "./failed-attempts";
+import { type Key, KeyFile, type KeyFileLog, type KeyLimits } from "./key-file";
+import { KeyUse } from "./key-use";
+
+/** How soon a changed file counts, and pipes of a key that is no more are closed. */
+const TICK_MS = 500;
+
+/** Who asks in dev mode. */
+const DEV: Key = { id: "dev", hash: Buffer.alloc(0), expiresAt: Infinity, limits: {} };
+
+/** Why a request was refused: a label of the metrics. */
+export type Refusal = "missing" | "unknown" | "expired";
+
+export type KeyCheckOptions = {
+  /** The key file; without one, and without dev mode, nobody gets in. */
+  file: string | undefined;
+  devMode: boolean;
+  /** Where the last use of each key is written down. */
+  usesFile: string;
+  log: KeyFileLog;
+  refused?: (why: Refusal) => void;
+};
+
+/** Knows who asks. Keys come and go while the server runs; what a key holds open ends with it. */
+export class KeyCheck {
+  private readonly file: KeyFile | undefined;
+  private readonly uses: KeyUse;
+  private readonly failed = new FailedAttempts();
+  private readonly held = new Map<Key, Set<() => void>>();
+  private readonly timer: NodeJS.Timeout | undefined;
+
+  constructor(private readonly options: KeyCheckOptions) {
+    const { file, devMode, usesFile, log } = options;
+    this.file = file === undefined || devMode ? undefined : new KeyFile(file, log);
+    this.uses = new KeyUse(usesFile);
+    if (this.file) this.timer = setInterval(() => this.tick(), TICK_MS).unref();
+  }
+
+  /** The request's key. @throws ServiceError 401, or 429 to an address that had too many of them */
+  identify(request: Pick<FastifyRequest, "headers" | "ip">): Key {
+    if (this.options.devMode) return DEV;
+    const given = /^Bearer +(\S+)$/i.exec(request.headers.authorization ?? "")?.[1];
+    if (!given) throw this.refuse(request, "missing", "an API key is needed: Authorization: Bearer <key>");
+    const hash = createHash("sha256").update(given).digest();
+    // A key that was just added is taken by the first request with it.
+    const key = this.find(hash) ?? (this.reload() ? this.find(hash) : undefined);
+    if (!key) throw this.refuse(request, "unknown", this.whyUnknown());
+    if (key.expiresAt <= Date.now()) {
+      const when = new Date(key.expiresAt).toISOString();
+      throw this.refuse(request, "expired", `the API key ${JSON.stringify(key.id)} expired at ${when}`);
+    }
+    this.uses.note(key.id);
+    return key;
+  }
+
+  /** The limits of the keys with that id. */
+  limitsOf = (id: string | null): KeyLimits => this.file?.keys.find((key) => key.id === id)?.limits ?? {};
+
+  /**
+   * Has `end` called when the key is revoked or expires, unless the answer was called before. It is for what a
+   * client holds open: a request that is under way is answered.
+   */
+  hold(key: Key, end: () => void): () => void {
+    const ends = this.held.get(key) ?? new Set();
+    this.held.set(key, ends.add(end));
+    return () => {
+      ends.delete(end);
+      if (ends.size === 0) this.held.delete(key);
+    };
+  }
+
+  /** Writes down what is not yet; nothing is read again afterwards. */
+  async close(): Promise<void> {
+    clearInterval(this.timer);
+    if (this.file) await this.uses.save(true);
+  }
+
+  /** Every key is compared, in a time that tells nothing of which one matched. */
+  private find(hash: Buffer): Key | undefined {
+    let found: Key | undefined;
+    for (const key of this.file?.keys ?? []) if (timingSafeEqual(key.hash, hash)) found = key;
+    return found;
+  }
+
+  private reload(): boolean {
+    if (!this.file?.reload()) return false;
+    this.uses.keep(new Set(this.file.keys.map(({ id }) => id)));
+    return true;
+  }
+
+  private tick(): void {
+    this.reload();
+    for (const [key, ends] of this.held) {
+      const now = this.find(key.hash);
+      if (now && now.expiresAt > Date.now()) continue;
+      this.held.delete(key);
+      this.options.log.info(
+        { key: key.id, connections: ends.size },
+        "the key is no more: its connections end",
+      );
+      for (const end of ends) end();
+    }
+    this.uses
+      .save()
+      .catch((error) => this.options.log.warn({ err: String(error) }, "the last use of keys is not written"));
+  }
+
+  private refuse({ ip }: Pick<FastifyRequest, "ip">, why: Refusal, message: string): ServiceError {
+    this.options.refused?.(why);
+    const wait = this.failed.note(ip);
+    if (wait === 0) return new ServiceError("unauthenticated", message);
+    const many = `${message}; this address had too many failed attempts, the next one in ${wait} s`;
+    return new ServiceError("rateLimited", many, { retryAfterSeconds: wait, closeConnection: true });
+  }
+
+  private whyUnknown = (): string =>
+    this.file?.keys.length ? "the API key is not valid" : "this server has no API key";
+}
