@@ -104,13 +104,18 @@ function sizeProblem(bytes: number | undefined, from: number, to: number): strin
   return bytes % MIB === 0 ? undefined : "not a whole number of mebibytes";
 }
 
+/** `a, b or c`; of two words at least. */
+export function inWords(words: readonly string[], last: "and" | "or"): string {
+  return `${words.slice(0, -1).join(", ")} ${last} ${words.at(-1)}`;
+}
+
 /** One of a few words. */
 export function choice<const Words extends readonly string[]>(
   words: Words,
   initial: Words[number],
   meta: Pick<SettingMeta, "description" | "example"> & Partial<SettingMeta>,
 ) {
-  const accepts = `${words.slice(0, -1).join(", ")} or ${words.at(-1)}`;
+  const accepts = inWords(words, "or");
   return z
     .enum(words)
     .prefault(initial as never)

@@ -11,8 +11,11 @@ export const KEY_ID = /^[A-Za-z0-9][\w.-]{0,63}$/;
 /** What one key may have of the server's limits. */
 export const keyLimits = limits.pick({
   sandboxes: true,
+  totalSandboxes: true,
   memoryMiB: true,
   cpus: true,
+  volumes: true,
+  volumeGiB: true,
   requestsPerSecond: true,
   connections: true,
 });

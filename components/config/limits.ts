@@ -7,6 +7,10 @@ export const limits = z.strictObject({
     description: "Sandboxes that run at once; 1000 if not set.",
     example: "20",
   }),
+  totalSandboxes: optionalInteger(1, 1_000_000, {
+    description: "Sandboxes in all, those that don't run too; 10000 if not set.",
+    example: "200",
+  }),
   memoryMiB: optionalInteger(64, 67_108_864, {
     description: "Memory promised to all running sandboxes together; `memoryLimit` if not set.",
     example: "8192",
@@ -27,6 +31,39 @@ export const limits = z.strictObject({
     example: "2",
     unit: "CPUs",
   }),
+  maxDuration: optionalInteger(0, 315_360_000, {
+    description:
+      "Life time of a sandbox whose client has set none, and the longest that one may set: then it is stopped, its disk stays. 604800 (7 days) if not set, 0 for none.",
+    example: "86400",
+    unit: "seconds",
+  }),
+  idleTimeout: optionalInteger(0, 315_360_000, {
+    description:
+      "Time without use after which a sandbox is stopped whose client has set none, and the longest that one may set. 86400 (a day) if not set, 0 for none.",
+    example: "3600",
+    unit: "seconds",
+  }),
+  volumes: optionalInteger(1, 100_000, {
+    description: "Volumes; 1000 if not set.",
+    example: "50",
+  }),
+  volumeGiB: optionalInteger(1, 16_777_216, {
+    description:
+      "Capacity promised to all volumes that have one together; the size of the state volume's disk if not set.",
+    example: "500",
+    unit: "GiB",
+  }),
+  uploadBytes: optionalInteger(1, 17_592_186_044_416, {
+    description: "Size of a file that is uploaded to a volume; 17179869184 (16 GiB) if not set.",
+    example: "1073741824",
+    unit: "bytes",
+  }),
+  diskReserveMiB: optionalInteger(0, 1_048_576, {
+    description:
+      "Free room on the state volume's disk below which creates and uploads are refused; 1024 if not set.",
+    example: "4096",
+    unit: "MiB",
+  }),
   bodyBytes: optionalInteger(1024, 1_073_741_824, {
     description: "Size of a request's body; 16 MiB if not set.",
     example: "1048576",
@@ -45,10 +82,17 @@ export const limits = z.strictObject({
 /** The server's variable for each limit; docker/gateway/src/config.ts reads them. */
 const variables: Record<keyof z.infer<typeof limits>, string> = {
   sandboxes: "LIMIT_SANDBOXES",
+  totalSandboxes: "LIMIT_TOTAL_SANDBOXES",
   memoryMiB: "LIMIT_MEMORY_MIB",
   cpus: "LIMIT_CPUS",
   sandboxMemoryMiB: "LIMIT_SANDBOX_MEMORY_MIB",
   sandboxCpus: "LIMIT_SANDBOX_CPUS",
+  maxDuration: "LIMIT_MAX_DURATION_SECONDS",
+  idleTimeout: "LIMIT_IDLE_TIMEOUT_SECONDS",
+  volumes: "LIMIT_VOLUMES",
+  volumeGiB: "LIMIT_VOLUME_GIB",
+  uploadBytes: "LIMIT_UPLOAD_BYTES",
+  diskReserveMiB: "LIMIT_DISK_RESERVE_MIB",
   bodyBytes: "LIMIT_BODY_BYTES",
   requestsPerSecond: "LIMIT_REQUESTS_PER_SECOND",
   connections: "LIMIT_CONNECTIONS",

@@ -1,7 +1,7 @@
 import { isIP } from "node:net";
 import { z } from "zod";
 import { egress, egressAllow } from "./egress";
-import { choice, cpus, flag, integer, optionalText, port, settingMeta, size, text } from "./fields";
+import { choice, cpus, flag, integer, inWords, optionalText, port, settingMeta, size, text } from "./fields";
 import { hosts } from "./hosts";
 import { keys, ownSandboxes } from "./keys";
 import { limits } from "./limits";
@@ -197,9 +197,8 @@ export const settingsSchema = z.strictObject({
     example: '{"keep":false}',
   }),
   limits: limits.prefault({}).register(settingMeta, {
-    description: "What the server allows at most: sandboxes, memory, CPUs, requests, connections.",
-    accepts:
-      "an object of sandboxes, memoryMiB, cpus, sandboxMemoryMiB, sandboxCpus, bodyBytes, requestsPerSecond and connections",
+    description: "What the server allows at most: sandboxes, memory, CPUs, time, volumes, requests.",
+    accepts: `an object of ${inWords(Object.keys(limits.shape), "and")}`,
     example: '{"sandboxes":20}',
   }),
   kvmCheck: choice(["off", "device", "boot"], "device", {

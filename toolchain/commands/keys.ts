@@ -30,8 +30,11 @@ import { UserError } from "../user-error";
 
 interface LimitOptions {
   sandboxes?: string;
+  totalSandboxes?: string;
   memory?: string;
   cpus?: string;
+  volumes?: string;
+  volumeGib?: string;
   requests?: string;
   connections?: string;
 }
@@ -56,8 +59,11 @@ export function keysCommand(stackOption: readonly [string, string]): Command {
   command("add <id>", "Make a key, and show it this once: only its hash is kept.")
     .option("--expires <when>", "a time from now (30d, 12h), a date (2027-01-31), or never", "never")
     .option("--sandboxes <n>", "sandboxes of it that run at once")
+    .option("--total-sandboxes <n>", "sandboxes of it in all, those that don't run too")
     .option("--memory <size>", "memory promised to its running sandboxes together, like 4G")
     .option("--cpus <n>", "CPUs promised to its running sandboxes together")
+    .option("--volumes <n>", "volumes of it")
+    .option("--volume-gib <n>", "capacity promised to its volumes that have one together, in GiB")
     .option("--requests <n>", "its requests per second, instead of limits.requestsPerSecond")
     .option(
       "--connections <n>",
@@ -198,21 +204,26 @@ async function open(asked?: string) {
 }
 
 /** The limits of a new key. @throws UserError that names the option */
-function limitsOf({ memory, requests, ...rest }: LimitOptions) {
+export function limitsOf(options: LimitOptions) {
+  const { memory, requests, volumeGib, ...rest } = options;
   const bytes = memory === undefined ? undefined : parseSize(memory);
   const given = {
     ...rest,
     ...(memory === undefined ? {} : { memoryMiB: bytes === undefined ? memory : bytes / MIB }),
     ...(requests === undefined ? {} : { requestsPerSecond: requests }),
+    ...(volumeGib === undefined ? {} : { volumeGiB: volumeGib }),
   };
   const { success, data, error } = keyLimits.safeParse(given);
   if (success) return data;
-  const names: Record<string, string> = { memoryMiB: "memory", requestsPerSecond: "requests" };
   const field = String(error.issues[0]?.path[0]);
-  const option = names[field] ?? field;
+  const names: Record<string, keyof LimitOptions> = {
+    memoryMiB: "memory",
+    requestsPerSecond: "requests",
+    volumeGiB: "volumeGib",
+  };
+  const option = names[field] ?? (field as keyof LimitOptions);
+  const flag = option.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
   const accepted =
     option === "memory" ? "a size in whole mebibytes, like 512M or 4G" : "a whole number above 0";
-  throw new UserError(
-    `--${option} ${{ memory, requests, ...rest }[option as keyof LimitOptions]}: accepted is ${accepted}.`,
-  );
+  throw new UserError(`--${flag} ${options[option]}: accepted is ${accepted}.`);
 }

@@ -57,6 +57,8 @@ export const environmentSchema = z.object({
 
   /** Sandboxes running at once. */
   LIMIT_SANDBOXES: count.default(1000),
+  /** Sandboxes in all, running or not. */
+  LIMIT_TOTAL_SANDBOXES: count.default(10_000),
   /** MiB promised to all running guests together; default: the container's own limit. */
   LIMIT_MEMORY_MIB: count.optional(),
   /**
@@ -67,6 +69,20 @@ export const environmentSchema = z.object({
   /** MiB and CPUs that one sandbox may ask for; default: the container's own limits. */
   LIMIT_SANDBOX_MEMORY_MIB: count.optional(),
   LIMIT_SANDBOX_CPUS: count.optional(),
+  /**
+   * Seconds that a sandbox may run, and that it may go unused, where its client has set nothing; and the most that a
+   * client may set. 0 for no end. A client that was killed leaves nothing running for ever.
+   */
+  LIMIT_MAX_DURATION_SECONDS: seconds.default(7 * 24 * 3600),
+  LIMIT_IDLE_TIMEOUT_SECONDS: seconds.default(24 * 3600),
+  /** Volumes that clients have made. */
+  LIMIT_VOLUMES: count.default(1000),
+  /** GiB promised to all volumes with a capacity; default: the size of the file system that holds MSB_HOME. */
+  LIMIT_VOLUME_GIB: count.optional(),
+  /** Bytes of one file that is uploaded to a volume. */
+  LIMIT_UPLOAD_BYTES: count.default(16 * 1024 ** 3),
+  /** MiB that must be free on the file system of MSB_HOME for creates and uploads; 0 for no reserve. */
+  LIMIT_DISK_RESERVE_MIB: z.coerce.number().int().min(0).default(1024),
   /** Bytes of a JSON body. */
   LIMIT_BODY_BYTES: count.default(16 * 1024 * 1024),
   /** Seconds that a JSON body gets to arrive; clients give up on an answer after 30, or 95 for a start. */

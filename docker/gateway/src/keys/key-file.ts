@@ -6,8 +6,13 @@ const count = z.int().min(1);
 /** What one key may have at most; what is left out is limited by the server's own limits alone. */
 const keyLimits = z.object({
   sandboxes: count.optional(),
+  /** Sandboxes in all, running or not. */
+  totalSandboxes: count.optional(),
   memoryMiB: count.optional(),
   cpus: count.optional(),
+  volumes: count.optional(),
+  /** GiB promised to its volumes that have a capacity. */
+  volumeGiB: count.optional(),
   /** These two take the place of the server's. */
   requestsPerSecond: count.optional(),
   connections: count.optional(),
