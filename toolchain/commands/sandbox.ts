@@ -3,6 +3,14 @@ import { exec } from "../exec";
 import { readOutputs, type Server, type StackOutputs } from "../outputs";
 import { pulumiWith } from "../pulumi";
 import { createReporter } from "../report";
+import {
+  type MsbRow,
+  type NamedSandbox,
+  namePositions,
+  namesOf,
+  sandboxTable,
+  withHandles,
+} from "../sandbox-names";
 import { currentStack } from "../stack";
 import { ensureTools } from "../tools";
 import { UserError } from "../user-error";
@@ -16,23 +24,53 @@ export interface Asked {
   host?: string;
 }
 
-/** `npm run sandbox -- ARGS`: the msb CLI inside the running server, with a terminal where there is one. */
+/**
+ * `npm run sandbox -- ARGS`: the msb CLI inside the running server, with a terminal where there is one. Sandboxes may be
+ * called by their clients' names and by their ids; `ls` shows both.
+ */
 export async function sandbox(args: string[]): Promise<void> {
   const [asked, words] = takeOptions(args);
-  const { connection, container } = await deployedServer(asked);
+  const server = await deployedServer(asked);
+  const isList = isPlainList(words);
+  const known =
+    isList || namePositions(words).length > 0 ? await knownTo(server, isList ? words : ["ls"]) : undefined;
+  if (known && isList) return console.log(sandboxTable(known.rows, known.sandboxes));
+  const translated = known ? withHandles(words, known.sandboxes) : words;
   const terminal = process.stdin.isTTY && process.stdout.isTTY;
-  const command = [
-    "docker",
-    "exec",
-    "--interactive",
-    ...(terminal ? ["--tty"] : []),
-    container,
-    "msb",
-    ...words,
-  ];
-  const [program = "docker", ...rest] = hostArgv(connection, command, terminal ? ["-t"] : []);
+  const flags = ["--interactive", ...(terminal ? ["--tty"] : [])];
+  const command = ["docker", "exec", ...flags, server.container, "msb", ...translated];
+  const [program = "docker", ...rest] = hostArgv(server.connection, command, terminal ? ["-t"] : []);
   const { exitCode } = await exec(program, rest, { stdio: "inherit", reject: false });
   process.exitCode = exitCode ?? 1;
+}
+
+/** Whether msb is asked for a list that is for people. */
+export function isPlainList([command = "", ...options]: readonly string[]): boolean {
+  const others = options.some((word) => !["--running", "--stopped"].includes(word));
+  return ["ls", "list"].includes(command) && !others;
+}
+
+/** The sandboxes that msb has, and what they are called; undefined where that can't be asked: then msb has the word. */
+async function knownTo(server: Server, list: string[]) {
+  const [rows, names] = await Promise.all([
+    output(server, ["msb", ...list, "--format", "json"]),
+    output(server, ["node", "/opt/gateway/server.cjs", "names"]),
+  ]);
+  if (rows === undefined) return undefined;
+  const parsed: MsbRow[] = JSON.parse(rows);
+  // A server of before has no such command, and msb's names are its clients'.
+  const records = (names ?? "")
+    .split("\n")
+    .filter(Boolean)
+    .map((line): NamedSandbox => JSON.parse(line));
+  return { rows: parsed, sandboxes: namesOf(parsed, records) };
+}
+
+/** What a command in the server prints; undefined where it fails. */
+async function output({ connection, container }: Server, words: string[]): Promise<string | undefined> {
+  const [program = "docker", ...rest] = hostArgv(connection, ["docker", "exec", container, ...words]);
+  const { exitCode, stdout } = await exec(program, rest, { stdin: "ignore", reject: false });
+  return exitCode === 0 ? String(stdout) : undefined;
 }
 
 /** The server that is asked for. @throws UserError where there is none, or one of several hosts has to be named */

@@ -3,6 +3,7 @@ import { askServer } from "./backends/msb/admin";
 import { Msb } from "./backends/msb/command-line";
 import type { PruneReport } from "./backends/msb/image-cache";
 import { mirrored } from "./backends/msb/image-reference";
+import { readNames } from "./backends/msb/names";
 import { applyRegistrySettings, readKept } from "./backends/msb/registry-settings";
 import { isNewer } from "./backends/msb/state-version";
 import { ConfigError } from "./config";
@@ -29,6 +30,10 @@ const commands: Record<string, (home: string, words: string[]) => Promise<void>>
     for (const reference of report.removed) process.stdout.write(`removed ${reference}\n`);
     for (const { reference, reason } of report.kept) process.stdout.write(`kept ${reference}: ${reason}\n`);
     process.stdout.write(`The cache of images takes ${Math.ceil(report.bytes / MIB)} MiB.\n`);
+  },
+  /** Prints what each sandbox is called: by its client, by the API, by msb, and whose it is; a JSON object a line. */
+  names: async (home) => {
+    for (const named of await readNames(home)) process.stdout.write(`${JSON.stringify(named)}\n`);
   },
 };
 
