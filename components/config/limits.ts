@@ -65,7 +65,7 @@ export const limits = z.strictObject({
     unit: "MiB",
   }),
   bodyBytes: optionalInteger(1024, 1_073_741_824, {
-    description: "Size of a request's body; 16 MiB if not set.",
+    description: "Size of a request's body; 2 MiB if not set.",
     example: "1048576",
     unit: "bytes",
   }),

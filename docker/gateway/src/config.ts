@@ -84,7 +84,7 @@ export const environmentSchema = z.object({
   /** MiB that must be free on the file system of MSB_HOME for creates and uploads; 0 for no reserve. */
   LIMIT_DISK_RESERVE_MIB: z.coerce.number().int().min(0).default(1024),
   /** Bytes of a JSON body. */
-  LIMIT_BODY_BYTES: count.default(16 * 1024 * 1024),
+  LIMIT_BODY_BYTES: count.default(2 * 1024 * 1024),
   /** Seconds that a JSON body gets to arrive; clients give up on an answer after 30, or 95 for a start. */
   BODY_TIMEOUT_SECONDS: count.default(60),
   /** Requests per second with one key; bursts of twice as many pass. */
