@@ -1,3 +1,4 @@
+import ipaddr from "ipaddr.js";
 import * as z from "zod";
 import { labels, objectName, optional, text } from "./fields";
 import { guestSecrets } from "./secrets";
@@ -66,7 +67,9 @@ const patch = z.discriminatedUnion("type", [
 const action = z.enum(["allow", "deny"]);
 const portNumber = z.int().min(0).max(65_535);
 
-const cidr = z.union([z.cidrv4("is not a CIDR"), z.cidrv6("is not a CIDR")], "is not a CIDR");
+const cidr = z
+  .union([z.cidrv4().max(64), z.cidrv6().max(64)], "is not a CIDR")
+  .refine(ipaddr.isValidCIDR, "is not a CIDR");
 
 export const destination = z.union([
   z.literal("any"),

@@ -2,7 +2,28 @@ import { networkInterfaces } from "node:os";
 import * as z from "zod";
 import { invalidSpec } from "../../errors";
 import { destination, type networkRule, portRange, type SandboxSpec } from "../../sandboxes/spec";
-import { GROUP_RANGES, intersection } from "./ip-ranges";
+import { GROUP_RANGES, intersection, nat64, RESERVED_RANGES, TRANSLATED_RANGES } from "./ip-ranges";
+
+/*
+ * A client's rules, its first that matches counting, become rules for msb that can reach no more than the setting.
+ * With `level: public` and a grant of 10.1.0.0/16, port 5432 (`egressAllow`), an example of each step:
+ *
+ *   neverReached   deny the server itself, whatever follows
+ *   narrowed       the client's rules, as far as they are about what is granted:
+ *                    allow any                      -> allow 10.1.0.0/16:5432
+ *                    allow public                   -> allow 10.1.0.0/16:5432  (what it says of the internet)
+ *                    allow 10.1.2.0/24              -> allow 10.1.2.0/24:5432  (meeting: the smaller of two ranges)
+ *                    deny 10.0.0.0/8, ports 1-6000  -> deny 10.1.0.0/16:5432   (commonPorts: of 1-6000 and 5432)
+ *                    allow 10.2.0.0/16              -> nothing: they don't meet
+ *                    allow example.com              -> nothing: "unknown", since a name may be any address
+ *                    deny example.com               -> deny example.com: closing is always right
+ *                  and then the client's default for the grant
+ *   forbidden      deny private networks, metadata and what else the level closes
+ *   rules          the client's own, for what is left: the internet
+ *
+ * covers compares names: the suffix example.com covers example.com and a.example.com, the domain example.com itself.
+ * includes says whether one grant is all within another: 10.1.2.0/24:80 in 10.1.0.0/16, but not the other way.
+ */
 
 type Rule = z.output<typeof networkRule>;
 type Destination = Rule["destination"];
@@ -36,12 +57,12 @@ const DEFAULT_POLICY: NonNullable<SandboxSpec["network"]["policy"]> = {
 };
 
 /** Where clouds tell a machine its credentials. */
+const METADATA_IPV4 = ["168.63.129.16/32", "192.0.0.192/32", "100.100.100.200/32"];
 const METADATA: Destination[] = [
   { group: "metadata" },
   { group: "link_local" },
-  ...["168.63.129.16/32", "192.0.0.192/32", "100.100.100.200/32", "fd00:ec2::254/128"].map((cidr) => ({
-    cidr,
-  })),
+  ...[...METADATA_IPV4, "fd00:ec2::254/128"].map((cidr) => ({ cidr })),
+  ...TRANSLATED_RANGES.map((cidr) => ({ cidr })),
 ];
 
 /** Rules of one sandbox beyond which a command line would get too long. */
@@ -79,19 +100,27 @@ export function boundPolicy(
   return { ...asked, rules: bound };
 }
 
-/** The server itself. Its names service, on the gateway's port 53, is left to the client's rules. */
+/**
+ * The server itself, and by way of a translator, which may be opened whole, it and the metadata too. Its names
+ * service, on the gateway's port 53, is left to the client's rules.
+ */
 function neverReached(own: string[]): Rule[] {
   const others = [
     { start: 1, end: 52 },
     { start: 54, end: 65_535 },
   ];
+  const translated = ["127.0.0.0/8", "169.254.0.0/16", ...METADATA_IPV4, ...own.filter(isIPv4Range)].map(
+    nat64,
+  );
   return [
     egressRule("deny", { group: "host" }, others, ["tcp", "udp"]),
     egressRule("deny", { group: "loopback" }),
     // Where a connection to the zero address ends: at home.
-    ...["0.0.0.0/8", "::/128", ...own].map((cidr) => egressRule("deny", { cidr })),
+    ...["0.0.0.0/8", "::/128", ...own, ...translated].map((cidr) => egressRule("deny", { cidr })),
   ];
 }
+
+const isIPv4Range = (range: string) => !range.includes(":");
 
 function forbidden({ level, hostRanges }: EgressPolicy): Rule[] {
   const deny = (to: Destination) => egressRule("deny", to);
@@ -99,7 +128,7 @@ function forbidden({ level, hostRanges }: EgressPolicy): Rule[] {
   const metadata = METADATA.map(deny);
   if (level === "all") return metadata;
   const groups = (["private", "multicast"] as const).map((group) => deny({ group }));
-  return [...metadata, ...groups, ...hostRanges.map((cidr) => deny({ cidr }))];
+  return [...metadata, ...groups, ...[...RESERVED_RANGES, ...hostRanges].map((cidr) => deny({ cidr }))];
 }
 
 /** The part of a client's rule that is about what is opened; none where they don't meet. */
