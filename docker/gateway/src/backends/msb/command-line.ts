@@ -1,112 +1,118 @@
-import { spawn } from "node:child_process";
+import { setTimeout as sleep } from "node:timers/promises";
 import * as z from "zod";
+import { ServiceError } from "../../errors";
+import { failureOf, isBusy, type Subject } from "./error-sentences";
+import { type Lane, Lanes, type Turn } from "./lanes";
+import { type ProcessResult, runProcess } from "./process";
 
 /** What msb is allowed to see of the server's environment: nothing that could hold a secret. */
 const PASSED_ON = ["PATH", "HOME", "TZ", "LANG", "SSL_CERT_FILE"];
 
-export type MsbResult = { code: number; stdout: string; stderr: string };
+export type MsbResult = ProcessResult;
 
-/** msb ended with an error; `stderr` is its own text. */
-export class MsbError extends Error {
-  override name = "MsbError";
+/** msb ended with an error; `stderr` is its own text. Where nobody knows better, it is what {@link failureOf} says. */
+export class MsbError extends ServiceError {
   constructor(
     readonly command: string,
     readonly code: number,
     readonly stderr: string,
   ) {
-    super(`msb ${command} failed (${code}): ${lastLine(stderr)}`);
+    const { kind, message, options } = failureOf(stderr, code);
+    super(kind, `msb ${command} failed: ${message}`, options);
   }
+
+  /** The same in terms of what the command was about. */
+  about = (subject: Subject): ServiceError => failureOf(this.stderr, this.code, subject);
 }
 
-/** One line of msb's error text, without its "error:" prefix and colours. */
-export function lastLine(text: string): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: that is what a colour is.
-  const plain = text.replace(/\u001b\[[0-9;]*m/g, "").trim();
-  const lines = plain.split("\n").map((line) => line.trim());
-  const line = lines.find((each) => each.startsWith("error:")) ?? lines.at(-1) ?? "";
-  return line.replace(/^error:\s*/, "") || "no message";
-}
-
-const imageList = z.array(z.object({ reference: z.string(), created_at: z.string() }));
+const imageList = z.array(
+  z.object({ reference: z.string(), created_at: z.string(), digest: z.string().optional() }),
+);
+/** An image in msb's cache, with the time of its download. */
+export type ListedImage = z.infer<typeof imageList>[number];
 
 /** Whether a version of msb is older than 0.7, whose command line and JSON differ in places. */
 export const isBefore07 = (version: string): boolean => /^0\.[0-6]\./.test(version);
 
 export type MsbOptions = { path: string; home: string };
 export type RunOptions = {
+  /** Milliseconds from now, waiting for a turn included. The default depends on the command. */
   timeoutMs?: number;
+  /** Takes the call out of its lane, or ends its process; it then fails with the signal's reason. */
   signal?: AbortSignal;
+  /** Whose call it is: one owner has at most half of a lane. */
+  owner?: string;
   /** Variables of this one call. */
   env?: Record<string, string>;
 };
 
-/** msb processes at once; more would only make each other slow. */
-const MAX_PROCESSES = 16;
-
 /** Commands after which a microVM goes on running. */
 const LEAVES_MACHINE = new Set(["create", "start", "run"]);
 
-const MAX_OUTPUT = 32 * 1024 * 1024;
+const MINUTE_MS = 60_000;
+
+/** The lane of each command and its time. What removes or makes files gets time in proportion to their size. */
+const COMMANDS: Record<string, [lane: Lane, timeoutMs: number]> = {
+  "--version": ["reads", MINUTE_MS],
+  ls: ["reads", MINUTE_MS],
+  inspect: ["reads", MINUTE_MS],
+  "volume ls": ["reads", MINUTE_MS],
+  "image ls": ["reads", MINUTE_MS],
+  stop: ["stops", MINUTE_MS],
+  rm: ["stops", 5 * MINUTE_MS],
+  create: ["boots", 15 * MINUTE_MS],
+  start: ["boots", 15 * MINUTE_MS],
+  pull: ["pulls", 15 * MINUTE_MS],
+  "volume create": ["housekeeping", 60 * MINUTE_MS],
+  "volume rm": ["housekeeping", 60 * MINUTE_MS],
+  "image rm": ["housekeeping", 15 * MINUTE_MS],
+  load: ["housekeeping", 60 * MINUTE_MS],
+};
+
+/** Commands that may have done half of their work when they meet a busy database: they are not repeated. */
+const NOT_REPEATED = new Set(["create", "volume create"]);
+const BUSY_TRIES = 5;
+const BUSY_PAUSE_MS = 50;
 
 /** The msb command line: each call is one process, never a shell. */
 export class Msb {
+  readonly lanes = new Lanes();
   private known: Promise<string> | undefined;
-  private running = 0;
-  private readonly waiting: (() => void)[] = [];
 
   constructor(private readonly options: MsbOptions) {}
 
-  /** Runs msb and resolves with its exit code and output; 124 stands for "took too long". */
-  async run(args: string[], options: RunOptions = {}): Promise<MsbResult> {
-    if (this.running >= MAX_PROCESSES) await new Promise<void>((go) => this.waiting.push(go));
-    this.running++;
-    try {
-      return await this.spawn(args, options);
-    } finally {
-      this.running--;
-      this.waiting.shift()?.();
-    }
+  /**
+   * Runs msb in the lane of the command and resolves with its exit code and output.
+   * @throws ServiceError timeout, unavailable, invalidSpec as {@link runProcess}; the signal's reason
+   */
+  run(args: string[], options: RunOptions = {}): Promise<MsbResult> {
+    const [lane, timeoutMs] = kindOf(args);
+    const { owner, signal } = options;
+    const turn = { owner, signal, deadlineMs: Date.now() + (options.timeoutMs ?? timeoutMs) };
+    return this.lanes.run(lane, turn, () => this.runNow(args, turn, options.env));
   }
 
-  private spawn(args: string[], { timeoutMs = 60_000, signal, env }: RunOptions): Promise<MsbResult> {
-    return new Promise((resolve, reject) => {
-      const child = spawn(this.options.path, args, {
+  /** Runs msb at once, for a caller that has its turn. */
+  async runNow(args: string[], turn: Turn, env?: Record<string, string>): Promise<MsbResult> {
+    const { signal, deadlineMs } = turn;
+    for (let tries = 1; ; tries++) {
+      const result = await runProcess(this.options.path, args, {
         env: { ...this.environment(), ...env },
-        stdio: ["ignore", "pipe", "pipe"],
+        timeoutMs: deadlineMs - Date.now(),
         signal,
+        leavesChild: LEAVES_MACHINE.has(args[0] ?? ""),
       });
-      let timedOut = false;
-      const timer = setTimeout(() => {
-        timedOut = true;
-        child.kill("SIGKILL");
-      }, timeoutMs);
-      const stdout = collect(child.stdout);
-      const stderr = collect(child.stderr);
-      child.on("error", (error) => {
-        clearTimeout(timer);
-        reject(error);
-      });
-      child.on("exit", (code, killedBy) => {
-        clearTimeout(timer);
-        const finish = () => {
-          clearTimeout(grace);
-          const text = timedOut ? `no answer within ${timeoutMs / 1000} s` : stderr();
-          resolve({ code: timedOut ? 124 : (code ?? (killedBy ? 128 : 1)), stdout: stdout(), stderr: text });
-        };
-        // What msb said may still be in the pipes: "close" comes when they are empty. A microVM that msb
-        // left behind may hold them open, hence the limit; one that was killed has nothing to say.
-        const leaves = code === 0 && LEAVES_MACHINE.has(args[0] ?? "");
-        const grace = setTimeout(finish, timedOut ? 0 : leaves ? 50 : 2_000);
-        child.once("close", finish);
-      });
-    });
+      if (result.code === 0 || !isBusy(result.stderr)) return result;
+      const pauseMs = BUSY_PAUSE_MS * 2 ** tries * (0.5 + Math.random());
+      const over = tries === BUSY_TRIES || Date.now() + pauseMs >= deadlineMs;
+      if (over || NOT_REPEATED.has(nameOf(args))) return result;
+      await sleep(pauseMs, undefined, { signal });
+    }
   }
 
   /** Like {@link run}, but an exit code other than 0 is an {@link MsbError}. */
   async ok(args: string[], options?: RunOptions): Promise<string> {
-    const result = await this.run(args, options);
-    if (result.code !== 0) throw new MsbError(args[0] ?? "", result.code, result.stderr);
-    return result.stdout;
+    return outputOf(args, await this.run(args, options));
   }
 
   /** For example "0.7.11"; asked once. */
@@ -122,9 +128,9 @@ export class Msb {
     return JSON.parse(await this.ok([...args, "--format", "json"], options));
   }
 
-  /** The images in msb's cache, with the moments of their download. */
-  async images(): Promise<z.infer<typeof imageList>> {
-    return imageList.parse(await this.json(["image", "ls"]));
+  /** The images in msb's cache. */
+  async images(options?: RunOptions): Promise<ListedImage[]> {
+    return imageList.parse(await this.json(["image", "ls"], options));
   }
 
   private environment(): NodeJS.ProcessEnv {
@@ -133,12 +139,15 @@ export class Msb {
   }
 }
 
-function collect(stream: NodeJS.ReadableStream): () => string {
-  const chunks: Buffer[] = [];
-  let size = 0;
-  stream.on("data", (chunk: Buffer) => {
-    size += chunk.length;
-    if (size <= MAX_OUTPUT) chunks.push(chunk);
-  });
-  return () => Buffer.concat(chunks).toString("utf8");
+/** The output of a command that did what it was asked for. @throws MsbError */
+export function outputOf(args: string[], { code, stdout, stderr }: MsbResult): string {
+  if (code !== 0) throw new MsbError(nameOf(args), code, stderr);
+  return stdout;
 }
+
+/** @example nameOf(["volume", "rm", "--", "data"]) // "volume rm" */
+function nameOf([command = "", second = ""]: string[]): string {
+  return command === "volume" || command === "image" ? `${command} ${second}` : command;
+}
+
+const kindOf = (args: string[]) => COMMANDS[nameOf(args)] ?? (["housekeeping", MINUTE_MS] as const);

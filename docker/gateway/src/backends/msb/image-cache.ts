@@ -2,7 +2,8 @@ import { lstat, readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import * as z from "zod";
 import { writeFileAtomically } from "../../files/atomic-file";
-import { lastLine, type Msb } from "./command-line";
+import type { Msb } from "./command-line";
+import { lastLine } from "./error-sentences";
 import { canonical } from "./image-reference";
 import { STARTER } from "./starter-image";
 

@@ -1,8 +1,8 @@
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import * as z from "zod";
-import { invalidSpec, isKind, nameTaken, ServiceError, sandboxNotFound } from "../../errors";
-import { lastLine, type Msb, MsbError } from "./command-line";
+import { isKind, ServiceError } from "../../errors";
+import { type Msb, MsbError, type RunOptions } from "./command-line";
 import type { CreatePlan } from "./create-plan";
 
 /** msb's own word for a sandbox's state, in lower case. */
@@ -39,7 +39,7 @@ const inspected = z.object({
 /** What msb made of a request: the image's own defaults are filled in. */
 export type Resolved = z.infer<typeof inspected>["config"];
 
-const BOOT_TIMEOUT_MS = 15 * 60_000;
+export type CallOptions = Pick<RunOptions, "timeoutMs" | "signal">;
 
 /** The sandbox commands of msb, with its text errors turned into the contract's. */
 export class MsbSandboxes {
@@ -48,8 +48,8 @@ export class MsbSandboxes {
     private readonly temporary: string,
   ) {}
 
-  async list(): Promise<Listed[]> {
-    const rows = listed.parse(await this.call("ls", ["ls", "--format", "json"], parseJson));
+  async list(options?: CallOptions): Promise<Listed[]> {
+    const rows = listed.parse(await this.msb.json(["ls"], options));
     return rows.map(({ name, status, created_at, image }) => ({
       name,
       status: status.toLowerCase(),
@@ -58,101 +58,73 @@ export class MsbSandboxes {
     }));
   }
 
-  async inspect(name: string): Promise<Resolved> {
-    const args = ["inspect", "--format", "json", "--", name];
-    return inspected.parse(await this.call(name, args, parseJson)).config;
+  async inspect(name: string, options?: CallOptions): Promise<Resolved> {
+    const text = await this.call(name, ["inspect", "--format", "json", "--", name], options);
+    return inspected.parse(JSON.parse(text)).config;
   }
 
   /** Makes and boots a sandbox; resolves when its agent answers. The plan's files live only as long. */
-  async create(name: string, plan: CreatePlan): Promise<void> {
+  async create(name: string, plan: CreatePlan, options?: CallOptions): Promise<void> {
     await mkdir(this.temporary, { recursive: true, mode: 0o700 });
     const folder = await mkdtemp(join(this.temporary, "create-"));
     try {
       const conf = join(folder, "sandbox.json");
       await writeFile(conf, JSON.stringify(plan.conf), { mode: 0o600 });
-      const scripts = await Promise.all(
-        Object.entries(plan.scripts).map(async ([script, body], index) => {
-          const path = join(folder, `script-${index}`);
-          await writeFile(path, body, { mode: 0o600 });
-          return ["--script-path", `${script}:${path}`];
-        }),
-      );
-      const args = ["create", "--quiet", "--conf", conf, ...scripts.flat(), ...plan.args, "--name", name];
-      await this.boot(name, args, plan.env);
+      const args = ["create", "--quiet", "--conf", conf];
+      for (const [index, [script, body]] of Object.entries(plan.scripts).entries()) {
+        const path = join(folder, `script-${index}`);
+        await writeFile(path, body, { mode: 0o600 });
+        args.push("--script-path", `${script}:${path}`);
+      }
+      await this.boot(name, [...args, ...plan.args, "--name", name], { ...options, env: plan.env });
     } finally {
       await rm(folder, { recursive: true, force: true });
     }
   }
 
-  start = (name: string) => this.boot(name, ["start", "--", name]);
+  start = (name: string, options?: CallOptions): Promise<void> =>
+    this.boot(name, ["start", "--", name], options);
 
   /** Stops cleanly; after the grace time by force. */
-  async stop(name: string, graceSeconds: number): Promise<void> {
+  async stop(name: string, graceSeconds: number, { signal }: CallOptions = {}): Promise<void> {
     const timeoutMs = (graceSeconds + 15) * 1000;
     try {
-      await this.call(name, ["stop", "--timeout", String(graceSeconds), "--", name], undefined, {
-        timeoutMs,
-      });
+      await this.call(name, ["stop", "--timeout", String(graceSeconds), "--", name], { timeoutMs, signal });
     } catch (error) {
+      signal?.throwIfAborted();
       if (isKind(error, "sandboxNotFound")) throw error;
-      await this.call(name, ["stop", "--force", "--", name]);
+      await this.call(name, ["stop", "--force", "--", name], { signal });
     }
   }
 
   /** Removes a sandbox, running or not; one that is not there is no error. */
-  async remove(name: string): Promise<void> {
+  async remove(name: string, options?: CallOptions): Promise<void> {
     try {
-      await this.call(name, ["rm", "--force", "--", name], undefined, { timeoutMs: 120_000 });
+      await this.call(name, ["rm", "--force", "--", name], options);
     } catch (error) {
       if (!isKind(error, "sandboxNotFound")) throw error;
     }
   }
 
   /** msb first asks its own program for the version, and gives it two seconds, which a busy host may not have. */
-  private async boot(name: string, args: string[], env?: Record<string, string>): Promise<void> {
-    const options = { timeoutMs: BOOT_TIMEOUT_MS, env };
+  private async boot(name: string, args: string[], options?: RunOptions): Promise<void> {
     try {
-      await this.call(name, args, undefined, options);
+      await this.call(name, args, options);
     } catch (error) {
       // Nothing was made by then.
       if (!(error instanceof ServiceError && error.message.includes(PROBE_TIMEOUT))) throw error;
-      await this.call(name, args, undefined, options);
+      await this.call(name, args, options);
     }
   }
 
-  private async call(
-    name: string,
-    args: string[],
-    read: (stdout: string) => unknown = () => undefined,
-    options: { timeoutMs?: number; env?: Record<string, string> } = {},
-  ): Promise<unknown> {
+  private async call(name: string, args: string[], options?: RunOptions): Promise<string> {
     try {
-      return read(await this.msb.ok(args, options));
+      return await this.msb.ok(args, options);
     } catch (error) {
-      throw error instanceof MsbError ? translate(name, error) : error;
+      throw error instanceof MsbError ? error.about({ what: "sandbox", name }) : error;
     }
   }
 }
 
 /** What msb 0.7.11 says of that. */
 const PROBE_TIMEOUT = "runtime version probe timed out";
-
-const parseJson = (text: string): unknown => JSON.parse(text);
-
-/** msb has no machine-readable errors: its sentences are matched, and passed on. */
-export function translate(name: string, { code, stderr }: MsbError): ServiceError {
-  const said = lastLine(stderr);
-  if (/sandbox not found/i.test(stderr)) return sandboxNotFound(name);
-  if (/sandbox.*already exists|already exists.*sandbox/i.test(stderr)) return nameTaken(name);
-  if (/volume not found/i.test(stderr)) return invalidSpec(said);
-  if (/image error|registry error|not cached/i.test(stderr)) return invalidSpec(said);
-  if (/invalid (config|sandbox configuration|rule)|is not (a valid|a recognized)|is ambiguous/i.test(stderr))
-    return invalidSpec(said);
-  if (code === 2) return invalidSpec(said);
-  const reason = stderr
-    .split("\n")
-    .map((line) => line.trim())
-    .filter((line) => line.startsWith("→") && !line.includes("msb logs"))
-    .map((line) => line.replace(/^→\s*(other:\s*)?/, ""));
-  return new ServiceError("runtimeFailed", [said, ...reason].join(": "));
-}

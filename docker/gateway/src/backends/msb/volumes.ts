@@ -5,7 +5,7 @@ import * as z from "zod";
 import { ServiceError } from "../../errors";
 import type { createVolumeBody, VolumeBody } from "../../http/schema/volume";
 import type { SandboxSpec } from "../../sandboxes/spec";
-import { lastLine, type Msb, MsbError } from "./command-line";
+import { type Msb, MsbError } from "./command-line";
 import type { RecordStore } from "./record-store";
 import type { SandboxRegistry } from "./sandbox-registry";
 import type { VolumeRecord } from "./volume-record";
@@ -164,11 +164,5 @@ function bodyOf(record: VolumeRecord, row: Listed): VolumeBody {
 
 const notFound = (which: string) => new ServiceError("volumeNotFound", `no volume ${JSON.stringify(which)}`);
 
-function translate(name: string, error: unknown): unknown {
-  if (!(error instanceof MsbError)) return error;
-  const said = lastLine(error.stderr);
-  if (/already exists/i.test(said)) return new ServiceError("nameTaken", said);
-  if (/not found/i.test(said)) return notFound(name);
-  if (/in use|mounted|attached/i.test(said)) return new ServiceError("conflict", said);
-  return new ServiceError("invalidRequest", said);
-}
+const translate = (name: string, error: unknown): unknown =>
+  error instanceof MsbError ? error.about({ what: "volume", name }) : error;

@@ -1,0 +1,114 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { invalidSpec, ServiceError } from "../../errors";
+
+export type ProcessResult = { code: number; stdout: string; stderr: string };
+
+export type ProcessOptions = {
+  env: NodeJS.ProcessEnv;
+  /** Milliseconds from now after which the process is ended. */
+  timeoutMs: number;
+  /** Ends the process; the call then fails with the signal's reason. */
+  signal?: AbortSignal;
+  /** It leaves a child behind that goes on running, and may go on holding its output open. */
+  leavesChild?: boolean;
+};
+
+/** Milliseconds between the request to end and the kill. */
+const KILL_AFTER_MS = 2_000;
+/** Milliseconds that output may take to arrive once its process has ended. */
+const DRAIN_MS = 2_000;
+const DRAIN_WITH_CHILD_MS = 50;
+const MAX_OUTPUT = 32 * 1024 * 1024;
+
+/**
+ * Runs a program, without a shell, until it and its output have ended. When this settles, the process is gone.
+ *
+ * @throws ServiceError timeout; unavailable where no process can be started, invalidSpec where its arguments are
+ *   longer than the system takes; the signal's reason
+ */
+export async function runProcess(
+  path: string,
+  args: string[],
+  { env, timeoutMs, signal, leavesChild }: ProcessOptions,
+): Promise<ProcessResult> {
+  signal?.throwIfAborted();
+  const child = start(path, args, env);
+  const exited = exitCode(child);
+  const closed = new Promise<void>((resolve) => child.once("close", () => resolve()));
+
+  let cutOff: { why: unknown } | undefined;
+  let killing: NodeJS.Timeout | undefined;
+  const end = (why: unknown) => {
+    if (cutOff) return;
+    cutOff = { why };
+    child.kill("SIGTERM");
+    killing = setTimeout(() => child.kill("SIGKILL"), KILL_AFTER_MS);
+  };
+  const tooLong = () => end(new ServiceError("runtimeFailed", `msb ${args[0]} said too much`));
+  const stdout = collect(child.stdout, tooLong);
+  const stderr = collect(child.stderr, tooLong);
+  const late = () => end(new ServiceError("timeout", `no answer within ${Math.ceil(timeoutMs / 1000)} s`));
+  const timer = setTimeout(late, Math.max(0, timeoutMs));
+  const aborted = () => end(signal?.reason);
+  signal?.addEventListener("abort", aborted, { once: true });
+  try {
+    const code = await exited;
+    // What was done in time counts, even if it was about to be cut off.
+    if (cutOff && code !== 0) throw cutOff.why;
+    await within(closed, code === 0 && leavesChild ? DRAIN_WITH_CHILD_MS : DRAIN_MS);
+    return { code, stdout: stdout(), stderr: stderr() };
+  } finally {
+    clearTimeout(timer);
+    clearTimeout(killing);
+    signal?.removeEventListener("abort", aborted);
+  }
+}
+
+function start(path: string, args: string[], env: NodeJS.ProcessEnv) {
+  try {
+    return spawn(path, args, { env, stdio: ["ignore", "pipe", "pipe"] });
+  } catch (error) {
+    throw startError(error);
+  }
+}
+
+/** Resolves when the process has ended; a killed one counts as failed. */
+function exitCode(child: ChildProcess): Promise<number> {
+  return new Promise((resolve, reject) => {
+    child.once("error", (error) => reject(startError(error)));
+    child.once("exit", (code) => resolve(code ?? 128));
+  });
+}
+
+/** Some of these the system tells at once, some later. */
+function startError(error: unknown): unknown {
+  const { code } = error as NodeJS.ErrnoException;
+  if (code === "E2BIG") return invalidSpec("the request is larger than what can be handed to the runtime");
+  if (code === "EAGAIN" || code === "ENOMEM" || code === "EMFILE" || code === "ENFILE")
+    return new ServiceError("unavailable", "the server has no room for another process at the moment", {
+      ...{ retryAfterSeconds: 2, cause: error },
+    });
+  if (code === "ENOENT" || code === "EACCES")
+    return new ServiceError("unavailable", "the server's runtime can't be started", { cause: error });
+  return error;
+}
+
+function collect(stream: NodeJS.ReadableStream, tooLong: () => void): () => string {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  stream.on("data", (chunk: Buffer) => {
+    size += chunk.length;
+    if (size <= MAX_OUTPUT) chunks.push(chunk);
+    else tooLong();
+  });
+  return () => Buffer.concat(chunks).toString("utf8");
+}
+
+async function within(promise: Promise<void>, timeoutMs: number): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, timeoutMs);
+  });
+  await Promise.race([promise, late]);
+  clearTimeout(timer);
+}
