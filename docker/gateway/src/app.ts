@@ -5,7 +5,7 @@ import { listenForAdmin } from "./backends/msb/admin";
 import { Msb } from "./backends/msb/command-line";
 import { ImageCache } from "./backends/msb/image-cache";
 import { Mirrors } from "./backends/msb/mirrors";
-import { ReadinessProbe } from "./backends/msb/readiness";
+import { type Readiness, ReadinessProbe } from "./backends/msb/readiness";
 import { RecordStore } from "./backends/msb/record-store";
 import { Resume } from "./backends/msb/resume";
 import { MsbSandboxes } from "./backends/msb/sandbox-commands";
@@ -21,6 +21,7 @@ import { Sweeper } from "./backends/msb/sweeper";
 import { volumeRecord } from "./backends/msb/volume-record";
 import { Volumes } from "./backends/msb/volumes";
 import type { Config } from "./config";
+import { guardedScope } from "./http/guarded-scope";
 import { Metrics } from "./http/metrics";
 import { agentRoutes } from "./http/routes/agent";
 import type { Context } from "./http/routes/context";
@@ -28,7 +29,7 @@ import { logRoutes } from "./http/routes/logs";
 import { openRoutes, quotaRoutes } from "./http/routes/operations";
 import { sandboxRoutes } from "./http/routes/sandboxes";
 import { volumeFileRoutes, volumeRoutes } from "./http/routes/volumes";
-import { createServer, guard } from "./http/server";
+import { account, createServer } from "./http/server";
 import { ServerCertificate } from "./http/tls";
 import { KeyCheck } from "./keys/key-check";
 import { Capacity, containerLimits, type Limits } from "./limits/capacity";
@@ -43,6 +44,8 @@ export type Gateway = {
   sweeper: Sweeper;
   starter: StarterImage;
   resume: Resume;
+  /** Whether the server can serve, with the reasons where it can't. */
+  readiness: () => Promise<Readiness>;
   /** Stops accepting, stops the sandboxes, ends. Resolves within the stop timeout and a little. */
   stop: () => Promise<void>;
 };
@@ -101,7 +104,6 @@ export async function createGateway(config: Config): Promise<Gateway> {
   await sweeper
     .recover()
     .catch((error) => log.error({ err: error }, "recovery failed; the sweep goes on with it"));
-  const admin = await listenForAdmin(config.MSB_HOME, images);
   const flushing = setInterval(
     () => images.flush().catch((error) => log.warn({ err: error }, "not saved")),
     FLUSH_MS,
@@ -109,26 +111,29 @@ export async function createGateway(config: Config): Promise<Gateway> {
   flushing.unref();
   app.addHook("onClose", async () => {
     clearInterval(flushing);
-    admin.close();
     await Promise.all([records.flush(), images.flush()]);
   });
   const starter = new StarterImage(config, msb, log);
   const resume = new Resume(config.MSB_HOME, sandboxes, registry, log);
 
   const hostNames = config.HOST_NAMES.toLowerCase().split(",").filter(Boolean);
-  guard(app, {
-    ...{ keys, metrics, rate: new RateLimit(config.LIMIT_REQUESTS_PER_SECOND) },
-    browsers: { devMode: config.DEV_MODE, hostNames },
-  });
+  const browsers = { devMode: config.DEV_MODE, hostNames };
+  account(app, metrics);
   const connections = new ConnectionLimit(config.LIMIT_CONNECTIONS);
   const context: Context = { config, sandboxes, volumes, metrics, connections, keys };
   const askMsb = async (maxAgeMs: number) => {
     await registry.view.get(maxAgeMs);
     registry.reconcile(maxAgeMs).catch((error) => log.warn({ err: String(error) }, "records lag behind msb"));
   };
-  openRoutes(app, new ReadinessProbe(config, askMsb, starter.check), msb);
-  for (const routes of [quotaRoutes, sandboxRoutes, logRoutes, agentRoutes, volumeRoutes, volumeFileRoutes])
-    routes(app, context);
+  const probe = new ReadinessProbe(config, askMsb, starter.check);
+  const readiness = () => probe.check();
+  const admin = await listenForAdmin(config.MSB_HOME, { images, readiness });
+  app.addHook("onClose", async () => void admin.close());
+  openRoutes(app, { keys, browsers, readiness, runtimeVersion: () => msb.version() });
+  guardedScope(app, { keys, browsers, rate: new RateLimit(config.LIMIT_REQUESTS_PER_SECOND) }, (scope) => {
+    for (const routes of [quotaRoutes, sandboxRoutes, logRoutes, agentRoutes, volumeRoutes, volumeFileRoutes])
+      routes(scope, context);
+  });
 
   const stop = async (): Promise<void> => {
     const deadline = Date.now() + config.STOP_TIMEOUT_SECONDS * 1000;
@@ -139,7 +144,7 @@ export async function createGateway(config: Config): Promise<Gateway> {
     await stopSandboxes(msb, log, (deadline - Date.now()) / 1000, (names) => resume.note(names));
     await app.close();
   };
-  return { app, sweeper, starter, resume, stop };
+  return { app, sweeper, starter, resume, readiness, stop };
 }
 
 export const startSweeping = ({ sweeper }: Gateway): void => sweeper.start(SWEEP_MS);

@@ -1,5 +1,8 @@
+import { get } from "node:http";
 import { connect } from "node:net";
+import { text } from "node:stream/consumers";
 import { describe, expect, test } from "vitest";
+import { adminSocket } from "../../../docker/gateway/src/backends/msb/admin";
 import { ConfigError, readConfig } from "../../../docker/gateway/src/config";
 import { newBody, START, TestGateway, temporaryFolder } from "./harness";
 
@@ -63,6 +66,16 @@ describe("operations", () => {
     expect(answer.body.checks.kvm.reason).toContain("/dev/missing");
     expect(answer.body.checks.msb.ok).toBe(false);
     expect(answer.body.checks.state.ok).toBe(true);
+  });
+
+  test("the reasons are told on the socket inside the container, too", async () => {
+    const gateway = await TestGateway.start({ DEV_MODE: "false", KVM_DEVICE: "/dev/missing" });
+    expect((await gateway.get("/readyz")).body).toEqual({ ready: false });
+    const told = await new Promise<string>((resolve, reject) => {
+      const asked = get({ socketPath: adminSocket(gateway.home), path: "/readyz" });
+      asked.once("response", (answer) => text(answer).then(resolve, reject)).once("error", reject);
+    });
+    expect(JSON.parse(told).checks.kvm.reason).toContain("/dev/missing");
   });
 
   test("a server whose msb fails says so and is not broken by it", async () => {

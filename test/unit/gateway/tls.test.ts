@@ -22,14 +22,14 @@ async function start(pem?: string) {
     ...{ MSB_PATH: FAKE_MSB, MSB_HOME: home, WORKSPACE: home, STARTER_ARCHIVE: "", DEV_MODE: "true" },
     ...{ LOG_LEVEL: "silent", TLS_FILE: file },
   });
-  const { app, sweeper } = await createGateway(config);
+  const { app, sweeper, readiness } = await createGateway(config);
   await app.listen({ port: 0, host: "127.0.0.1" });
   const { port } = app.server.address() as AddressInfo;
   const close = async () => {
     sweeper.stop();
     await app.close();
   };
-  return { app, file, port, close };
+  return { readiness, file, port, close };
 }
 
 /** A GET over TLS, trusting the authority alone. */
@@ -101,8 +101,8 @@ test("another certificate serves new connections without a restart, and open one
 });
 
 test("without a certificate it waits for one, and is ready for the container's own check", async () => {
-  const { app, port, file, close } = await start();
-  await serveHealth(app, 0).then(async (server) => {
+  const { readiness, port, file, close } = await start();
+  await serveHealth(readiness, 0).then(async (server) => {
     const health = (server.address() as AddressInfo).port;
     expect([200, 503]).toContain((await fetch(`http://127.0.0.1:${health}/readyz`)).status);
     expect((await fetch(`http://127.0.0.1:${health}/v1/sandboxes`)).status).toBe(404);

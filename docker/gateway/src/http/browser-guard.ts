@@ -33,6 +33,19 @@ export function refuseBrowserPages(
     );
 }
 
+/** Whether {@link refuseBrowserPages} would refuse the request. */
+export function isOfBrowserPage(
+  request: Pick<FastifyRequest, "headers">,
+  options: BrowserGuardOptions,
+): boolean {
+  try {
+    refuseBrowserPages(request, options);
+    return false;
+  } catch {
+    return true;
+  }
+}
+
 /** Whether nobody could have pointed that name here: an address, a name without a domain, or one that is ours. */
 export function isSafeHost(host: string, hostNames: string[]): boolean {
   const name = host.toLowerCase().replace(/:\d*$/, "").replace(/\.$/, "");

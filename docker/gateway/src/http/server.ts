@@ -6,13 +6,9 @@ import { jsonSchemaTransform, validatorCompiler } from "fastify-type-provider-zo
 import packageFile from "../../package.json";
 import type { Config } from "../config";
 import { invalidRequest, ServiceError } from "../errors";
-import type { KeyCheck } from "../keys/key-check";
-import type { RateLimit } from "../limits/rate-limit";
-import { type BrowserGuardOptions, refuseBrowserPages, refuseKeyInAddress } from "./browser-guard";
 import { errorBodyOf, sendError, statusOf } from "./errors";
 import { acceptJson } from "./json-body";
 import type { Metrics } from "./metrics";
-import { AGENT_ROUTE } from "./routes/agent";
 import { cutOffSlowBodies } from "./slow-body";
 import { MIN_TLS } from "./tls";
 
@@ -34,10 +30,17 @@ export async function createServer(config: Config): Promise<FastifyInstance> {
     logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: config.LIMIT_BODY_BYTES,
     forceCloseConnections: true,
+    // A HEAD of a stream would have no end, and no client of the contract asks for one.
+    exposeHeadRoutes: false,
     genReqId: () => crypto.randomUUID(),
     routerOptions: { maxParamLength: 1024 },
     clientErrorHandler: refuseBadHttp,
-    frameworkErrors: (error, _request, reply) => sendError(error, reply),
+    frameworkErrors: (error, request, reply) => {
+      // No hook runs for these, not even the one that closes the connection of a refused upgrade.
+      if (request.raw.headers.upgrade !== undefined)
+        reply.raw.once("finish", () => request.raw.socket.destroySoon());
+      return sendError(error, reply);
+    },
   });
   app.setValidatorCompiler(validatorCompiler);
   // Answers are made from typed values; checking each again would cost more than making it.
@@ -53,11 +56,6 @@ export async function createServer(config: Config): Promise<FastifyInstance> {
       request.log.warn({ err: error.message }, "failed");
     else if (statusOf(error) >= 500) request.log.error({ err: error }, "request failed");
     return sendError(error, reply);
-  });
-  app.setNotFoundHandler((request) => {
-    if (request.url.startsWith("/v1/snapshot"))
-      throw new ServiceError("unsupportedRoute", "snapshots are not supported by this server");
-    throw new ServiceError("notFound", `no route ${request.method} ${request.url.split("?")[0]}`);
   });
   await app.register(swagger, {
     openapi: {
@@ -75,30 +73,11 @@ export async function createServer(config: Config): Promise<FastifyInstance> {
       socket.terminate();
     },
   });
-  app.get("/openapi.json", { schema: { hide: true } }, async () => app.swagger());
   return app;
 }
 
-export type GuardOptions = {
-  keys: KeyCheck;
-  rate: RateLimit;
-  metrics: Metrics;
-  browsers: BrowserGuardOptions;
-};
-
-/** Who asks, whether it asks too often, and one log line and one figure per request. */
-export function guard(app: FastifyInstance, { keys, rate, metrics, browsers }: GuardOptions): void {
-  app.addHook("onRequest", async (request) => {
-    if (request.ws && request.routeOptions.url !== AGENT_ROUTE)
-      throw new ServiceError("invalidRequest", "no WebSocket is served here");
-    const path = request.url.split("?")[0] ?? "";
-    if (!path.startsWith("/v1/") && path !== "/metrics") return;
-    refuseBrowserPages(request, browsers);
-    refuseKeyInAddress(request.url);
-    request.key = keys.identify(request);
-    request.keyId = request.key.id;
-    rate.take(request.keyId, request.key.limits.requestsPerSecond);
-  });
+/** One log line and one figure per request. */
+export function account(app: FastifyInstance, metrics: Metrics): void {
   app.addHook("onResponse", async (request, reply) => {
     const route = request.routeOptions.url ?? "unknown";
     const { method, keyId, sandboxId } = request;

@@ -2,7 +2,7 @@ import { readFileSync, statSync } from "node:fs";
 import { createServer, type Server as HttpServer } from "node:http";
 import type { Server } from "node:https";
 import { createSecureContext } from "node:tls";
-import type { FastifyBaseLogger, FastifyInstance } from "fastify";
+import type { FastifyBaseLogger } from "fastify";
 
 /** Neither clients of today nor their libraries need anything older. */
 export const MIN_TLS = "TLSv1.2";
@@ -49,14 +49,19 @@ export class ServerCertificate {
 }
 
 /**
- * Answers /readyz over plain http to the container itself: a health check has no use for a certificate, and must
- * pass before the first one comes. Guests don't reach the server's loopback.
+ * Answers /readyz, with the reasons, over plain http to the container itself: a health check has no use for a
+ * certificate, and must pass before the first one comes. Guests don't reach the server's loopback.
  */
-export function serveHealth(app: FastifyInstance, port: number): Promise<HttpServer> {
-  const server = createServer(async (request, response) => {
+export function serveHealth(readiness: () => Promise<{ ready: boolean }>, port: number): Promise<HttpServer> {
+  const server = createServer((request, response) => {
     if (request.url !== "/readyz") return void response.writeHead(404).end();
-    const { statusCode, body } = await app.inject("/readyz");
-    response.writeHead(statusCode, { "content-type": "application/json" }).end(body);
+    readiness().then(
+      (answer) => {
+        response.writeHead(answer.ready ? 200 : 503, { "content-type": "application/json" });
+        response.end(JSON.stringify(answer));
+      },
+      () => response.writeHead(503).end(),
+    );
   });
   server.unref();
   return new Promise((resolve, reject) => {

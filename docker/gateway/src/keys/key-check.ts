@@ -14,6 +14,8 @@ const DEV: Key = { id: "dev", hash: Buffer.alloc(0), expiresAt: Infinity, limits
 /** Why a request was refused: a label of the metrics. */
 export type Refusal = "missing" | "unknown" | "expired";
 
+type AskingRequest = Pick<FastifyRequest, "headers" | "ip">;
+
 export type KeyCheckOptions = {
   /** The key file; without one, and without dev mode, nobody gets in. */
   file: string | undefined;
@@ -40,20 +42,17 @@ export class KeyCheck {
   }
 
   /** The request's key. @throws ServiceError 401, or 429 to an address that had too many of them */
-  identify(request: Pick<FastifyRequest, "headers" | "ip">): Key {
-    if (this.options.devMode) return DEV;
-    const given = /^Bearer +(\S+)$/i.exec(request.headers.authorization ?? "")?.[1];
-    if (!given) throw this.refuse(request, "missing", "an API key is needed: Authorization: Bearer <key>");
-    const hash = createHash("sha256").update(given).digest();
-    // A key that was just added is taken by the first request with it.
-    const key = this.find(hash) ?? (this.reload() ? this.find(hash) : undefined);
-    if (!key) throw this.refuse(request, "unknown", this.whyUnknown());
-    if (key.expiresAt <= Date.now()) {
-      const when = new Date(key.expiresAt).toISOString();
-      throw this.refuse(request, "expired", `the API key ${JSON.stringify(key.id)} expired at ${when}`);
-    }
-    this.uses.note(key.id);
-    return key;
+  identify(request: AskingRequest): Key {
+    const found = this.look(request);
+    if ("why" in found) throw this.refuse(request, found.why, found.message);
+    this.uses.note(found.id);
+    return found;
+  }
+
+  /** The request's key, or undefined without a valid one: for what is answered to everybody, and to keys in full. */
+  recognize(request: AskingRequest): Key | undefined {
+    const found = this.look(request);
+    return "why" in found ? undefined : found;
   }
 
   /** The limits of the keys with that id. */
@@ -76,6 +75,19 @@ export class KeyCheck {
   async close(): Promise<void> {
     clearInterval(this.timer);
     if (this.file) await this.uses.save(true);
+  }
+
+  private look({ headers }: AskingRequest): Key | { why: Refusal; message: string } {
+    if (this.options.devMode) return DEV;
+    const given = /^Bearer +(\S+)$/i.exec(headers.authorization ?? "")?.[1];
+    if (!given) return { why: "missing", message: "an API key is needed: Authorization: Bearer <key>" };
+    const hash = createHash("sha256").update(given).digest();
+    // A key that was just added is taken by the first request with it.
+    const key = this.find(hash) ?? (this.reload() ? this.find(hash) : undefined);
+    if (!key) return { why: "unknown", message: this.whyUnknown() };
+    if (key.expiresAt > Date.now()) return key;
+    const when = new Date(key.expiresAt).toISOString();
+    return { why: "expired", message: `the API key ${JSON.stringify(key.id)} expired at ${when}` };
   }
 
   /** Every key is compared, in a time that tells nothing of which one matched. */
@@ -108,7 +120,7 @@ export class KeyCheck {
       .catch((error) => this.options.log.warn({ err: String(error) }, "the last use of keys is not written"));
   }
 
-  private refuse({ ip }: Pick<FastifyRequest, "ip">, why: Refusal, message: string): ServiceError {
+  private refuse({ ip }: AskingRequest, why: Refusal, message: string): ServiceError {
     this.options.refused?.(why);
     const wait = this.failed.note(ip);
     if (wait === 0) return new ServiceError("unauthenticated", message);

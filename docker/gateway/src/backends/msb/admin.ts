@@ -5,6 +5,7 @@ import { json, text } from "node:stream/consumers";
 import * as z from "zod";
 import { errorText } from "../../errors";
 import type { ImageCache } from "./image-cache";
+import type { Readiness } from "./readiness";
 
 /** On the state volume, in a folder for root alone: what it answers to no client of the API may ask. */
 export const adminSocket = (home: string) => join(home, "gateway", "admin.sock");
@@ -14,13 +15,20 @@ const pruneOptions = z.strictObject({
   maxBytes: z.number().min(0).optional(),
 });
 
-/** Listens for what is asked inside the container: `POST /images/prune`. */
-export async function listenForAdmin(home: string, images: Pick<ImageCache, "prune">): Promise<Server> {
+export type Administered = {
+  images: Pick<ImageCache, "prune">;
+  readiness: () => Promise<Readiness>;
+};
+
+/** Listens for what is asked inside the container: `POST /images/prune`, and `GET /readyz` with the reasons. */
+export async function listenForAdmin(home: string, { images, readiness }: Administered): Promise<Server> {
   const path = adminSocket(home);
   // Left by a process that was killed.
   await rm(path, { force: true });
   const server = createServer(async (incoming, answer) => {
     try {
+      if (incoming.method === "GET" && incoming.url === "/readyz")
+        return void answer.end(JSON.stringify(await readiness()));
       if (incoming.method !== "POST" || incoming.url !== "/images/prune") throw new Error("no such command");
       const report = await images.prune(pruneOptions.parse(await json(incoming)));
       answer.end(JSON.stringify(report));

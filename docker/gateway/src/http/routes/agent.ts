@@ -5,9 +5,6 @@ import { errorResponses } from "../schema/common";
 import { agentSocketPath, connectAgent, cutOff, pipe } from "../web-socket-pipe";
 import { type App, type Context, findSandbox, holdOpen, notRunning, typed } from "./context";
 
-/** The one route that takes WebSockets. */
-export const AGENT_ROUTE = "/v1/sandboxes/:id/agent";
-
 const params = z.object({ id: z.string() });
 
 type Dialled = {
@@ -25,7 +22,8 @@ export function agentRoutes(plain: App, context: Context): void {
 
   typed(plain).route({
     method: "GET",
-    url: AGENT_ROUTE,
+    url: "/v1/sandboxes/:id/agent",
+    config: { webSocket: true },
     schema: { tags: ["sandboxes"], params, response: errorResponses },
     // Everything that may fail happens before the upgrade, so that it fails with a status.
     preHandler: async (request) => {

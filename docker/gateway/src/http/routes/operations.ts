@@ -1,38 +1,73 @@
+import type { FastifyRequest } from "fastify";
 import * as z from "zod";
 import packageFile from "../../../package.json";
-import type { Msb } from "../../backends/msb/command-line";
-import type { ReadinessProbe } from "../../backends/msb/readiness";
+import { invalidRequest } from "../../errors";
+import type { KeyCheck } from "../../keys/key-check";
+import { type BrowserGuardOptions, isOfBrowserPage } from "../browser-guard";
 import { errorResponses } from "../schema/common";
 import { type App, type Context, ownerFor, typed } from "./context";
 
 const check = z.object({ ok: z.boolean(), reason: z.string().optional() });
-const readiness = z.object({ ready: z.boolean(), checks: z.record(z.string(), check) });
+const readiness = z.object({ ready: z.boolean(), checks: z.record(z.string(), check).optional() });
+const versions = z.object({
+  gateway: z.string(),
+  msb: z.string().optional(),
+  architecture: z.string().optional(),
+  node: z.string().optional(),
+});
 const tags = ["operations"];
 
-/** What an operator asks, without a key: liveness, readiness, versions. */
-export function openRoutes(plain: App, probe: ReadinessProbe, msb: Msb): void {
-  const app = typed(plain);
-  app.get(
-    "/healthz",
-    { schema: { tags, response: { 200: z.object({ status: z.string() }) } } },
-    async () => ({
-      status: "ok",
-    }),
-  );
-  app.get(
-    "/readyz",
-    { schema: { tags, response: { 200: readiness, 503: readiness } } },
-    async (_request, reply) => {
-      const answer = await probe.check();
-      return reply.code(answer.ready ? 200 : 503).send(answer);
-    },
-  );
-  app.get("/version", { schema: { tags } }, async () => ({
-    gateway: packageFile.version,
-    msb: await msb.version(),
-    architecture: process.arch === "x64" ? "amd64" : process.arch,
-    node: process.version,
-  }));
+export type Operations = {
+  keys: Pick<KeyCheck, "recognize">;
+  browsers: BrowserGuardOptions;
+  /** Whether the server can serve, and what of it holds. */
+  readiness: () => Promise<z.infer<typeof readiness>>;
+  /** The version of what runs the sandboxes. */
+  runtimeVersion: () => Promise<string>;
+};
+
+/**
+ * The routes that ask for no key: liveness, readiness, the version, the description of the API. A stranger learns
+ * yes or no, and the version of the API; the reasons and the other versions are for whoever has a key.
+ */
+export function openRoutes(
+  plain: App,
+  { keys, browsers, readiness: check, runtimeVersion }: Operations,
+): void {
+  const isKnown = (request: FastifyRequest) =>
+    keys.recognize(request) !== undefined && !isOfBrowserPage(request, browsers);
+
+  void plain.register(async (scope) => {
+    const app = typed(scope);
+    app.addHook("onRequest", async (request) => {
+      if (request.ws) throw invalidRequest("no WebSocket is served here");
+    });
+    app.get(
+      "/healthz",
+      { schema: { tags, response: { 200: z.object({ status: z.string() }) } } },
+      async () => ({ status: "ok" }),
+    );
+    app.get(
+      "/readyz",
+      { schema: { tags, response: { 200: readiness, 503: readiness } } },
+      async (request, reply) => {
+        const { ready, checks } = await check();
+        return reply.code(ready ? 200 : 503).send(isKnown(request) ? { ready, checks } : { ready });
+      },
+    );
+    app.get("/version", { schema: { tags, response: { 200: versions } } }, async (request) => {
+      const gateway = packageFile.version;
+      if (!isKnown(request)) return { gateway };
+      const architecture = process.arch === "x64" ? "amd64" : process.arch;
+      return { gateway, msb: await runtimeVersion(), architecture, node: process.version };
+    });
+    // It does not change once the server listens.
+    let description: string | undefined;
+    app.get("/openapi.json", { schema: { hide: true } }, async (_request, reply) => {
+      description ??= JSON.stringify(plain.swagger());
+      return reply.type("application/json; charset=utf-8").serializer(String).send(description);
+    });
+  });
 }
 
 const whole = z.int();
