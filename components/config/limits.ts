@@ -31,13 +31,13 @@ export const limits = z.strictObject({
     example: "2",
     unit: "CPUs",
   }),
-  maxDuration: optionalInteger(0, 315_360_000, {
+  maxDuration: optionalInteger(0, 31_536_000, {
     description:
       "Life time of a sandbox whose client has set none, and the longest that one may set: then it is stopped, its disk stays. 604800 (7 days) if not set, 0 for none.",
     example: "86400",
     unit: "seconds",
   }),
-  idleTimeout: optionalInteger(0, 315_360_000, {
+  idleTimeout: optionalInteger(0, 31_536_000, {
     description:
       "Time without use after which a sandbox is stopped whose client has set none, and the longest that one may set. 86400 (a day) if not set, 0 for none.",
     example: "3600",
