@@ -29,7 +29,7 @@ import { logRoutes } from "./http/routes/logs";
 import { openRoutes, quotaRoutes } from "./http/routes/operations";
 import { sandboxRoutes } from "./http/routes/sandboxes";
 import { volumeFileRoutes, volumeRoutes } from "./http/routes/volumes";
-import { account, createServer } from "./http/server";
+import { createServer } from "./http/server";
 import { ServerCertificate } from "./http/tls";
 import { KeyCheck } from "./keys/key-check";
 import { Capacity, containerLimits, type Limits } from "./limits/capacity";
@@ -41,6 +41,7 @@ const FLUSH_MS = 60_000;
 
 export type Gateway = {
   app: FastifyInstance;
+  metrics: Metrics;
   sweeper: Sweeper;
   starter: StarterImage;
   resume: Resume;
@@ -52,7 +53,8 @@ export type Gateway = {
 
 /** Builds the gateway and recovers its records; nothing is listened on yet. */
 export async function createGateway(config: Config): Promise<Gateway> {
-  const app = await createServer(config);
+  const metrics = new Metrics();
+  const app = await createServer(config, metrics);
   const { log } = app;
   if (config.TLS_FILE) {
     const certificate = new ServerCertificate(config.TLS_FILE, app.server as unknown as Server, log);
@@ -66,7 +68,6 @@ export async function createGateway(config: Config): Promise<Gateway> {
   const msbSandboxes = new MsbSandboxes(msb, join(state, "tmp"));
   const records = await RecordStore.open(join(state, "sandboxes"), sandboxRecord, log);
   const registry = new SandboxRegistry(records, new MsbView(msbSandboxes), msbSandboxes);
-  const metrics = new Metrics();
   const keys = new KeyCheck({
     file: config.API_KEYS_FILE,
     devMode: config.DEV_MODE,
@@ -118,8 +119,11 @@ export async function createGateway(config: Config): Promise<Gateway> {
 
   const hostNames = config.HOST_NAMES.toLowerCase().split(",").filter(Boolean);
   const browsers = { devMode: config.DEV_MODE, hostNames };
-  account(app, metrics);
   const connections = new ConnectionLimit(config.LIMIT_CONNECTIONS);
+  metrics.watchHeld(
+    () => connections.total,
+    () => keys.holds,
+  );
   const context: Context = { config, sandboxes, volumes, metrics, connections, keys };
   const askMsb = async (maxAgeMs: number) => {
     await registry.view.get(maxAgeMs);
@@ -144,7 +148,7 @@ export async function createGateway(config: Config): Promise<Gateway> {
     await stopSandboxes(msb, log, (deadline - Date.now()) / 1000, (names) => resume.note(names));
     await app.close();
   };
-  return { app, sweeper, starter, resume, readiness, stop };
+  return { app, metrics, sweeper, starter, resume, readiness, stop };
 }
 
 export const startSweeping = ({ sweeper }: Gateway): void => sweeper.start(SWEEP_MS);

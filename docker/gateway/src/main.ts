@@ -11,6 +11,12 @@ async function main(): Promise<void> {
   const gateway = await createGateway(config);
   const { app } = gateway;
 
+  // What nobody foresaw ends one request, and never the microVMs of everybody.
+  process.on("unhandledRejection", (error) => {
+    gateway.metrics.unhandledRejections.inc();
+    app.log.error({ err: error }, "a failure that nothing handles");
+  });
+
   let stopping = false;
   const stop = async (signal: string): Promise<void> => {
     if (stopping) return;

@@ -1,8 +1,12 @@
 import { createHash, randomBytes } from "node:crypto";
-import type { Socket } from "node:net";
+import type { AddressInfo, Socket } from "node:net";
+import { PassThrough } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
 import { beforeAll, describe, expect, test } from "vitest";
-import WebSocket from "ws";
+import WebSocket, { WebSocketServer } from "ws";
+import { PipeMemory } from "../../../docker/gateway/src/http/pipe-memory";
+import { MAX_MESSAGE, pipe } from "../../../docker/gateway/src/http/web-socket-pipe";
+import { atFileEnd } from "../../harness/file-end";
 import { fakeAgent, TestGateway, until } from "./harness";
 
 let gateway: TestGateway;
@@ -151,13 +155,112 @@ describe("agent pipe", () => {
     expect((await gateway.get(`/v1/sandboxes/${body.id}/agent`)).status).toBe(400);
   });
 
-  test("a frame over the limit closes that pipe and no other", async () => {
+  test("takes a frame as large as the relay's own; a larger one closes that pipe and no other", async () => {
     const one = await connected("huge", (socket) => socket.pipe(socket));
     const other = await connected("other", (socket) => socket.pipe(socket));
-    one.client.send(Buffer.alloc(17 * 1024 * 1024));
+    const largest = 4 * 1024 * 1024 + 4;
+    let received = 0;
+    one.client.on("message", (data: Buffer) => {
+      received += data.length;
+    });
+    one.client.send(Buffer.alloc(largest));
+    await until(() => received === largest, "the largest frame");
+    one.client.send(Buffer.alloc(largest + 1));
     expect(await closed(one.client)).toBe(1009);
     other.client.send(Buffer.from("still here"));
     await new Promise((resolve) => other.client.once("message", resolve));
     other.client.close();
+  });
+
+  test("a relay that hangs up at once, as one without a free place does, is told with a reason", async () => {
+    const { client } = await connected("full", (socket) => socket.destroy());
+    expect(await closed(client)).toBe(1013);
+  });
+
+  test("more pipes than a sandbox's relay takes are refused with a status; an end makes room", async () => {
+    const { body } = await gateway.create("many");
+    await fakeAgent(gateway.home, "many", (socket) => socket.on("error", () => undefined).pipe(socket));
+    const clients = Array.from({ length: 128 }, () => dial(body.id));
+    await Promise.all(clients.map((client) => new Promise((resolve) => client.once("open", resolve))));
+    expect(await refused(dial(body.id))).toBe(429);
+    clients[0]?.close();
+    await until(
+      () =>
+        refused(dial(body.id)).then(
+          () => false,
+          () => true,
+        ),
+      "a place",
+    );
+    for (const client of clients) client.terminate();
+  });
+
+  test("a client that stalls for longer than the relay's five seconds keeps its connection", async () => {
+    const most = 16 * 1024 * 1024;
+    let left = most;
+    const { client } = await connected("patience", (socket) => {
+      const chunk = Buffer.alloc(64 * 1024);
+      // As msb's relay does: five seconds without progress of a write are the end.
+      const next = () => {
+        if (left === 0) return;
+        left -= chunk.length;
+        const patience = setTimeout(() => socket.destroy(), 5_000);
+        socket.write(chunk, () => {
+          clearTimeout(patience);
+          next();
+        });
+      };
+      socket.on("error", () => undefined);
+      next();
+    });
+    let received = 0;
+    client.on("message", (data: Buffer) => {
+      received += data.length;
+    });
+    client.pause();
+    await sleep(9_000);
+    expect(left).toBeGreaterThan(0);
+    client.resume();
+    await until(() => received === most, "all of it");
+    client.terminate();
+  });
+});
+
+describe("what all pipes hold together", () => {
+  /** Pipes that share so much memory, each with an agent that sends what it is told. */
+  async function pipes(total: number) {
+    const memory = new PipeMemory(total);
+    const server = new WebSocketServer({ port: 0, host: "127.0.0.1", maxPayload: MAX_MESSAGE });
+    atFileEnd(() => server.close());
+    server.on("connection", (client, { socket }) => {
+      const ignore = () => undefined;
+      void pipe(client, new PassThrough(), {
+        ...{ memory, connection: socket, fromClient: ignore, toClient: ignore },
+      });
+    });
+    await new Promise((resolve) => server.once("listening", resolve));
+    const { port } = server.address() as AddressInfo;
+    const open = async () => {
+      const client = new WebSocket(`ws://127.0.0.1:${port}`, { perMessageDeflate: false });
+      await new Promise((resolve) => client.once("open", resolve));
+      return client;
+    };
+    return { memory, open };
+  }
+
+  test("unfinished messages are bounded, and given back", async () => {
+    const { memory, open } = await pipes(1024 * 1024);
+    const [one, two, three] = [await open(), await open(), await open()];
+    const part = Buffer.alloc(700 * 1024);
+    one.send(part, { fin: false });
+    await until(() => memory.bytes >= part.length, "the first part");
+    two.send(part, { fin: false });
+    expect(await closed(two)).toBe(1013);
+    await until(() => memory.bytes < 800 * 1024, "what the second held");
+    one.send(part, { fin: true });
+    await until(() => memory.bytes === 0, "the whole message");
+    three.send(part);
+    await new Promise((resolve) => three.once("message", resolve));
+    for (const client of [one, three]) client.terminate();
   });
 });

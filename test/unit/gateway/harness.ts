@@ -5,8 +5,8 @@ import { createServer, type Server, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { createGateway, type Gateway } from "../../../docker/gateway/src/app";
+import { agentSocketPath } from "../../../docker/gateway/src/backends/msb/agent-socket";
 import { readConfig } from "../../../docker/gateway/src/config";
-import { agentSocketPath } from "../../../docker/gateway/src/http/web-socket-pipe";
 import { atFileEnd } from "../../harness/file-end";
 import { removeFolder } from "../../harness/remove-folder";
 

@@ -8,7 +8,7 @@ export class Metrics {
   readonly registry = new Registry();
   readonly requests = new Histogram({
     name: "msb_gateway_request_seconds",
-    help: "Requests by route and status, with their duration",
+    help: "Requests by route and status (or aborted, cut_off; 101 for WebSockets), with their duration",
     labelNames: ["method", "route", "status"],
     buckets: [0.001, 0.005, 0.02, 0.1, 0.5, 2, 10, 30, 95],
     registers: [this.registry],
@@ -32,14 +32,51 @@ export class Metrics {
     labelNames: ["direction"],
     registers: [this.registry],
   });
-  readonly pipes = new Gauge({
-    name: "msb_gateway_pipes_open",
-    help: "Agent pipes that are open",
+  readonly requestBytes = new Counter({
+    name: "msb_gateway_request_bytes_total",
+    help: "Bytes of requests and their answers on the wire, by route, sessions and transfers included",
+    labelNames: ["route", "direction"],
+    registers: [this.registry],
+  });
+  readonly requestsOpen = new Gauge({
+    name: "msb_gateway_requests_open",
+    help: "Requests that have arrived and are not over, WebSockets included",
+    registers: [this.registry],
+  });
+  readonly linesLeftOut = new Counter({
+    name: "msb_gateway_log_lines_left_out_total",
+    help: "Requests without a key that got no log line of their own, as there were too many",
+    registers: [this.registry],
+  });
+  readonly unhandledRejections = new Counter({
+    name: "msb_gateway_unhandled_rejections_total",
+    help: "Failures that nothing in the server had foreseen",
     registers: [this.registry],
   });
 
   constructor() {
     collectDefaultMetrics({ register: this.registry });
+  }
+
+  /** Adds what agent pipes hold. */
+  watchPipes(memory: { bytes: number }, open: () => number): void {
+    this.gauge("msb_gateway_pipes_open", "Connections to sandboxes that are open", open);
+    this.gauge("msb_gateway_pipe_buffer_bytes", "Bytes that pipes hold beyond the usual", () => memory.bytes);
+  }
+
+  /** Adds what keys hold open: connections that count against limits, and what a revocation would end. */
+  watchHeld(connections: () => number, held: () => number): void {
+    this.gauge("msb_gateway_connections_held", "Pipes, log streams and transfers that are open", connections);
+    this.gauge("msb_gateway_key_holds", "What ends when its key is no more", held);
+  }
+
+  private gauge(name: string, help: string, value: () => number): void {
+    new Gauge({
+      ...{ name, help, registers: [this.registry] },
+      collect() {
+        this.set(value());
+      },
+    });
   }
 
   /** Adds the figures that are counted when asked for. */

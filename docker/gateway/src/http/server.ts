@@ -6,19 +6,16 @@ import { jsonSchemaTransform, validatorCompiler } from "fastify-type-provider-zo
 import packageFile from "../../package.json";
 import type { Config } from "../config";
 import { invalidRequest, ServiceError } from "../errors";
+import { accountForRequests } from "./access-log";
 import { errorBodyOf, sendError, statusOf } from "./errors";
 import { acceptJson } from "./json-body";
 import type { Metrics } from "./metrics";
 import { cutOffSlowBodies } from "./slow-body";
 import { MIN_TLS } from "./tls";
-
-/** Bytes of one WebSocket message; the clients' own frames are far below. */
-const MAX_FRAME = 16 * 1024 * 1024;
-/** Asked by machines every few seconds: not worth a line each. */
-const QUIET = new Set(["/healthz", "/readyz", "/metrics"]);
+import { MAX_MESSAGE } from "./web-socket-pipe";
 
 /** A fastify server with what all routes share: logs, bodies, errors, the API description. */
-export async function createServer(config: Config): Promise<FastifyInstance> {
+export async function createServer(config: Config, metrics: Metrics): Promise<FastifyInstance> {
   const app = Fastify({
     // The types of a server with TLS differ, and nothing here depends on them.
     ...((config.TLS_FILE ? { https: { minVersion: MIN_TLS } } : {}) as object),
@@ -42,6 +39,7 @@ export async function createServer(config: Config): Promise<FastifyInstance> {
       return sendError(error, reply);
     },
   });
+  accountForRequests(app, metrics);
   app.setValidatorCompiler(validatorCompiler);
   // Answers are made from typed values; checking each again would cost more than making it.
   app.setSerializerCompiler(() => JSON.stringify);
@@ -50,6 +48,7 @@ export async function createServer(config: Config): Promise<FastifyInstance> {
   app.decorateRequest("key", null);
   app.decorateRequest("keyId", "");
   app.decorateRequest("sandboxId", "");
+  app.decorateRequest("sandboxName", "");
   app.setErrorHandler((error: FastifyError, request, reply) => {
     // A guest that does not boot is told in full; only what nobody foresaw needs a stack.
     if (error instanceof ServiceError && statusOf(error) >= 500)
@@ -66,7 +65,7 @@ export async function createServer(config: Config): Promise<FastifyInstance> {
     transform: jsonSchemaTransform,
   });
   await app.register(websocket, {
-    options: { maxPayload: MAX_FRAME, perMessageDeflate: false },
+    options: { maxPayload: MAX_MESSAGE, perMessageDeflate: false },
     // Mostly frames that break the protocol: the client's fault, so no error of ours and no stack.
     errorHandler: (error, socket, request) => {
       request.log.info({ err: error.message }, "a WebSocket broke");
@@ -74,23 +73,6 @@ export async function createServer(config: Config): Promise<FastifyInstance> {
     },
   });
   return app;
-}
-
-/** One log line and one figure per request. */
-export function account(app: FastifyInstance, metrics: Metrics): void {
-  app.addHook("onResponse", async (request, reply) => {
-    const route = request.routeOptions.url ?? "unknown";
-    const { method, keyId, sandboxId } = request;
-    metrics.requests.observe({ method, route, status: reply.statusCode }, reply.elapsedTime / 1000);
-    // Who has no key and asks too often gets no line for each: the log is not his to fill.
-    if (QUIET.has(route) || (!keyId && reply.statusCode === 429)) return;
-    const sandbox = sandboxId || undefined;
-    const ms = Math.round(reply.elapsedTime * 10) / 10;
-    request.log.info(
-      { key: keyId || undefined, sandbox, method, route, status: reply.statusCode, ms },
-      "request",
-    );
-  });
 }
 
 const BAD_HTTP: Record<string, [status: string, message: string]> = {

@@ -1,98 +1,192 @@
-import { createHash } from "node:crypto";
-import { connect, type Socket } from "node:net";
-import { join } from "node:path";
+import type { Duplex } from "node:stream";
 import type { WebSocket } from "ws";
-import { ServiceError } from "../errors";
+import type { PipeMemory } from "./pipe-memory";
 
-/** Bytes on their way to a client that does not read, at which the guest is stopped. */
-const HIGH_WATER = 256 * 1024;
+const KIB = 1024;
+/** The largest frame of msb's relay, with its length: facts of the agent's protocol. Clients send one a message. */
+export const MAX_MESSAGE = 4 * KIB * KIB + 4;
+
+/** Bytes on their way to a client that does not read, at which the guest is slowed down. */
+const HIGH_WATER = 256 * KIB;
+/**
+ * msb's relay hangs up on a reader that takes nothing for five seconds. What it has for a client that does not read
+ * is therefore taken in drips, as long as there is room: enough at a time for its socket to become writable again.
+ */
+const DRIP = 192 * KIB;
+const DRIP_MS = 3_000;
+/** Bytes beyond the high-water mark that one pipe may hold: about a minute of drips. */
+const MOST_BEYOND = 4 * KIB * KIB;
+/** The part of a message that is still arriving counts from here on. */
+const SMALL = 64 * KIB;
+
 const PING_MS = 30_000;
-
-/** Where msb's relay of a sandbox listens. */
-export function agentSocketPath(home: string, name: string): string {
-  const hash = createHash("sha256").update(name).digest("hex").slice(0, 24);
-  return join(home, "run", "sandboxes", hash, "agent.sock");
-}
-
-/** Connects to a sandbox's relay. @throws ServiceError 409 if nothing listens there */
-export function connectAgent(path: string): Promise<Socket> {
-  return new Promise((resolve, reject) => {
-    const socket = connect({ path, allowHalfOpen: true });
-    socket.once("connect", () => {
-      // Until the pipe listens too, a break must not be an error that nobody handles.
-      socket.on("error", () => undefined);
-      resolve(socket);
-    });
-    socket.once("error", () => reject(new ServiceError("conflict", "the sandbox is not running")));
-  });
-}
-
-/** Seconds that a client gets to take the news that it is cut off. */
+/** How long a client is not read, because its sandbox takes nothing, before it counts as gone: it can't be heard. */
+const MOST_PAUSED_MS = 10 * 60_000;
+/** What a client gets to take the news that it is cut off. */
 const FAREWELL_MS = 2_000;
+/** What a sandbox gets to take a client's last bytes. */
+const LAST_BYTES_MS = 10_000;
 
 /** Ends a pipe whose key is no more: nothing reaches the sandbox from here on, whatever the client does. */
-export function cutOff(client: WebSocket, agent: Socket): void {
+export function cutOff(client: WebSocket, agent: Duplex): void {
   agent.destroy();
   client.close(1008, "the API key is no longer valid");
   setTimeout(() => client.terminate(), FAREWELL_MS).unref();
 }
 
-export type PipeCounters = { fromClient: (bytes: number) => void; toClient: (bytes: number) => void };
+export type PipeOptions = {
+  memory: PipeMemory;
+  /** The connection that the WebSocket is read from. */
+  connection: Duplex;
+  fromClient: (bytes: number) => void;
+  toClient: (bytes: number) => void;
+};
 
 /**
- * Joins one WebSocket and one connection to a sandbox's relay: bytes go both ways, unparsed.
- * Whichever side does not take what it is sent stops the other; nothing piles up here.
+ * Joins one WebSocket and one connection to a sandbox's relay: bytes go both ways, unparsed. Whichever side does not
+ * take what it is sent stops the other. Resolves when the WebSocket is closed; the sandbox's side is then closed by
+ * itself, after the last bytes or after ten seconds.
  */
-export function pipe(client: WebSocket, agent: Socket, counters: PipeCounters): Promise<void> {
+export function pipe(client: WebSocket, agent: Duplex, options: PipeOptions): Promise<void> {
+  const toClient = readAgent(client, agent, options);
+  const keepalive = keepAlive(client);
+  const incoming = limitUnfinished(client, options);
+  writeAgent(client, agent, { ...options, keepalive });
   return new Promise((done) => {
-    let heard = true;
-    let paused = false;
-
-    client.on("message", (data: Buffer, isBinary: boolean) => {
-      heard = true;
-      if (!isBinary) return;
-      counters.fromClient(data.length);
-      if (agent.writable && !agent.write(data)) {
-        paused = true;
-        client.pause();
-      }
-    });
-    agent.on("drain", () => {
-      paused = false;
-      heard = true;
-      client.resume();
-    });
-
-    agent.on("data", (chunk: Buffer) => {
-      counters.toClient(chunk.length);
-      if (client.readyState !== client.OPEN) return;
-      client.send(chunk, { binary: true }, () => {
-        if (client.bufferedAmount < HIGH_WATER / 2) agent.resume();
-      });
-      if (client.bufferedAmount >= HIGH_WATER) agent.pause();
-    });
-
-    // The relay's end of data ends the WebSocket: that protocol has no half-open state.
-    agent.on("end", () => client.close(1000));
-    agent.on("error", () => client.close(1011, "the sandbox's connection broke"));
-    agent.on("close", () => client.close(1000));
     client.on("error", () => client.terminate());
-    client.on("pong", () => {
-      heard = true;
-    });
-
-    const keepalive = setInterval(() => {
-      // A client whose data we don't read can't be heard either.
-      if (!heard && !paused) client.terminate();
-      heard = false;
-      if (client.readyState === client.OPEN) client.ping();
-    }, PING_MS);
     client.on("close", () => {
-      clearInterval(keepalive);
-      agent.end();
-      // What it still has to say has no reader.
-      agent.destroySoon();
+      toClient.stop();
+      keepalive.stop();
+      incoming.stop();
+      endAgent(agent);
       done();
     });
   });
+}
+
+/** From the sandbox to the client. */
+function readAgent(client: WebSocket, agent: Duplex, { memory, toClient }: PipeOptions) {
+  const share = memory.share();
+  let allowed = 0;
+  let heard = false;
+  let dripping: NodeJS.Timeout | undefined;
+
+  const drip = () => {
+    if (share.bytes + DRIP > MOST_BEYOND || !memory.hasRoom(DRIP)) return;
+    allowed = DRIP;
+    agent.resume();
+  };
+  const regulate = () => {
+    const buffered = client.bufferedAmount;
+    share.set(Math.max(0, buffered - HIGH_WATER));
+    if (buffered < (dripping ? HIGH_WATER / 2 : HIGH_WATER)) {
+      clearInterval(dripping);
+      dripping = undefined;
+      agent.resume();
+    } else {
+      dripping ??= setInterval(drip, DRIP_MS).unref();
+      if (allowed <= 0) agent.pause();
+    }
+  };
+
+  agent.on("data", (chunk: Buffer) => {
+    heard = true;
+    toClient(chunk.length);
+    if (client.readyState !== client.OPEN) return;
+    allowed -= chunk.length;
+    client.send(chunk, { binary: true }, regulate);
+    regulate();
+  });
+  // The relay's end of data ends the WebSocket: that protocol has no half-open state.
+  const ended = () =>
+    heard ? client.close(1000) : client.close(1013, "the sandbox takes no more connections");
+  agent.on("end", ended).on("close", ended);
+  agent.on("error", () => client.close(1011, "the sandbox's connection broke"));
+  // It may have gone while the WebSocket was being opened.
+  if (agent.destroyed || agent.readableEnded) ended();
+  return {
+    stop: () => {
+      clearInterval(dripping);
+      share.set(0);
+      // What it still has to say has no reader.
+      agent.resume();
+    },
+  };
+}
+
+/** From the client to the sandbox. */
+function writeAgent(
+  client: WebSocket,
+  agent: Duplex,
+  { fromClient, keepalive }: PipeOptions & { keepalive: ReturnType<typeof keepAlive> },
+): void {
+  client.on("message", (data: Buffer, isBinary: boolean) => {
+    keepalive.heard();
+    if (!isBinary) return;
+    fromClient(data.length);
+    if (!agent.writable || agent.write(data)) return;
+    keepalive.paused();
+    client.pause();
+  });
+  agent.on("drain", () => {
+    keepalive.heard();
+    client.resume();
+  });
+}
+
+/** Ends a client that has not answered a ping. One that is not read can't be heard: it has longer. */
+function keepAlive(client: WebSocket) {
+  let isHeard = true;
+  let pausedAt = Infinity;
+  const heard = () => {
+    isHeard = true;
+    pausedAt = Infinity;
+  };
+  client.on("pong", heard);
+  const timer = setInterval(() => {
+    const isPaused = pausedAt !== Infinity;
+    if (isPaused ? performance.now() - pausedAt > MOST_PAUSED_MS : !isHeard) client.terminate();
+    isHeard = false;
+    if (client.readyState === client.OPEN) client.ping();
+  }, PING_MS);
+  return {
+    heard,
+    paused: () => {
+      pausedAt = Math.min(pausedAt, performance.now());
+    },
+    stop: () => clearInterval(timer),
+  };
+}
+
+/** Counts what has arrived of messages that are not whole yet, and refuses one where all of them become too much. */
+function limitUnfinished(client: WebSocket, { memory, connection }: PipeOptions) {
+  const share = memory.share();
+  let pending = 0;
+  const count = (chunk: Buffer) => {
+    pending += chunk.length;
+    if (pending <= SMALL) return;
+    share.set(pending);
+    if (!memory.hasRoom(0)) client.close(1013, "the server holds too many unfinished messages");
+  };
+  const whole = () => {
+    pending = 0;
+    share.set(0);
+  };
+  // Before the WebSocket's own listener, which may find the end of the message in this very chunk.
+  connection.prependListener("data", count);
+  client.on("message", whole).on("pong", whole);
+  return {
+    stop: () => {
+      connection.off("data", count);
+      share.set(0);
+    },
+  };
+}
+
+/** Closes the sandbox's side once it has taken the last bytes. One that takes nothing is not waited for. */
+function endAgent(agent: Duplex): void {
+  if (agent.destroyed) return;
+  const timer = setTimeout(() => agent.destroy(), LAST_BYTES_MS);
+  agent.once("close", () => clearTimeout(timer));
+  agent.end(() => agent.destroy());
 }

@@ -71,6 +71,13 @@ export class KeyCheck {
     };
   }
 
+  /** All that would end with its key. */
+  get holds(): number {
+    let holds = 0;
+    for (const ends of this.held.values()) holds += ends.size;
+    return holds;
+  }
+
   /** Writes down what is not yet; nothing is read again afterwards. */
   async close(): Promise<void> {
     clearInterval(this.timer);

@@ -1,47 +1,59 @@
 import { ServiceError } from "../errors";
+import { TokenBuckets } from "./token-buckets";
 
-/** A bucket per key: so many requests a second, bursts of twice as many. */
+/** More than any key file holds. */
+const MOST_KEYS = 100_000;
+
+/** Requests a second of each key; bursts of twice as many pass. */
 export class RateLimit {
-  private readonly buckets = new Map<string, { tokens: number; at: number }>();
+  private readonly buckets = new TokenBuckets(MOST_KEYS);
 
   /** @param perSecond for keys without a limit of their own */
   constructor(private readonly perSecond: number) {}
 
-  /** Takes one request from a key's bucket. @throws ServiceError 429 */
-  take(key: string, perSecond = this.perSecond, now = performance.now()): void {
-    const burst = perSecond * 2;
-    const bucket = this.buckets.get(key) ?? { tokens: burst, at: now };
-    bucket.tokens = Math.min(burst, bucket.tokens + ((now - bucket.at) / 1000) * perSecond);
-    bucket.at = now;
-    this.buckets.set(key, bucket);
-    if (bucket.tokens < 1)
+  /** Counts one request of a key. @throws ServiceError 429 */
+  take(key: string, perSecond = this.perSecond): void {
+    const wait = this.buckets.take(key, { burst: perSecond * 2, perSecond });
+    if (wait > 0)
       throw new ServiceError("rateLimited", `more than ${perSecond} requests per second with one key`, {
-        retryAfterSeconds: 1,
+        retryAfterSeconds: Math.ceil(wait),
       });
-    bucket.tokens -= 1;
   }
 }
 
-/** Long-lived connections (pipes, log streams) of each key. */
+/** Connections that are held open for long, counted for each of those who share a limit. */
 export class ConnectionLimit {
   private readonly open = new Map<string, number>();
 
-  /** @param limit for keys without a limit of their own */
-  constructor(private readonly limit: number) {}
+  /**
+   * @param limit for those without a limit of their own
+   * @param whose what the sentence of a refusal ends with
+   */
+  constructor(
+    private readonly limit: number,
+    private readonly whose = "with one key",
+  ) {}
 
-  /** Takes one connection; the answer gives it back. @throws ServiceError 429 */
-  take(key: string, limit = this.limit): () => void {
-    const count = this.open.get(key) ?? 0;
+  /** Takes one connection; the function returned gives it back. @throws ServiceError 429 */
+  take(name: string, limit = this.limit): () => void {
+    const count = this.open.get(name) ?? 0;
     if (count >= limit)
-      throw new ServiceError("rateLimited", `more than ${limit} open connections with one key`);
-    this.open.set(key, count + 1);
+      throw new ServiceError("rateLimited", `more than ${limit} open connections ${this.whose}`);
+    this.open.set(name, count + 1);
     let given = false;
     return () => {
       if (given) return;
       given = true;
-      const left = (this.open.get(key) ?? 1) - 1;
-      if (left > 0) this.open.set(key, left);
-      else this.open.delete(key);
+      const left = (this.open.get(name) ?? 1) - 1;
+      if (left > 0) this.open.set(name, left);
+      else this.open.delete(name);
     };
+  }
+
+  /** All that are open. */
+  get total(): number {
+    let total = 0;
+    for (const count of this.open.values()) total += count;
+    return total;
   }
 }

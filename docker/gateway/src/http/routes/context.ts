@@ -10,6 +10,7 @@ import type { KeyCheck } from "../../keys/key-check";
 import type { Key } from "../../keys/key-file";
 import type { ConnectionLimit } from "../../limits/rate-limit";
 import type { Metrics } from "../metrics";
+import "../request-life";
 import { clientShape, sandboxBodyOf } from "../sandbox-body";
 import type { SandboxBody } from "../schema/sandbox";
 
@@ -29,8 +30,9 @@ declare module "fastify" {
     key: Key | null;
     /** Its id; "" where none is asked for. */
     keyId: string;
-    /** Id of the sandbox that the request is about, for the log. */
+    /** Id and name of the sandbox that the request is about, for the log. */
     sandboxId: string;
+    sandboxName: string;
   }
 }
 
@@ -43,31 +45,37 @@ export function ownerFor({ config }: Context, request: FastifyRequest): string |
 }
 
 /**
- * Counts a connection that the client holds open, and has it ended when its key is no more. The answer, called at
- * its end, gives it back.
- * @throws ServiceError 429
+ * Counts a connection that the client holds open until the request is over, and has it ended when its key is no more.
+ * @throws ServiceError 429, or if the client has gone
  */
-export function holdOpen(
+export function holdConnection(
   { connections, keys }: Context,
-  { key }: FastifyRequest,
+  { key, life }: FastifyRequest,
   end: () => void,
-): () => void {
-  if (!key) return () => undefined;
-  const giveBack = connections.take(key.id, key.limits.connections);
-  const letGo = keys.hold(key, end);
-  return () => {
-    giveBack();
-    letGo();
-  };
+): void {
+  life.check();
+  if (!key) return;
+  life.hold(connections.take(key.id, key.limits.connections));
+  life.hold(
+    keys.hold(key, () => {
+      life.cutOff();
+      end();
+    }),
+  );
 }
 
-/** Has a transfer of a file, which may take hours, cut off when its key is no more. */
-export function endWithKey({ keys }: Context, { key, raw }: FastifyRequest, reply: FastifyReply): void {
-  if (key)
-    reply.raw.once(
-      "close",
-      keys.hold(key, () => raw.socket.destroy()),
-    );
+/** Milliseconds after which a transfer on whose connection nothing has moved is ended. */
+const TRANSFER_IDLE_MS = 120_000;
+
+/**
+ * Counts a transfer of a file, which may take hours, as a connection: it ends when its key is no more, and when
+ * nothing moves.
+ * @throws ServiceError 429, or if the client has gone
+ */
+export function holdTransfer(context: Context, request: FastifyRequest): void {
+  const { socket } = request.raw;
+  holdConnection(context, request, () => socket.destroy());
+  socket.setTimeout(TRANSFER_IDLE_MS);
 }
 
 /** The sandbox of a path; another key's is none, where they have owners. @throws ServiceError 404 */
@@ -84,6 +92,7 @@ export async function findSandbox(
   if (!record || (owner !== undefined && record.owner !== owner))
     throw sandboxNotFound("id" in which ? which.id : which.name);
   request.sandboxId = record.id;
+  request.sandboxName = record.name;
   return record;
 }
 
@@ -94,13 +103,7 @@ export function bodyFor(context: Context, request: FastifyRequest, record: Sandb
 }
 
 /** Aborted when the client goes away before it has its answer. */
-export function cutOffSignal(reply: FastifyReply): AbortSignal {
-  const controller = new AbortController();
-  reply.raw.once("close", () => {
-    if (!reply.raw.writableFinished) controller.abort();
-  });
-  return controller.signal;
-}
+export const cutOffSignal = ({ request }: FastifyReply): AbortSignal => request.life.unanswered;
 
 export const notRunning = (record: SandboxRecord, status: string) =>
   new ServiceError("conflict", `the sandbox ${JSON.stringify(record.name)} is ${status}`);

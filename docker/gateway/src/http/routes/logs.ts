@@ -6,7 +6,7 @@ import { decodeCursor, encodeCursor, type LogPosition, LogReader } from "../../b
 import type { SandboxRecord } from "../../backends/msb/sandbox-record";
 import { invalidRequest } from "../../errors";
 import { errorResponses, streamOf } from "../schema/common";
-import { type App, type Context, cutOffSignal, findSandbox, holdOpen, typed } from "./context";
+import { type App, type Context, findSandbox, holdConnection, typed } from "./context";
 
 const SOURCES = ["stdout", "stderr", "output", "system"];
 const DEFAULT_SOURCES = ["stdout", "stderr", "output"];
@@ -37,11 +37,13 @@ export function logRoutes(plain: App, context: Context): void {
       const sources = readSources(request.query.sources);
       const from = readPosition(request.headers["last-event-id"]);
       const record = await findSandbox(context, request, { id: request.params.id });
-      const giveBack = holdOpen(context, request, () => request.raw.socket.destroy());
+      const { life } = request;
+      holdConnection(context, request, () => request.raw.socket.destroy());
       // A stream that waits for its file is not ended by its own end: it has to be woken.
-      const left = cutOffSignal(reply);
-      const stream = Readable.from(events(context, record, sources, from, left), { objectMode: false });
-      reply.raw.once("close", giveBack);
+      const stream = Readable.from(events(context, record, sources, from, life.signal), {
+        objectMode: false,
+      });
+      life.hold(() => stream.destroy());
       reply.type("text/event-stream").header("cache-control", "no-cache").header("x-accel-buffering", "no");
       return reply.send(stream);
     },

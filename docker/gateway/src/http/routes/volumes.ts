@@ -5,7 +5,7 @@ import { VolumeFiles } from "../../backends/msb/volume-files";
 import { invalidRequest } from "../../errors";
 import { errorResponses, messageBody, streamOf } from "../schema/common";
 import { createVolumeBody, fileBody, fromToBody, pathBody, volumeBody } from "../schema/volume";
-import { type App, type Context, endWithKey, ownerFor, typed } from "./context";
+import { type App, type Context, holdTransfer, ownerFor, typed } from "./context";
 
 const tags = ["volumes"];
 const params = z.object({ id: z.string() });
@@ -73,11 +73,12 @@ export function volumeFileRoutes(plain: App, context: Context): void {
       },
     },
     async (request, reply) => {
-      endWithKey(context, request, reply);
+      holdTransfer(context, request);
       const { file, size } = await (await files(request)).read(pathOf(request));
       // Up to the size as it was: the length is announced, and a guest may be writing.
       const content = size > 0 ? file.createReadStream({ end: size - 1 }) : Readable.from([]);
       content.once("close", () => file.close().catch(() => undefined));
+      request.life.hold(() => content.destroy());
       return reply.type("application/octet-stream").header("content-length", size).send(content);
     },
   );
@@ -118,8 +119,8 @@ export function volumeFileRoutes(plain: App, context: Context): void {
         bodyLimit: Number.MAX_SAFE_INTEGER,
         config: { endlessBody: true },
       },
-      async (request, reply) => {
-        endWithKey(context, request, reply);
+      async (request) => {
+        holdTransfer(context, request);
         const content = request.body instanceof Readable ? request.body : Readable.from([]);
         await (await files(request)).write(pathOf(request), content);
         return OK;

@@ -1,0 +1,34 @@
+import { createHash } from "node:crypto";
+import { connect } from "node:net";
+import { join } from "node:path";
+import type { Duplex } from "node:stream";
+import { ServiceError } from "../../errors";
+
+/** Where msb's relay of a sandbox listens. */
+export function agentSocketPath(home: string, name: string): string {
+  const hash = createHash("sha256").update(name).digest("hex").slice(0, 24);
+  return join(home, "run", "sandboxes", hash, "agent.sock");
+}
+
+/**
+ * Connects to a sandbox's relay.
+ * @param signal gives up the attempt; a connection that is made is the caller's
+ * @throws ServiceError conflict if nothing listens there
+ */
+export function connectAgent(path: string, signal: AbortSignal): Promise<Duplex> {
+  return new Promise((resolve, reject) => {
+    const socket = connect({ path, allowHalfOpen: true });
+    const giveUp = () => socket.destroy(new Error("given up"));
+    signal.addEventListener("abort", giveUp);
+    if (signal.aborted) giveUp();
+    socket.once("connect", () => {
+      signal.removeEventListener("abort", giveUp);
+      resolve(socket);
+    });
+    // It stays: until somebody listens too, a break must not be an error that nobody handles.
+    socket.on("error", () => {
+      signal.removeEventListener("abort", giveUp);
+      reject(new ServiceError("conflict", "the sandbox is not running"));
+    });
+  });
+}

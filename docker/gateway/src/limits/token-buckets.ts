@@ -1,0 +1,36 @@
+/** So many at once, and so many more a second. */
+export type Rate = { burst: number; perSecond: number };
+
+/**
+ * Token buckets, one a name. It bounds its own memory too: of too many names the one heard of longest ago is
+ * forgotten, so names may be what strangers choose.
+ */
+export class TokenBuckets {
+  private readonly buckets = new Map<string, { left: number; at: number }>();
+
+  /** @param most names that are remembered */
+  constructor(private readonly most: number) {}
+
+  /**
+   * Takes one token.
+   * @param now milliseconds of a clock that is never set
+   * @returns the seconds until there is one: 0 if it was taken
+   */
+  take(name: string, { burst, perSecond }: Rate, now = performance.now()): number {
+    const { left, at } = this.buckets.get(name) ?? { left: burst, at: now };
+    const filled = Math.min(burst, left + ((now - at) / 1000) * perSecond);
+    const taken = filled >= 1;
+    this.buckets.delete(name);
+    this.buckets.set(name, { left: taken ? filled - 1 : filled, at: now });
+    if (this.buckets.size > this.most) this.forgetOldest();
+    return taken ? 0 : (1 - filled) / perSecond;
+  }
+
+  get size(): number {
+    return this.buckets.size;
+  }
+
+  private forgetOldest(): void {
+    for (const oldest of this.buckets.keys()) return void this.buckets.delete(oldest);
+  }
+}
