@@ -4,9 +4,9 @@ import type { FastifyInstance } from "fastify";
 import { listenForAdmin } from "./backends/msb/admin";
 import { Msb } from "./backends/msb/command-line";
 import { ImageCache } from "./backends/msb/image-cache";
-import { Mirrors } from "./backends/msb/mirrors";
 import { type Readiness, ReadinessProbe } from "./backends/msb/readiness";
 import { RecordStore } from "./backends/msb/record-store";
+import { RegistryRules } from "./backends/msb/registry-rules";
 import { Resume } from "./backends/msb/resume";
 import { MsbSandboxes } from "./backends/msb/sandbox-commands";
 import { type SandboxRecord, sandboxRecord } from "./backends/msb/sandbox-record";
@@ -78,15 +78,16 @@ export async function createGateway(config: Config): Promise<Gateway> {
   app.addHook("onClose", () => keys.close());
   const capacity = new Capacity(limitsOf(config), () => registry.running(), keys.limitsOf);
   metrics.watch(registry, capacity);
-  const mirrors = new Mirrors(config.MSB_HOME, msb);
-  await mirrors.current();
-  const images = await ImageCache.open(config.MSB_HOME, msb, () => references(records.all(), mirrors));
+  const rules = new RegistryRules(config.MSB_HOME);
+  await rules.current();
+  const images = await ImageCache.open({
+    ...{ home: config.MSB_HOME, msb, rules },
+    wanted: () => references(records.all(), rules),
+  });
   const works = new SandboxWorks(registry, capacity, msbSandboxes, {
-    home: config.MSB_HOME,
     msbVersion: () => msb.version(),
     autoPull: config.AUTO_PULL_IMAGES,
     egress: config.EGRESS,
-    mirrors,
     images,
     stopGraceSeconds: config.STOP_TIMEOUT_SECONDS,
     booted: (seconds, ok) => metrics.boots.observe({ result: ok ? "ok" : "failed" }, seconds),
@@ -154,9 +155,9 @@ export async function createGateway(config: Config): Promise<Gateway> {
 export const startSweeping = ({ sweeper }: Gateway): void => sweeper.start(SWEEP_MS);
 
 /** What sandboxes will start from that msb knows nothing of yet. */
-function* references(records: Iterable<SandboxRecord>, mirrors: Mirrors): Generator<string> {
+function* references(records: Iterable<SandboxRecord>, rules: RegistryRules): Generator<string> {
   for (const { phase, spec } of records)
-    if (spec && (phase === "pending" || phase === "creating")) yield* mirrors.namesOf(spec.reference);
+    if (spec && (phase === "pending" || phase === "creating")) yield* rules.namesOf(spec.reference);
 }
 
 /** CPUs promised for each one there is. */

@@ -1,7 +1,7 @@
 import { text } from "node:stream/consumers";
 import { askServer } from "./backends/msb/admin";
 import { Msb } from "./backends/msb/command-line";
-import type { PruneReport } from "./backends/msb/image-cache";
+import type { PruneReport } from "./backends/msb/image-prune";
 import { mirrored } from "./backends/msb/image-reference";
 import { readNames } from "./backends/msb/names";
 import { applyRegistrySettings, readKept } from "./backends/msb/registry-settings";

@@ -218,8 +218,16 @@ function effect(body: object): string {
   try {
     const parsed = createBody.parse(body);
     const { spec, slug, login, anonymous } = readCreateRequest(parsed);
-    const plan = planCreate(spec, { msbVersion: "0.7.11", autoPull: true, egress, login });
-    return JSON.stringify([plan, slug, anonymous, spec.name, spec.lifecycle.ephemeral]);
+    const plan = planCreate(spec, { msbVersion: "0.7.11", egress });
+    return JSON.stringify([
+      plan,
+      slug,
+      login,
+      anonymous,
+      spec.pull_policy,
+      spec.name,
+      spec.lifecycle.ephemeral,
+    ]);
   } catch (error) {
     if (error instanceof ServiceError) return `refused: ${error.message}`;
     if (error instanceof z.ZodError) return `refused: ${error.message}`;

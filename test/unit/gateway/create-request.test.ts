@@ -8,8 +8,7 @@ import { newBody, oldBody } from "./harness";
 
 const read = (body: object) => readCreateRequest(createBody.parse(body));
 const egress = egressPolicy.parse({});
-const plan = (body: object, msbVersion = "0.7.11") =>
-  planCreate(read(body).spec, { msbVersion, autoPull: true, egress });
+const plan = (body: object, msbVersion = "0.7.11") => planCreate(read(body).spec, { msbVersion, egress });
 const refusal = (body: object) => {
   try {
     read(body);
@@ -174,22 +173,6 @@ describe("plan", () => {
   test("secrets need msb 0.7", () => {
     const body = newBody("a", secret({ value: "x", allowed_hosts: [{ type: "any" }] }));
     expect(() => plan(body, "0.6.18")).toThrow(/network\.secrets: not supported by this server's/);
-  });
-
-  test("a registry password is in no file and on no command line", () => {
-    const { spec, login } = read(
-      newBody("a", { registry: { mode: "inline", username: "u", password: "s3cret" } }),
-    );
-    const made = planCreate(spec, { msbVersion: "0.7.11", autoPull: true, egress, login });
-    expect(JSON.stringify([spec, made.conf, made.args])).not.toContain("s3cret");
-    expect(Object.values(made.env)).toContain("s3cret");
-  });
-
-  test("without automatic pulls only cached images serve", () => {
-    const { spec } = read(newBody("a", { pull_policy: "always" }));
-    expect(planCreate(spec, { msbVersion: "0.7.11", autoPull: false, egress }).conf.pull_policy).toBe(
-      "never",
-    );
   });
 });
 

@@ -2,8 +2,8 @@
 # Stands in for msb where no microVM can boot: the commands that the gateway uses, with msb's
 # own sentences and exit codes. It is a shell script because it is started hundreds of times.
 # State: MSB_HOME/fake/sandboxes/NAME.{conf,status,created}, MSB_HOME/fake/volumes/NAME.
-# Images: "broken" does not boot, "absent" is not there, "slow" takes half a second, "slow-3" three, "early-failure" fails
-# before the name is looked at.
+# Images: "broken" does not boot, "slow" takes half a second to boot, "slow-3" three. Those that can't be pulled: "absent",
+# "pruned-*", "refused-*"; "hang-*" arrive when there is a file MSB_HOME/fake/release, "private/*" with a password.
 set -eu
 
 fake=$MSB_HOME/fake
@@ -51,12 +51,8 @@ create() {
     shift
   done
   image=$(field "$conf" oci)
-  case $image in
-  pruned-*) [ -f "$fake/images/$image" ] || fail "image error: image not cached: $image" ;;
-  esac
-  [ "$image" != early-failure ] || fail "image error: no such manifest"
+  [ "$image" = starter ] || [ -f "$fake/images/$(file_of "$image")" ] || fail "image error: image not cached: $image"
   [ ! -f "$sandboxes/$name.status" ] || fail "sandbox already exists: $name"
-  [ "$image" != absent ] || fail "image error: image not cached: docker.io/library/absent:latest"
   echo "$conf" >"$sandboxes/$name.conf"
   now >"$sandboxes/$name.created"
   set_status "$name" Starting
@@ -131,7 +127,38 @@ volume() {
   esac
 }
 
-# Images of tests that ask for them: MSB_HOME/fake/images/NAME (with % for /) holds the time of the download.
+# pull [--quiet] [--force] -- REFERENCE; each leaves a line in pulls.log: its options, the login that it shows, the process
+pull() {
+  login=none
+  [ -z "${MSB_CONFIG_PATH:-}" ] || { read -r conf <"$MSB_CONFIG_PATH" || true; login=$(field "$conf" username)/${GATEWAY_REGISTRY_PASSWORD:-}; }
+  echo "$* login=$login pid=$$" >>"$fake/pulls.log"
+  mkdir -p "$fake/images"
+  case $* in
+  *--force*) ;;
+  *) [ ! -f "$fake/images/$(file_of "$last")" ] || return 0 ;;
+  esac
+  url="https://inner.test/v2/$last/manifests/latest"
+  name=${last#index.} && name=${name#docker.io/} && name=${name#library/} && name=${name%:latest}
+  case $name in
+  absent | pruned-*) fail "registry error: Registry error: url $url, envelope: OCI API errors: [OCI API error: manifest unknown]" ;;
+  refused-*) fail "registry error: Not authorized: url $url" ;;
+  broken-registry) fail "registry error: Server error: url $url, code: 500, message: inner" ;;
+  unreachable) fail "registry error: error sending request for url ($url)" ;;
+  private/*) [ -e "$fake/opened" ] || [ "$login" = me/right ] || fail "registry error: Not authorized: url $url" ;;
+  hang-*) while [ ! -e "$fake/release" ]; do sleep 0.1; done ;;
+  esac
+  version=1
+  [ ! -f "$fake/version" ] || read -r version <"$fake/version"
+  echo "$(now) sha256:$version" >"$fake/images/$(file_of "$last")"
+}
+# One file for all ways to write a name, as msb has it; none of those in the tests holds a registry but Docker's.
+file_of() {
+  file=${1#index.} && file=${file#docker.io/} && file=${file#library/}
+  case $1 in *mirror/*) file=$1 ;; esac
+  echo "${file%:latest}" | tr / %
+}
+
+# Images: MSB_HOME/fake/images/NAME (with % for /) holds the time of the download and a digest.
 image() {
   images=$fake/images
   case $1 in
@@ -139,8 +166,9 @@ image() {
     printf '[{"reference":"starter","created_at":"2020-01-01T00:00:00Z"}'
     for file in "$images"/*; do
       [ -f "$file" ] || continue
-      read -r created <"$file"
-      printf ',{"reference":"%s","created_at":"%s"}' "$(echo "${file##*/}" | tr % /)" "$created"
+      digest=
+      read -r created digest <"$file"
+      printf ',{"reference":"%s","created_at":"%s","digest":"%s"}' "$(echo "${file##*/}" | tr % /)" "$created" "$digest"
     done
     printf ']\n'
     ;;
@@ -148,7 +176,7 @@ image() {
     ! grep -qsF "\"oci\":\"$last\"" "$sandboxes"/*.conf || fail "image in use by sandbox(es): 1"
     # Its files go after the check, as msb's do.
     [ ! -f "$fake/slow-removal" ] || sleep 0.3
-    name=$(echo "$last" | tr / %)
+    name=$(file_of "$last")
     rm "$images/$name"
     rm -rf "$MSB_HOME/cache/layers/$name"
     ;;
@@ -185,6 +213,7 @@ rm)
   rm -rf "$sandboxes/$last.status" "$sandboxes/$last.conf" "$sandboxes/$last.created" "$MSB_HOME/sandboxes/$last"
   ;;
 image) image "$@" ;;
+pull) pull "$@" ;;
 load) ;;
 volume) volume "$@" ;;
 *)

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { beforeEach, describe, expect, test } from "vitest";
 import { adminSocket, askServer } from "../../../docker/gateway/src/backends/msb/admin";
-import type { PruneReport } from "../../../docker/gateway/src/backends/msb/image-cache";
+import type { PruneReport } from "../../../docker/gateway/src/backends/msb/image-prune";
 import { applyRegistrySettings } from "../../../docker/gateway/src/backends/msb/registry-settings";
 import { TestGateway, until } from "./harness";
 

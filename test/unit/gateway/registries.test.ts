@@ -127,15 +127,3 @@ describe("a mirror", () => {
     expect(gateway.made("own-login")?.conf.image).toEqual({ oci: "me/private" });
   });
 });
-
-test("a pull without credentials is refused where the stack has some for the registry, and only there", async () => {
-  const gateway = await TestGateway.start();
-  const logins = { "private.test": { username: "bot", password: "x" } };
-  await applyRegistrySettings(gateway.home, { logins, mirrors: { "docker.io": "private.test/hub/" } });
-  const registry = { mode: "anonymous" };
-  for (const reference of ["private.test/a", "alpine"]) {
-    const { status, body } = await gateway.create("anonymous", { reference, registry });
-    expect([status, body.error?.code]).toEqual([400, "invalid_sandbox_config"]);
-  }
-  expect((await gateway.create("elsewhere", { reference: "other.test/a", registry })).status).toBe(200);
-});

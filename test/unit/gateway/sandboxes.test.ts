@@ -92,7 +92,7 @@ describe("create", () => {
     const { status, body } = await gateway.create("no-image", { reference: "absent" });
     expect(status).toBe(400);
     expect(body.error).toMatchObject({ code: "invalid_sandbox_config" });
-    expect(body.error.message).toContain("image not cached");
+    expect(body.error.message).toContain("the registry does not know it");
   });
 
   test("a wait that ends before the boot answers starting, and the boot goes on", async () => {

@@ -1,5 +1,4 @@
 import { invalidSpec } from "../../errors";
-import type { RegistryLogin } from "../../http/create-request";
 import type { SandboxSpec } from "../../sandboxes/spec";
 import { isBefore07 } from "./command-line";
 import { boundPolicy, type EgressPolicy } from "./egress";
@@ -20,28 +19,25 @@ export type CreatePlan = {
  * escape. So a literal `${` is written as a reference to a variable that holds a dollar.
  */
 const DOLLAR = "GATEWAY_DOLLAR";
-const PASSWORD = "GATEWAY_REGISTRY_PASSWORD";
 
 export type PlanOptions = {
   msbVersion: string;
-  autoPull: boolean;
   /** What the guest may reach at most. */
   egress: EgressPolicy;
-  login?: RegistryLogin;
-  /** The image that msb is asked for where it is another than the client's: a mirror's. */
+  /** What msb is asked for where it is another name than the client's: a mirror's. */
   reference?: string;
 };
 
 /** Translates a checked spec; every field of it ends in the plan. */
 export function planCreate(spec: SandboxSpec, options: PlanOptions): CreatePlan {
-  const { msbVersion, autoPull, egress, login, reference = spec.reference } = options;
+  const { msbVersion, egress, reference = spec.reference } = options;
   const policy = boundPolicy(spec, egress);
   const { resources, runtime, lifecycle } = spec;
   const conf = {
     // Never the short form: msb takes a string that looks like a path for a path.
     image: { oci: reference },
-    pull_policy: pullPolicy(spec, autoPull),
-    registry: login && { username: login.username, password_env: PASSWORD },
+    // The image is in the cache by now: a create never goes to a registry.
+    pull_policy: "never",
     cpus: resources.vcpus,
     memory: `${resources.memory_mib}M`,
     max_duration: lifecycle.max_duration_secs && `${lifecycle.max_duration_secs}s`,
@@ -71,7 +67,7 @@ export function planCreate(spec: SandboxSpec, options: PlanOptions): CreatePlan 
       ...secretArguments(spec.network.secrets),
     ],
     scripts: runtime.scripts,
-    env: { [DOLLAR]: "$", ...(login && { [PASSWORD]: login.password }) },
+    env: { [DOLLAR]: "$" },
   };
 }
 
@@ -79,11 +75,6 @@ function secretsOf({ network: { secrets } }: SandboxSpec, msbVersion: string) {
   if (secrets?.entries.length && isBefore07(msbVersion))
     throw invalidSpec("network.secrets: not supported by this server's microsandbox version");
   return secrets && secretsConf(secrets);
-}
-
-function pullPolicy(spec: SandboxSpec, autoPull: boolean): "missing" | "always" | "never" {
-  if (!autoPull || spec.pull_policy === "never") return "never";
-  return spec.pull_policy === "always" ? "always" : "missing";
 }
 
 function mountOf(mount: SandboxSpec["mounts"][number]): Record<string, unknown> {

@@ -1,36 +1,61 @@
-import { lstat, readdir, readFile } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import * as z from "zod";
 import { writeFileAtomically } from "../../files/atomic-file";
-import type { Msb } from "./command-line";
-import { lastLine } from "./error-sentences";
+import { type Msb, MsbError } from "./command-line";
+import { ImageNotCached } from "./error-sentences";
+import { ImageAccess } from "./image-access";
+import { ImageCatalog } from "./image-catalog";
+import { cacheBytes, type PruneOptions, type PruneReport } from "./image-prune";
+import { ImagePulls, type PullLogin } from "./image-pulls";
 import { canonical } from "./image-reference";
+import { notHere } from "./pull-errors";
+import type { RegistryRules } from "./registry-rules";
 import { STARTER } from "./starter-image";
 
 const uses = z.record(z.string(), z.number());
 
-/** Parts of msb's cache that grow with its images. */
-const FOLDERS = ["layers", "fsmeta", "vmdk", "flat"];
+/** What a create needs of an image. */
+export type ImageRequest = {
+  /** The client's name of it. */
+  reference: string;
+  pullPolicy: "if_missing" | "always" | "never";
+  /** Id of the key that asks. */
+  owner: string;
+  /** Credentials sent with the request. */
+  login?: { username: string; password: string };
+  /** The stack's own credentials must not serve the pull. */
+  anonymous?: boolean;
+  /** Whether this server pulls images that are not cached. */
+  autoPull: boolean;
+  /** Ends the waiting, and the pull where nobody else waits for it. */
+  signal?: AbortSignal;
+  /** When the waiting ends, in milliseconds since the epoch. */
+  deadlineMs: number;
+};
 
-export type PruneOptions = {
-  /** Only images that nobody asked for in that time. */
-  olderThanSeconds: number;
-  /** Only until the cache takes no more than that on the disk. */
-  maxBytes?: number;
+/** What msb is to be asked for; it needs no registry any more. */
+export type ReadyImage = { reference: string; policy: "never" };
+
+export type ImageCacheOptions = {
+  /** msb's home. */
+  home: string;
+  msb: Msb;
+  rules: RegistryRules;
+  /** References that sandboxes not made yet will start from. */
+  wanted: () => Iterable<string>;
 };
-export type PruneReport = {
-  removed: string[];
-  /** Images that would have gone, and why they stayed. */
-  kept: { reference: string; reason: string }[];
-  /** What the cache takes on the disk afterwards. */
-  bytes: number;
-};
+
+/** An answer of msb's that old will do before a pull. */
+const RECENT_MS = 2_000;
 
 /**
- * msb's image cache as the gateway uses it: who starts from which image, and since when nobody does. An image is
- * never removed while a start works with it, and a start waits for the end of a removal.
+ * msb's image cache as the gateway uses it: brings images in, knows who may use them, who starts from them, and since
+ * when nobody does. An image is never removed while a start works with it, and a start waits for the end of a removal.
  */
 export class ImageCache {
+  private readonly catalog: ImageCatalog;
+  private readonly pulls: ImagePulls;
   private readonly working = new Map<string, number>();
   private readonly removals = new Map<string, Promise<unknown>>();
   /** When each image was last asked for, in milliseconds since the epoch. */
@@ -38,20 +63,67 @@ export class ImageCache {
   private changed = false;
 
   private constructor(
-    private readonly home: string,
-    private readonly msb: Msb,
-    /** References that sandboxes not made yet will start from. */
-    private readonly wanted: () => Iterable<string>,
-  ) {}
+    private readonly options: ImageCacheOptions,
+    private readonly access: ImageAccess,
+  ) {
+    const { home, msb } = options;
+    this.catalog = new ImageCatalog((each) => msb.images(each));
+    this.pulls = new ImagePulls(msb, { home, temporary: join(home, "gateway", "tmp") });
+  }
 
-  static async open(home: string, msb: Msb, wanted: () => Iterable<string>): Promise<ImageCache> {
-    const cache = new ImageCache(home, msb, wanted);
+  static async open(options: ImageCacheOptions): Promise<ImageCache> {
+    const access = await ImageAccess.open(join(options.home, "gateway", "image-access.json"));
+    const cache = new ImageCache(options, access);
     try {
       cache.lastUse = new Map(Object.entries(uses.parse(JSON.parse(await readFile(cache.file, "utf8")))));
     } catch {
       // Not known: an image is then as old as its download.
     }
+    // An msb that does not answer now is asked again by the first create.
+    cache.catalog.refresh().catch(() => undefined);
     return cache;
+  }
+
+  /**
+   * Brings an image into the cache, unless it is there and the owner may use it; then no process is started.
+   * @throws ServiceError invalidSpec where it is not to be had, runtimeFailed where its registry fails, timeout; the
+   *   signal's reason
+   */
+  async prepare(request: ImageRequest): Promise<ReadyImage> {
+    const { reference, pullPolicy, autoPull, login } = request;
+    request.signal?.throwIfAborted();
+    await this.options.rules.current();
+    // A request's credentials are for the registry that it names.
+    const names = login ? [reference] : this.options.rules.namesOf(reference);
+    if (pullPolicy !== "always") {
+      const found = this.usable(names, request.owner);
+      if (found !== undefined) {
+        this.catalog.refreshIfStale();
+        return { reference: found, policy: "never" };
+      }
+    }
+    if (pullPolicy === "always" || !names.some(this.catalog.has)) {
+      await this.catalog.refresh(RECENT_MS);
+      const found = pullPolicy === "always" && autoPull ? undefined : this.usable(names, request.owner);
+      if (found !== undefined) return { reference: found, policy: "never" };
+    }
+    if (!autoPull || pullPolicy === "never") throw notHere(reference);
+    const from = names.at(-1) ?? reference;
+    await this.use(from, () => this.pull(from, request));
+    return { reference: from, policy: "never" };
+  }
+
+  /** Prepares an image and works with it, which stays meanwhile. What msb has lost since is prepared once more. */
+  async withImage<T>(request: ImageRequest, work: (image: ReadyImage) => Promise<T>): Promise<T> {
+    const image = await this.prepare(request);
+    try {
+      return await this.use(image.reference, () => work(image));
+    } catch (error) {
+      if (!(error instanceof ImageNotCached)) throw error;
+      this.catalog.forget(image.reference);
+      const again = await this.prepare(request);
+      return await this.use(again.reference, () => work(again));
+    }
   }
 
   /** Works with an image, which stays meanwhile. */
@@ -72,8 +144,11 @@ export class ImageCache {
 
   /** Removes images that no sandbox uses, those first that nobody asked for the longest. */
   async prune({ olderThanSeconds, maxBytes }: PruneOptions, now = Date.now()): Promise<PruneReport> {
-    const report: PruneReport = { removed: [], kept: [], bytes: await this.bytes() };
-    const images = (await this.msb.images())
+    const { home } = this.options;
+    const report: PruneReport = { removed: [], kept: [], bytes: await cacheBytes(home) };
+    await this.catalog.refresh();
+    const images = this.catalog
+      .all()
       .map(({ reference, created_at }) => ({
         reference,
         usedAt: Math.max(Date.parse(created_at), this.lastUse.get(canonical(reference)) ?? 0),
@@ -85,20 +160,51 @@ export class ImageCache {
       const reason = await this.remove(reference);
       if (reason === undefined) report.removed.push(reference);
       else report.kept.push({ reference, reason });
-      if (maxBytes !== undefined) report.bytes = await this.bytes();
+      if (maxBytes !== undefined) report.bytes = await cacheBytes(home);
     }
-    return { ...report, bytes: await this.bytes() };
+    return { ...report, bytes: await cacheBytes(home) };
   }
 
   /** Writes down what was used, for the next process; a crash makes an image look older than it is. */
   async flush(): Promise<void> {
+    await this.forgetRemoved();
     if (!this.changed) return;
     this.changed = false;
     await writeFileAtomically(this.file, JSON.stringify(Object.fromEntries(this.lastUse)));
   }
 
   private get file(): string {
-    return join(this.home, "gateway", "image-uses.json");
+    return join(this.options.home, "gateway", "image-uses.json");
+  }
+
+  private usable(names: string[], owner: string): string | undefined {
+    return names.find((name) => {
+      const image = this.catalog.get(name);
+      return image !== undefined && this.access.mayUse(owner, name, image.digest);
+    });
+  }
+
+  private async pull(reference: string, request: ImageRequest): Promise<void> {
+    const { owner, signal, deadlineMs, pullPolicy, anonymous } = request;
+    const login: PullLogin | undefined = request.login ?? (anonymous ? "none" : undefined);
+    // Where the image may not be for all, its cached copy proves nothing.
+    const force = pullPolicy === "always" || request.login !== undefined || this.access.isNoted(reference);
+    const pull = () => this.pulls.pull({ reference, force, login, owner, signal, deadlineMs });
+    const digest = () => this.catalog.get(reference)?.digest;
+    if (request.login === undefined) {
+      await pull();
+      await this.catalog.refresh();
+      if (force) await this.access.open(reference, digest());
+      return;
+    }
+    let provedBy: string | undefined;
+    try {
+      await this.access.beforePull(reference, digest());
+      await pull();
+      provedBy = owner;
+    } finally {
+      await this.catalog.refresh().finally(() => this.access.afterPull(reference, digest(), provedBy));
+    }
   }
 
   /** Undefined when the image is gone, else why it stays. */
@@ -107,40 +213,34 @@ export class ImageCache {
     // No await before the removal is noted: what starts from now on waits for it.
     if (image === canonical(STARTER)) return "it is the built-in image";
     if (this.working.has(image)) return "a sandbox is starting from it";
-    for (const each of this.wanted()) if (canonical(each) === image) return "a sandbox is to start from it";
-    const removal = this.msb.run(["image", "rm", "--", reference]);
-    this.removals.set(
-      image,
-      removal.catch(() => undefined),
-    );
+    for (const each of this.options.wanted())
+      if (canonical(each) === image) return "a sandbox is to start from it";
+    const removal = this.options.msb.ok(["image", "rm", "--", reference]);
+    const done = removal.catch(() => undefined);
+    this.removals.set(image, done);
     try {
-      const { code, stderr, stdout } = await removal;
-      if (code === 0) this.lastUse.delete(image);
-      return code === 0 ? undefined : reasonOf(`${stderr}\n${stdout}`);
+      await removal;
+      this.catalog.forget(reference);
+      this.lastUse.delete(image);
+      return undefined;
+    } catch (error) {
+      return error instanceof MsbError
+        ? error.about({ what: "image", name: reference }).message
+        : String(error);
     } finally {
       this.removals.delete(image);
     }
   }
 
-  /** Bytes that the cache takes on the disk. */
-  private async bytes(): Promise<number> {
-    const sizes = await Promise.all(FOLDERS.map((folder) => bytesBelow(join(this.home, "cache", folder))));
-    return sizes.reduce((sum, size) => sum + size, 0);
-  }
-}
-
-function reasonOf(text: string): string {
-  return /in use by sandbox/i.test(text) ? "a sandbox uses it" : lastLine(text);
-}
-
-async function bytesBelow(path: string): Promise<number> {
-  try {
-    const { blocks } = await lstat(path);
-    const names = await readdir(path).catch(() => []);
-    const sizes = await Promise.all(names.map((name) => bytesBelow(join(path, name))));
-    return sizes.reduce((sum, size) => sum + size, blocks * 512);
-  } catch {
-    // Removed meanwhile, or never made.
-    return 0;
+  /** What is noted of images ends with them; only what msb says just now counts. */
+  private async forgetRemoved(): Promise<void> {
+    const isGone = (image: string) => !this.catalog.has(image) && !this.working.has(image);
+    if (![...this.lastUse.keys(), ...this.access.noted()].some(isGone)) return;
+    await this.catalog.refresh();
+    for (const image of [...this.lastUse.keys()].filter(isGone)) {
+      this.lastUse.delete(image);
+      this.changed = true;
+    }
+    await this.access.drop(this.access.noted().filter(isGone));
   }
 }

@@ -25,6 +25,8 @@ const kept = z.object({
 });
 export type KeptSettings = z.infer<typeof kept>;
 
+export const nothingKept: KeptSettings = { mirrors: {}, hosts: [], logins: [] };
+
 const msbConfig = z.looseObject({
   registries: z
     .looseObject({
@@ -87,7 +89,7 @@ const secretName = (name: string) => name.replace(":", "_");
 /** The kept part of the settings; nothing is set where there is no file. */
 export async function readKept(home: string): Promise<KeptSettings> {
   const text = await readIfThere(keptFile(home));
-  return text === undefined ? { mirrors: {}, hosts: [], logins: [] } : kept.parse(JSON.parse(text));
+  return text === undefined ? nothingKept : kept.parse(JSON.parse(text));
 }
 
 async function readMsbConfig(path: string): Promise<z.output<typeof msbConfig>> {

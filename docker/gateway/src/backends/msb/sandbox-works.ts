@@ -1,12 +1,10 @@
-import { invalidSpec, isKind, ServiceError } from "../../errors";
+import { isKind, ServiceError } from "../../errors";
 import type { RegistryLogin } from "../../http/create-request";
 import type { Capacity } from "../../limits/capacity";
 import type { SandboxSpec } from "../../sandboxes/spec";
 import { type CreatePlan, planCreate } from "./create-plan";
 import { type EgressPolicy, isNoWider } from "./egress";
 import type { ImageCache } from "./image-cache";
-import { resolvedFromCache } from "./image-config";
-import type { Mirrors } from "./mirrors";
 import type { MsbSandboxes } from "./sandbox-commands";
 import type { SandboxRecord } from "./sandbox-record";
 import { type SandboxRegistry, shareOf } from "./sandbox-registry";
@@ -14,15 +12,18 @@ import { type SandboxRegistry, shareOf } from "./sandbox-registry";
 /** msb may cut its times to whole seconds. */
 const CLOCK_STEP_MS = 1_000;
 
+/** How long a create waits for its image. */
+const PREPARE_MS = 15 * 60_000;
+
+/** What the request says of its image's registry, and a signal that ends the work. */
+export type PullOptions = { login?: RegistryLogin; anonymous?: boolean; signal?: AbortSignal };
+
 export type WorksOptions = {
-  /** msb's home. */
-  home: string;
   msbVersion: () => Promise<string>;
   autoPull: boolean;
   /** What guests may reach at most. */
   egress: EgressPolicy;
-  mirrors: Pick<Mirrors, "referenceFor" | "needsLogin">;
-  images: Pick<ImageCache, "use">;
+  images: Pick<ImageCache, "withImage">;
   /** Seconds that a guest gets to stop before it is killed. */
   stopGraceSeconds: number;
   /** Called after each boot, for the metrics. */
@@ -42,19 +43,13 @@ export class SandboxWorks {
   ) {}
 
   /** What msb would be asked for. @throws ServiceError 400 for what this server's msb can't do */
-  async plan(spec: SandboxSpec, login?: RegistryLogin, reference?: string): Promise<CreatePlan> {
-    const { autoPull, egress, msbVersion } = this.options;
-    return planCreate(spec, { msbVersion: await msbVersion(), autoPull, egress, login, reference });
-  }
-
-  /** msb can't be told to leave a login aside. @throws ServiceError 400 where the stack has one for the registry */
-  async refuseLogin(spec: SandboxSpec): Promise<void> {
-    if (await this.options.mirrors.needsLogin(spec))
-      throw invalidSpec("registry: the server has a login for the image's registry, and always uses it");
+  async plan(spec: SandboxSpec, reference?: string): Promise<CreatePlan> {
+    const { egress, msbVersion } = this.options;
+    return planCreate(spec, { msbVersion: await msbVersion(), egress, reference });
   }
 
   /** `saved` is the record on its way to the disk: nothing is made of a sandbox that no file tells of. */
-  async boot(record: SandboxRecord, saved: Promise<void>, login?: RegistryLogin): Promise<SandboxRecord> {
+  async boot(record: SandboxRecord, saved: Promise<void>, pull: PullOptions = {}): Promise<SandboxRecord> {
     const { spec } = record;
     if (!spec) throw new Error(`sandbox ${record.id} has no spec to be made from`);
     const began = performance.now();
@@ -62,15 +57,17 @@ export class SandboxWorks {
     this.registry.setBusy(record.id, "starting");
     try {
       await saved;
-      const reference = await this.options.mirrors.referenceFor(spec, login !== undefined);
-      const plan = await this.plan(spec, login, reference);
-      await this.options.images.use(reference, () => this.msb.create(record.name, plan));
+      const request = {
+        ...{ reference: spec.reference, pullPolicy: spec.pull_policy, autoPull: this.options.autoPull },
+        ...{ owner: record.owner ?? "", deadlineMs: Date.now() + PREPARE_MS, ...pull },
+      };
+      await this.options.images.withImage(request, async ({ reference }) =>
+        this.msb.create(record.name, await this.plan(spec, reference), { signal: pull.signal }),
+      );
       this.registry.view.note(record.name, "running", spec.reference);
       this.options.booted((performance.now() - began) / 1000, true);
-      const resolved = await resolvedFromCache(this.options.home, reference, spec, beganAt);
       const made: Partial<SandboxRecord> = {
         ...{ phase: "known", spec: handedOver(spec), egress: this.options.egress, ...startedNow(spec) },
-        ...(resolved && { resolved }),
       };
       return (await this.registry.update(record.id, made)) ?? record;
     } catch (error) {

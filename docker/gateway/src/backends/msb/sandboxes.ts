@@ -27,6 +27,8 @@ export type CreateOptions = StartOptions & {
 /** The life of sandboxes as clients ask for it: the works of one sandbox one at a time, answers in time. */
 export class Sandboxes {
   readonly serial = new Serial();
+  /** Creates that are under way, by the record's id. */
+  private readonly booting = new Map<string, AbortController>();
 
   constructor(
     readonly registry: SandboxRegistry,
@@ -43,8 +45,7 @@ export class Sandboxes {
     this.capacity.checkSize(shareOf(record));
     if (login && !options.start) throw invalidSpec("registry: inline credentials need start=true");
     // What can't be planned is refused before anything is written.
-    await this.works.plan(spec, login);
-    if (anonymous) await this.works.refuseLogin(spec);
+    await this.works.plan(spec);
     await this.freeName(spec.name, options.start);
     if (options.start) await this.lookForRoom(shareOf(record));
     // No await between this check and the record that takes the name.
@@ -52,7 +53,12 @@ export class Sandboxes {
     if (options.start) this.capacity.reserve(record.id, shareOf(record));
     const saved = this.registry.save(record);
     if (!options.start) return this.whenSaved(record, saved);
-    const boot = this.serial.run(record.id, () => this.works.boot(record, saved, login));
+    const cancel = new AbortController();
+    this.booting.set(record.id, cancel);
+    const pull = { login, anonymous, signal: cancel.signal };
+    const boot = this.serial
+      .run(record.id, () => this.works.boot(record, saved, pull))
+      .finally(() => this.booting.delete(record.id));
     return this.awaitCreate(record, boot, options);
   }
 
@@ -79,6 +85,7 @@ export class Sandboxes {
 
   /** Removes a sandbox, running or not. */
   async remove(record: SandboxRecord): Promise<void> {
+    this.booting.get(record.id)?.abort(new ServiceError("conflict", "the sandbox was removed"));
     const work = this.serial.run(record.id, () => this.works.remove(record.id));
     work.catch((error) => this.log.warn({ sandbox: record.id, err: String(error) }, "remove failed"));
     await within(work, ANSWER_WITHIN_MS);
@@ -128,6 +135,7 @@ export class Sandboxes {
 
   /** Takes back a create whose client is gone. */
   private undo(record: SandboxRecord, boot: Promise<SandboxRecord>): void {
+    this.booting.get(record.id)?.abort(new ServiceError("conflict", "the client went away"));
     const remove = () => this.serial.run(record.id, () => this.works.remove(record.id));
     // Where the boot failed, it has removed what was its own: what bears the name now may be another's.
     boot

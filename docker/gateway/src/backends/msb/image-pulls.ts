@@ -1,0 +1,209 @@
+import { createHash } from "node:crypto";
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import * as z from "zod";
+import { ServiceError } from "../../errors";
+import { type Msb, MsbError, outputOf } from "./command-line";
+import { canonical, parseReference } from "./image-reference";
+import { pullFailure } from "./pull-errors";
+
+/** Credentials that serve one pull and are kept nowhere; "none" leaves the stack's own aside. */
+export type PullLogin = { username: string; password: string } | "none";
+
+export type PullRequest = {
+  reference: string;
+  /** Asks the registry even where the image is cached. */
+  force: boolean;
+  /** Without one, msb shows the stack's own login, if there is one for the registry. */
+  login?: PullLogin;
+  /** One owner has at most half of the lane of pulls. */
+  owner: string;
+  signal?: AbortSignal;
+  /** When the caller stops waiting, in milliseconds since the epoch. */
+  deadlineMs: number;
+};
+
+const PULL_TIMEOUT_MS = 15 * 60_000;
+const PASSWORD = "GATEWAY_REGISTRY_PASSWORD";
+
+export type PullsOptions = {
+  /** msb's home. */
+  home: string;
+  /** A folder of the gateway's own for files of a single pull. */
+  temporary: string;
+};
+
+/**
+ * Pulls of images, each by one `msb pull`. Those who wait for the same image, with the same credentials, share one;
+ * it ends when the last of them has gone.
+ */
+export class ImagePulls {
+  private readonly shared = new Map<string, SharedPull>();
+
+  constructor(
+    private readonly msb: Msb,
+    private readonly options: PullsOptions,
+  ) {}
+
+  /**
+   * Resolves when the image is in msb's cache.
+   * @throws ServiceError invalidSpec where the registry does not give it, runtimeFailed where it fails, timeout; the
+   *   signal's reason
+   */
+  async pull(request: PullRequest): Promise<void> {
+    request.signal?.throwIfAborted();
+    const key = keyOf(request);
+    let pull = this.shared.get(key);
+    if (!pull) {
+      const made = new SharedPull(this.msb, (signal) => this.run(request, signal));
+      this.shared.set(key, made);
+      made.over.addEventListener("abort", () => {
+        if (this.shared.get(key) === made) this.shared.delete(key);
+      });
+      pull = made;
+    }
+    await pull.join(request);
+  }
+
+  private async run(request: PullRequest, signal: AbortSignal): Promise<void> {
+    const { reference, force, login } = request;
+    const args = ["pull", "--quiet", ...(force ? ["--force"] : []), "--", reference];
+    const turn = { signal, deadlineMs: Date.now() + PULL_TIMEOUT_MS };
+    await mkdir(this.options.temporary, { recursive: true, mode: 0o700 });
+    const folder = await mkdtemp(join(this.options.temporary, "pull-"));
+    try {
+      const env = login && (await this.privateSettings(folder, reference, login));
+      outputOf(args, await this.msb.runNow(args, turn, env));
+    } catch (error) {
+      throw error instanceof MsbError ? pullFailure(reference, error) : error;
+    } finally {
+      await rm(folder, { recursive: true, force: true });
+    }
+  }
+
+  /** msb takes no credentials on its command line: they are settings of its own for this one process. */
+  private async privateSettings(
+    folder: string,
+    reference: string,
+    login: PullLogin,
+  ): Promise<Record<string, string>> {
+    const settings = await this.msbSettings();
+    const { registry } = parseReference(reference);
+    const { auth: _stacks, ...host } = settings.registries.hosts[registry] ?? {};
+    const own =
+      login === "none" ? host : { ...host, auth: { username: login.username, password_env: PASSWORD } };
+    const hosts = { ...settings.registries.hosts, [registry]: own };
+    const path = join(folder, "config.json");
+    const text = JSON.stringify({ ...settings, registries: { ...settings.registries, hosts } });
+    await writeFile(path, text, { mode: 0o600 });
+    // Logins of Docker's in a home would serve as well.
+    const env = { MSB_CONFIG_PATH: path, HOME: folder };
+    return login === "none" ? env : { ...env, [PASSWORD]: login.password };
+  }
+
+  private async msbSettings(): Promise<z.infer<typeof msbSettings>> {
+    try {
+      return msbSettings.parse(JSON.parse(await readFile(join(this.options.home, "config.json"), "utf8")));
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === "ENOENT") return msbSettings.parse({});
+      throw error;
+    }
+  }
+}
+
+const msbSettings = z.looseObject({
+  registries: z.looseObject({ hosts: z.record(z.string(), z.looseObject({})).default({}) }).prefault({}),
+});
+
+/** Pulls may be shared only by those who would have made the very same one. */
+function keyOf({ reference, force, login }: PullRequest): string {
+  const text = JSON.stringify([canonical(reference), force, login ?? null]);
+  return createHash("sha256").update(text).digest("hex");
+}
+
+class SharedPull {
+  private readonly ended = new AbortController();
+  private readonly abandoned = new AbortController();
+  private readonly asked = new Set<string>();
+  private waiting = 0;
+  private running: Promise<void> | undefined;
+  private readonly outcome: Promise<void>;
+  private settle: { resolve: () => void; reject: (error: unknown) => void } = {
+    resolve: () => undefined,
+    reject: () => undefined,
+  };
+
+  constructor(
+    private readonly msb: Msb,
+    private readonly work: (signal: AbortSignal) => Promise<void>,
+  ) {
+    this.outcome = new Promise((resolve, reject) => {
+      this.settle = { resolve, reject };
+    });
+    this.outcome.catch(() => undefined);
+  }
+
+  /** Aborted when nobody can join any more. */
+  get over(): AbortSignal {
+    return this.ended.signal;
+  }
+
+  /** Waits for the pull. Each owner asks for a turn once: the first turn that comes starts it, whose ever it is. */
+  async join({ owner, signal, deadlineMs }: PullRequest): Promise<void> {
+    this.waiting++;
+    const leaving = left(signal, deadlineMs);
+    try {
+      await Promise.race([this.turnOf(owner), leaving.promise]);
+    } finally {
+      leaving.forget();
+      if (--this.waiting === 0) {
+        this.ended.abort();
+        this.abandoned.abort(new ServiceError("conflict", "nobody waits for the image any more"));
+      }
+    }
+  }
+
+  /** Resolves when the pull is done, fails where the owner gets no turn and nothing runs. */
+  private async turnOf(owner: string): Promise<void> {
+    if (this.asked.has(owner)) return this.outcome;
+    this.asked.add(owner);
+    const turn = { owner, signal: this.abandoned.signal, deadlineMs: Date.now() + PULL_TIMEOUT_MS };
+    try {
+      await this.msb.lanes.run("pulls", turn, () => this.start());
+    } catch (error) {
+      this.asked.delete(owner);
+      if (!this.running) throw error;
+    }
+    return this.outcome;
+  }
+
+  /** Keeps its turn while the pull runs; where it runs in another turn already, this one is given back. */
+  private async start(): Promise<void> {
+    if (this.running) return;
+    this.running = this.work(this.abandoned.signal);
+    try {
+      await this.running;
+      this.settle.resolve();
+    } catch (error) {
+      this.settle.reject(error);
+    } finally {
+      this.ended.abort();
+    }
+  }
+}
+
+/** Fails when the caller goes or its time is over. */
+function left(signal: AbortSignal | undefined, deadlineMs: number) {
+  let forget = () => {};
+  const promise = new Promise<never>((_resolve, reject) => {
+    const late = () => reject(new ServiceError("timeout", "the image did not arrive in time"));
+    const timer = setTimeout(late, Math.max(0, deadlineMs - Date.now()));
+    const gone = () => reject(signal?.reason);
+    signal?.addEventListener("abort", gone, { once: true });
+    forget = () => {
+      clearTimeout(timer);
+      signal?.removeEventListener("abort", gone);
+    };
+  });
+  return { promise, forget };
+}
