@@ -58,9 +58,13 @@ export const limits = z.strictObject({
     example: "1073741824",
     unit: "bytes",
   }),
+  uploads: optionalInteger(1, 100_000, {
+    description: "Uploads at once, of all keys; 256 if not set.",
+    example: "32",
+  }),
   diskReserveMiB: optionalInteger(0, 1_048_576, {
     description:
-      "Free room on the state volume's disk below which creates and uploads are refused; 1024 if not set.",
+      "Free room on a disk, a tenth of it at most, below which creates and uploads are refused; 1024 if not set.",
     example: "4096",
     unit: "MiB",
   }),
@@ -92,6 +96,7 @@ const variables: Record<keyof z.infer<typeof limits>, string> = {
   volumes: "LIMIT_VOLUMES",
   volumeGiB: "LIMIT_VOLUME_GIB",
   uploadBytes: "LIMIT_UPLOAD_BYTES",
+  uploads: "LIMIT_UPLOADS",
   diskReserveMiB: "LIMIT_DISK_RESERVE_MIB",
   bodyBytes: "LIMIT_BODY_BYTES",
   requestsPerSecond: "LIMIT_REQUESTS_PER_SECOND",

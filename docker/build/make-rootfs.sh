@@ -8,7 +8,8 @@ architecture=$1 root=$2
 
 # libc6, libgcc and libstdc++ are for node and msb, libcap-ng for msb 0.6; the rest is for people:
 # a shell, time zones, certificates of registries. GNU tar copies sparse disks and extended attributes: backup, upgrade.
-packages="base-files libc6 libgcc-s1 libstdc++6 libcap-ng0 bash libtinfo6 busybox-static tar libacl1 libselinux1 libpcre2-8-0"
+# attr has getfattr and setfattr: what guests see of the files of volumes is in attributes.
+packages="base-files libc6 libgcc-s1 libstdc++6 libcap-ng0 bash libtinfo6 busybox-static tar libacl1 libselinux1 libpcre2-8-0 attr"
 independent="tzdata netbase"
 
 dpkg --add-architecture "$architecture"

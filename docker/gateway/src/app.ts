@@ -18,6 +18,7 @@ import { StarterImage } from "./backends/msb/starter-image";
 import { claimState } from "./backends/msb/state-version";
 import { MsbView } from "./backends/msb/status-cache";
 import { Sweeper } from "./backends/msb/sweeper";
+import { VolumeFileStore } from "./backends/msb/volume-files/store";
 import { volumeRecord } from "./backends/msb/volume-record";
 import { Volumes } from "./backends/msb/volumes";
 import type { Config } from "./config";
@@ -28,7 +29,8 @@ import type { Context } from "./http/routes/context";
 import { logRoutes } from "./http/routes/logs";
 import { openRoutes, quotaRoutes } from "./http/routes/operations";
 import { sandboxRoutes } from "./http/routes/sandboxes";
-import { volumeFileRoutes, volumeRoutes } from "./http/routes/volumes";
+import { volumeFileRoutes } from "./http/routes/volume-files";
+import { volumeRoutes } from "./http/routes/volumes";
 import { createServer } from "./http/server";
 import { ServerCertificate } from "./http/tls";
 import { KeyCheck } from "./keys/key-check";
@@ -93,6 +95,14 @@ export async function createGateway(config: Config): Promise<Gateway> {
     booted: (seconds, ok) => metrics.boots.observe({ result: ok ? "ok" : "failed" }, seconds),
   });
   const sandboxes = new Sandboxes(registry, capacity, works, log);
+  const volumeFiles = new VolumeFileStore({
+    home: config.MSB_HOME,
+    workspace: config.WORKSPACE,
+    reserveBytes: config.LIMIT_DISK_RESERVE_MIB * 1024 * 1024,
+  });
+  volumeFiles
+    .clean()
+    .catch((error) => log.warn({ err: error }, "what uploads left that were cut off is still there"));
   const volumes = new Volumes(
     msb,
     await RecordStore.open(join(state, "volumes"), volumeRecord, log),
@@ -100,6 +110,7 @@ export async function createGateway(config: Config): Promise<Gateway> {
     {
       home: config.MSB_HOME,
       workspace: config.WORKSPACE,
+      files: volumeFiles,
     },
   );
   const sweeper = new Sweeper(sandboxes, registry, msbSandboxes, log);

@@ -81,10 +81,16 @@ export const environmentSchema = z.object({
   LIMIT_VOLUME_GIB: count.optional(),
   /** Bytes of one file that is uploaded to a volume. */
   LIMIT_UPLOAD_BYTES: count.default(16 * 1024 ** 3),
-  /** MiB that must be free on the file system of MSB_HOME for creates and uploads; 0 for no reserve. */
+  /** Uploads at once, of all keys. */
+  LIMIT_UPLOADS: count.default(256),
+  /**
+   * MiB of a disk that are to stay free, a tenth of it at most: below, nothing is created or uploaded. 0 for no reserve.
+   */
   LIMIT_DISK_RESERVE_MIB: z.coerce.number().int().min(0).default(1024),
   /** Bytes of a JSON body. */
   LIMIT_BODY_BYTES: count.default(2 * 1024 * 1024),
+  /** Seconds for which no byte of an upload or a download may move before it is ended. */
+  TRANSFER_IDLE_SECONDS: count.default(60),
   /** Seconds that a JSON body gets to arrive; clients give up on an answer after 30, or 95 for a start. */
   BODY_TIMEOUT_SECONDS: count.default(60),
   /** Requests per second with one key; bursts of twice as many pass. */

@@ -10,6 +10,8 @@ export type ErrorKind =
   | "invalidRequest"
   | "invalidSpec"
   | "invalidPath"
+  /** A body, or a file, is larger than it may be. */
+  | "tooLarge"
   | "unsupported"
   | "modificationUnsupported"
   | "unauthenticated"

@@ -12,6 +12,7 @@ export const ANSWERS: Record<ErrorKind, readonly [status: number, code: string]>
   invalidRequest: [400, "invalid_request"],
   invalidSpec: [400, "invalid_sandbox_config"],
   invalidPath: [400, "invalid_volume_path"],
+  tooLarge: [413, "invalid_request"],
   unsupported: [400, "unsupported"],
   modificationUnsupported: [409, "modification_unsupported"],
   unauthenticated: [401, "invalid_api_key"],

@@ -5,9 +5,11 @@ import * as z from "zod";
 import { ServiceError } from "../../errors";
 import type { createVolumeBody, VolumeBody } from "../../http/schema/volume";
 import type { SandboxSpec } from "../../sandboxes/spec";
+import type { VolumeFiles } from "../../sandboxes/volume-files";
 import { type Msb, MsbError } from "./command-line";
 import type { RecordStore } from "./record-store";
 import type { SandboxRegistry } from "./sandbox-registry";
+import type { VolumeFileStore } from "./volume-files/store";
 import type { VolumeRecord } from "./volume-record";
 
 /** The shared volume that is always there: the server's own workspace. */
@@ -24,7 +26,7 @@ const listed = z.array(
 );
 type Listed = z.infer<typeof listed>[number];
 
-export type VolumesOptions = { home: string; workspace: string };
+export type VolumesOptions = { home: string; workspace: string; files: VolumeFileStore };
 
 /** Named volumes: msb keeps them, the records add ids and labels. */
 export class Volumes {
@@ -100,16 +102,16 @@ export class Volumes {
     await this.store.delete(id);
   }
 
-  /** The folder that holds a volume's files. @throws ServiceError 404 */
-  async folder(id: string, owner?: string): Promise<string> {
-    if (id === DEFAULT_ID && owner === undefined) return this.options.workspace;
+  /** @throws ServiceError volumeNotFound; unsupported for a disk */
+  async files(id: string, owner?: string): Promise<VolumeFiles> {
+    if (id === DEFAULT_ID && owner === undefined) return this.options.files.workspace();
     const { name, kind } = await this.find(id, owner);
     if (kind !== "dir")
       throw new ServiceError(
         "unsupported",
         "the volume is a disk: its files are only to be seen in a sandbox",
       );
-    return join(this.options.home, "volumes", name);
+    return this.options.files.named(join(this.options.home, "volumes", name));
   }
 
   /** Whether a sandbox of that key may mount these. @throws ServiceError 404 for another key's, or one that is not there */

@@ -64,20 +64,6 @@ export function holdConnection(
   );
 }
 
-/** Milliseconds after which a transfer on whose connection nothing has moved is ended. */
-const TRANSFER_IDLE_MS = 120_000;
-
-/**
- * Counts a transfer of a file, which may take hours, as a connection: it ends when its key is no more, and when
- * nothing moves.
- * @throws ServiceError 429, or if the client has gone
- */
-export function holdTransfer(context: Context, request: FastifyRequest): void {
-  const { socket } = request.raw;
-  holdConnection(context, request, () => socket.destroy());
-  socket.setTimeout(TRANSFER_IDLE_MS);
-}
-
 /** The sandbox of a path; another key's is none, where they have owners. @throws ServiceError 404 */
 export async function findSandbox(
   context: Context,

@@ -25,8 +25,15 @@ export const volumeBody = z.object({
 export type VolumeBody = z.infer<typeof volumeBody>;
 
 export const fileBody = z.object({
+  /** Bytes that are no UTF-8 are shown as U+FFFD. */
   path: z.string(),
+  /** Only where the path is no UTF-8: its bytes in base64url, as x-msb-file-path takes them. */
+  path_base64: z.string().optional(),
+  /** The contract has two kinds: whatever is no folder is a file. */
   kind: z.enum(["file", "directory"]),
+  type: z.enum(["file", "directory", "symlink", "fifo", "socket", "character_device", "block_device"]),
+  /** Where a symbolic link points to. */
+  target: z.string().optional(),
   size: z.number(),
   mode: z.int(),
   uid: z.int(),

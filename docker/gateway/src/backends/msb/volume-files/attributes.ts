@@ -1,0 +1,98 @@
+import { spawn } from "node:child_process";
+import type { FileHandle } from "node:fs/promises";
+import { ServiceError } from "../../../errors";
+import { Slots } from "../../../limits/slots";
+import { diskFull } from "./errors";
+
+/**
+ * Extended attributes, which node can't read or write: Debian's getfattr and setfattr do. They are handed descriptors,
+ * and names in an open folder that are not followed; never a path. Where the programs are missing, or the file system
+ * has no attributes, there are none.
+ */
+
+/** The attributes of a file as getfattr writes and setfattr reads them; "" for none. */
+export type Attributes = string;
+
+const PROGRAMS = new Slots(8);
+const TIMEOUT_MS = 30_000;
+/** Descriptor of a child that is a file of ours. */
+const FILE = 3;
+const MISSING_PROGRAM = 127;
+
+/** All attributes that a guest may have set, and msb's own. */
+export async function attributesOf(file: FileHandle): Promise<Attributes> {
+  const args = ["--dump", "--match=^user\\.", "--encoding=hex", "--absolute-names"];
+  const { stdout } = await run("getfattr", [...args, `/proc/self/fd/${FILE}`], { file });
+  return stdout.split("\n").slice(1).join("\n").trim();
+}
+
+/** @throws ServiceError diskFull, or runtimeFailed where the file system can't keep them */
+export async function setAttributes(file: FileHandle, attributes: Attributes): Promise<void> {
+  if (attributes === "") return;
+  const input = `# file: /proc/self/fd/${FILE}\n${attributes}\n`;
+  const { code, stderr } = await run("setfattr", ["--restore=-"], { file, input });
+  if (code === 0) return;
+  if (/No space left|quota exceeded/i.test(stderr)) throw diskFull();
+  throw new ServiceError("runtimeFailed", "the file's attributes can't be kept");
+}
+
+/** One attribute of many files in a folder, in hexadecimal digits, by name; without those that have none. */
+export async function attributeOfEach(
+  folder: FileHandle,
+  names: string[],
+  attribute: string,
+): Promise<Map<string, string>> {
+  if (names.length === 0) return new Map();
+  const match = `--match=^${attribute.replaceAll(".", "\\.")}$`;
+  // xargs takes names that are no text, which an argument of node's can't be.
+  const { stdout } = await run(
+    "xargs",
+    ["-0", "getfattr", "--no-dereference", "--dump", match, "--encoding=hex", "--"],
+    { folder, input: names.map((name) => `./${name}\0`).join("") },
+  );
+  const found = new Map<string, string>();
+  for (const [, quoted = "", value = ""] of stdout.matchAll(/^# file: (.*)\n[^=\n]*=0x([0-9a-f]*)$/gm))
+    found.set(unquoted(quoted).replace(/^\.\//, ""), value);
+  return found;
+}
+
+const unquoted = (name: string) =>
+  name.replace(/\\([0-7]{3})/g, (_, digits: string) => String.fromCharCode(Number.parseInt(digits, 8)));
+
+type RunOptions = { file?: FileHandle; folder?: FileHandle; input?: string };
+type Ran = { code: number; stdout: string; stderr: string };
+
+async function run(program: string, args: string[], options: RunOptions): Promise<Ran> {
+  const giveBack = await PROGRAMS.take();
+  try {
+    return await start(program, args, options);
+  } finally {
+    giveBack();
+  }
+}
+
+function start(program: string, args: string[], { file, folder, input = "" }: RunOptions): Promise<Ran> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(program, args, {
+      // The child is in the open folder itself, whatever its name leads to by now.
+      cwd: folder ? `/proc/self/fd/${folder.fd}` : "/",
+      env: { PATH: process.env.PATH, LC_ALL: "C" },
+      stdio: ["pipe", "pipe", "pipe", ...(file ? [file.fd] : [])],
+      timeout: TIMEOUT_MS,
+      killSignal: "SIGKILL",
+    });
+    const ran: Ran = { code: -1, stdout: "", stderr: "" };
+    child.stdout?.setEncoding("latin1").on("data", (text) => {
+      ran.stdout += text;
+    });
+    child.stderr?.setEncoding("latin1").on("data", (text) => {
+      if (ran.stderr.length < 4096) ran.stderr += text;
+    });
+    child.once("error", (error: NodeJS.ErrnoException) =>
+      error.code === "ENOENT" ? resolve({ ...ran, code: MISSING_PROGRAM }) : reject(error),
+    );
+    child.once("close", (code) => resolve({ ...ran, code: code ?? -1 }));
+    // It may end before it has read all: how it ended says more.
+    child.stdin?.on("error", () => undefined).end(input, "latin1");
+  });
+}

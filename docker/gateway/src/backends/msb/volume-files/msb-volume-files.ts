@@ -1,0 +1,200 @@
+import { type FileHandle, lstat, open, rename, rmdir, unlink } from "node:fs/promises";
+import type { Readable } from "node:stream";
+import type { DiskReserve } from "../../../limits/disk-reserve";
+import {
+  type FileInfo,
+  type FilePath,
+  MAX_ENTRIES,
+  type VolumeFiles,
+  type WriteOptions,
+} from "../../../sandboxes/volume-files";
+import { atMost, chunksOf, streamOf } from "./content";
+import { codeOf, invalidPath, NOTHING_THERE, translate } from "./errors";
+import { infoOf, infoOfEach, mayBeSpecial, targetOf } from "./guest-stat";
+import { namesIn, removeTree } from "./remove-tree";
+import { keptOf, replace } from "./replace";
+import type { Staging } from "./staging";
+import { at, join, openFolder, PINNED, READABLE, split, using } from "./walk";
+
+export type MsbVolumeFilesOptions = {
+  /** The folder on the server that guests mount. */
+  root: string;
+  /** Where files are while they are written: on the same mount as the folder. */
+  staging: Staging;
+  /** Whether the staging folder is in the volume's own folder: then it is not to be seen. */
+  stagingInside?: boolean;
+  disk: DiskReserve;
+};
+
+/** Names of a folder that are looked at together. */
+const BATCH = 1000;
+
+type Place = (folder: FileHandle, name: string) => Promise<void>;
+
+/** The files of a volume that is a folder on this machine. */
+export class MsbVolumeFiles implements VolumeFiles {
+  constructor(private readonly options: MsbVolumeFilesOptions) {}
+
+  list(path: FilePath): Promise<FileInfo[]> {
+    return this.inFolder(path, async (folder, parts) => {
+      const infos: FileInfo[] = [];
+      let batch: string[] = [];
+      let seen = 0;
+      for await (const name of namesIn(folder, BATCH)) {
+        if (parts.length === 0 && this.isHidden(name)) continue;
+        if (++seen > MAX_ENTRIES)
+          throw invalidPath(path, `has more than ${MAX_ENTRIES} entries: too many to list`);
+        if (batch.push(name) < BATCH) continue;
+        infos.push(...(await infoOfEach(folder, parts, batch)));
+        batch = [];
+      }
+      infos.push(...(await infoOfEach(folder, parts, batch)));
+      return infos;
+    });
+  }
+
+  stat(path: FilePath): Promise<FileInfo> {
+    return this.inParent(path, (folder, name, parts) => info(folder, name, parts));
+  }
+
+  async exists(path: FilePath): Promise<boolean> {
+    const parts = this.split(path);
+    try {
+      const folder = await openFolder(this.options.root, parts.slice(0, -1));
+      await using(folder, async () => (await open(at(folder, parts.at(-1) ?? "."), PINNED)).close());
+      return true;
+    } catch (error) {
+      if (NOTHING_THERE.has(codeOf(error) ?? "")) return false;
+      throw translate(path, error);
+    }
+  }
+
+  read(path: FilePath): Promise<{ size: number; content: Readable }> {
+    return this.inParent(path, async (folder, name) => {
+      const file = await open(at(folder, name), READABLE);
+      try {
+        const stats = await file.stat();
+        const plain = stats.isFile() && (!mayBeSpecial(stats) || (await infoOf(file, stats)).type === "file");
+        if (!plain) throw invalidPath(path, "is not a file");
+        return { size: stats.size, content: streamOf(file, stats.size) };
+      } catch (error) {
+        await file.close();
+        throw error;
+      }
+    });
+  }
+
+  async write(
+    path: FilePath,
+    content: AsyncIterable<Uint8Array>,
+    { maxBytes = Number.POSITIVE_INFINITY }: WriteOptions = {},
+  ): Promise<void> {
+    const { staging, disk } = this.options;
+    await disk.check();
+    await this.inNewParent(path, async (folder, name) => {
+      await refuseFolder(folder, name, path);
+      await replace({ staging, disk, folder, name, content: atMost(content, maxBytes) });
+    });
+  }
+
+  async mkdir(path: FilePath): Promise<void> {
+    const parts = this.split(path);
+    await this.options.disk.check();
+    await translated(path, async () => (await openFolder(this.options.root, parts, { make: true })).close());
+  }
+
+  async copy(from: FilePath, to: FilePath, signal?: AbortSignal): Promise<void> {
+    const { staging, disk } = this.options;
+    await disk.check();
+    const source = await this.inParent(from, (folder, name) => open(at(folder, name), READABLE));
+    await using(source, async () => {
+      if (!(await translated(from, () => source.stat())).isFile()) throw invalidPath(from, "is not a file");
+      await this.inNewParent(to, async (folder, name) => {
+        await refuseFolder(folder, name, to);
+        const kept = await keptOf(source);
+        await replace({ staging, disk, folder, name, content: chunksOf(source, signal), kept });
+      });
+    });
+  }
+
+  rename(from: FilePath, to: FilePath): Promise<void> {
+    return this.inParent(from, (source, sourceName) =>
+      this.inNewParent(to, (folder, name) => rename(at(source, sourceName), at(folder, name))),
+    );
+  }
+
+  async remove(path: FilePath, { recursive }: { recursive: boolean }): Promise<void> {
+    if (this.split(path).length === 0) throw invalidPath(path, "is the volume itself");
+    await this.inParent(path, async (folder, name) => {
+      if (recursive) {
+        await lstat(at(folder, name));
+        return removeTree(folder, name);
+      }
+      await unlink(at(folder, name)).catch((error) => {
+        if (codeOf(error) !== "EISDIR") throw error;
+        return rmdir(at(folder, name));
+      });
+    });
+  }
+
+  private isHidden(name: string): boolean {
+    return this.options.stagingInside === true && name === this.options.staging.name;
+  }
+
+  private split(path: FilePath): string[] {
+    const parts = split(path);
+    if (parts[0] !== undefined && this.isHidden(parts[0])) throw invalidPath(path, "is the server's own");
+    return parts;
+  }
+
+  private inFolder<T>(path: FilePath, work: (folder: FileHandle, parts: string[]) => Promise<T>): Promise<T> {
+    const parts = this.split(path);
+    return translated(path, async () =>
+      using(await openFolder(this.options.root, parts), (folder) => work(folder, parts)),
+    );
+  }
+
+  /** Runs a work in the folder above a path; the root itself is "." in itself. */
+  private inParent<T>(
+    path: FilePath,
+    work: (folder: FileHandle, name: string, parts: string[]) => Promise<T>,
+    { make = false } = {},
+  ): Promise<T> {
+    const parts = this.split(path);
+    return translated(path, async () =>
+      using(await openFolder(this.options.root, parts.slice(0, -1), { make }), (folder) =>
+        work(folder, parts.at(-1) ?? ".", parts),
+      ),
+    );
+  }
+
+  private inNewParent(path: FilePath, work: Place): Promise<void> {
+    return this.inParent(path, work, { make: true });
+  }
+}
+
+async function info(folder: FileHandle, name: string, parts: string[]): Promise<FileInfo> {
+  return using(await open(at(folder, name), PINNED), async (file) => {
+    const stats = await file.stat();
+    const seen = await infoOf(file, stats);
+    const target = seen.type === "symlink" ? await targetOf(folder, name, stats) : null;
+    return { path: join(parts), ...seen, target };
+  });
+}
+
+/** Tells before the content comes what the rename would tell after it. */
+async function refuseFolder(folder: FileHandle, name: string, path: FilePath): Promise<void> {
+  const there = await open(at(folder, name), PINNED).catch((error) => {
+    if (codeOf(error) !== "ENOENT") throw error;
+  });
+  const isFolder = there && (await using(there, (file) => file.stat())).isDirectory();
+  if (isFolder) throw invalidPath(path, "is a folder");
+}
+
+async function translated<T>(path: FilePath, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    throw translate(path, error);
+  }
+}

@@ -1,0 +1,97 @@
+import { type FileHandle, open, opendir, rmdir, unlink } from "node:fs/promises";
+import { ServiceError } from "../../../errors";
+import { codeOf } from "./errors";
+import { at, FOLDER } from "./walk";
+
+/** How often a folder may turn out to be filled again, or to be another one, while it is emptied. */
+const MAX_SURPRISES = 1000;
+const BATCH = 64;
+
+type Level = { name: string; dev: number; ino: number };
+
+/**
+ * Removes a folder with all that is in it, or a file. It goes down and up again step by step, with two open folders at
+ * most, however deep the tree. Not rm(): between its look at a folder and its descent a guest may put a link there.
+ */
+export async function removeTree(folder: FileHandle, name: string): Promise<void> {
+  for (let surprises = 0; surprises < MAX_SURPRISES; surprises++) {
+    if (await removeFile(folder, name)) return;
+    try {
+      await emptyTree(await open(at(folder, name), FOLDER));
+      return await rmdir(at(folder, name));
+    } catch (error) {
+      ignoreSurprise(error);
+    }
+  }
+  throw stillFilled();
+}
+
+/** Removes all that is in a folder, and closes it. */
+async function emptyTree(top: FileHandle): Promise<void> {
+  const levels: Level[] = [];
+  let surprises = 0;
+  const surprise = (error: unknown): undefined => {
+    ignoreSurprise(error);
+    if (++surprises > MAX_SURPRISES) throw stillFilled();
+  };
+  let current = top;
+  try {
+    for (;;) {
+      const below = await removeFiles(current);
+      if (below !== undefined) {
+        const next = await open(at(current, below), FOLDER).catch(surprise);
+        if (!next) continue;
+        const { dev, ino } = await current.stat();
+        levels.push({ name: below, dev, ino });
+        await current.close();
+        current = next;
+        continue;
+      }
+      const level = levels.pop();
+      if (!level) return;
+      const above = await open(at(current, ".."), FOLDER);
+      await current.close();
+      current = above;
+      // The way up is a path: from a folder that was moved meanwhile it leads elsewhere.
+      const { dev, ino } = await current.stat();
+      if (dev !== level.dev || ino !== level.ino) throw MOVED;
+      await rmdir(at(current, level.name)).catch(surprise);
+    }
+  } finally {
+    await current.close();
+  }
+}
+
+const MOVED = Object.assign(new Error("a folder is no more where it was"), { code: "MOVED" });
+
+/** What a guest can make happen between two steps: whoever looks next sees what is there now. */
+function ignoreSurprise(error: unknown): undefined {
+  if (!["ENOENT", "ENOTDIR", "ELOOP", "ENOTEMPTY", "MOVED"].includes(codeOf(error) ?? "")) throw error;
+}
+
+const stillFilled = () => new ServiceError("conflict", "a sandbox goes on changing the folder");
+
+/** Removes the files of a folder. @returns the first folder in it; undefined when there is nothing left */
+async function removeFiles(folder: FileHandle): Promise<string | undefined> {
+  for await (const name of namesIn(folder)) if (!(await removeFile(folder, name))) return name;
+  return undefined;
+}
+
+/** Removes what is not a folder. @returns whether nothing is there any more */
+async function removeFile(folder: FileHandle, name: string): Promise<boolean> {
+  try {
+    await unlink(at(folder, name));
+    return true;
+  } catch (error) {
+    if (codeOf(error) === "EISDIR") return false;
+    if (codeOf(error) === "ENOENT") return true;
+    throw error;
+  }
+}
+
+/** The names in a folder, read in batches. */
+export async function* namesIn(folder: FileHandle, bufferSize = BATCH): AsyncGenerator<string> {
+  // With this encoding names are buffers, which the types of opendir don't say.
+  const entries = await opendir(at(folder, "."), { encoding: "buffer" as BufferEncoding, bufferSize });
+  for await (const entry of entries) yield (entry.name as unknown as Buffer).toString("latin1");
+}

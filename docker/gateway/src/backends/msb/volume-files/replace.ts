@@ -1,0 +1,84 @@
+import { type FileHandle, open, rename } from "node:fs/promises";
+import type { DiskReserve } from "../../../limits/disk-reserve";
+import { type Attributes, attributesOf, setAttributes } from "./attributes";
+import { codeOf, NOTHING_THERE } from "./errors";
+import { infoOf } from "./guest-stat";
+import type { Staging } from "./staging";
+import { at, PINNED, using } from "./walk";
+
+/** What a file has besides its content. */
+export type Kept = { mode: number; uid: number; gid: number; attributes: Attributes };
+
+/** Who has no say in the owner of files makes them its own. */
+const canGiveAway = process.geteuid?.() === 0;
+
+export type Replacement = {
+  staging: Staging;
+  disk: DiskReserve;
+  /** Where the file is to be: a name in an open folder. */
+  folder: FileHandle;
+  name: string;
+  content: AsyncIterable<Uint8Array>;
+  /** What the file is to have; without it, what the old file has, or mode 0644. */
+  kept?: Kept;
+};
+
+/**
+ * Puts a file in the place of another, or of none. It is written elsewhere, synced and then renamed: at no time, and
+ * after no crash, is there a part of it.
+ */
+export function replace({ staging, disk, folder, name, content, kept }: Replacement): Promise<void> {
+  return staging.withFile(async (file, path) => {
+    let length = 0;
+    for await (const chunk of content) {
+      await disk.check();
+      length += chunk.length;
+      if (!isZero(chunk)) await writeAt(file, chunk, length - chunk.length);
+    }
+    await file.truncate(length);
+    const { mode, uid, gid, attributes } = kept ?? (await keptOfOld(folder, name));
+    await setAttributes(file, attributes);
+    const own = await file.stat();
+    if (canGiveAway && (own.uid !== uid || own.gid !== gid)) await file.chown(uid, gid);
+    await file.chmod(mode);
+    await file.datasync();
+    await rename(path, at(folder, name));
+  });
+}
+
+export async function keptOf(file: FileHandle): Promise<Kept> {
+  const { mode, uid, gid } = await file.stat();
+  return { mode: mode & 0o7777, uid, gid, attributes: await attributesOf(file) };
+}
+
+async function keptOfOld(folder: FileHandle, name: string): Promise<Kept> {
+  const fresh = { mode: 0o644, uid: process.geteuid?.() ?? 0, gid: process.getegid?.() ?? 0, attributes: "" };
+  const old = await open(at(folder, name), PINNED).catch((error) => {
+    if (!NOTHING_THERE.has(codeOf(error) ?? "")) throw error;
+  });
+  if (!old) return fresh;
+  return using(old, async () => {
+    const stats = await old.stat();
+    // What is a link, a pipe or a device, to the host or to guests, gives way to a plain file.
+    const plain = stats.isFile() && (await infoOf(old, stats)).type === "file";
+    return plain ? keptOf(old) : fresh;
+  });
+}
+
+async function writeAt(file: FileHandle, chunk: Uint8Array, position: number): Promise<void> {
+  for (let written = 0; written < chunk.length; )
+    written += (await file.write(chunk, written, chunk.length - written, position + written)).bytesWritten;
+}
+
+const HOLE_BYTES = 64 * 1024;
+const ZEROS = Buffer.alloc(HOLE_BYTES);
+
+/** What is all zeros stays a hole: a copy of a sparse file takes no more room than the file. */
+function isZero(chunk: Uint8Array): boolean {
+  if (chunk.length < 4096 || chunk[0] !== 0) return false;
+  for (let from = 0; from < chunk.length; from += HOLE_BYTES) {
+    const part = chunk.subarray(from, from + HOLE_BYTES);
+    if (ZEROS.compare(part, 0, part.length, 0, part.length) !== 0) return false;
+  }
+  return true;
+}

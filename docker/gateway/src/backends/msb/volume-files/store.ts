@@ -1,0 +1,53 @@
+import { join } from "node:path";
+import { DiskReserve } from "../../../limits/disk-reserve";
+import type { VolumeFiles } from "../../../sandboxes/volume-files";
+import { MsbVolumeFiles } from "./msb-volume-files";
+import { Staging } from "./staging";
+
+export type VolumeFileStoreOptions = {
+  /** msb's home: the volumes of a name are below it. */
+  home: string;
+  /** The folder of the shared volume, which is a mount of its own. */
+  workspace: string;
+  /** Bytes of each of the two disks that are to stay free. */
+  reserveBytes: number;
+};
+
+/** Name of the folder in the workspace where files are while they are being written. */
+export const WORKSPACE_STAGING = ".msb-uploads";
+
+/** The files of all volumes of this server. */
+export class VolumeFileStore {
+  private readonly staging: Staging;
+  private readonly workspaceStaging: Staging;
+  readonly disk: DiskReserve;
+  private readonly workspaceDisk: DiskReserve;
+
+  constructor(private readonly options: VolumeFileStoreOptions) {
+    const { home, workspace, reserveBytes } = options;
+    this.staging = new Staging(join(home, "gateway"), "uploads");
+    this.workspaceStaging = new Staging(workspace, WORKSPACE_STAGING);
+    this.disk = new DiskReserve({ path: home, reserveBytes });
+    this.workspaceDisk = new DiskReserve({ path: workspace, reserveBytes });
+  }
+
+  /** The files of a volume that msb keeps in that folder. */
+  named(root: string): VolumeFiles {
+    return new MsbVolumeFiles({ root, staging: this.staging, disk: this.disk });
+  }
+
+  workspace(): VolumeFiles {
+    return new MsbVolumeFiles({
+      root: this.options.workspace,
+      staging: this.workspaceStaging,
+      stagingInside: true,
+      disk: this.workspaceDisk,
+    });
+  }
+
+  /** Removes what uploads left that a crash cut off. */
+  async clean(): Promise<void> {
+    await this.staging.clean();
+    await this.workspaceStaging.clean();
+  }
+}

@@ -1,0 +1,60 @@
+import { constants } from "node:fs";
+import { type FileHandle, mkdir, open } from "node:fs/promises";
+import type { FilePath } from "../../../sandboxes/volume-files";
+import { codeOf, invalidPath } from "./errors";
+
+/**
+ * Guests write to a volume too, so a folder may turn into a link to anywhere between a check and its use. Therefore
+ * every step opens one folder without following links, and the next step starts from that open folder (by
+ * /proc/self/fd), never from a path.
+ *
+ * Names are bytes, of any encoding. Inside of this folder they are strings with one character a byte (latin1).
+ */
+export const FOLDER = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW;
+/** Opens whatever is there, without reading or waking it; the descriptor serves stat and attributes alone. */
+export const PINNED = 0o10000000 /* O_PATH */ | constants.O_NOFOLLOW;
+/** Not blocking: a pipe may be there. */
+export const READABLE = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
+
+const MAX_PATH_BYTES = 4096;
+
+/** Where a name in an open folder is to be found. */
+export const at = (folder: FileHandle, name: string): Buffer =>
+  Buffer.from(`/proc/self/fd/${folder.fd}/${name}`, "latin1");
+
+/** The names of a path below the volume's root. @throws ServiceError invalidPath for one that leads out of it */
+export function split(path: FilePath): string[] {
+  if (path.includes(0) || path.length > MAX_PATH_BYTES) throw invalidPath(path, "is no path");
+  const names = path
+    .toString("latin1")
+    .split("/")
+    .filter((name) => name !== "" && name !== ".");
+  if (names.includes("..")) throw invalidPath(path, "leads out of the volume");
+  return names;
+}
+
+export const join = (names: string[]): FilePath => Buffer.from(`/${names.join("/")}`, "latin1");
+
+/** Runs a work with a handle, and closes it. */
+export async function using<T>(handle: FileHandle, work: (handle: FileHandle) => Promise<T>): Promise<T> {
+  try {
+    return await work(handle);
+  } finally {
+    await handle.close();
+  }
+}
+
+/** Opens a folder, one step after the other. With `make`, those that are missing are made. */
+export async function openFolder(root: string, names: string[], { make = false } = {}): Promise<FileHandle> {
+  let folder = await open(root, FOLDER);
+  for (const name of names)
+    folder = await using(folder, async (above) => {
+      if (make) await mkdir(at(above, name)).catch(ignoreExisting);
+      return open(at(above, name), FOLDER);
+    });
+  return folder;
+}
+
+export function ignoreExisting(error: unknown): void {
+  if (codeOf(error) !== "EEXIST") throw error;
+}

@@ -1,0 +1,132 @@
+import { Readable } from "node:stream";
+import type { FastifyRequest } from "fastify";
+import * as z from "zod";
+import { invalidRequest, ServiceError } from "../../errors";
+import type { FilePath, VolumeFiles } from "../../sandboxes/volume-files";
+import { errorResponses, messageBody, streamOf } from "../schema/common";
+import { fileBody, fromToBody, pathBody } from "../schema/volume";
+import { holdTransfer } from "../transfer";
+import { fileBodyOf, fileListOf } from "../volume-file-body";
+import { type App, type Context, ownerFor, typed } from "./context";
+
+const BASE = "/v1/volumes/:id/files";
+const tags = ["volumes"];
+const params = z.object({ id: z.string() });
+const headers = z.looseObject({ "x-msb-file-path": z.string().max(8192) });
+const OK = { message: "ok" };
+
+/** Of a route whose path travels in a header, so that it may hold anything. */
+const reading = <T extends z.ZodType>(ok: T) => ({
+  schema: { tags, params, headers, response: { 200: ok, ...errorResponses } },
+});
+const changing = <T extends z.ZodType>(body: T) => ({
+  schema: { tags, params, body, response: { 200: messageBody, ...errorResponses } },
+});
+
+/** Files of a volume. */
+export function volumeFileRoutes(plain: App, context: Context): void {
+  const app = typed(plain);
+  const filesOf = (request: FastifyRequest): Promise<VolumeFiles> => {
+    const { id } = request.params as z.infer<typeof params>;
+    return context.volumes.files(id, ownerFor(context, request));
+  };
+
+  // Not typed: the answer is the text of what the schema says.
+  plain.get(BASE, reading(z.object({ entries: z.array(fileBody) })), async (request, reply) => {
+    const entries = await (await filesOf(request)).list(pathOf(request));
+    return reply.type("application/json").send(Readable.from(fileListOf(entries)));
+  });
+  app.get(`${BASE}/stat`, reading(z.object({ metadata: fileBody })), async (request) => ({
+    metadata: fileBodyOf(await (await filesOf(request)).stat(pathOf(request))),
+  }));
+  app.get(`${BASE}/exists`, reading(z.object({ exists: z.boolean() })), async (request) => ({
+    exists: await (await filesOf(request)).exists(pathOf(request)),
+  }));
+  app.delete(BASE, reading(messageBody), async (request) => {
+    const recursive = request.headers["x-msb-file-recursive"] === "true";
+    await (await filesOf(request)).remove(pathOf(request), { recursive });
+    return OK;
+  });
+  app.post(`${BASE}/mkdir`, changing(pathBody), async (request) => {
+    await (await filesOf(request)).mkdir(Buffer.from(request.body.path));
+    return OK;
+  });
+  app.post(`${BASE}/rename`, changing(fromToBody), async (request) => {
+    const { from, to } = request.body;
+    await (await filesOf(request)).rename(Buffer.from(from), Buffer.from(to));
+    return OK;
+  });
+  transferRoutes(plain, context, filesOf);
+}
+
+/** Those that take as long as their files are large. */
+function transferRoutes(
+  plain: App,
+  context: Context,
+  filesOf: (request: FastifyRequest) => Promise<VolumeFiles>,
+): void {
+  const { LIMIT_UPLOAD_BYTES: maxBytes, LIMIT_UPLOADS: maxUploads } = context.config;
+  let uploads = 0;
+  const app = typed(plain);
+
+  app.post(`${BASE}/copy`, changing(fromToBody), async (request) => {
+    holdTransfer(context, request, { moves: false });
+    const { from, to } = request.body;
+    await (await filesOf(request)).copy(Buffer.from(from), Buffer.from(to), request.life.unanswered);
+    return OK;
+  });
+
+  const bytes = streamOf("application/octet-stream", "the bytes");
+  app.get(
+    `${BASE}/content`,
+    { schema: { tags, params, headers, response: { 200: bytes, ...errorResponses } } },
+    async (request, reply) => {
+      holdTransfer(context, request);
+      const { size, content } = await (await filesOf(request)).read(pathOf(request));
+      request.life.hold(() => content.destroy());
+      return reply.type("application/octet-stream").header("content-length", size).send(content);
+    },
+  );
+
+  // Only here is a body raw bytes of any type and length: it goes straight to the disk.
+  plain.register(async (raw) => {
+    raw.removeAllContentTypeParsers();
+    raw.addContentTypeParser("*", (_request, payload, parsed) => parsed(null, payload));
+    typed(raw).put(
+      `${BASE}/content`,
+      {
+        ...reading(messageBody),
+        bodyLimit: Number.MAX_SAFE_INTEGER,
+        config: { endlessBody: true },
+      },
+      async (request, reply) => {
+        holdTransfer(context, request);
+        // What is left of a body that is refused is not read.
+        reply.header("connection", "close");
+        if (Number(request.headers["content-length"] ?? 0) > maxBytes)
+          throw new ServiceError("tooLarge", `a file may have ${maxBytes} bytes at most`);
+        if (uploads >= maxUploads)
+          throw new ServiceError("rateLimited", `more than ${maxUploads} uploads at once`, {
+            retryAfterSeconds: 1,
+          });
+        uploads += 1;
+        try {
+          const body = request.body instanceof Readable ? request.body : Readable.from([]);
+          const content = body.iterator({ destroyOnReturn: false });
+          await (await filesOf(request)).write(pathOf(request), content, { maxBytes });
+        } finally {
+          uploads -= 1;
+        }
+        reply.removeHeader("connection");
+        return OK;
+      },
+    );
+  });
+}
+
+function pathOf(request: FastifyRequest): FilePath {
+  const header = request.headers["x-msb-file-path"];
+  if (typeof header !== "string" || !/^[A-Za-z0-9_-]*$/.test(header))
+    throw invalidRequest("x-msb-file-path: expected a path in base64url without padding");
+  return Buffer.from(header, "base64url");
+}
