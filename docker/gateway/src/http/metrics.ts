@@ -43,6 +43,11 @@ export class Metrics {
     help: "Requests that have arrived and are not over, WebSockets included",
     registers: [this.registry],
   });
+  readonly droppedConnections = new Counter({
+    name: "msb_gateway_dropped_connections_total",
+    help: "Connections that were closed at once, as there were too many",
+    registers: [this.registry],
+  });
   readonly linesLeftOut = new Counter({
     name: "msb_gateway_log_lines_left_out_total",
     help: "Requests without a key that got no log line of their own, as there were too many",

@@ -14,11 +14,20 @@ import { cutOffSlowBodies } from "./slow-body";
 import { MIN_TLS } from "./tls";
 import { MAX_MESSAGE } from "./web-socket-pipe";
 
+/** Connections at once, of all clients; more are closed at once, so that the descriptors that guests need are left. */
+const MOST_CONNECTIONS = 20_000;
+
 /** A fastify server with what all routes share: logs, bodies, errors, the API description. */
 export async function createServer(config: Config, metrics: Metrics): Promise<FastifyInstance> {
+  const headersTimeout = config.BODY_TIMEOUT_SECONDS * 1000;
+  // How often node looks for connections whose headers are late.
+  const connectionsCheckingInterval = Math.min(headersTimeout, 5_000);
+  const options = { headersTimeout, connectionsCheckingInterval };
   const app = Fastify({
     // The types of a server with TLS differ, and nothing here depends on them.
-    ...((config.TLS_FILE ? { https: { minVersion: MIN_TLS } } : {}) as object),
+    ...((config.TLS_FILE ? { https: { ...options, minVersion: MIN_TLS } } : { http: options }) as object),
+    // A file may take hours to arrive; other bodies have slow-body.ts.
+    requestTimeout: 0,
     logger: {
       level: config.LOG_LEVEL,
       base: { service: "gateway" },
@@ -39,6 +48,8 @@ export async function createServer(config: Config, metrics: Metrics): Promise<Fa
       return sendError(error, reply);
     },
   });
+  app.server.maxConnections = MOST_CONNECTIONS;
+  app.server.on("drop", () => metrics.droppedConnections.inc());
   accountForRequests(app, metrics);
   app.setValidatorCompiler(validatorCompiler);
   // Answers are made from typed values; checking each again would cost more than making it.

@@ -100,10 +100,14 @@ export function sandboxRoutes(plain: App, context: Context): void {
         return bodyFor(context, request, record);
       },
     );
-    app.post(`${path}/stop`, { schema: { tags, params, response: responses } }, async (request) => {
-      const record = await sandboxes.stop(await find(request));
-      return bodyFor(context, request, record);
-    });
+    app.post(
+      `${path}/stop`,
+      { config: { freesRoom: true }, schema: { tags, params, response: responses } },
+      async (request) => {
+        const record = await sandboxes.stop(await find(request));
+        return bodyFor(context, request, record);
+      },
+    );
   }
 }
 

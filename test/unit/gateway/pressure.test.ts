@@ -1,0 +1,62 @@
+import { connect } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
+import { expect, test, vi } from "vitest";
+import { TestGateway } from "./harness";
+
+test("without memory left: 503 for what makes or writes, and the rest is served", async () => {
+  const gateway = await TestGateway.start();
+  await gateway.create("box");
+  const usage = process.memoryUsage();
+  const spy = vi.spyOn(process, "memoryUsage").mockReturnValue({ ...usage, heapUsed: 2 ** 50 });
+  // It is looked at every second.
+  await sleep(1_300);
+  const box = "/v1/sandboxes/by-name/box";
+  const refused = await gateway.create("more");
+  expect([refused.status, refused.body.error.code]).toEqual([503, "orchestrator_unreachable"]);
+  expect(refused.headers.get("retry-after")).toBe("5");
+  expect((await gateway.post(`${box}/start`)).status).toBe(503);
+  expect((await gateway.post("/v1/volumes", { name: "more" })).status).toBe(503);
+  expect((await gateway.get("/v1/sandboxes")).body.data).toHaveLength(1);
+  expect((await gateway.post(`${box}/stop`)).body.status).toBe("stopped");
+  expect((await gateway.delete(box)).status).toBe(200);
+  for (const path of ["/healthz", "/metrics", "/v1/quotas"])
+    expect((await gateway.get(path)).status).toBe(200);
+  spy.mockRestore();
+  await sleep(1_300);
+  expect((await gateway.create("more")).status).toBe(200);
+});
+
+test("headers that trickle are ended, and so is a connection that says nothing", async () => {
+  const gateway = await TestGateway.start({ BODY_TIMEOUT_SECONDS: "1" });
+  const { port } = new URL(gateway.url);
+  const said = (beginning: string) =>
+    new Promise<string>((resolve) => {
+      const socket = connect(Number(port), "127.0.0.1");
+      let answer = "";
+      socket.on("data", (data) => {
+        answer += data;
+      });
+      socket.on("error", () => undefined).on("close", () => resolve(answer));
+      socket.write(beginning);
+      const drops = setInterval(() => beginning && socket.writable && socket.write("a"), 100);
+      socket.on("close", () => clearInterval(drops));
+    });
+  const [trickled, silent] = await Promise.all([said("GET /healthz HTTP/1.1\r\nx: "), said("")]);
+  expect(trickled).toMatch(/^HTTP\/1\.1 408 /);
+  expect(silent).toMatch(/^(HTTP\/1\.1 408 |$)/);
+});
+
+test("more connections than the server takes are closed and counted", async () => {
+  const gateway = await TestGateway.start();
+  const { app } = gateway.gateway;
+  expect(app.server.maxConnections).toBe(20_000);
+  app.server.maxConnections = 1;
+  const { port } = new URL(gateway.url);
+  const first = connect(Number(port), "127.0.0.1");
+  await new Promise((resolve) => first.once("connect", resolve));
+  const second = connect(Number(port), "127.0.0.1");
+  await new Promise((resolve) => second.on("error", () => undefined).once("close", resolve));
+  app.server.maxConnections = 20_000;
+  first.destroy();
+  expect((await gateway.get("/metrics")).body).toMatch(/dropped_connections_total 1/);
+});
