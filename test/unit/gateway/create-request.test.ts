@@ -3,10 +3,17 @@ import { planCreate } from "../../../docker/gateway/src/backends/msb/create-plan
 import { egressPolicy } from "../../../docker/gateway/src/backends/msb/egress";
 import { ServiceError } from "../../../docker/gateway/src/errors";
 import { readCreateRequest } from "../../../docker/gateway/src/http/create-request";
-import { createBody } from "../../../docker/gateway/src/http/schema/sandbox";
+import { type CreateBody, createBody } from "../../../docker/gateway/src/http/schema/sandbox";
+import { validatorCompiler } from "../../../docker/gateway/src/http/validate";
 import { newBody, oldBody } from "./harness";
 
-const read = (body: object) => readCreateRequest(createBody.parse(body));
+const check = validatorCompiler({ schema: createBody, method: "POST", url: "/", httpPart: "body" });
+/** As the route does it. */
+function read(body: object) {
+  const { value, error } = check(body) as { value: CreateBody; error?: Error };
+  if (error) throw error;
+  return readCreateRequest(value);
+}
 const egress = egressPolicy.parse({});
 const plan = (body: object, msbVersion = "0.7.11") => planCreate(read(body).spec, { msbVersion, egress });
 const refusal = (body: object) => {

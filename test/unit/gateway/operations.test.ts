@@ -108,7 +108,7 @@ describe("operations", () => {
     ["GET", "/v1/sandboxes/by-name/..%2f..%2fetc", undefined, 404, "sandbox_not_found"],
     ["POST", "/v1/sandboxes", [], 400, "invalid_request"],
     ["POST", "/v1/sandboxes", null, 400, "invalid_request"],
-    ["POST", "/v1/sandboxes?start=maybe", {}, 400, "invalid_request"],
+    ["POST", "/v1/sandboxes?start=maybe", newBody("w"), 400, "invalid_request"],
     ["POST", "/v1/sandboxes", { name: "a" }, 400, "invalid_sandbox_config"],
     ["POST", "/v1/sandboxes?wait_timeout=5&start=true", newBody("w"), 400, "invalid_request"],
   ] as const)("%s %s is %i the client's mistake", async (method, path, body, status, code) => {

@@ -1,8 +1,7 @@
-import type * as z from "zod";
-import { toDotPath } from "zod/v4/core";
 import { invalidSpec } from "../errors";
+import { checkKept } from "../sandboxes/payload";
 import { checkSecrets } from "../sandboxes/secrets";
-import { type SandboxSpec, sandboxSpec } from "../sandboxes/spec";
+import type { SandboxSpec } from "../sandboxes/spec";
 import type { CreateBody } from "./schema/sandbox";
 
 /** Credentials that serve one pull and are kept nowhere. */
@@ -16,26 +15,21 @@ export type CreateRequest = {
   anonymous?: boolean;
 };
 
-/** Fields of the wider API that this server has no answer to: refused, so that none is dropped. */
-const UNSUPPORTED_NETWORK = ["ports", "dns", "tls", "interface", "rate_limits", "nat64_prefixes"];
-
 /**
- * Brings a create body of either client generation into its normal form, and refuses what
+ * Brings a checked create body of either client generation into its normal form, and refuses what
  * would reach the server itself: its paths, its environment.
  * @throws ServiceError 400 invalid_sandbox_config, with the field and the reason.
  */
 export function readCreateRequest(body: CreateBody): CreateRequest {
-  const { image: _image, source: _source, registry, slug, ...rest } = body;
-  const reference = imageOf(body);
+  const { image: _image, source: _source, registry, slug, network, ...rest } = body;
+  const spec: SandboxSpec = { ...rest, reference: imageOf(body), network: oneLimit(network) };
   refuseServerPaths(body);
-  if (body.network.secrets) checkSecrets(body.network.secrets);
-  refuseUnsupportedNetwork(body);
+  if (network.secrets) checkSecrets(network.secrets);
   if (registry?.mode === "specific")
     throw invalidSpec("registry: this server keeps no registry credentials by id; use mode inline or auto");
-  const parsed = sandboxSpec.safeParse({ ...rest, reference, network: oneLimit(body.network) });
-  if (!parsed.success) throw invalidSpec(explain(parsed.error));
+  checkKept(spec);
   return {
-    spec: parsed.data,
+    spec,
     slug: slug ?? body.name,
     login:
       registry?.mode === "inline" ? { username: registry.username, password: registry.password } : undefined,
@@ -48,16 +42,13 @@ function oneLimit({ max_connections, max_tcp_connections, ...network }: CreateBo
 }
 
 function imageOf(body: CreateBody): string {
-  const { image, source, reference } = body;
-  if (source !== undefined && source !== "oci")
-    throw invalidSpec(`source: ${JSON.stringify(source)} is not supported; only "oci" is`);
+  const { image, reference } = body;
   if (typeof image === "object" && image.type !== "oci")
     throw invalidSpec(
       `image: type ${JSON.stringify(image.type)} names a path of the server; only "oci" is supported`,
     );
   const found = reference ?? (typeof image === "object" ? image.reference : image);
-  if (typeof found !== "string" || found === "")
-    throw invalidSpec("reference: an OCI image reference is needed");
+  if (found === undefined) throw invalidSpec("reference: an OCI image reference is needed");
   return found;
 }
 
@@ -78,23 +69,4 @@ function refuseServerPaths({ mounts, patches }: CreateBody): void {
         `patches[${index}]: ${type} names a path of the server, not of your machine; send the content (type text or file)`,
       );
   }
-}
-
-function refuseUnsupportedNetwork({ network }: CreateBody): void {
-  for (const field of UNSUPPORTED_NETWORK)
-    if (!isEmpty(network[field])) throw invalidSpec(`network.${field}: not supported by this server`);
-  if (network.trust_host_cas === true)
-    throw invalidSpec("network.trust_host_cas: not supported: they would be the server's certificates");
-}
-
-function isEmpty(value: unknown): boolean {
-  if (value === undefined || value === null) return true;
-  return typeof value === "object" && Object.keys(value).length === 0;
-}
-
-/** All mistakes of a body in one line, each with its path. */
-export function explain(error: z.core.$ZodError): string {
-  return error.issues
-    .map((issue) => `${issue.path.length ? `${toDotPath(issue.path)}: ` : ""}${issue.message}`)
-    .join("; ");
 }

@@ -3,10 +3,8 @@ import { ServiceError } from "../errors";
 
 /** Nesting of a body; the contract's own is below ten. Deeper ones can be read, but not written again. */
 const MAX_DEPTH = 64;
-
-/** An escape for half a surrogate pair without its other half: it can't be given to a guest as it is. */
-const HALF_PAIR =
-  /\\u[dD][89abAB][\da-fA-F]{2}(?!\\u[dD][c-fC-F][\da-fA-F]{2})|(?<!\\u[dD][89abAB][\da-fA-F]{2})\\u[dD][c-fC-F]/;
+/** Keys, texts, lists and objects of a body together: what it costs to check them is what holds up everybody else. */
+const MAX_VALUES = 20_000;
 
 /** Takes JSON bodies, an empty one too; refuses what could be read but not passed on. */
 export function acceptJson(app: FastifyInstance): void {
@@ -21,30 +19,54 @@ export function acceptJson(app: FastifyInstance): void {
   });
 }
 
-/** Undefined for a text that may be parsed. */
+const [QUOTE, BACKSLASH, LETTER_U] = [0x22, 0x5c, 0x75];
+const [OPEN_LIST, CLOSE_LIST, OPEN, CLOSE] = [0x5b, 0x5d, 0x7b, 0x7d];
+
+/**
+ * Undefined for a text that may be parsed. One pass over the text, as an attacker chooses the depth and a recursion
+ * would run out of stack.
+ */
 export function whyRefused(text: string): string | undefined {
-  if (isTooDeep(text)) return `the body is nested more than ${MAX_DEPTH} deep`;
-  // Escaped backslashes first, so that what follows one is not taken for an escape.
-  if (HALF_PAIR.test(text.replaceAll("\\\\", "_")))
-    return "the body holds half a character (a lone surrogate)";
+  let depth = 0;
+  let values = 0;
+  for (let at = 0; at < text.length; at++) {
+    const code = text.charCodeAt(at);
+    if (code === QUOTE) {
+      at = endOfString(text, at + 1);
+      if (at === HALF_PAIR) return "the body holds half a character (a lone surrogate)";
+      values++;
+    } else if (code === OPEN || code === OPEN_LIST) {
+      if (++depth > MAX_DEPTH) return `the body is nested more than ${MAX_DEPTH} deep`;
+      values++;
+    } else if (code === CLOSE || code === CLOSE_LIST) depth--;
+    if (values > MAX_VALUES) return `the body holds more than ${MAX_VALUES} keys, texts, lists and objects`;
+  }
   return undefined;
 }
 
-const [QUOTE, BACKSLASH, OPEN_LIST, CLOSE_LIST, OPEN, CLOSE] = [0x22, 0x5c, 0x5b, 0x5d, 0x7b, 0x7d];
+/** An escape for half a surrogate pair without its other half: it can't be given to a guest as it is. */
+const HALF_PAIR = -1;
 
-/** One pass over the text, as an attacker chooses the depth and a recursion would run out of stack. */
-function isTooDeep(text: string): boolean {
-  let depth = 0;
-  let quoted = false;
-  for (let at = 0; at < text.length; at++) {
+/** Where the quote is that ends a string, or {@link HALF_PAIR}. */
+function endOfString(text: string, start: number): number {
+  for (let at = start; at < text.length; at++) {
     const code = text.charCodeAt(at);
-    if (quoted) {
-      if (code === BACKSLASH) at++;
-      else if (code === QUOTE) quoted = false;
-    } else if (code === QUOTE) quoted = true;
-    else if (code === OPEN || code === OPEN_LIST) {
-      if (++depth > MAX_DEPTH) return true;
-    } else if (code === CLOSE || code === CLOSE_LIST) depth--;
+    if (code === QUOTE) return at;
+    if (code !== BACKSLASH) continue;
+    at++;
+    if (text.charCodeAt(at) !== LETTER_U) continue;
+    const unit = hexAt(text, at + 1);
+    at += 4;
+    if (isLow(unit)) return HALF_PAIR;
+    if (!isHigh(unit)) continue;
+    if (text.charCodeAt(at + 1) !== BACKSLASH || text.charCodeAt(at + 2) !== LETTER_U) return HALF_PAIR;
+    if (!isLow(hexAt(text, at + 3))) return HALF_PAIR;
+    at += 6;
   }
-  return false;
+  return text.length;
 }
+
+/** Where that are no four digits the parser says so. */
+const hexAt = (text: string, at: number) => Number.parseInt(text.slice(at, at + 4), 16);
+const isHigh = (unit: number) => unit >= 0xd800 && unit <= 0xdbff;
+const isLow = (unit: number) => unit >= 0xdc00 && unit <= 0xdfff;

@@ -79,7 +79,7 @@ function specOf(record: SandboxRecord, shape: ClientShape): Record<string, unkno
   const runtime = {
     workdir: resolved?.workdir ?? spec?.runtime.workdir ?? null,
     shell: resolved?.shell ?? spec?.runtime.shell ?? null,
-    scripts: spec?.runtime.scripts ?? {},
+    scripts: {},
     entrypoint: resolved?.entrypoint ?? spec?.runtime.entrypoint ?? null,
     cmd: resolved?.cmd ?? spec?.runtime.cmd ?? null,
     user: resolved?.user ?? spec?.runtime.user ?? null,
@@ -98,7 +98,7 @@ function specOf(record: SandboxRecord, shape: ClientShape): Record<string, unkno
     labels: spec?.labels ?? resolved?.labels ?? {},
     rlimits: spec?.rlimits ?? [],
     mounts: spec?.mounts ?? [],
-    // Their contents were written into the disk; they are not repeated in every answer.
+    // Like the scripts payload of the create: not repeated in every answer.
     patches: [],
     network: {
       enabled: network?.enabled ?? true,

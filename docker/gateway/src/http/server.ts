@@ -2,7 +2,7 @@ import type { Socket } from "node:net";
 import swagger from "@fastify/swagger";
 import websocket from "@fastify/websocket";
 import Fastify, { type FastifyError, type FastifyInstance, LogController } from "fastify";
-import { jsonSchemaTransform, validatorCompiler } from "fastify-type-provider-zod";
+import { jsonSchemaTransform } from "fastify-type-provider-zod";
 import packageFile from "../../package.json";
 import type { Config } from "../config";
 import { invalidRequest, ServiceError } from "../errors";
@@ -10,8 +10,10 @@ import { accountForRequests } from "./access-log";
 import { errorBodyOf, sendError, statusOf } from "./errors";
 import { acceptJson } from "./json-body";
 import type { Metrics } from "./metrics";
+import { MAX_PARAMETER } from "./schema/common";
 import { cutOffSlowBodies } from "./slow-body";
 import { MIN_TLS } from "./tls";
+import { validatorCompiler } from "./validate";
 import { MAX_MESSAGE } from "./web-socket-pipe";
 
 /** Connections at once, of all clients; more are closed at once, so that the descriptors that guests need are left. */
@@ -39,7 +41,7 @@ export async function createServer(config: Config, metrics: Metrics): Promise<Fa
     // A HEAD of a stream would have no end, and no client of the contract asks for one.
     exposeHeadRoutes: false,
     genReqId: () => crypto.randomUUID(),
-    routerOptions: { maxParamLength: 1024 },
+    routerOptions: { maxParamLength: MAX_PARAMETER },
     clientErrorHandler: refuseBadHttp,
     frameworkErrors: (error, request, reply) => {
       // No hook runs for these, not even the one that closes the connection of a refused upgrade.

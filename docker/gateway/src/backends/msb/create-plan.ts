@@ -52,7 +52,7 @@ export function planCreate(spec: SandboxSpec, options: PlanOptions): CreatePlan 
     cmd: runtime.cmd,
     env: Object.fromEntries(spec.env.map(({ key, value }) => [key, value])),
     labels: spec.labels,
-    init: spec.init && { ...spec.init, env: Object.fromEntries(spec.init.env) },
+    init: initOf(spec),
     mounts: spec.mounts.map(mountOf),
     patches: spec.patches.map(patchOf),
     network: policy ? undefined : "none",
@@ -77,6 +77,10 @@ function secretsOf({ network: { secrets } }: SandboxSpec, msbVersion: string) {
   return secrets && secretsConf(secrets);
 }
 
+function initOf({ init }: SandboxSpec) {
+  return init && { cmd: init.cmd, args: init.args, env: Object.fromEntries(init.env) };
+}
+
 function mountOf(mount: SandboxSpec["mounts"][number]): Record<string, unknown> {
   if (mount.type === "named") {
     const { readonly, noexec, nosuid, nodev, override_uid, override_gid } = mount.options;
@@ -99,10 +103,8 @@ function patchOf(patch: SandboxSpec["patches"][number]): Record<string, unknown>
         text: { path: patch.path, content: patch.content, mode: octal(patch.mode), replace: patch.replace },
       };
     case "file": {
-      const content = Buffer.from(patch.content).toString("base64");
-      return {
-        file: { path: patch.path, content_base64: content, mode: octal(patch.mode), replace: patch.replace },
-      };
+      const { path, content, mode, replace } = patch;
+      return { file: { path, content_base64: content, mode: octal(mode), replace } };
     }
     case "symlink":
       return { symlink: { target: patch.target, link: patch.link, replace: patch.replace } };

@@ -15,10 +15,35 @@ export function networkArguments(
   if (policy) {
     args.push("--net-default-egress", policy.default_egress);
     args.push("--net-default-ingress", policy.default_ingress);
-    for (const rule of policy.rules) args.push("--net-rule", ruleTokens(rule).join(","));
+    args.push(...ruleArguments(policy.rules));
   }
   if (network.max_connections !== undefined) args.push("--max-connections", String(network.max_connections));
   args.push(...versionedArguments(network, isBefore07(msbVersion)));
+  return args;
+}
+
+/** Bytes of one argument: Linux takes less than 128 KiB. */
+const MAX_ARGUMENT = 128 * 1024 - 1;
+/** Bytes of all rules: Linux takes 1 MiB of arguments and environment together where the stack is 4 MiB. */
+const MAX_RULES = 512 * 1024;
+
+/** @throws ServiceError invalidSpec where no process could be given that much */
+function ruleArguments(rules: Rule[]): string[] {
+  const args: string[] = [];
+  let total = 0;
+  for (const rule of rules) {
+    const tokens = ruleTokens(rule).join(",");
+    total += tokens.length;
+    if (tokens.length > MAX_ARGUMENT)
+      throw invalidSpec(
+        `network.policy.rules: one with its protocols times its ports is ${tokens.length} bytes; ${MAX_ARGUMENT} is the most`,
+      );
+    if (total > MAX_RULES)
+      throw invalidSpec(
+        `network.policy.rules: with their protocols times their ports they are more than ${MAX_RULES} bytes`,
+      );
+    args.push("--net-rule", tokens);
+  }
   return args;
 }
 

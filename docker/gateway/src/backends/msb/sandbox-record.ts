@@ -1,5 +1,5 @@
 import * as z from "zod";
-import { sandboxSpec } from "../../sandboxes/spec";
+import { storedSpec } from "../../sandboxes/payload";
 import { egressPolicy } from "./egress";
 
 /**
@@ -23,7 +23,7 @@ export const sandboxRecord = z.object({
   answered: z.boolean(),
   ephemeral: z.boolean(),
   /** Null for one that msb made without us. */
-  spec: sandboxSpec.nullable(),
+  spec: storedSpec.nullable(),
   /** What its network was limited to when it was made; absent for one made with msb, or by an older gateway. */
   egress: egressPolicy.optional(),
   /** What msb made of it; filled in when first needed. */

@@ -1,6 +1,7 @@
 import { isKind, ServiceError } from "../../errors";
 import type { RegistryLogin } from "../../http/create-request";
 import type { Capacity } from "../../limits/capacity";
+import { keptSpec } from "../../sandboxes/payload";
 import type { SandboxSpec } from "../../sandboxes/spec";
 import { type CreatePlan, planCreate } from "./create-plan";
 import { type EgressPolicy, isNoWider } from "./egress";
@@ -67,7 +68,7 @@ export class SandboxWorks {
       this.registry.view.note(record.name, "running", spec.reference);
       this.options.booted((performance.now() - began) / 1000, true);
       const made: Partial<SandboxRecord> = {
-        ...{ phase: "known", spec: handedOver(spec), egress: this.options.egress, ...startedNow(spec) },
+        ...{ phase: "known", spec: keptSpec(spec), egress: this.options.egress, ...startedNow(spec) },
       };
       return (await this.registry.update(record.id, made)) ?? record;
     } catch (error) {
@@ -185,11 +186,6 @@ function refuseWiderNetwork({ phase, name, spec, egress }: SandboxRecord, now: E
 }
 
 const isNameTaken = (error: unknown) => isKind(error, "nameTaken");
-
-/** What is kept of the spec of a sandbox that msb has made: its disk holds the patches, msb itself the secrets. */
-function handedOver(spec: SandboxSpec): SandboxSpec {
-  return { ...spec, patches: [], network: { ...spec.network, secrets: undefined } };
-}
 
 function startedNow(spec: SandboxSpec | null): Partial<SandboxRecord> {
   const now = Date.now();

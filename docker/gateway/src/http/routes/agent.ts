@@ -1,17 +1,16 @@
 import type { Duplex } from "node:stream";
-import * as z from "zod";
 import { agentSocketPath, connectAgent } from "../../backends/msb/agent-socket";
 import { invalidRequest } from "../../errors";
 import { ConnectionLimit } from "../../limits/rate-limit";
 import { PipeMemory } from "../pipe-memory";
-import { errorResponses } from "../schema/common";
+import { errorResponses, idParams } from "../schema/common";
 import { cutOff, pipe } from "../web-socket-pipe";
 import { type App, type Context, findSandbox, holdConnection, notRunning, typed } from "./context";
 
 /** Connections that msb's relay takes for one sandbox. */
 const MOST_OF_A_SANDBOX = 128;
 
-const params = z.object({ id: z.string() });
+const params = idParams;
 
 type Dialled = {
   agent: Duplex;

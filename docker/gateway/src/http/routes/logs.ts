@@ -5,7 +5,8 @@ import * as z from "zod";
 import { decodeCursor, encodeCursor, type LogPosition, LogReader } from "../../backends/msb/log-reader";
 import type { SandboxRecord } from "../../backends/msb/sandbox-record";
 import { invalidRequest } from "../../errors";
-import { errorResponses, streamOf } from "../schema/common";
+import { limited } from "../../sandboxes/fields";
+import { errorResponses, idParams, streamOf } from "../schema/common";
 import { type App, type Context, findSandbox, holdConnection, typed } from "./context";
 
 const SOURCES = ["stdout", "stderr", "output", "system"];
@@ -16,9 +17,9 @@ const POLL_MS = 1_000;
 /** How old the word on whether the sandbox still runs may be, while a stream waits. */
 const STATUS_AGE_MS = 5_000;
 
-const params = z.object({ id: z.string() });
-const querystring = z.looseObject({ sources: z.string().max(100).optional() });
-const headers = z.looseObject({ "last-event-id": z.string().max(8192).optional() });
+const params = idParams;
+const querystring = z.looseObject({ sources: limited(100).optional() });
+const headers = z.looseObject({ "last-event-id": limited(8192).optional() });
 
 /** A sandbox's log as server-sent events, resumable by their ids. */
 export function logRoutes(plain: App, context: Context): void {

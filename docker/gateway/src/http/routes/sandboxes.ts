@@ -5,7 +5,7 @@ import { labels as labelsSchema } from "../../sandboxes/fields";
 import { readCreateRequest } from "../create-request";
 import { PageCache } from "../page-cache";
 import { clientShape } from "../sandbox-body";
-import { errorResponses, messageBody } from "../schema/common";
+import { errorResponses, idParams, messageBody, nameParams } from "../schema/common";
 import { createBody, listQuery, sandboxBody, sandboxPage, startQuery } from "../schema/sandbox";
 import {
   type App,
@@ -21,8 +21,6 @@ import {
 const MAX_PAGE = 500;
 const MAX_WAIT_SECONDS = 90;
 
-const byId = z.object({ id: z.string() });
-const byName = z.object({ name: z.string() });
 const responses = { 200: sandboxBody, ...errorResponses };
 const tags = ["sandboxes"];
 
@@ -73,8 +71,8 @@ export function sandboxRoutes(plain: App, context: Context): void {
   );
 
   for (const [path, params] of [
-    ["/v1/sandboxes/by-name/:name", byName],
-    ["/v1/sandboxes/:id", byId],
+    ["/v1/sandboxes/by-name/:name", nameParams],
+    ["/v1/sandboxes/:id", idParams],
   ] as const) {
     const find = (request: Parameters<typeof findSandbox>[1]) =>
       findSandbox(context, request, request.params as Reference);

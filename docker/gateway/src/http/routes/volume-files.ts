@@ -3,7 +3,7 @@ import type { FastifyRequest } from "fastify";
 import * as z from "zod";
 import { invalidRequest, ServiceError } from "../../errors";
 import type { FilePath, VolumeFiles } from "../../sandboxes/volume-files";
-import { errorResponses, messageBody, streamOf } from "../schema/common";
+import { errorResponses, idParams, messageBody, streamOf } from "../schema/common";
 import { fileBody, fromToBody, pathBody } from "../schema/volume";
 import { holdTransfer } from "../transfer";
 import { fileBodyOf, fileListOf } from "../volume-file-body";
@@ -11,7 +11,7 @@ import { type App, type Context, ownerFor, typed } from "./context";
 
 const BASE = "/v1/volumes/:id/files";
 const tags = ["volumes"];
-const params = z.object({ id: z.string() });
+const params = idParams;
 const headers = z.looseObject({ "x-msb-file-path": z.string().max(8192) });
 const OK = { message: "ok" };
 

@@ -1,10 +1,10 @@
 import * as z from "zod";
-import { errorResponses, messageBody } from "../schema/common";
+import { errorResponses, idParams, messageBody } from "../schema/common";
 import { createVolumeBody, volumeBody } from "../schema/volume";
 import { type App, type Context, ownerFor, typed } from "./context";
 
 const tags = ["volumes"];
-const params = z.object({ id: z.string() });
+const params = idParams;
 const done = { 200: messageBody, ...errorResponses };
 
 /** Named volumes, and the default one. */

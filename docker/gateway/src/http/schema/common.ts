@@ -1,4 +1,10 @@
 import * as z from "zod";
+import { limited } from "../../sandboxes/fields";
+
+/** Characters of a parameter in a path; for a longer one there is no route. */
+export const MAX_PARAMETER = 1024;
+export const idParams = z.object({ id: limited(MAX_PARAMETER) });
+export const nameParams = z.object({ name: limited(MAX_PARAMETER) });
 
 export const uuid = z.string().regex(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/, "a UUID");
 

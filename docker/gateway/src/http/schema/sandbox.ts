@@ -1,21 +1,32 @@
 import * as z from "zod";
-import { optional, text } from "../../sandboxes/fields";
-import { sandboxSpec, sandboxStatus } from "../../sandboxes/spec";
+import { known, limited, optional, text } from "../../sandboxes/fields";
+import { imageReference, sandboxSpec, sandboxStatus } from "../../sandboxes/spec";
 import { timestamp, uuid } from "./common";
 
 const registry = z.discriminatedUnion("mode", [
-  z.looseObject({ mode: z.literal("auto") }),
-  z.looseObject({ mode: z.literal("anonymous") }),
-  z.looseObject({ mode: z.literal("inline"), username: text, password: text }),
+  known({ mode: z.literal("auto") }),
+  known({ mode: z.literal("anonymous") }),
+  known({ mode: z.literal("inline"), username: text(1024), password: text(16 * 1024) }),
   z.looseObject({ mode: z.literal("specific") }),
 ]);
 
+const image = z.discriminatedUnion("type", [
+  known({ type: z.literal("oci"), reference: imageReference }),
+  // Known, so that they get their own refusal.
+  z.looseObject({ type: z.literal("bind") }),
+  z.looseObject({ type: z.literal("disk_image") }),
+]);
+
+const quoted = (value: unknown) => JSON.stringify(value)?.slice(0, 64);
+
 /** A create request as clients of 0.6 (`image`) and of 0.7 (`source` and `reference`) send it. */
 export const createBody = sandboxSpec.omit({ reference: true }).extend({
-  image: z.union([z.looseObject({ type: z.string() }), z.string()]).optional(),
-  source: z.string().optional(),
-  reference: z.string().optional(),
-  slug: optional(z.string().regex(/^(?=.{3,63}$)[a-z0-9]+(-[a-z0-9]+)*$/, "is not a slug")),
+  image: z.union([image, imageReference]).optional(),
+  source: z
+    .literal("oci", { error: ({ input }) => `${quoted(input)} is not supported; only "oci" is` })
+    .optional(),
+  reference: imageReference.optional(),
+  slug: optional(limited(63).regex(/^(?=.{3,63}$)[a-z0-9]+(-[a-z0-9]+)*$/, "is not a slug")),
   registry: registry.nullish(),
 });
 
@@ -49,8 +60,8 @@ export const startQuery = z.looseObject({
 
 export const listQuery = z.looseObject({
   limit: z.coerce.number().int().min(1).max(4_294_967_295).default(100),
-  cursor: z.string().max(512).optional(),
-  labels: z.string().max(65_536).optional(),
+  cursor: limited(512).optional(),
+  labels: limited(65_536).optional(),
 });
 
 export const sandboxPage = z.object({ data: z.array(sandboxBody), next_cursor: z.string().nullable() });

@@ -1,5 +1,5 @@
 import * as z from "zod";
-import { labels, objectName } from "../../sandboxes/fields";
+import { labels, limited, objectName } from "../../sandboxes/fields";
 import { timestamp, uuid } from "./common";
 
 export const createVolumeBody = z.looseObject({
@@ -45,5 +45,7 @@ export const fileBody = z.object({
 });
 export type FileBody = z.infer<typeof fileBody>;
 
-export const pathBody = z.looseObject({ path: z.string() });
-export const fromToBody = z.looseObject({ from: z.string(), to: z.string() });
+/** Longer than any path of Linux; what such a one may be the volume's files say. */
+const path = limited(8192);
+export const pathBody = z.looseObject({ path });
+export const fromToBody = z.looseObject({ from: path, to: path });

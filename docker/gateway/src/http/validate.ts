@@ -1,0 +1,40 @@
+import type { FastifySchemaCompiler } from "fastify";
+import type * as z from "zod";
+import { toDotPath } from "zod/v4/core";
+import { invalidRequest, invalidSpec } from "../errors";
+import { createBody } from "./schema/sandbox";
+
+/** Mistakes that one answer tells of. */
+const MAX_MISTAKES = 10;
+const MAX_CHARACTERS = 300;
+
+/** Checks what a request brings by the route's schema; a failure is an error of the contract that says what is wrong where. */
+export const validatorCompiler: FastifySchemaCompiler<z.ZodType> = ({ schema }) => {
+  return (data) => {
+    const { success, data: value, error } = schema.safeParse(data, { reportInput: true });
+    if (success) return { value };
+    const isSpec = schema === createBody && typeof data === "object" && data !== null && !Array.isArray(data);
+    return { error: (isSpec ? invalidSpec : invalidRequest)(explain(error)) };
+  };
+};
+
+/** The mistakes of a body in one line, each with its path. */
+export function explain({ issues }: z.core.$ZodError): string {
+  const lines = issues.slice(0, MAX_MISTAKES).map((issue) => {
+    const at = issue.path.length ? `${toDotPath(issue.path)}: ` : "";
+    return cut(`${cut(at)}${messageOf(issue)}`);
+  });
+  const more = issues.length - lines.length;
+  return [...lines, ...(more > 0 ? [`and ${more} more`] : [])].join("; ");
+}
+
+function messageOf(issue: z.core.$ZodIssue): string {
+  if (issue.code === "too_big" && typeof issue.input === "number")
+    return `${issue.input} is too large; ${issue.maximum} is the most`;
+  if (issue.code === "too_small" && typeof issue.input === "number")
+    return `${issue.input} is too small; ${issue.minimum} is the least`;
+  return issue.message;
+}
+
+const cut = (line: string): string =>
+  line.length > MAX_CHARACTERS ? `${line.slice(0, MAX_CHARACTERS)}…` : line;
