@@ -3,6 +3,7 @@ import { z } from "zod";
 import { optionalText, settingMeta } from "./fields";
 
 const HOST = /^[a-z0-9][a-z0-9.-]*(:\d{1,5})?$/;
+const WILDCARD = /^\*(\.[a-z0-9-]+)+$/;
 const PREFIX = /^[a-z0-9][a-z0-9.-]*(:\d{1,5})?(\/[a-z0-9][a-z0-9._-]*)*\/$/;
 
 const host = z.string().regex(HOST);
@@ -33,14 +34,28 @@ export const registries = z.strictObject({
       accepts: "an object by registry, each of username and password",
       example: '{"ghcr.io":{"username":"…"}}',
     }),
+  allowed: z
+    .array(z.union([z.literal("*"), z.string().regex(WILDCARD), host]))
+    .optional()
+    .register(settingMeta, {
+      description: "The only registries that images may come from; any public one if not set.",
+      accepts: 'a list of registries, *.example.com for all below a domain, "*" for any public one',
+      example: '["docker.io","*.example.com"]',
+    }),
 });
 
 export type RegistrySettings = z.output<typeof registries>;
 
 /** Whether anything is set at all. */
-export function hasRegistrySettings({ mirrors, certificates, plainHttp, logins }: RegistrySettings): boolean {
+export function hasRegistrySettings({
+  mirrors,
+  certificates,
+  plainHttp,
+  logins,
+  allowed,
+}: RegistrySettings): boolean {
   const named = [...Object.keys(mirrors), ...plainHttp, ...Object.keys(logins)];
-  return named.length > 0 || certificates !== undefined;
+  return named.length > 0 || certificates !== undefined || allowed !== undefined;
 }
 
 function areCertificates(text: string): boolean {

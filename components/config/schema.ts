@@ -176,7 +176,7 @@ export const settingsSchema = z.strictObject({
   registries: registries.prefault({}).register(settingMeta, {
     description:
       "How the server gets at the registries of sandbox images: mirrors, authorities, credentials.",
-    accepts: "an object of mirrors, certificates, plainHttp and logins",
+    accepts: "an object of mirrors, certificates, plainHttp, logins and allowed",
     example: '{"plainHttp":["localhost:5000"]}',
   }),
   tls: tls.prefault({}).register(settingMeta, {

@@ -279,6 +279,12 @@ describe("every setting reaches its resource", () => {
       ["localhost:5000"],
     ],
     [
+      "registries.allowed",
+      { registries: { allowed: ["*.example.com"] } },
+      (r) => registrySettings(r).allowed,
+      ["*.example.com"],
+    ],
+    [
       "registries.certificates",
       { registries: { certificates: testCertificate } },
       (r) => registrySettings(r).certificates,

@@ -144,7 +144,10 @@ export async function createGateway(config: Config): Promise<Gateway> {
   const probe = new ReadinessProbe(config, askMsb, starter.check);
   const readiness = () => probe.check();
   const admin = await listenForAdmin(config.MSB_HOME, { images, readiness });
-  app.addHook("onClose", async () => void admin.close());
+  app.addHook("onClose", async () => {
+    admin.close();
+    images.close();
+  });
   openRoutes(app, { keys, browsers, readiness, runtimeVersion: () => msb.version() });
   guardedScope(app, { keys, browsers, rate: new RateLimit(config.LIMIT_REQUESTS_PER_SECOND) }, (scope) => {
     for (const routes of [quotaRoutes, sandboxRoutes, logRoutes, agentRoutes, volumeRoutes, volumeFileRoutes])

@@ -10,6 +10,7 @@ import { cacheBytes, type PruneOptions, type PruneReport } from "./image-prune";
 import { ImagePulls, type PullLogin } from "./image-pulls";
 import { canonical } from "./image-reference";
 import { notHere } from "./pull-errors";
+import { PullProxy } from "./pull-proxy";
 import type { RegistryRules } from "./registry-rules";
 import { STARTER } from "./starter-image";
 
@@ -65,15 +66,16 @@ export class ImageCache {
   private constructor(
     private readonly options: ImageCacheOptions,
     private readonly access: ImageAccess,
+    private readonly proxy: PullProxy,
   ) {
-    const { home, msb } = options;
+    const { home, msb, rules } = options;
     this.catalog = new ImageCatalog((each) => msb.images(each));
-    this.pulls = new ImagePulls(msb, { home, temporary: join(home, "gateway", "tmp") });
+    this.pulls = new ImagePulls(msb, { home, temporary: join(home, "gateway", "tmp"), rules, proxy });
   }
 
   static async open(options: ImageCacheOptions): Promise<ImageCache> {
     const access = await ImageAccess.open(join(options.home, "gateway", "image-access.json"));
-    const cache = new ImageCache(options, access);
+    const cache = new ImageCache(options, access, await PullProxy.open());
     try {
       cache.lastUse = new Map(Object.entries(uses.parse(JSON.parse(await readFile(cache.file, "utf8")))));
     } catch {
@@ -171,6 +173,11 @@ export class ImageCache {
     if (!this.changed) return;
     this.changed = false;
     await writeFileAtomically(this.file, JSON.stringify(Object.fromEntries(this.lastUse)));
+  }
+
+  /** Ends what pulls still have open. */
+  close(): void {
+    this.proxy.close();
   }
 
   private get file(): string {

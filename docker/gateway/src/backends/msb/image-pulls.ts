@@ -5,7 +5,9 @@ import * as z from "zod";
 import { ServiceError } from "../../errors";
 import { type Msb, MsbError, outputOf } from "./command-line";
 import { canonical, parseReference } from "./image-reference";
-import { pullFailure } from "./pull-errors";
+import { notAllowed, pullFailure } from "./pull-errors";
+import type { PullProxy } from "./pull-proxy";
+import type { Reach, RegistryRules } from "./registry-rules";
 
 /** Credentials that serve one pull and are kept nowhere; "none" leaves the stack's own aside. */
 export type PullLogin = { username: string; password: string } | "none";
@@ -27,6 +29,8 @@ const PULL_TIMEOUT_MS = 15 * 60_000;
 const PASSWORD = "GATEWAY_REGISTRY_PASSWORD";
 
 export type PullsOptions = {
+  rules: Pick<RegistryRules, "reachOf">;
+  proxy: Pick<PullProxy, "lease">;
   /** msb's home. */
   home: string;
   /** A folder of the gateway's own for files of a single pull. */
@@ -47,15 +51,16 @@ export class ImagePulls {
 
   /**
    * Resolves when the image is in msb's cache.
-   * @throws ServiceError invalidSpec where the registry does not give it, runtimeFailed where it fails, timeout; the
+   * @throws ServiceError invalidSpec where the registry does not give it or is none of this server's, runtimeFailed where it fails, timeout; the
    *   signal's reason
    */
   async pull(request: PullRequest): Promise<void> {
     request.signal?.throwIfAborted();
+    const reach = this.options.rules.reachOf(request.reference);
     const key = keyOf(request);
     let pull = this.shared.get(key);
     if (!pull) {
-      const made = new SharedPull(this.msb, (signal) => this.run(request, signal));
+      const made = new SharedPull(this.msb, (signal) => this.run(request, reach, signal));
       this.shared.set(key, made);
       made.over.addEventListener("abort", () => {
         if (this.shared.get(key) === made) this.shared.delete(key);
@@ -65,18 +70,21 @@ export class ImagePulls {
     await pull.join(request);
   }
 
-  private async run(request: PullRequest, signal: AbortSignal): Promise<void> {
+  private async run(request: PullRequest, reach: Reach, signal: AbortSignal): Promise<void> {
     const { reference, force, login } = request;
     const args = ["pull", "--quiet", ...(force ? ["--force"] : []), "--", reference];
     const turn = { signal, deadlineMs: Date.now() + PULL_TIMEOUT_MS };
     await mkdir(this.options.temporary, { recursive: true, mode: 0o700 });
     const folder = await mkdtemp(join(this.options.temporary, "pull-"));
+    const lease = this.options.proxy.lease(reach);
     try {
       const env = login && (await this.privateSettings(folder, reference, login));
-      outputOf(args, await this.msb.runNow(args, turn, env));
+      outputOf(args, await this.msb.runNow(args, turn, { ...lease.env, ...env }));
     } catch (error) {
-      throw error instanceof MsbError ? pullFailure(reference, error) : error;
+      if (!(error instanceof MsbError)) throw error;
+      throw lease.refused() ? notAllowed(reference) : pullFailure(reference, error);
     } finally {
+      lease.end();
       await rm(folder, { recursive: true, force: true });
     }
   }

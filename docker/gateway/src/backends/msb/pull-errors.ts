@@ -7,7 +7,7 @@ export const notHere = (reference: string) =>
 
 /** One sentence for every address that the server does not connect to, so that none can be told from another. */
 export const notAllowed = (reference: string) =>
-  invalidSpec(`${cannot(reference)}: its registry is none that this server pulls from`);
+  invalidSpec(`${cannot(reference)}: its registry is not there, or is none that this server pulls from`);
 
 const cannot = (reference: string) => `the image ${JSON.stringify(reference)} can't be pulled`;
 

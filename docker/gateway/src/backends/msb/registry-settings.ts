@@ -5,6 +5,9 @@ import { removeFileDurably, writeFileAtomically } from "../../files/atomic-file"
 
 const host = z.string().regex(/^[a-z0-9][a-z0-9.-]*(:\d{1,5})?$/i, "is not the name of a registry");
 
+/** A name in full may be at any address; those that a `*` stands for are public ones. */
+const pattern = z.union([z.literal("*"), z.string().regex(/^\*(\.[a-z0-9-]+)+$/i), host]);
+
 /** What the stack says about registries; it comes by standard input, because it holds passwords. */
 export const registrySettings = z.strictObject({
   /** A prefix, which ends in a slash, by the registry that it stands in for. */
@@ -14,6 +17,8 @@ export const registrySettings = z.strictObject({
   /** Registries without TLS. */
   plainHttp: z.array(host).default([]),
   logins: z.record(host, z.strictObject({ username: z.string(), password: z.string() })).default({}),
+  /** Registries that images may come from, `*.example.com` and `*` among them; any public one if not set. */
+  allowed: z.array(pattern).optional(),
 });
 export type RegistrySettings = z.input<typeof registrySettings>;
 
@@ -22,6 +27,9 @@ const kept = z.object({
   mirrors: z.record(z.string(), z.string()),
   hosts: z.array(z.string()),
   logins: z.array(z.string()).default([]),
+  /** Not in the file of an older gateway: then any of the hosts may be one. */
+  plainHttp: z.array(z.string()).optional(),
+  allowed: z.array(z.string()).optional(),
 });
 export type KeptSettings = z.infer<typeof kept>;
 
@@ -43,8 +51,9 @@ export const keptFile = (home: string) => join(home, "gateway", "registries.json
  * certificates, all for root's eyes only. What else is in `config.json` stays, logins made with msb itself too.
  */
 export async function applyRegistrySettings(home: string, input: RegistrySettings): Promise<void> {
-  const { mirrors, certificates, plainHttp, logins } = registrySettings.parse(input);
+  const { mirrors, certificates, plainHttp, logins, allowed } = registrySettings.parse(input);
   const hosts = [...new Set([...plainHttp, ...Object.keys(logins)])];
+  const keeping: KeptSettings = { mirrors, hosts, logins: Object.keys(logins), plainHttp, allowed };
   const before = await readKept(home);
   const secrets = join(home, "secrets", "registries");
   const certificateFile = join(home, "gateway", "registry-certificates.pem");
@@ -71,17 +80,15 @@ export async function applyRegistrySettings(home: string, input: RegistrySetting
   // The new names before msb's entries, so that none of them outlives a crash in between as nobody's.
   await writeFileAtomically(
     keptFile(home),
-    keptText({ mirrors, hosts: [...new Set([...before.hosts, ...hosts])], logins: Object.keys(logins) }),
+    JSON.stringify({ ...keeping, hosts: [...new Set([...before.hosts, ...hosts])] }),
   );
   await writeFileAtomically(path, JSON.stringify(config, null, 2));
 
   for (const name of before.hosts)
     if (!logins[name]) await removeFileDurably(join(secrets, secretName(name)));
   if (!certificates) await removeFileDurably(certificateFile);
-  await writeFileAtomically(keptFile(home), keptText({ mirrors, hosts, logins: Object.keys(logins) }));
+  await writeFileAtomically(keptFile(home), JSON.stringify(keeping));
 }
-
-const keptText = (settings: KeptSettings) => JSON.stringify(settings);
 
 /** A host's name as that of a file: it may hold a colon, and no underscore. */
 const secretName = (name: string) => name.replace(":", "_");
