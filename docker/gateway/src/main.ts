@@ -1,4 +1,4 @@
-import { createGateway, startSweeping } from "./app";
+import { createGateway } from "./app";
 import { runCommand } from "./commands";
 import { ConfigError, readConfig } from "./config";
 import { errorText } from "./errors";
@@ -32,10 +32,8 @@ async function main(): Promise<void> {
   if (!config.DEV_MODE && !config.API_KEYS_FILE)
     app.log.warn("neither DEV_MODE nor API_KEYS_FILE is set: no key is taken");
   await app.listen({ port: config.PORT, host: config.LISTEN_ADDRESS });
-  if (config.HEALTH_PORT) await serveHealth(gateway.readiness, config.HEALTH_PORT);
-  await gateway.starter.ensure();
-  startSweeping(gateway);
-  if (config.RESUME_SANDBOXES) await gateway.resume.run();
+  if (config.HEALTH_PORT) await serveHealth(gateway.backend.readiness, config.HEALTH_PORT);
+  await gateway.backend.resume();
 }
 
 main().catch((error) => {

@@ -110,6 +110,7 @@ describe("plan", () => {
     const mount = { noexec: false, nosuid: false, nodev: false };
     expect(JSON.parse(JSON.stringify(conf))).toEqual({
       image: { oci: "starter" },
+      hostname: "a",
       ...{ pull_policy: "never", cpus: 2, memory: "1024M", max_duration: "300s", idle_timeout: "60s" },
       ...{ workdir: "/etc", shell: "/bin/sh", user: "root", security: "restricted" },
       ...{ entrypoint: ["/e"], cmd: ["c"], env: { A: "b" }, labels: { x: "y" } },

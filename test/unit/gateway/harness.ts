@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import type { AddressInfo } from "node:net";
 import { createServer, type Server, type Socket } from "node:net";
@@ -68,7 +68,11 @@ export class TestGateway {
     readonly url: string,
   ) {}
 
-  static async start(env: Record<string, string> = {}, home = temporaryFolder()): Promise<TestGateway> {
+  static async start(
+    env: Record<string, string> = {},
+    home = temporaryFolder(),
+    { resume = true } = {},
+  ): Promise<TestGateway> {
     const workspace = join(home, "workspace");
     await mkdir(workspace, { recursive: true });
     const config = readConfig({
@@ -78,7 +82,7 @@ export class TestGateway {
     });
     const gateway = await createGateway(config);
     await gateway.app.listen({ port: 0, host: "127.0.0.1" });
-    await gateway.starter.ensure();
+    if (resume) await gateway.backend.resume();
     const { port } = gateway.app.server.address() as AddressInfo;
     const started = new TestGateway(gateway, home, `http://127.0.0.1:${port}`);
     atFileEnd(() => started.close());
@@ -117,11 +121,12 @@ export class TestGateway {
   /** The scripts of the last create. */
   scripts = (): string => readFileSync(join(this.home, "fake", "scripts"), "utf8");
 
-  /** What the fake msb knows of a sandbox. */
+  /** What the fake msb knows of a sandbox, by its client's name. */
   made(name: string): { status: string; conf: ReturnType<typeof JSON.parse> } | undefined {
+    const handle = handleOf(this.home, name);
     try {
       const read = (what: string) =>
-        readFileSync(join(this.home, "fake", "sandboxes", `${name}.${what}`), "utf8");
+        readFileSync(join(this.home, "fake", "sandboxes", `${handle}.${what}`), "utf8");
       return { status: read("status").trim(), conf: JSON.parse(read("conf")) };
     } catch {
       return undefined;
@@ -129,9 +134,19 @@ export class TestGateway {
   }
 
   async close(): Promise<void> {
-    this.gateway.sweeper.stop();
     await this.gateway.app.close();
   }
+}
+
+/** What msb calls a sandbox or a volume, by its client's name; the name itself where no record has it. */
+export function handleOf(home: string, name: string, kind: "sandboxes" | "volumes" = "sandboxes"): string {
+  const folder = join(home, "gateway", kind);
+  const files = existsSync(folder) ? readdirSync(folder).filter((file) => file.endsWith(".json")) : [];
+  for (const file of files) {
+    const record = JSON.parse(readFileSync(join(folder, file), "utf8"));
+    if (record.name === name) return record.handle ?? record.name;
+  }
+  return name;
 }
 
 /** Listens where msb's relay of a sandbox would. */
@@ -140,7 +155,7 @@ export async function fakeAgent(
   name: string,
   serve: (socket: Socket) => void,
 ): Promise<Server> {
-  const path = agentSocketPath(home, name);
+  const path = agentSocketPath(home, handleOf(home, name));
   await mkdir(dirname(path), { recursive: true });
   const server = createServer({ allowHalfOpen: true }, serve);
   await new Promise<void>((resolve) => server.listen(path, resolve));

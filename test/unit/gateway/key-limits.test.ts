@@ -15,12 +15,12 @@ describe("limits of a key", () => {
     expect((await create("s", "s1", of(128))).status).toBe(200);
     const memory = await create("s", "s2", of(160));
     expect([memory.status, memory.body.error.code]).toEqual([429, "quota_exceeded"]);
-    expect(memory.body.error.message).toContain('256 MiB of the key "small"');
+    expect(memory.body.error.message).toContain('256 MiB for the key "small"');
     expect((await create("s", "s2", of(64, 3))).body.error.message).toContain(
-      'limit of 3 of the key "small"',
+      'limit of 3 CPUs for the key "small"',
     );
     expect((await create("s", "s2", of(64))).status).toBe(200);
-    expect((await create("s", "s3", of(32))).body.error.message).toContain("at most 2 sandboxes");
+    expect((await create("s", "s3", of(32))).body.error.message).toContain("limit of 2 running sandboxes");
     expect((await create("f", "f1", of(512))).status).toBe(200);
     expect((await create("f", "f2")).status).toBe(200);
     expect((await gateway.get("/v1/quotas", bearer("s"))).body).toMatchObject({

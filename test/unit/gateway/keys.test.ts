@@ -119,7 +119,7 @@ describe.concurrent("an end", () => {
   });
 
   test("an expired key's pipes and log streams are closed too, by the server's clock", async () => {
-    const expires = inSeconds(4);
+    const expires = inSeconds(6);
     const { gateway, id, pipes, status } = await piped([
       { id: "good", key: "g" },
       { id: "short", key: "s", expires },

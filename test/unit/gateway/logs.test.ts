@@ -1,8 +1,8 @@
 import { appendFileSync, renameSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
-import { decodeCursor, encodeCursor } from "../../../docker/gateway/src/backends/msb/log-reader";
-import { TestGateway } from "./harness";
+import { decodeCursor, encodeCursor } from "../../../docker/gateway/src/http/log-cursor";
+import { handleOf, TestGateway } from "./harness";
 
 let gateway: TestGateway;
 beforeAll(async () => {
@@ -40,7 +40,8 @@ function parse(block: string): Event {
   return { ...fields, data: JSON.parse(fields.data) };
 }
 
-const file = (name: string) => join(gateway.home, "sandboxes", name, "logs", "exec.log");
+const file = (name: string) =>
+  join(gateway.home, "sandboxes", handleOf(gateway.home, name), "logs", "exec.log");
 const say = (name: string, s: string, d: string, more = {}) =>
   appendFileSync(file(name), `${JSON.stringify({ t: new Date().toISOString(), s, d, id: 1, ...more })}\n`);
 const texts = (events: Event[]) =>

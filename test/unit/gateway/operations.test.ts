@@ -19,9 +19,11 @@ describe("limits", () => {
     const tooMuch = await gateway.create("b", memory(200));
     expect([tooMuch.status, tooMuch.body.error.code]).toEqual([429, "quota_exceeded"]);
     expect(tooMuch.body.error.message).toContain("256 MiB");
-    expect((await gateway.create("b", memory(64, 3))).body.error.message).toContain("limit of 3");
+    expect((await gateway.create("b", memory(64, 3))).body.error.message).toContain("limit of 3 CPUs");
     expect((await gateway.create("b", memory(64))).status).toBe(200);
-    expect((await gateway.create("c", memory(32))).body.error.message).toContain("at most 2 sandboxes");
+    expect((await gateway.create("c", memory(32))).body.error.message).toContain(
+      "limit of 2 running sandboxes",
+    );
     expect((await gateway.get("/v1/quotas")).body).toMatchObject({
       ...{ total_sandboxes: 2, concurrent_persistent_running: 2, memory_mib_used: 192, max_memory_mib: 256 },
       ...{ vcpus_used: 2, max_vcpus: 3, max_concurrent_sandboxes: 2 },

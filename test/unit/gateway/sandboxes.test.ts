@@ -1,7 +1,7 @@
 import { readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
-import { NEW_CLIENT, OLD_CLIENT, oldBody, START, TestGateway, until } from "./harness";
+import { handleOf, NEW_CLIENT, OLD_CLIENT, oldBody, START, TestGateway, until } from "./harness";
 
 let gateway: TestGateway;
 beforeAll(async () => {
@@ -182,7 +182,7 @@ describe("life", () => {
 
   test("one removed with msb itself is forgotten, one made with it is taken in", async () => {
     const { body } = await gateway.create("behind");
-    rmSync(join(gateway.home, "fake", "sandboxes", "behind.status"));
+    rmSync(join(gateway.home, "fake", "sandboxes", `${handleOf(gateway.home, "behind")}.status`));
     await until(async () => (await gateway.get(`/v1/sandboxes/${body.id}`)).status === 404, "the 404", 3000);
     const again = await gateway.create("behind");
     expect(again.body.id).not.toBe(body.id);

@@ -22,11 +22,11 @@ async function start(pem?: string) {
     ...{ MSB_PATH: FAKE_MSB, MSB_HOME: home, WORKSPACE: home, STARTER_ARCHIVE: "", DEV_MODE: "true" },
     ...{ LOG_LEVEL: "silent", TLS_FILE: file },
   });
-  const { app, sweeper, readiness } = await createGateway(config);
+  const { app, backend } = await createGateway(config);
+  const { readiness } = backend;
   await app.listen({ port: 0, host: "127.0.0.1" });
   const { port } = app.server.address() as AddressInfo;
   const close = async () => {
-    sweeper.stop();
     await app.close();
   };
   return { readiness, file, port, close };

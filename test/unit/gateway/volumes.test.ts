@@ -3,7 +3,7 @@ import { createHash, randomBytes } from "node:crypto";
 import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
-import { TestGateway, temporaryFolder } from "./harness";
+import { handleOf, TestGateway, temporaryFolder } from "./harness";
 
 let gateway: TestGateway;
 let id: string;
@@ -30,7 +30,8 @@ const content = async (path: string) => {
   return Buffer.from(await answer.arrayBuffer());
 };
 const sha = (data: Buffer) => createHash("sha256").update(data).digest("hex");
-const inside = (...path: string[]) => join(gateway.home, "volumes", "files", ...path);
+const inside = (...path: string[]) =>
+  join(gateway.home, "volumes", handleOf(gateway.home, "files", "volumes"), ...path);
 
 describe("volumes", () => {
   test("create, list, delete; a name is taken once", async () => {

@@ -1,10 +1,12 @@
 import { randomBytes } from "node:crypto";
 import { open, rename, unlink } from "node:fs/promises";
 import { dirname } from "node:path";
+import { ServiceError } from "../errors";
 
 /**
  * Replaces a file so that a crash at any instruction leaves either the old content or the new
  * one: temporary file, fsync, rename, fsync of the folder. Mode 0600.
+ * @throws ServiceError diskFull
  */
 export async function writeFileAtomically(path: string, content: string): Promise<void> {
   const temporary = `${path}.${randomBytes(6).toString("hex")}.tmp`;
@@ -19,7 +21,9 @@ export async function writeFileAtomically(path: string, content: string): Promis
     await rename(temporary, path);
   } catch (error) {
     await unlink(temporary).catch(() => undefined);
-    throw error;
+    const { code } = error as NodeJS.ErrnoException;
+    if (code !== "ENOSPC" && code !== "EDQUOT") throw error;
+    throw new ServiceError("diskFull", "the server's disk is full", { cause: error });
   }
   await syncFolder(dirname(path));
 }

@@ -1,11 +1,9 @@
 import { invalidSpec } from "../errors";
+import type { RegistryLogin } from "../sandboxes/backend";
 import { checkKept } from "../sandboxes/payload";
 import { checkSecrets } from "../sandboxes/secrets";
 import type { SandboxSpec } from "../sandboxes/spec";
 import type { CreateBody } from "./schema/sandbox";
-
-/** Credentials that serve one pull and are kept nowhere. */
-export type RegistryLogin = { username: string; password: string };
 
 export type CreateRequest = {
   spec: SandboxSpec;

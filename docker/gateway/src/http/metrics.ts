@@ -1,7 +1,5 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
-import type { SandboxRegistry } from "../backends/msb/sandbox-registry";
-import type { Capacity } from "../limits/capacity";
-import { sandboxStatus } from "../sandboxes/spec";
+import type { Backend } from "../sandboxes/backend";
 
 /** The server's figures for Prometheus. One registry per server, so that tests may have several. */
 export class Metrics {
@@ -85,16 +83,14 @@ export class Metrics {
   }
 
   /** Adds the figures that are counted when asked for. */
-  watch(sandboxes: SandboxRegistry, capacity: Capacity): void {
+  watch(backend: Pick<Backend, "usage" | "statuses" | "limits">): void {
     new Gauge({
       name: "msb_gateway_sandboxes",
       help: "Known sandboxes by status",
       labelNames: ["status"],
       registers: [this.registry],
       collect() {
-        for (const status of sandboxStatus.options) this.set({ status }, 0);
-        for (const record of sandboxes.store.all())
-          if (record.phase !== "gone") this.inc({ status: sandboxes.status(record) });
+        for (const [status, count] of Object.entries(backend.statuses())) this.set({ status }, count);
       },
     });
     new Gauge({
@@ -103,12 +99,16 @@ export class Metrics {
       labelNames: ["resource", "kind"],
       registers: [this.registry],
       collect() {
-        const { limits } = capacity;
-        for (const [resource, used] of Object.entries(capacity.usage()))
+        const { running, memoryMib, cpus } = backend.usage();
+        const { limits } = backend;
+        for (const [resource, used, limit] of [
+          ["sandboxes", running, limits.sandboxes],
+          ["memoryMib", memoryMib, limits.memoryMib],
+          ["cpus", cpus, limits.cpus],
+        ] as const) {
           this.set({ resource, kind: "used" }, used);
-        this.set({ resource: "sandboxes", kind: "limit" }, limits.sandboxes);
-        this.set({ resource: "memoryMib", kind: "limit" }, limits.memoryMib);
-        this.set({ resource: "cpus", kind: "limit" }, limits.cpus);
+          this.set({ resource, kind: "limit" }, limit);
+        }
       },
     });
   }

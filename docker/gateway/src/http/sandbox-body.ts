@@ -1,45 +1,8 @@
-import type { Listed } from "../backends/msb/sandbox-commands";
-import type { SandboxRecord } from "../backends/msb/sandbox-record";
-import type { SandboxStatus } from "../sandboxes/spec";
+import type { Sandbox } from "../sandboxes/backend";
 import type { SandboxBody } from "./schema/sandbox";
 
 /** Every sandbox belongs to the one organisation that this server is. */
 export const ORGANISATION = "00000000-0000-4000-8000-000000000001";
-
-/** What a sandbox is doing on the gateway's own account. */
-export type Busy = "starting" | "stopping" | "removing";
-
-const STATUS: Record<string, SandboxStatus> = {
-  running: "running",
-  paused: "running",
-  starting: "starting",
-  draining: "stopping",
-  stopping: "stopping",
-  stopped: "stopped",
-  crashed: "failed",
-};
-
-export function statusOf(
-  record: SandboxRecord,
-  row: Listed | undefined,
-  busy: Busy | undefined,
-): SandboxStatus {
-  if (busy === "starting") return "starting";
-  if (busy) return "stopping";
-  switch (record.phase) {
-    case "pending":
-      return record.lastFailure ? "failed" : "created";
-    case "creating":
-      return "starting";
-    case "removing":
-    case "abandoned":
-      return "stopping";
-    case "gone":
-      return "stopped";
-    case "known":
-      return STATUS[row?.status ?? "stopped"] ?? "failed";
-  }
-}
 
 /** Which generation of clients asks: the wire's spec differs, and only this header tells. */
 export type ClientShape = "0.6" | "0.7";
@@ -47,7 +10,8 @@ export const clientShape = (userAgent: string | undefined): ClientShape =>
   /^microsandbox-sdk\/0\.[0-6]\./.test(userAgent ?? "") ? "0.6" : "0.7";
 
 /** The answer's sandbox object. */
-export function sandboxBodyOf(record: SandboxRecord, status: SandboxStatus, shape: ClientShape): SandboxBody {
+export function sandboxBodyOf(record: Sandbox, shape: ClientShape): SandboxBody {
+  const { status } = record;
   const failed = status === "failed";
   return {
     id: record.id,
@@ -62,7 +26,7 @@ export function sandboxBodyOf(record: SandboxRecord, status: SandboxStatus, shap
     started_at: record.startedAt,
     stopped_at: record.stoppedAt,
     last_failure_message: failed
-      ? (record.lastFailure ?? "the microVM ended without being stopped; its log may say why")
+      ? (record.failure?.message ?? "the microVM ended without being stopped; its log may say why")
       : null,
   };
 }
@@ -72,7 +36,7 @@ export function sandboxBodyOf(record: SandboxRecord, status: SandboxStatus, shap
  * folder, the shell and the user from it. 0.7 reads the root from `source` and `reference`, and
  * lists show `image.Oci`; 0.6 reads `image` with a type.
  */
-function specOf(record: SandboxRecord, shape: ClientShape): Record<string, unknown> | null {
+function specOf(record: Sandbox, shape: ClientShape): Record<string, unknown> | null {
   const { spec, resolved } = record;
   const reference = spec?.reference ?? resolved?.reference;
   if (!reference) return null;

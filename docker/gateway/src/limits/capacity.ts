@@ -1,90 +1,89 @@
 import { readFileSync } from "node:fs";
 import { availableParallelism, totalmem } from "node:os";
 import { ServiceError } from "../errors";
-import type { KeyLimits } from "../keys/key-file";
 
 export type Limits = {
   /** Sandboxes running at once. */
   sandboxes: number;
+  /** All sandboxes, running or not. */
+  totalSandboxes: number;
   /** MiB and CPUs promised to all running guests together. */
   memoryMib: number;
   cpus: number;
   /** The most that one sandbox may ask for. */
   sandboxMemoryMib: number;
   sandboxCpus: number;
+  /** Named volumes, and the GiB promised to all that have a capacity. */
+  volumes: number;
+  volumeGib: number;
 };
 
-/** What a sandbox takes, and the key that made it. */
-export type Share = { vcpus: number; memoryMib: number; owner: string | null };
-export type Usage = { sandboxes: number; memoryMib: number; cpus: number };
+/** What one owner may have of them. A limit that is left out is none. */
+export type OwnerLimits = Partial<
+  Pick<Limits, "sandboxes" | "totalSandboxes" | "memoryMib" | "cpus" | "volumes">
+>;
 
-/** Promises what the limits allow: those that run, and those that are being started. */
+/** What a sandbox takes. */
+type Share = { vcpus: number; memoryMib: number };
+/** What is in use. */
+type Used = { total: number; running: number; memoryMib: number; cpus: number };
+
+/** Admits what the limits of the server and of the owner allow. It keeps nothing: what is in use, others count. */
 export class Capacity {
-  private readonly starting = new Map<string, Share>();
-
   constructor(
     readonly limits: Limits,
-    private readonly running: () => Iterable<[id: string, share: Share]>,
-    /** What a key may have of them; {} for no limits of its own. */
-    readonly limitsOf: (owner: string | null) => KeyLimits = () => ({}),
+    /** Of all, or of one owner. */
+    private readonly used: (owner?: string | null) => Used,
+    private readonly limitsOf: (owner: string | null) => OwnerLimits = () => ({}),
   ) {}
 
-  /** What is promised to all sandboxes, or to those of one key. */
-  usage(owner?: string | null): Usage {
-    const all = new Map<string, Share>([...this.running(), ...this.starting]);
-    const usage = { sandboxes: 0, memoryMib: 0, cpus: 0 };
-    for (const share of all.values()) {
-      if (owner !== undefined && share.owner !== owner) continue;
-      usage.sandboxes += 1;
-      usage.memoryMib += share.memoryMib;
-      usage.cpus += share.vcpus;
-    }
-    return usage;
-  }
-
-  /** Whether one sandbox of that size is allowed at all. @throws ServiceError 400 */
-  checkSize({ vcpus, memoryMib }: Pick<Share, "vcpus" | "memoryMib">): void {
+  /** Whether one sandbox of that size is allowed at all. @throws ServiceError invalidSpec */
+  checkSize({ vcpus, memoryMib }: Share): void {
     const { sandboxCpus, sandboxMemoryMib } = this.limits;
     if (vcpus > sandboxCpus) throw tooLarge("resources.vcpus", vcpus, sandboxCpus);
     if (memoryMib > sandboxMemoryMib) throw tooLarge("resources.memory_mib", memoryMib, sandboxMemoryMib);
   }
 
-  /** Whether a start of that size would be let in now. */
-  hasRoom(share: Share): boolean {
-    return this.whyFull(share) === undefined;
+  /** Whether one more may be made, running or not. @throws ServiceError noCapacity */
+  checkTotal(owner: string | null): void {
+    const { totalSandboxes } = this.limits;
+    if (this.used().total + 1 > totalSandboxes)
+      throw full(`the server keeps at most ${totalSandboxes} sandboxes, running or not; remove some`);
+    const own = this.limitsOf(owner).totalSandboxes ?? Number.POSITIVE_INFINITY;
+    if (this.used(owner).total + 1 > own)
+      throw full(`the key ${JSON.stringify(owner)} may have ${own} sandboxes, running or not; remove some`);
   }
 
-  /** Sets a share aside for a start. @throws ServiceError 429 that names the limit and its value */
-  reserve(id: string, share: Share): void {
-    const why = this.whyFull(share);
-    if (why) throw new ServiceError("noCapacity", why);
-    this.starting.set(id, share);
+  hasRoom = (share: Share, owner: string | null): boolean => this.whyFull(share, owner) === undefined;
+
+  /** Whether one of that size may run now. @throws ServiceError noCapacity, with the limit and its value */
+  check(share: Share, owner: string | null): void {
+    const why = this.whyFull(share, owner);
+    if (why !== undefined) throw full(why);
   }
 
-  private whyFull(share: Share): string | undefined {
-    const full = whyOver(share, this.usage(), this.limits, "of all keys");
-    const own = this.limitsOf(share.owner);
-    if (full !== undefined || Object.keys(own).length === 0) return full;
-    const whose = `of the key ${JSON.stringify(share.owner)}`;
-    return whyOver(share, this.usage(share.owner), { ...own, memoryMib: own.memoryMiB }, whose);
-  }
-
-  release(id: string): void {
-    this.starting.delete(id);
+  private whyFull(share: Share, owner: string | null): string | undefined {
+    // What others use is not told.
+    const all = whyOver(share, this.used(), this.limits);
+    if (all) return `${all} for all keys together`;
+    const own = whyOver(share, this.used(owner), this.limitsOf(owner));
+    return own && `${own} for the key ${JSON.stringify(owner)}`;
   }
 }
 
-/** Why a share does not fit beside what is in use; undefined if it does. A limit that is left out is none. */
-function whyOver(share: Share, usage: Usage, limits: Partial<Usage>, whose: string): string | undefined {
+/** The limit that a share would exceed beside what is in use; undefined if it fits. */
+function whyOver(share: Share, used: Used, limits: OwnerLimits): string | undefined {
   const { sandboxes = Infinity, memoryMib = Infinity, cpus = Infinity } = limits;
-  if (usage.sandboxes + 1 > sandboxes)
-    return `${usage.sandboxes} of at most ${sandboxes} sandboxes ${whose} are running`;
-  if (usage.memoryMib + share.memoryMib > memoryMib)
-    return `${share.memoryMib} MiB more than the ${usage.memoryMib} MiB in use would exceed the limit of ${memoryMib} MiB ${whose}`;
-  if (usage.cpus + share.vcpus > cpus)
-    return `${share.vcpus} CPUs more than the ${usage.cpus} in use would exceed the limit of ${cpus} ${whose}`;
+  if (used.running + 1 > sandboxes)
+    return `one more would exceed the limit of ${sandboxes} running sandboxes`;
+  if (used.memoryMib + share.memoryMib > memoryMib)
+    return `${share.memoryMib} MiB more would exceed the limit of ${memoryMib} MiB`;
+  if (used.cpus + share.vcpus > cpus)
+    return `${share.vcpus} CPUs more would exceed the limit of ${cpus} CPUs`;
   return undefined;
 }
+
+const full = (message: string) => new ServiceError("noCapacity", message);
 
 const tooLarge = (field: string, asked: number, limit: number) =>
   new ServiceError("invalidSpec", `${field}: ${asked} exceeds the limit of ${limit} for one sandbox`);

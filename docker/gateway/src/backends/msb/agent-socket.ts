@@ -4,9 +4,9 @@ import { join } from "node:path";
 import type { Duplex } from "node:stream";
 import { ServiceError } from "../../errors";
 
-/** Where msb's relay of a sandbox listens. */
-export function agentSocketPath(home: string, name: string): string {
-  const hash = createHash("sha256").update(name).digest("hex").slice(0, 24);
+/** Where msb's relay of a sandbox listens: twelve bytes of the hash of msb's name for it. */
+export function agentSocketPath(home: string, handle: string): string {
+  const hash = createHash("sha256").update(handle).digest("hex").slice(0, 24);
   return join(home, "run", "sandboxes", hash, "agent.sock");
 }
 
@@ -15,9 +15,9 @@ export function agentSocketPath(home: string, name: string): string {
  * @param signal gives up the attempt; a connection that is made is the caller's
  * @throws ServiceError conflict if nothing listens there
  */
-export function connectAgent(path: string, signal: AbortSignal): Promise<Duplex> {
+export function connectAgent(home: string, handle: string, signal: AbortSignal): Promise<Duplex> {
   return new Promise((resolve, reject) => {
-    const socket = connect({ path, allowHalfOpen: true });
+    const socket = connect({ path: agentSocketPath(home, handle), allowHalfOpen: true });
     const giveUp = () => socket.destroy(new Error("given up"));
     signal.addEventListener("abort", giveUp);
     if (signal.aborted) giveUp();

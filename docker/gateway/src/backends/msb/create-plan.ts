@@ -26,11 +26,13 @@ export type PlanOptions = {
   egress: EgressPolicy;
   /** What msb is asked for where it is another name than the client's: a mirror's. */
   reference?: string;
+  /** msb's names of the volumes, by the client's; a name that is not there stands for itself. */
+  volumeHandles?: Record<string, string>;
 };
 
 /** Translates a checked spec; every field of it ends in the plan. */
 export function planCreate(spec: SandboxSpec, options: PlanOptions): CreatePlan {
-  const { msbVersion, egress, reference = spec.reference } = options;
+  const { msbVersion, egress, reference = spec.reference, volumeHandles = {} } = options;
   const policy = boundPolicy(spec, egress);
   const { resources, runtime, lifecycle } = spec;
   const conf = {
@@ -46,14 +48,14 @@ export function planCreate(spec: SandboxSpec, options: PlanOptions): CreatePlan 
     workdir: runtime.workdir,
     shell: runtime.shell,
     user: runtime.user,
-    hostname: runtime.hostname,
+    hostname: runtime.hostname ?? hostNameOf(spec.name),
     security: spec.security_profile,
     entrypoint: runtime.entrypoint,
     cmd: runtime.cmd,
     env: Object.fromEntries(spec.env.map(({ key, value }) => [key, value])),
     labels: spec.labels,
     init: initOf(spec),
-    mounts: spec.mounts.map(mountOf),
+    mounts: spec.mounts.map((mount) => mountOf(mount, volumeHandles)),
     patches: spec.patches.map(patchOf),
     network: policy ? undefined : "none",
     secrets: secretsOf(spec, msbVersion),
@@ -81,12 +83,21 @@ function initOf({ init }: SandboxSpec) {
   return init && { cmd: init.cmd, args: init.args, env: Object.fromEntries(init.env) };
 }
 
-function mountOf(mount: SandboxSpec["mounts"][number]): Record<string, unknown> {
+function mountOf(
+  mount: SandboxSpec["mounts"][number],
+  handles: Record<string, string>,
+): Record<string, unknown> {
   if (mount.type === "named") {
     const { readonly, noexec, nosuid, nodev, override_uid, override_gid } = mount.options;
     const { stat_virtualization, host_permissions } = mount;
     const options = { readonly, noexec, nosuid, nodev, stat_virtualization, host_permissions };
-    return { named: mount.name, target: mount.guest, ...options, uid: override_uid, gid: override_gid };
+    return {
+      named: handles[mount.name] ?? mount.name,
+      target: mount.guest,
+      ...options,
+      uid: override_uid,
+      gid: override_gid,
+    };
   }
   if (mount.type === "tmpfs") {
     const { readonly, noexec, nosuid, nodev } = mount.options;
@@ -117,6 +128,12 @@ function patchOf(patch: SandboxSpec["patches"][number]): Record<string, unknown>
     default:
       throw new Error(`a ${patch.type} patch got past the checks`);
   }
+}
+
+/** The client's name as a host name: msb itself calls the sandbox by its id. */
+export function hostNameOf(name: string): string {
+  const letters = name.replaceAll(/[^A-Za-z0-9.-]/g, "-").slice(0, 63);
+  return letters.replace(/[.-]+$/, "") || "sandbox";
 }
 
 const octal = (mode: number | undefined) =>

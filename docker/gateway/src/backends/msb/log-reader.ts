@@ -1,35 +1,13 @@
+import { createHash } from "node:crypto";
 import { open, readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import * as z from "zod";
-
-/** Where a reader stands: which file, by inode, and the byte after the last line it got. */
-export type LogPosition = { generation: bigint; offset: bigint };
+import type { LogCursor, LogEntry } from "../../sandboxes/backend";
 
 const entry = z.object({ t: z.string(), s: z.string(), d: z.string(), e: z.string().optional() });
-export type LogEntry = { source: string; ts: string; text: string; position: LogPosition };
-
 const CHUNK = 64 * 1024;
 /** A line longer than this is skipped: no relay frame makes one. */
 const MAX_LINE = 8 * 1024 * 1024;
-
-/** The client's own form of a position: count, then generation and offset as 64-bit numbers. */
-export function encodeCursor({ generation, offset }: LogPosition): string {
-  const bytes = Buffer.alloc(17);
-  bytes[0] = 1;
-  bytes.writeBigUInt64LE(generation, 1);
-  bytes.writeBigUInt64LE(offset, 9);
-  return bytes.toString("base64");
-}
-
-/** Undefined for "from the start" (an empty cursor); null for what is no cursor. */
-export function decodeCursor(text: string): LogPosition | undefined | null {
-  if (!/^[A-Za-z0-9+/]+={0,2}$/.test(text)) return null;
-  const bytes = Buffer.from(text, "base64");
-  const count = bytes[0];
-  if (count === undefined || bytes.length !== 1 + count * 16) return null;
-  if (count === 0) return undefined;
-  return { generation: bytes.readBigUInt64LE(1), offset: bytes.readBigUInt64LE(9) };
-}
 
 /** Reads a sandbox's execution log, older files (exec.log.2, exec.log.1) first. */
 export class LogReader {
@@ -40,26 +18,31 @@ export class LogReader {
   ) {}
 
   /** From a position, or from the oldest file; a position in a file that is no more means from the oldest. */
-  static async open(folder: string, from?: LogPosition): Promise<LogReader> {
+  static async open(folder: string, from?: LogCursor): Promise<LogReader> {
     const files = await logFiles(folder);
-    const known = from && files.find(({ inode }) => inode === from.generation);
+    const known = from && files.find(({ generation }) => generation === from.generation);
     if (from && known) return new LogReader(folder, from.generation, Number(from.offset));
-    return new LogReader(folder, files[0]?.inode ?? 0n, 0);
+    return new LogReader(folder, files[0]?.generation ?? 0n, 0);
   }
 
   /** All complete lines from here to the end, in pieces. */
   async *read(): AsyncGenerator<LogEntry[]> {
     for (;;) {
       const files = await logFiles(this.folder);
-      const index = files.findIndex(({ inode }) => inode === this.generation);
+      const index = files.findIndex(({ generation }) => generation === this.generation);
       const file = files[Math.max(index, 0)];
       if (!file) return;
-      if (index < 0) Object.assign(this, { generation: file.inode, offset: 0 });
+      if (index < 0) this.moveTo(file);
       yield* this.readFile(file.path);
       const next = files[files.indexOf(file) + 1];
       if (!next) return;
-      Object.assign(this, { generation: next.inode, offset: 0 });
+      this.moveTo(next);
     }
+  }
+
+  private moveTo({ generation }: LogFile): void {
+    this.generation = generation;
+    this.offset = 0;
   }
 
   private async *readFile(path: string): AsyncGenerator<LogEntry[]> {
@@ -97,16 +80,16 @@ export class LogReader {
     const entries: LogEntry[] = [];
     for (let at = 0; at < lines.length; ) {
       const end = lines.indexOf(10, at) + 1;
-      const position = { generation: this.generation, offset: BigInt(this.offset + end) };
+      const cursor = { generation: this.generation, offset: BigInt(this.offset + end) };
       const parsed = parseLine(lines.toString("utf8", at, end - 1));
-      if (parsed) entries.push({ ...parsed, position });
+      if (parsed) entries.push({ ...parsed, cursor });
       at = end;
     }
     return entries;
   }
 }
 
-function parseLine(line: string): Omit<LogEntry, "position"> | undefined {
+function parseLine(line: string): Omit<LogEntry, "cursor"> | undefined {
   try {
     const { t, s, d, e } = entry.parse(JSON.parse(line));
     return { source: s, ts: t, text: e === "b64" ? Buffer.from(d, "base64").toString("utf8") : d };
@@ -115,7 +98,12 @@ function parseLine(line: string): Omit<LogEntry, "position"> | undefined {
   }
 }
 
-type LogFile = { path: string; inode: bigint };
+/** A file system gives the inode of a file that is gone to the next one: its time of birth tells them apart. */
+function generationOf({ ino, birthtimeNs }: { ino: bigint; birthtimeNs: bigint }): bigint {
+  return createHash("sha256").update(`${ino} ${birthtimeNs}`).digest().readBigUInt64LE();
+}
+
+type LogFile = { path: string; generation: bigint };
 
 /** The log and its rotated predecessors, oldest first. */
 async function logFiles(folder: string): Promise<LogFile[]> {
@@ -129,7 +117,7 @@ async function logFiles(folder: string): Promise<LogFile[]> {
     ranked.map(async ({ name }) => {
       const path = join(folder, name);
       const found = await stat(path, { bigint: true }).catch(() => undefined);
-      return found ? [{ path, inode: found.ino }] : [];
+      return found ? [{ path, generation: generationOf(found) }] : [];
     }),
   );
   return files.flat();

@@ -1,10 +1,9 @@
 import { constants } from "node:fs";
 import { access, mkdir, open, unlink } from "node:fs/promises";
 import { join } from "node:path";
-import type { Config } from "../../config";
 import { errorText } from "../../errors";
+import type { Check } from "../../sandboxes/backend";
 
-export type Check = { ok: boolean; reason?: string };
 export type Readiness = { ready: boolean; checks: Record<string, Check> };
 
 const CACHE_MS = 5_000;
@@ -17,7 +16,7 @@ export class ReadinessProbe {
   private last: { at: number; answer: Promise<Readiness> } | undefined;
 
   constructor(
-    private readonly config: Config,
+    private readonly options: { home: string; kvmDevice: string },
     /** Brings what is known of sandboxes up to date: fails if msb does not answer. */
     private readonly askMsb: (maxAgeMs: number) => Promise<void>,
     private readonly starter: () => Check,
@@ -30,9 +29,9 @@ export class ReadinessProbe {
 
   private async run(): Promise<Readiness> {
     const [state, msb, kvm] = await Promise.all([
-      stateVolume(this.config.MSB_HOME),
+      stateVolume(this.options.home),
       this.msbAnswers(),
-      kvmOpens(this.config.KVM_DEVICE),
+      kvmOpens(this.options.kvmDevice),
     ]);
     const checks = { state, msb, kvm, starter: this.starter() };
     return { ready: Object.values(checks).every((check) => check.ok), checks };

@@ -1,83 +1,143 @@
 import { mkdir, readFile } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import * as z from "zod";
 import { errorText } from "../../errors";
 import { removeFileDurably, writeFileAtomically } from "../../files/atomic-file";
-import type { SandboxRegistry } from "./sandbox-registry";
-import type { Sandboxes } from "./sandboxes";
-
-export type ResumeLog = Record<"info" | "warn" | "error", (fields: object, message: string) => void>;
+import type { Lifecycle, LifecycleLog } from "./lifecycle";
+import type { SandboxCommands } from "./sandbox-commands";
+import type { Entry } from "./sandbox-index";
 
 const nameList = z.array(z.string());
 
-/** Boots at once: each takes a CPU for a moment, and the API is served meanwhile. */
-const AT_ONCE = 4;
+/** Boots at once: each takes a CPU for a moment, and requests are served meanwhile. */
+const STARTS_AT_ONCE = 8;
+/** Stops at once: they wait, they don't compute. */
+const STOPS_AT_ONCE = 64;
 /** How long one boot may take before the next has its turn. */
 const BOOT_WAIT_MS = 5 * 60_000;
+/** Milliseconds of the deadline that are left for the stop of the server itself. */
+const RESERVE_MS = 1_000;
 
 /**
- * The sandboxes that ran when the server was stopped run again after its next start, with their disks: a changed
+ * The sandboxes that run when the server is stopped run again after its next start, with their disks: a changed
  * setting, an upgrade, a backup or a reboot of the host ends none of them. After a crash nothing is started.
  */
 export class Resume {
   private readonly file: string;
   /** Not started yet: a stop in the middle keeps them for the next start. */
-  private readonly waiting = new Set<string>();
+  private waiting: Entry[] = [];
 
   constructor(
     home: string,
-    private readonly sandboxes: Sandboxes,
-    private readonly registry: SandboxRegistry,
-    private readonly log: ResumeLog,
+    private readonly lifecycle: Lifecycle,
+    private readonly commands: Pick<SandboxCommands, "stopNow">,
+    private readonly log: LifecycleLog,
   ) {
     this.file = join(home, "gateway", "resume.json");
   }
 
-  /** Notes what runs, before it is stopped. */
-  async note(running: string[]): Promise<void> {
-    // What an earlier stop noted and this process did not come to is still due.
-    const names = [...new Set([...(await this.noted()), ...running, ...this.waiting])];
+  /**
+   * Takes up what was noted, before the first request: each is "starting" until it has its turn. Each is tried once:
+   * one that brings the server down is not tried for ever.
+   */
+  async load(): Promise<void> {
+    const names = await this.noted();
     if (names.length === 0) return;
-    await mkdir(join(this.file, ".."), { recursive: true, mode: 0o700 });
-    await writeFileAtomically(this.file, JSON.stringify(names));
+    await removeFileDurably(this.file);
+    const { index } = this.lifecycle;
+    const found = names.flatMap((name) => index.get(name) ?? index.withHandle(name) ?? []);
+    const now = Date.now();
+    for (const entry of found) {
+      const { ephemeral, expiresAt, state, desired } = entry.record;
+      const over = expiresAt !== null && Date.parse(expiresAt) <= now;
+      if (ephemeral || over || desired === "removed" || (state !== "stopped" && state !== "failed")) continue;
+      entry.deferred = true;
+      entry.record = { ...entry.record, desired: "running" };
+      index.count(entry);
+      this.waiting.push(entry);
+    }
+    this.log.info({ sandboxes: this.waiting.length }, "starting what ran before the server was stopped");
   }
 
-  /** Starts what was noted, each once: one that brings the server down is not tried for ever. Never throws. */
+  /** Gives each its turn; a request for one goes before. Never rejects. */
   async run(): Promise<void> {
-    try {
-      for (const name of await this.noted()) this.waiting.add(name);
-      if (this.waiting.size === 0) return;
-      await removeFileDurably(this.file);
-      this.log.info({ sandboxes: [...this.waiting] }, "starting what ran before the server was stopped");
-      await this.registry.reconcile();
-      const names = [...this.waiting];
-      await Promise.all(Array.from({ length: AT_ONCE }, () => this.work(names)));
-    } catch (error) {
-      this.log.error({ err: errorText(error) }, "could not tell what ran before");
+    const lanes = Array.from({ length: STARTS_AT_ONCE }, () => this.lane());
+    await Promise.all(lanes).catch((error) => this.log.error({ err: errorText(error) }, "a resume failed"));
+  }
+
+  private async lane(): Promise<void> {
+    for (let entry = this.waiting.shift(); entry; entry = this.waiting.shift()) {
+      if (entry.deferred) {
+        entry.deferred = false;
+        this.lifecycle.drive(entry);
+      }
+      const late = AbortSignal.timeout(BOOT_WAIT_MS);
+      while (!entry.settled && !late.aborted) await entry.changed(late);
     }
+  }
+
+  /**
+   * Notes what runs and stops it, all at once. A container that ends without this loses what guests wrote and did not
+   * sync. Resolves, at the latest, at the deadline, in milliseconds since the epoch.
+   */
+  async stopAll(deadline: number): Promise<void> {
+    const { index } = this.lifecycle;
+    const making = [...index.all()].filter((entry) => !entry.settled && !entry.deferred);
+    // What is being made is let finish first, so that it can be stopped cleanly too.
+    const half = abortAfter((deadline - Date.now()) / 2);
+    await Promise.all(making.map((entry) => settled(entry, half)));
+    const running = [...index.all()].filter((entry) => entry.holdsRoom && entry.record.desired === "running");
+    // None of those has its turn any more.
+    this.waiting = [];
+    const ids = running.filter(({ record }) => !record.ephemeral).map(({ record }) => record.id);
+    await this.note(ids).catch((error) =>
+      this.log.error({ err: errorText(error) }, "they will not start again by themselves"),
+    );
+    const alive = running.filter(({ record }) => record.state === "running");
+    if (alive.length === 0) return;
+    this.log.info({ sandboxes: alive.length }, "stopping the running sandboxes");
+    const until = deadline - RESERVE_MS;
+    const queue = [...alive];
+    const lane = async () => {
+      for (let entry = queue.shift(); entry && Date.now() < until; entry = queue.shift())
+        await this.stop(entry, until - Date.now());
+    };
+    await Promise.all(Array.from({ length: STOPS_AT_ONCE }, lane));
+    if (queue.length > 0)
+      this.log.error({ sandboxes: queue.length }, "not stopped in time: unsynced writes are lost");
+  }
+
+  private async stop(entry: Entry, timeoutMs: number): Promise<void> {
+    const { id: sandbox, handle } = entry.record;
+    try {
+      await this.commands.stopNow(handle, timeoutMs);
+      await this.lifecycle.stoppedByServer(entry);
+    } catch (error) {
+      this.log.error({ sandbox, err: errorText(error) }, "did not stop in time: unsynced writes are lost");
+    }
+  }
+
+  private async note(ids: string[]): Promise<void> {
+    // What an earlier stop noted and this process did not come to is still due.
+    const all = [...new Set([...(await this.noted()), ...ids])];
+    if (all.length === 0) return;
+    await mkdir(dirname(this.file), { recursive: true, mode: 0o700 });
+    await writeFileAtomically(this.file, JSON.stringify(all));
   }
 
   private async noted(): Promise<string[]> {
-    const text = await readFile(this.file, "utf8").catch(() => "[]");
-    return nameList.parse(JSON.parse(text));
-  }
-
-  private async work(names: string[]): Promise<void> {
-    for (let name = names.shift(); name !== undefined; name = names.shift()) {
-      await this.start(name).catch((error) =>
-        this.log.warn({ sandbox: name, err: errorText(error) }, "did not start again"),
-      );
-      this.waiting.delete(name);
+    try {
+      return nameList.parse(JSON.parse(await readFile(this.file, "utf8")));
+    } catch (error) {
+      const missing = (error as NodeJS.ErrnoException).code === "ENOENT";
+      if (!missing) this.log.error({ err: errorText(error) }, "could not tell what ran before");
+      return [];
     }
   }
+}
 
-  private async start(name: string): Promise<void> {
-    const record = this.registry.holder(name);
-    const expired = record?.expiresAt != null && record.expiresAt <= Date.now();
-    if (!record || record.ephemeral || expired) return;
-    const started = await this.sandboxes.start(record, { waitMs: BOOT_WAIT_MS });
-    // Its time goes on where it was: a restart of the server gives nobody more.
-    if (record.expiresAt !== null) await this.registry.update(started.id, { expiresAt: record.expiresAt });
-    this.log.info({ sandbox: record.id }, "started again");
-  }
+const abortAfter = (ms: number): AbortSignal => AbortSignal.timeout(Math.max(0, Math.floor(ms)));
+
+async function settled(entry: Entry, signal: AbortSignal): Promise<void> {
+  while (!entry.settled && !signal.aborted) await entry.changed(signal);
 }

@@ -2,16 +2,22 @@ import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import * as z from "zod";
 import { isKind, ServiceError } from "../../errors";
-import { type Msb, MsbError, type RunOptions } from "./command-line";
+import type { Resolved } from "../../sandboxes/backend";
+import { type Msb, MsbError, outputOf, type RunOptions } from "./command-line";
 import type { CreatePlan } from "./create-plan";
+import type { Seen } from "./lifecycle";
 
-/** msb's own word for a sandbox's state, in lower case. */
-export type MsbStatus = string;
-export type Listed = { name: string; status: MsbStatus; createdAt: string; reference: string };
+const listed = z.array(z.object({ name: z.string(), status: z.string(), created_at: z.string() }));
 
-const listed = z.array(
-  z.object({ name: z.string(), status: z.string(), created_at: z.string(), image: z.string().catch("") }),
-);
+/** msb's words for a sandbox's state, in lower case; any other is a sandbox that failed. */
+const OBSERVED: Record<string, Seen["observed"]> = {
+  running: "running",
+  paused: "running",
+  starting: "running",
+  draining: "running",
+  stopping: "running",
+  stopped: "stopped",
+};
 
 const textOrNull = z.string().nullish().catch(null);
 const inspected = z.object({
@@ -26,41 +32,33 @@ const inspected = z.object({
       cmd: z.array(z.string()).nullish().catch(null),
     }),
     labels: z.record(z.string(), z.string()).catch({}),
-    lifecycle: z
-      .object({
-        ephemeral: z.boolean().catch(false),
-        max_duration_secs: z.int().nullish().catch(null),
-        idle_timeout_secs: z.int().nullish().catch(null),
-      })
-      .catch({ ephemeral: false, max_duration_secs: null, idle_timeout_secs: null }),
   }),
 });
 
-/** What msb made of a request: the image's own defaults are filled in. */
-export type Resolved = z.infer<typeof inspected>["config"];
-
-export type CallOptions = Pick<RunOptions, "timeoutMs" | "signal">;
+export type CallOptions = Pick<RunOptions, "timeoutMs" | "signal" | "owner">;
 
 /** The sandbox commands of msb, with its text errors turned into the contract's. */
-export class MsbSandboxes {
+export class SandboxCommands {
   constructor(
     private readonly msb: Msb,
     private readonly temporary: string,
   ) {}
 
-  async list(options?: CallOptions): Promise<Listed[]> {
+  async list(options?: CallOptions): Promise<Seen[]> {
     const rows = listed.parse(await this.msb.json(["ls"], options));
-    return rows.map(({ name, status, created_at, image }) => ({
+    return rows.map(({ name, status, created_at }) => ({
       name,
-      status: status.toLowerCase(),
+      observed: OBSERVED[status.toLowerCase()] ?? "crashed",
       createdAt: created_at,
-      reference: image,
     }));
   }
 
+  /** What msb made of a request: the image's own defaults are filled in. */
   async inspect(name: string, options?: CallOptions): Promise<Resolved> {
     const text = await this.call(name, ["inspect", "--format", "json", "--", name], options);
-    return inspected.parse(JSON.parse(text)).config;
+    const { image, resources, runtime, labels } = inspected.parse(JSON.parse(text)).config;
+    const { cpus, memory_mib } = resources;
+    return { ...runtime, reference: image.Oci?.reference ?? "", vcpus: cpus, memoryMib: memory_mib, labels };
   }
 
   /** Makes and boots a sandbox; resolves when its agent answers. The plan's files live only as long. */
@@ -95,6 +93,12 @@ export class MsbSandboxes {
       if (isKind(error, "sandboxNotFound")) throw error;
       await this.call(name, ["stop", "--force", "--", name], { signal });
     }
+  }
+
+  /** Stops cleanly within the time, or not at all. It waits for no turn. */
+  async stopNow(name: string, timeoutMs: number): Promise<void> {
+    const args = ["stop", "--quiet", "--", name];
+    outputOf(args, await this.msb.runNow(args, { deadlineMs: Date.now() + timeoutMs }));
   }
 
   /** Removes a sandbox, running or not; one that is not there is no error. */

@@ -1,53 +1,123 @@
+import { randomUUID } from "node:crypto";
 import * as z from "zod";
-import { storedSpec } from "../../sandboxes/payload";
-import { egressPolicy } from "./egress";
+import type { ErrorKind } from "../../errors";
+import type { Wanted } from "../../sandboxes/backend";
+import { keptSpec, storedSpec } from "../../sandboxes/payload";
+import { desiredState, sandboxState } from "../../sandboxes/states";
+import { type EgressPolicy, egressPolicy } from "./egress";
 
-/**
- * Where a sandbox stands, as far as msb does not know it:
- * - pending: asked for and not made yet (or its making failed): msb has nothing of it
- * - creating: msb is making it; `answered` tells whether the client was told of it already
- * - known: msb has it, and msb's word counts
- * - removing: being removed; a crash in between is finished at the next start
- * - abandoned: its making was cut off; whatever msb still makes of it is removed
- * - gone: removed by itself after its stop, and still answering `stopped` for a while
- */
-const phase = z.enum(["pending", "creating", "known", "removing", "abandoned", "gone"]);
+const time = z.iso.datetime({ offset: true });
 
-export const sandboxRecord = z.object({
+const resolved = z.object({
+  reference: z.string(),
+  vcpus: z.number(),
+  memoryMib: z.number(),
+  workdir: z.string().nullish(),
+  shell: z.string().nullish(),
+  user: z.string().nullish(),
+  entrypoint: z.array(z.string()).nullish(),
+  cmd: z.array(z.string()).nullish(),
+  labels: z.record(z.string(), z.string()),
+});
+
+const currentRecord = z.object({
   id: z.string(),
+  /** What msb calls it: the id; the name for one that was made with msb itself or by a gateway before 0.2. */
+  handle: z.string(),
   name: z.string(),
   slug: z.string(),
   /** Id of the key that made it; null for one made with msb itself. */
   owner: z.string().nullable(),
-  phase,
+  state: sandboxState,
+  desired: desiredState,
+  /** Whether a client was told of it: what is not answered leaves nothing behind. */
   answered: z.boolean(),
   ephemeral: z.boolean(),
   /** Null for one that msb made without us. */
   spec: storedSpec.nullable(),
+  /** Ids of the named volumes that it mounts, by the names in its spec. */
+  volumes: z.record(z.string(), z.string()).default({}),
   /** What its network was limited to when it was made; absent for one made with msb, or by an older gateway. */
   egress: egressPolicy.optional(),
   /** What msb made of it; filled in when first needed. */
-  resolved: z
-    .object({
-      reference: z.string(),
-      vcpus: z.number(),
-      memoryMib: z.number(),
-      workdir: z.string().nullish(),
-      shell: z.string().nullish(),
-      user: z.string().nullish(),
-      entrypoint: z.array(z.string()).nullish(),
-      cmd: z.array(z.string()).nullish(),
-      labels: z.record(z.string(), z.string()),
-    })
-    .nullable(),
+  resolved: resolved.nullable(),
   createdAt: z.string(),
   startedAt: z.string().nullable(),
   stoppedAt: z.string().nullable(),
   /** When the server stops it, whatever happens; null for never. */
+  expiresAt: time.nullable(),
+  /** Until when one that is gone is kept, or more may still come of one that is removed. */
+  keepUntil: time.nullable(),
+  failure: z
+    .object({ kind: z.string().transform((kind) => kind as ErrorKind), message: z.string() })
+    .nullable(),
+});
+export type SandboxRecord = z.output<typeof currentRecord>;
+
+/** A record of gateways before 0.2, which called every sandbox in msb as its client did. */
+const recordBefore02 = z.looseObject({
+  name: z.string(),
+  phase: z.enum(["pending", "creating", "known", "removing", "abandoned", "gone"]),
+  startedAt: z.string().nullable(),
+  stoppedAt: z.string().nullable(),
   expiresAt: z.number().nullable(),
-  /** Milliseconds since the epoch until which an abandoned or gone record is kept. */
   keepUntil: z.number().nullable(),
   lastFailure: z.string().nullable(),
 });
 
-export type SandboxRecord = z.infer<typeof sandboxRecord>;
+function takenOver(old: z.output<typeof recordBefore02>): z.input<typeof currentRecord> {
+  const { phase, lastFailure, expiresAt, keepUntil, ...rest } = old;
+  const known = old.startedAt !== null && old.stoppedAt === null ? "running" : "stopped";
+  const states = {
+    pending: lastFailure === null ? "created" : "unmade",
+    creating: "making",
+    // What msb itself says of it is looked up before the first request.
+    known,
+    removing: "removing",
+    abandoned: "removing",
+    gone: "gone",
+  } as const;
+  const state = states[phase];
+  const desired =
+    state === "removing" ? "removed" : state === "running" || state === "making" ? "running" : "stopped";
+  const iso = (at: number | null) => (at === null ? null : new Date(at).toISOString());
+  return {
+    ...(rest as unknown as z.input<typeof currentRecord>),
+    ...{ handle: old.name, state, desired },
+    expiresAt: iso(expiresAt),
+    keepUntil: iso(keepUntil),
+    failure: lastFailure === null ? null : { kind: "runtimeFailed", message: lastFailure },
+  };
+}
+
+/** Reads a record of this version or the one before. */
+export const sandboxRecord: z.ZodType<SandboxRecord> = z.preprocess((raw) => {
+  const old = recordBefore02.safeParse(raw);
+  return old.success ? takenOver(old.data) : raw;
+}, currentRecord);
+
+const blank = {
+  ...{ resolved: null, startedAt: null, stoppedAt: null, expiresAt: null, keepUntil: null, failure: null },
+} as const;
+
+/** The record of a sandbox that was asked for. */
+export function newRecord({ spec, slug, owner, desired }: Wanted, egress: EgressPolicy): SandboxRecord {
+  const id = randomUUID();
+  return {
+    ...blank,
+    ...{ id, handle: id, name: spec.name, slug, owner, state: "created", desired, egress, volumes: {} },
+    spec: keptSpec(spec),
+    answered: desired === "stopped",
+    ephemeral: spec.lifecycle.ephemeral,
+    createdAt: new Date().toISOString(),
+  };
+}
+
+/** The record of a sandbox that was made with msb itself. */
+export function adoptedRecord(handle: string, name: string, createdAt: string): SandboxRecord {
+  return {
+    ...blank,
+    ...{ id: randomUUID(), handle, name, slug: name, owner: null, spec: null, volumes: {} },
+    ...{ state: "stopped", desired: "stopped", answered: true, ephemeral: false, createdAt },
+  };
+}

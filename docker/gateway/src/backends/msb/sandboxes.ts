@@ -1,179 +1,259 @@
-import { randomUUID } from "node:crypto";
-import { invalidSpec, nameTaken, ServiceError } from "../../errors";
-import type { CreateRequest } from "../../http/create-request";
-import type { Capacity, Share } from "../../limits/capacity";
-import { Serial, within } from "../../sandboxes/serial";
-import type { SandboxSpec } from "../../sandboxes/spec";
-import type { SandboxRecord } from "./sandbox-record";
-import { type SandboxRegistry, shareOf } from "./sandbox-registry";
-import type { SandboxWorks } from "./sandbox-works";
+import type { Duplex } from "node:stream";
+import { errorText, invalidSpec, nameTaken, ServiceError, sandboxNotFound } from "../../errors";
+import type { Capacity } from "../../limits/capacity";
+import type {
+  ListQuery,
+  LogEntry,
+  LogQuery,
+  Owner,
+  Page,
+  Reference,
+  RegistryLogin,
+  Sandbox,
+  SandboxBackend,
+  Scope,
+  Wanted,
+} from "../../sandboxes/backend";
+import { type Desired, STATES } from "../../sandboxes/states";
+import { connectAgent } from "./agent-socket";
+import type { EgressPolicy } from "./egress";
+import type { Lifecycle, LifecycleLog } from "./lifecycle";
+import { readLog } from "./logs";
+import type { PayloadStore } from "./payload-store";
+import type { SandboxCommands } from "./sandbox-commands";
+import { type Entry, type SandboxIndex, shareOf } from "./sandbox-index";
+import { newRecord, type SandboxRecord } from "./sandbox-record";
+import type { StatusCache } from "./status-cache";
 
-/** Clients give up on a plain request after 30 seconds; what takes longer goes on behind the answer. */
-const ANSWER_WITHIN_MS = 25_000;
-
-export type SandboxesLog = { warn: (fields: object, message: string) => void };
-
-export type StartOptions = {
-  /** How long the answer waits for the boot. */
-  waitMs: number;
+export type SandboxesOptions = {
+  home: string;
+  egress: EgressPolicy;
+  /** Whether names are for each owner by itself. */
+  namesPerOwner: boolean;
+  capacity: Capacity;
+  /** @throws ServiceError diskFull where too little of the disk is free */
+  disk: { check: () => Promise<void> };
+  /** Ids of the volumes that a spec mounts, by name. @throws ServiceError volumeNotFound */
+  volumesOf: (spec: Wanted["spec"], owner: Owner) => Promise<Record<string, string>>;
+  payloads: Pick<PayloadStore, "put" | "delete">;
+  /** Refuses what msb can't be asked for. @throws ServiceError invalidSpec */
+  checkSpec: (spec: Wanted["spec"]) => Promise<void>;
+  /** What came with a create for the pull of its image, by the sandbox's id, until its boot is over. */
+  pulls: Map<string, { login?: RegistryLogin; anonymous?: boolean }>;
+  log: LifecycleLog;
 };
-export type CreateOptions = StartOptions & {
-  start: boolean;
-  owner: string | null;
-  /** Aborted when the client went away: then nothing of the sandbox may stay. */
-  cutOff: AbortSignal;
-};
 
-/** The life of sandboxes as clients ask for it: the works of one sandbox one at a time, answers in time. */
-export class Sandboxes {
-  readonly serial = new Serial();
-  /** Creates that are under way, by the record's id. */
-  private readonly booting = new Map<string, AbortController>();
+/** The sandboxes of this machine: msb runs them, records tell what msb does not know. */
+export class MsbSandboxes implements SandboxBackend {
+  /** Why nothing is begun any more. */
+  private draining = false;
 
   constructor(
-    readonly registry: SandboxRegistry,
-    readonly capacity: Capacity,
-    private readonly works: SandboxWorks,
-    private readonly log: SandboxesLog,
+    private readonly index: SandboxIndex,
+    private readonly lifecycle: Lifecycle,
+    private readonly view: StatusCache,
+    private readonly commands: Pick<SandboxCommands, "inspect">,
+    private readonly options: SandboxesOptions,
   ) {}
 
-  async create(
-    { spec, slug, login, anonymous }: CreateRequest,
-    options: CreateOptions,
-  ): Promise<SandboxRecord> {
-    const record = newRecord(spec, slug, options.owner, options.start);
-    this.capacity.checkSize(shareOf(record));
-    if (login && !options.start) throw invalidSpec("registry: inline credentials need start=true");
-    // What can't be planned is refused before anything is written.
-    await this.works.plan(spec);
-    await this.freeName(spec.name, options.start);
-    if (options.start) await this.lookForRoom(shareOf(record));
-    // No await between this check and the record that takes the name.
-    if (this.registry.holder(spec.name)) throw nameTaken(spec.name);
-    if (options.start) this.capacity.reserve(record.id, shareOf(record));
-    const saved = this.registry.save(record);
-    if (!options.start) return this.whenSaved(record, saved);
-    const cancel = new AbortController();
-    this.booting.set(record.id, cancel);
-    const pull = { login, anonymous, signal: cancel.signal };
-    const boot = this.serial
-      .run(record.id, () => this.works.boot(record, saved, pull))
-      .finally(() => this.booting.delete(record.id));
-    return this.awaitCreate(record, boot, options);
-  }
-
-  /** Starts a sandbox; one that runs is no error. */
-  async start(record: SandboxRecord, { waitMs }: StartOptions): Promise<SandboxRecord> {
-    this.works.current(record.id);
-    if (!this.registry.alive(record)) await this.lookForRoom(shareOf(record));
-    const work = this.serial.run(record.id, () => this.works.start(record.id));
-    const started = await within(work, waitMs);
-    work.catch(() => undefined);
-    return started ?? this.registry.get(record.id) ?? record;
-  }
-
-  /** Stops a sandbox; one that does not run is no error. An ephemeral one is removed afterwards. */
-  async stop(record: SandboxRecord): Promise<SandboxRecord> {
-    const work = this.serial.run(record.id, () => this.works.stop(record.id));
-    work.then(
-      () => this.finishEphemeral(record.id),
-      (error) => this.log.warn({ sandbox: record.id, err: String(error) }, "stop failed"),
-    );
-    await within(work, ANSWER_WITHIN_MS);
-    return this.registry.get(record.id) ?? record;
-  }
-
-  /** Removes a sandbox, running or not. */
-  async remove(record: SandboxRecord): Promise<void> {
-    this.booting.get(record.id)?.abort(new ServiceError("conflict", "the sandbox was removed"));
-    const work = this.serial.run(record.id, () => this.works.remove(record.id));
-    work.catch((error) => this.log.warn({ sandbox: record.id, err: String(error) }, "remove failed"));
-    await within(work, ANSWER_WITHIN_MS);
-  }
-
-  /** Removes an ephemeral sandbox that stopped, and lets it answer for a while. */
-  finishEphemeral(id: string): Promise<void> {
-    return this.serial.run(id, () => this.works.finishEphemeral(id));
-  }
-
-  /** A record that no file tells of must not go on holding its name. */
-  private async whenSaved(record: SandboxRecord, saved: Promise<void>): Promise<SandboxRecord> {
+  async create(wanted: Wanted): Promise<Sandbox> {
+    const { egress, capacity, disk, volumesOf, checkSpec, pulls, payloads } = this.options;
+    const { spec, owner, desired, login, anonymous } = wanted;
+    this.refuseWhileDraining();
+    if (login && desired !== "running") throw invalidSpec("registry: inline credentials need start=true");
+    await disk.check();
+    await checkSpec(spec);
+    const record = newRecord(wanted, egress);
+    record.volumes = await volumesOf(spec, owner);
+    capacity.checkSize(shareOf(record));
+    if (desired === "running") await this.lookForRoom(record);
+    this.refuseTaken(record);
+    pulls.set(record.id, { login, anonymous });
+    let entry: Entry | undefined;
     try {
-      await saved;
-      return record;
-    } catch (error) {
-      await this.registry.drop(record);
-      throw error;
+      await payloads.put(record.id, spec);
+      // No await between this and the record that takes the name and the room.
+      this.refuseTaken(record);
+      entry = await this.lifecycle.add(record);
+      return sandboxOf(entry);
+    } finally {
+      if (!entry) await payloads.delete(record.id).catch(() => undefined);
+      void this.whenSettled(entry).then(() => pulls.delete(record.id));
     }
   }
 
-  private async awaitCreate(
-    record: SandboxRecord,
-    boot: Promise<SandboxRecord>,
-    { waitMs, cutOff }: CreateOptions,
-  ): Promise<SandboxRecord> {
-    const gone = new Promise<"gone">((resolve) => {
-      if (cutOff.aborted) resolve("gone");
-      cutOff.addEventListener("abort", () => resolve("gone"), { once: true });
+  async answered(id: string): Promise<void> {
+    const entry = this.index.get(id);
+    if (entry && !entry.record.answered) await this.lifecycle.update(entry, { answered: true });
+  }
+
+  async get(reference: Reference, scope: Scope): Promise<Sandbox | undefined> {
+    const entry = this.index.find(reference, scope);
+    if (!entry || !this.view.isFresh(entry.changedAt)) await this.view.refresh();
+    const found = this.index.find(reference, scope);
+    return found && !isHidden(found) ? sandboxOf(found) : undefined;
+  }
+
+  async resolve(id: string): Promise<Sandbox | undefined> {
+    const entry = this.index.get(id);
+    if (!entry) return undefined;
+    if (entry.record.resolved || !isMade(entry)) return sandboxOf(entry);
+    entry.resolving ??= this.inspect(entry).finally(() => {
+      entry.resolving = undefined;
     });
-    let outcome: SandboxRecord | "gone" | undefined;
+    await entry.resolving;
+    return sandboxOf(entry);
+  }
+
+  async list({ owner, labels, limit, after }: ListQuery): Promise<Page> {
+    await this.view.refresh();
+    const pairs = Object.entries(labels);
+    const items: Sandbox[] = [];
+    for (const entry of this.index.after(after)) {
+      const { record } = entry;
+      if (owner !== undefined && record.owner !== owner) continue;
+      const own = record.spec?.labels ?? record.resolved?.labels ?? {};
+      if (!pairs.every(([key, value]) => own[key] === value)) continue;
+      if (items.length === limit) return { items, more: true };
+      items.push(sandboxOf(entry));
+    }
+    return { items, more: false };
+  }
+
+  async want(id: string, desired: Desired): Promise<Sandbox> {
+    const entry = this.index.get(id);
+    if (!entry) throw sandboxNotFound(id);
+    if (desired === "running") await this.admit(entry);
+    if (entry.record.state === "gone" && desired !== "removed") {
+      if (desired === "stopped") return sandboxOf(entry);
+      throw sandboxNotFound(id);
+    }
+    await this.lifecycle.want(entry, desired);
+    return sandboxOf(entry);
+  }
+
+  async until(id: string, holds: (sandbox: Sandbox) => boolean, signal: AbortSignal): Promise<Sandbox> {
+    const entry = this.index.get(id);
+    if (!entry) throw sandboxNotFound(id);
+    for (;;) {
+      const sandbox = sandboxOf(entry);
+      if (entry.ended || signal.aborted || holds(sandbox)) return sandbox;
+      await entry.changed(signal);
+    }
+  }
+
+  async openAgent(id: string, signal: AbortSignal): Promise<Duplex> {
+    const entry = this.index.get(id);
+    if (!entry) throw sandboxNotFound(id);
+    // It is to run again after a restart of the server: whoever asks for it need not wait for its turn.
+    if (entry.deferred) await this.want(id, "running");
+    if (statusOf(entry) === "starting") await this.until(id, ({ settled }) => settled, signal);
+    const status = statusOf(entry);
+    if (status !== "running")
+      throw new ServiceError("conflict", `the sandbox ${JSON.stringify(entry.record.name)} is ${status}`);
     try {
-      outcome = await within(Promise.race([boot, gone]), waitMs);
+      return await connectAgent(this.options.home, entry.record.handle, signal);
     } catch (error) {
-      await this.registry.drop(record);
+      // Most likely it has just ended.
+      this.view.invalidate();
       throw error;
     }
-    if (outcome === "gone") {
-      this.undo(record, boot);
-      throw new ServiceError("conflict", "the client went away before the sandbox was ready");
-    }
-    if (outcome) return outcome;
-    // The client is told "starting": from here on the sandbox is its own, whatever becomes of it.
-    boot.catch((error) => this.works.failed(record.id, error)).catch(() => undefined);
-    return (await this.registry.update(record.id, { answered: true })) ?? record;
   }
 
-  /** Takes back a create whose client is gone. */
-  private undo(record: SandboxRecord, boot: Promise<SandboxRecord>): void {
-    this.booting.get(record.id)?.abort(new ServiceError("conflict", "the client went away"));
-    const remove = () => this.serial.run(record.id, () => this.works.remove(record.id));
-    // Where the boot failed, it has removed what was its own: what bears the name now may be another's.
-    boot
-      .then(remove, () => this.registry.drop(record))
-      .catch((error) => this.log.warn({ sandbox: record.id, err: String(error) }, "undo failed"));
+  logs(id: string, query: LogQuery): AsyncIterable<LogEntry[]> {
+    const entry = this.index.get(id);
+    const isAlive = async () => {
+      await this.view.refresh(LOG_STATUS_AGE_MS);
+      return entry !== undefined && !entry.ended && STATES[entry.record.state].alive;
+    };
+    return readLog(this.options.home, entry?.record.handle ?? "", query, isAlive);
   }
 
-  /** What msb is about to be asked for it refuses itself, if it has one of that name. */
-  private async freeName(name: string, start: boolean): Promise<void> {
-    if (start && !this.registry.holder(name)) return;
-    await this.registry.reconcile();
-    const holder = this.registry.holder(name);
-    if (holder?.phase === "abandoned" && !this.registry.view.last().has(name))
-      await this.registry.drop(holder);
+  /** From now on nothing is made or started. */
+  drain(): void {
+    this.draining = true;
+  }
+
+  private refuseWhileDraining(): void {
+    if (this.draining)
+      throw new ServiceError("unavailable", "the server is being stopped; try again in a moment", {
+        retryAfterSeconds: 10,
+      });
+  }
+
+  /** Whether there is a name and room for it. @throws ServiceError unavailable, nameTaken, noCapacity */
+  private refuseTaken(record: SandboxRecord): void {
+    const { namesPerOwner, capacity } = this.options;
+    const { name, owner, desired } = record;
+    this.refuseWhileDraining();
+    if (this.index.holder(name, namesPerOwner ? { owner } : {})) throw nameTaken(name);
+    capacity.checkTotal(owner);
+    if (desired === "running") capacity.check(shareOf(record), owner);
+  }
+
+  /** Whether it may be started now; one that seems to run is looked at anew. */
+  private async admit(entry: Entry): Promise<void> {
+    this.refuseWhileDraining();
+    const { record } = entry;
+    if (record.desired === "removed") throw sandboxNotFound(record.id);
+    if (record.state === "running" && entry.settled) await this.view.refresh(0);
+    if (entry.holdsRoom) return;
+    await this.options.disk.check();
+    await this.lookForRoom(record);
+    this.refuseWhileDraining();
+    if (!entry.holdsRoom) this.options.capacity.check(shareOf(record), record.owner);
   }
 
   /** Sandboxes that ended by themselves make room: msb is asked for them before a start is refused. */
-  private async lookForRoom(share: Share): Promise<void> {
-    if (!this.capacity.hasRoom(share)) await this.registry.reconcile(0);
+  private async lookForRoom(record: SandboxRecord): Promise<void> {
+    if (!this.options.capacity.hasRoom(shareOf(record), record.owner)) await this.view.refresh(0);
+  }
+
+  private async inspect(entry: Entry): Promise<void> {
+    try {
+      const resolved = await this.commands.inspect(entry.record.handle);
+      await this.lifecycle.update(entry, { resolved });
+    } catch (error) {
+      this.options.log.warn(
+        { sandbox: entry.record.id, err: errorText(error) },
+        "its configuration is not known",
+      );
+    }
+  }
+
+  private async whenSettled(entry: Entry | undefined): Promise<void> {
+    const never = new AbortController().signal;
+    while (entry && !entry.ended && entry.underWay) await entry.changed(never);
   }
 }
 
-function newRecord(spec: SandboxSpec, slug: string, owner: string | null, start: boolean): SandboxRecord {
+const LOG_STATUS_AGE_MS = 5_000;
+
+const isMade = ({ record: { state } }: Entry) =>
+  state === "running" || state === "stopped" || state === "failed";
+
+/** What was removed on request, or whose client went away before it was told of it, is no more for everybody. */
+const isHidden = ({ record }: Entry) =>
+  record.desired === "removed" && (record.keepUntil === null || !record.answered);
+
+function statusOf({ record }: Entry): Sandbox["status"] {
+  const { state, desired, ephemeral } = record;
+  const { status, todo } = STATES[state];
+  // An ephemeral one that ended is removed by itself: for its client it has stopped.
+  if (desired === "removed" && ephemeral && (state === "removing" || !STATES[state].alive)) return "stopped";
+  const next = todo[desired];
+  if (next === "make" || next === "start") return "starting";
+  if (next === "stop") return "stopping";
+  return status;
+}
+
+/** A sandbox as it stands, for everybody above. */
+export function sandboxOf(entry: Entry): Sandbox {
+  const { record, settled, ended } = entry;
+  const { id, name, slug, owner, ephemeral, spec, resolved, failure, createdAt, startedAt, stoppedAt } =
+    record;
   return {
-    id: randomUUID(),
-    name: spec.name,
-    slug,
-    owner,
-    phase: start ? "creating" : "pending",
-    answered: !start,
-    ephemeral: spec.lifecycle.ephemeral,
-    spec,
-    resolved: null,
-    createdAt: new Date().toISOString(),
-    startedAt: null,
-    stoppedAt: null,
-    expiresAt: null,
-    keepUntil: null,
-    lastFailure: null,
+    ...{ id, name, slug, owner, ephemeral, spec, resolved, failure, createdAt, startedAt, stoppedAt },
+    ...{ settled, ended, status: statusOf(entry) },
   };
 }

@@ -1,11 +1,10 @@
 import { mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
-import type { FastifyBaseLogger } from "fastify";
-import type { Config } from "../../config";
 import { errorText } from "../../errors";
 import { writeFileAtomically } from "../../files/atomic-file";
+import type { Check } from "../../sandboxes/backend";
 import type { Msb } from "./command-line";
-import type { Check } from "./readiness";
+import type { LifecycleLog } from "./lifecycle";
 
 /** The name under which clients run the built-in image. */
 export const STARTER = "starter";
@@ -18,9 +17,9 @@ export class StarterImage {
   private state: Check = { ok: false, reason: "the starter image is being loaded" };
 
   constructor(
-    private readonly config: Config,
+    private readonly options: { home: string; starterArchive: string },
     private readonly msb: Msb,
-    private readonly log: FastifyBaseLogger,
+    private readonly log: LifecycleLog,
   ) {}
 
   readonly check = (): Check => this.state;
@@ -28,7 +27,7 @@ export class StarterImage {
   /** Never throws: a server without its starter image still serves all others. */
   async ensure(): Promise<void> {
     try {
-      if (this.config.STARTER_ARCHIVE) await this.load(this.config.STARTER_ARCHIVE);
+      if (this.options.starterArchive) await this.load(this.options.starterArchive);
       this.state = { ok: true };
     } catch (error) {
       this.log.error({ err: errorText(error) }, "the starter image could not be loaded");
@@ -38,12 +37,12 @@ export class StarterImage {
 
   private async load(archive: string): Promise<void> {
     const digest = (await readFile(`${archive}.digest`, "utf8")).trim();
-    const marker = join(this.config.MSB_HOME, "gateway", "starter.digest");
+    const marker = join(this.options.home, "gateway", "starter.digest");
     const images = await this.msb.images();
     const cached = images.some((image) => image.reference === STARTER);
     if (cached && (await readFile(marker, "utf8").catch(() => "")) === digest) return;
     await this.msb.ok(["load", "-q", "-i", archive, "-t", STARTER]);
-    await mkdir(join(this.config.MSB_HOME, "gateway"), { recursive: true, mode: 0o700 });
+    await mkdir(join(this.options.home, "gateway"), { recursive: true, mode: 0o700 });
     await writeFileAtomically(marker, digest);
     this.log.info({ digest }, "loaded the starter image");
   }

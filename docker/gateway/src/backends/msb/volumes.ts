@@ -2,169 +2,279 @@ import { randomUUID } from "node:crypto";
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import * as z from "zod";
-import { ServiceError } from "../../errors";
-import type { createVolumeBody, VolumeBody } from "../../http/schema/volume";
+import { errorText, isKind, ServiceError, volumeNotFound } from "../../errors";
+import type { Limits, OwnerLimits } from "../../limits/capacity";
+import type { Owner, Scope, Volume, VolumeBackend, WantedVolume } from "../../sandboxes/backend";
 import type { SandboxSpec } from "../../sandboxes/spec";
 import type { VolumeFiles } from "../../sandboxes/volume-files";
 import { type Msb, MsbError } from "./command-line";
+import type { LifecycleLog } from "./lifecycle";
 import type { RecordStore } from "./record-store";
-import type { SandboxRegistry } from "./sandbox-registry";
+import type { SandboxIndex } from "./sandbox-index";
 import type { VolumeFileStore } from "./volume-files/store";
 import type { VolumeRecord } from "./volume-record";
 
 /** The shared volume that is always there: the server's own workspace. */
 const DEFAULT_ID = "00000000-0000-4000-8000-000000000002";
+const GIB = 1024 ** 3;
+/** A large tree takes long to remove, and nobody waits for it. */
+const REMOVE_TIMEOUT_MS = 24 * 3600_000;
+const CREATE_TIMEOUT_MS = 10 * 60_000;
 
 const listed = z.array(
   z.object({
     name: z.string(),
     kind: z.string(),
     created_at: z.string(),
-    used_bytes: z.number().nullish(),
     capacity_bytes: z.number().nullish(),
   }),
 );
 type Listed = z.infer<typeof listed>[number];
 
-export type VolumesOptions = { home: string; workspace: string; files: VolumeFileStore };
+export type VolumesOptions = {
+  home: string;
+  workspace: string;
+  namesPerOwner: boolean;
+  limits: Pick<Limits, "volumes" | "volumeGib">;
+  limitsOf: (owner: Owner) => OwnerLimits;
+  files: VolumeFileStore;
+  log: LifecycleLog;
+};
 
-/** Named volumes: msb keeps them, the records add ids and labels. */
-export class Volumes {
+/** Named volumes: msb keeps them, called by their records' ids. */
+export class MsbVolumes implements VolumeBackend {
+  private readonly removing = new Set<string>();
+  /** When a handle was let go of, by performance.now(). */
+  private readonly removed = new Map<string, number>();
+
   constructor(
     private readonly msb: Msb,
     private readonly store: RecordStore<VolumeRecord>,
-    private readonly sandboxes: SandboxRegistry,
+    private readonly sandboxes: SandboxIndex,
     private readonly options: VolumesOptions,
   ) {}
 
-  /** @param owner the key whose volumes alone are meant; undefined for all, the shared one included */
-  async list(owner?: string): Promise<VolumeBody[]> {
-    const rows = await this.rows();
-    const found = await Promise.all(rows.map(async (row) => ({ row, record: await this.recordOf(row) })));
-    const bodies = found
-      .filter(({ record }) => owner === undefined || record.owner === owner)
-      .map(({ record, row }) => bodyOf(record, row));
-    return owner === undefined ? [await this.defaultVolume(), ...bodies] : bodies;
+  /** Takes in what msb has, and finishes what the last process began. */
+  async recover(): Promise<void> {
+    await this.reconcile();
+    for (const record of this.store.all()) if (record.state !== "active") this.removeBehind(record);
   }
 
-  /** The volume that all keys share; none where each has its own. */
-  async defaultVolume(owner?: string): Promise<VolumeBody> {
-    if (owner !== undefined) throw notFound("default");
+  async list({ owner }: Scope): Promise<Volume[]> {
+    await this.reconcile();
+    return this.active(owner).map(volumeOf);
+  }
+
+  async shared(): Promise<Volume> {
     const { birthtime, mtime } = await stat(this.options.workspace);
     return {
-      ...{ id: DEFAULT_ID, name: null, kind: "host", storage: "block", status: "active" },
-      ...{ used_bytes: null, capacity_bytes: null, labels: {} },
-      created_at: birthtime.toISOString(),
-      updated_at: mtime.toISOString(),
+      ...{ id: DEFAULT_ID, name: null, owner: null, labels: {}, usedBytes: null, capacityBytes: null },
+      createdAt: birthtime.toISOString(),
+      updatedAt: mtime.toISOString(),
     };
   }
 
-  async create(
-    { name, labels, capacity_gib }: z.output<typeof createVolumeBody>,
-    owner: string,
-  ): Promise<VolumeBody> {
-    // A folder has no cap in msb: a volume with one is a disk of that size.
-    const disk = capacity_gib ? ["--kind", "disk", "--size", `${capacity_gib}G`] : [];
+  async create({ name, labels, owner, capacityGib }: WantedVolume): Promise<Volume> {
+    await this.options.files.disk.check();
+    // Those made with msb itself hold their names, too.
+    await this.reconcile();
+    if (this.named(name, this.options.namesPerOwner ? owner : undefined))
+      throw new ServiceError("nameTaken", `a volume named ${JSON.stringify(name)} exists already`);
+    this.checkLimits(owner, capacityGib ?? 0);
+    const id = randomUUID();
+    const capacityBytes = capacityGib ? capacityGib * GIB : null;
+    const record: VolumeRecord = {
+      ...{ id, handle: id, name, labels, owner, state: "making", capacityBytes },
+      createdAt: new Date().toISOString(),
+    };
     try {
-      await this.msb.ok(["volume", "create", "--quiet", ...disk, "--name", name]);
+      await this.store.put(record);
+      // A folder has no cap in msb: a volume with one is a disk of that size.
+      const disk = capacityGib ? ["--kind", "disk", "--size", `${capacityGib}G`] : [];
+      await this.msb.ok(["volume", "create", "--quiet", ...disk, "--name", id], {
+        timeoutMs: CREATE_TIMEOUT_MS,
+      });
+      await this.store.put({ ...record, state: "active" });
     } catch (error) {
+      this.removeBehind(record);
       throw translate(name, error);
     }
-    const row = (await this.rows()).find((each) => each.name === name);
-    if (!row) throw notFound(name);
-    const record = { id: randomUUID(), name, labels, createdAt: row.created_at, owner };
-    const old = this.byName(name);
-    if (old) await this.store.delete(old.id);
-    await this.store.put(record);
-    return bodyOf(record, row);
+    return volumeOf(record);
   }
 
-  async remove(id: string, owner?: string): Promise<void> {
-    if (id === DEFAULT_ID && owner === undefined)
+  async remove(id: string, scope: Scope): Promise<void> {
+    if (id === DEFAULT_ID && scope.owner === undefined)
       throw new ServiceError("conflict", "the default volume can't be removed");
-    const { name } = await this.find(id, owner);
-    for (const record of this.sandboxes.store.all()) {
-      const mounts = record.spec?.mounts ?? [];
-      if (
-        this.sandboxes.alive(record) &&
-        mounts.some((mount) => mount.type === "named" && mount.name === name)
-      )
+    const record = this.find(id, scope);
+    for (const { record: sandbox } of this.sandboxes.all())
+      if (mounts(sandbox, record))
         throw new ServiceError(
           "conflict",
-          `the volume is in use by the sandbox ${JSON.stringify(record.name)}`,
+          `the volume is mounted by the sandbox ${JSON.stringify(sandbox.name)}; remove that first`,
         );
-    }
-    try {
-      await this.msb.ok(["volume", "rm", "--", name]);
-    } catch (error) {
-      throw translate(name, error);
-    }
-    await this.store.delete(id);
+    const deleting: VolumeRecord = { ...record, state: "deleting" };
+    // A full disk must not keep anybody from making room.
+    await this.store.put(deleting).catch((error) => this.complain(record, error));
+    this.removeBehind(deleting);
   }
 
-  /** @throws ServiceError volumeNotFound; unsupported for a disk */
-  async files(id: string, owner?: string): Promise<VolumeFiles> {
-    if (id === DEFAULT_ID && owner === undefined) return this.options.files.workspace();
-    const { name, kind } = await this.find(id, owner);
-    if (kind !== "dir")
+  async files(id: string, scope: Scope): Promise<VolumeFiles> {
+    if (id === DEFAULT_ID && scope.owner === undefined) return this.options.files.workspace();
+    const record = this.find(id, scope);
+    if (record.capacityBytes === undefined) await this.reconcile();
+    const { capacityBytes, handle } = this.find(id, scope);
+    if (capacityBytes !== null && capacityBytes !== undefined)
       throw new ServiceError(
         "unsupported",
         "the volume is a disk: its files are only to be seen in a sandbox",
       );
-    return this.options.files.named(join(this.options.home, "volumes", name));
+    return this.options.files.named(join(this.options.home, "volumes", handle));
   }
 
-  /** Whether a sandbox of that key may mount these. @throws ServiceError 404 for another key's, or one that is not there */
-  async checkMounts(mounts: SandboxSpec["mounts"], owner: string): Promise<void> {
-    const names = mounts.flatMap((mount) => (mount.type === "named" ? [mount.name] : []));
-    if (names.length === 0) return;
-    const rows = await this.rows();
-    for (const name of names) {
-      const row = rows.find((each) => each.name === name);
-      if (!row || (await this.recordOf(row)).owner !== owner) throw notFound(name);
-    }
+  /** Ids of the volumes that a spec mounts, by name. @throws ServiceError volumeNotFound, for another owner's too */
+  async idsFor({ mounts }: SandboxSpec, owner: Owner): Promise<Record<string, string>> {
+    const names = [...new Set(mounts.flatMap((mount) => (mount.type === "named" ? [mount.name] : [])))];
+    const own = this.options.namesPerOwner ? owner : undefined;
+    if (names.some((name) => !this.named(name, own))) await this.reconcile();
+    return Object.fromEntries(
+      names.map((name) => {
+        const record = this.named(name, own);
+        if (!record) throw volumeNotFound(name);
+        return [name, record.id];
+      }),
+    );
   }
 
-  private async find(id: string, owner?: string): Promise<Listed> {
-    const known = this.store.get(id);
-    const record = owner === undefined || known?.owner === owner ? known : undefined;
-    const row = record && (await this.rows()).find((each) => each.name === record.name);
-    if (!record || !row || row.created_at !== record.createdAt) throw notFound(id);
-    return row;
+  /** msb's names for those ids. @throws ServiceError volumeNotFound where one is no more */
+  handlesOf(ids: Record<string, string>): Record<string, string> {
+    return Object.fromEntries(
+      Object.entries(ids).map(([name, id]) => {
+        const record = this.store.get(id);
+        if (!record) throw volumeNotFound(name);
+        return [name, record.handle];
+      }),
+    );
   }
 
-  private async rows(): Promise<Listed[]> {
-    return listed.parse(await this.msb.json(["volume", "ls"]));
+  count = (owner?: Owner): number => this.active(owner).length;
+
+  private active(owner: Owner | undefined): VolumeRecord[] {
+    const all = [...this.store.all()].filter(
+      (record) => record.state === "active" && (owner === undefined || record.owner === owner),
+    );
+    return all.sort((a, b) => (a.createdAt < b.createdAt ? -1 : 1));
   }
 
-  /** The record of a row; one made with msb itself gets its id now. */
-  private async recordOf(row: Listed): Promise<VolumeRecord> {
-    const known = this.byName(row.name);
-    if (known?.createdAt === row.created_at) return known;
-    if (known) await this.store.delete(known.id);
-    const record = { id: randomUUID(), name: row.name, labels: {}, createdAt: row.created_at, owner: null };
-    await this.store.put(record);
+  private named(name: string, owner: Owner | undefined): VolumeRecord | undefined {
+    for (const record of this.store.all())
+      if (
+        record.name === name &&
+        record.state !== "deleting" &&
+        (owner === undefined || record.owner === owner)
+      )
+        return record;
+    return undefined;
+  }
+
+  private find(id: string, { owner }: Scope): VolumeRecord {
+    const record = this.store.get(id);
+    if (record?.state !== "active" || (owner !== undefined && record.owner !== owner))
+      throw volumeNotFound(id);
     return record;
   }
 
-  private byName(name: string): VolumeRecord | undefined {
-    for (const record of this.store.all()) if (record.name === name) return record;
-    return undefined;
+  private checkLimits(owner: Owner, gib: number): void {
+    const { limits, limitsOf } = this.options;
+    const full = (message: string) => new ServiceError("noCapacity", message);
+    if (this.count() + 1 > limits.volumes)
+      throw full(`the server keeps at most ${limits.volumes} volumes; remove some`);
+    const own = limitsOf(owner).volumes ?? Number.POSITIVE_INFINITY;
+    if (this.count(owner) + 1 > own)
+      throw full(`the key ${JSON.stringify(owner)} may have ${own} volumes; remove some`);
+    const promised = this.active(undefined).reduce(
+      (sum, { capacityBytes }) => sum + (capacityBytes ?? 0) / GIB,
+      0,
+    );
+    if (promised + gib > limits.volumeGib)
+      throw full(
+        `${gib} GiB more would exceed the limit of ${limits.volumeGib} GiB for all volumes with a capacity`,
+      );
+  }
+
+  /** Takes in what was made with msb itself, and lets go of what was removed with it. */
+  private async reconcile(): Promise<void> {
+    // What came or went while msb made its list is not for the list to tell.
+    const before = this.active(undefined);
+    const askedAt = performance.now();
+    const rows = listed.parse(await this.msb.json(["volume", "ls"]));
+    const byHandle = new Map([...this.store.all()].map((record) => [record.handle, record]));
+    for (const row of rows) {
+      const known = byHandle.get(row.name);
+      if (!known && (this.removed.get(row.name) ?? 0) < askedAt) await this.keep(adopted(row));
+      else if (known && known.capacityBytes === undefined)
+        await this.keep({ ...known, capacityBytes: capacityOf(row) });
+    }
+    const there = new Set(rows.map(({ name }) => name));
+    for (const record of before)
+      if (!there.has(record.handle) && this.store.get(record.id)?.state === "active")
+        await this.store.delete(record.id).catch((error) => this.complain(record, error));
+    for (const [handle, at] of this.removed) if (at < askedAt) this.removed.delete(handle);
+  }
+
+  /** In memory at once; the disk may have no room for it now. */
+  private keep = (record: VolumeRecord): Promise<void> =>
+    this.store.put(record).catch((error) => this.complain(record, error));
+
+  /** Removes a volume while nobody waits; what fails is tried again at the next start, or the next removal of it. */
+  private removeBehind(record: VolumeRecord): void {
+    if (this.removing.has(record.id)) return;
+    this.removing.add(record.id);
+    const work = async () => {
+      await this.store.put({ ...record, state: "deleting" }).catch((error) => this.complain(record, error));
+      try {
+        await this.msb.ok(["volume", "rm", "--", record.handle], { timeoutMs: REMOVE_TIMEOUT_MS });
+      } catch (error) {
+        if (!isKind(translate(record.name, error), "volumeNotFound")) throw error;
+      }
+      this.removed.set(record.handle, performance.now());
+      await this.store.delete(record.id);
+    };
+    work()
+      .catch((error) => this.complain(record, error))
+      .finally(() => this.removing.delete(record.id));
+  }
+
+  private complain({ id }: VolumeRecord, error: unknown): void {
+    this.options.log.warn({ volume: id, err: errorText(error) }, "a volume is not as it should be");
   }
 }
 
-function bodyOf(record: VolumeRecord, row: Listed): VolumeBody {
+function mounts(
+  { spec, volumes }: { spec: SandboxSpec | null; volumes: Record<string, string> },
+  volume: VolumeRecord,
+) {
+  if (Object.values(volumes).includes(volume.id)) return true;
+  // Made before volumes had ids of their own in msb.
+  const names = spec?.mounts.flatMap((mount) => (mount.type === "named" ? [mount.name] : [])) ?? [];
+  return names.some((name) => volumes[name] === undefined && name === volume.handle);
+}
+
+const capacityOf = ({ kind, capacity_bytes }: Listed): number | null =>
+  kind === "dir" ? null : (capacity_bytes ?? 0);
+
+function adopted(row: Listed): VolumeRecord {
   return {
-    ...{ id: record.id, name: record.name, kind: "managed", storage: "block", status: "active" },
-    used_bytes: row.used_bytes ?? null,
-    capacity_bytes: row.capacity_bytes ?? null,
-    labels: record.labels,
-    created_at: row.created_at,
-    updated_at: row.created_at,
+    ...{ id: randomUUID(), handle: row.name, name: row.name, labels: {}, owner: null, state: "active" },
+    ...{ createdAt: row.created_at, capacityBytes: capacityOf(row) },
   };
 }
 
-const notFound = (which: string) => new ServiceError("volumeNotFound", `no volume ${JSON.stringify(which)}`);
+function volumeOf({ id, name, owner, labels, capacityBytes, createdAt }: VolumeRecord): Volume {
+  return {
+    ...{ id, name, owner, labels, usedBytes: null, capacityBytes: capacityBytes ?? null },
+    ...{ createdAt, updatedAt: createdAt },
+  };
+}
 
 const translate = (name: string, error: unknown): unknown =>
   error instanceof MsbError ? error.about({ what: "volume", name }) : error;

@@ -1,11 +1,10 @@
 import type { Duplex } from "node:stream";
-import { agentSocketPath, connectAgent } from "../../backends/msb/agent-socket";
 import { invalidRequest } from "../../errors";
 import { ConnectionLimit } from "../../limits/rate-limit";
 import { PipeMemory } from "../pipe-memory";
 import { errorResponses, idParams } from "../schema/common";
 import { cutOff, pipe } from "../web-socket-pipe";
-import { type App, type Context, findSandbox, holdConnection, notRunning, typed } from "./context";
+import { type App, type Context, findSandbox, holdConnection, typed } from "./context";
 
 /** Connections that msb's relay takes for one sandbox. */
 const MOST_OF_A_SANDBOX = 128;
@@ -22,7 +21,7 @@ type Dialled = {
 
 /** The pipe to a sandbox's agent: exec, files and terminals ride it, unparsed. */
 export function agentRoutes(plain: App, context: Context): void {
-  const { config, metrics, sandboxes } = context;
+  const { metrics, backend } = context;
   const dialled = new WeakMap<object, Dialled>();
   const memory = new PipeMemory();
   const pipes = new ConnectionLimit(MOST_OF_A_SANDBOX, "to one sandbox");
@@ -41,13 +40,11 @@ export function agentRoutes(plain: App, context: Context): void {
       // What ends it depends on how far it is: before the upgrade there is only the socket.
       const ending = { end: () => void request.raw.socket.destroy() };
       holdConnection(context, request, () => ending.end());
-      // Whether it runs its socket tells best; msb is asked only about one that is not known to.
-      const record = await findSandbox(context, request, { id }, { aliveWillDo: true });
+      const sandbox = await findSandbox(context, request, { id });
       life.check();
-      if (!sandboxes.registry.alive(record)) throw notRunning(record, sandboxes.registry.status(record));
-      const giveBack = pipes.take(record.id);
+      const giveBack = pipes.take(sandbox.id);
       const place = life.hold(giveBack);
-      const agent = await connectAgent(agentSocketPath(config.MSB_HOME, record.name), life.signal);
+      const agent = await backend.sandboxes.openAgent(sandbox.id, life.signal);
       // Its place is taken for as long as it is open, which may be longer than the request.
       place.handOver();
       agent.once("close", giveBack);

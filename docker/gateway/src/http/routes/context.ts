@@ -1,14 +1,12 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import type { ZodTypeProvider } from "fastify-type-provider-zod";
-import type { SandboxRecord } from "../../backends/msb/sandbox-record";
-import type { FindOptions } from "../../backends/msb/sandbox-registry";
-import type { Sandboxes } from "../../backends/msb/sandboxes";
-import type { Volumes } from "../../backends/msb/volumes";
 import type { Config } from "../../config";
-import { ServiceError, sandboxNotFound } from "../../errors";
+import { sandboxNotFound } from "../../errors";
 import type { KeyCheck } from "../../keys/key-check";
 import type { Key } from "../../keys/key-file";
 import type { ConnectionLimit } from "../../limits/rate-limit";
+import type { Backend, Reference, Sandbox, Scope } from "../../sandboxes/backend";
+import type { SandboxService } from "../../sandboxes/service";
 import type { Metrics } from "../metrics";
 import "../request-life";
 import { clientShape, sandboxBodyOf } from "../sandbox-body";
@@ -17,8 +15,8 @@ import type { SandboxBody } from "../schema/sandbox";
 /** What the routes work with. */
 export type Context = {
   config: Config;
-  sandboxes: Sandboxes;
-  volumes: Volumes;
+  backend: Backend;
+  service: SandboxService;
   metrics: Metrics;
   connections: ConnectionLimit;
   keys: KeyCheck;
@@ -36,12 +34,9 @@ declare module "fastify" {
   }
 }
 
-/** How a sandbox is named in a path. */
-export type Reference = { id: string } | { name: string };
-
-/** The key whose sandboxes and volumes alone the request may see; undefined where it may see all. */
-export function ownerFor({ config }: Context, request: FastifyRequest): string | undefined {
-  return config.OWN_SANDBOXES ? request.keyId : undefined;
+/** Whose sandboxes and volumes alone the request may see. */
+export function scopeFor({ config }: Context, request: FastifyRequest): Scope {
+  return config.OWN_SANDBOXES ? { owner: request.keyId } : {};
 }
 
 /**
@@ -64,35 +59,25 @@ export function holdConnection(
   );
 }
 
-/** The sandbox of a path; another key's is none, where they have owners. @throws ServiceError 404 */
+/** The sandbox of a path; another key's is none, where they have owners. @throws ServiceError sandboxNotFound */
 export async function findSandbox(
   context: Context,
   request: FastifyRequest,
-  which: Reference,
-  options?: FindOptions,
-) {
-  const { registry } = context.sandboxes;
-  const record =
-    "id" in which ? await registry.byId(which.id, options) : await registry.byName(which.name, options);
-  const owner = ownerFor(context, request);
-  if (!record || (owner !== undefined && record.owner !== owner))
-    throw sandboxNotFound("id" in which ? which.id : which.name);
-  request.sandboxId = record.id;
-  request.sandboxName = record.name;
-  return record;
+  reference: Reference,
+): Promise<Sandbox> {
+  const sandbox = await context.backend.sandboxes.get(reference, scopeFor(context, request));
+  if (!sandbox) throw sandboxNotFound("id" in reference ? reference.id : reference.name);
+  request.sandboxId = sandbox.id;
+  request.sandboxName = sandbox.name;
+  return sandbox;
 }
 
 /** The answer's body, in the shape that the asking client reads. */
-export function bodyFor(context: Context, request: FastifyRequest, record: SandboxRecord): SandboxBody {
-  const status = context.sandboxes.registry.status(record);
-  return sandboxBodyOf(record, status, clientShape(request.headers["user-agent"]));
-}
+export const bodyFor = (request: FastifyRequest, sandbox: Sandbox): SandboxBody =>
+  sandboxBodyOf(sandbox, clientShape(request.headers["user-agent"]));
 
 /** Aborted when the client goes away before it has its answer. */
 export const cutOffSignal = ({ request }: FastifyReply): AbortSignal => request.life.unanswered;
-
-export const notRunning = (record: SandboxRecord, status: string) =>
-  new ServiceError("conflict", `the sandbox ${JSON.stringify(record.name)} is ${status}`);
 
 export type App = FastifyInstance;
 export const typed = (app: App) => app.withTypeProvider<ZodTypeProvider>();

@@ -5,7 +5,7 @@ import { invalidRequest } from "../../errors";
 import type { KeyCheck } from "../../keys/key-check";
 import { type BrowserGuardOptions, isOfBrowserPage } from "../browser-guard";
 import { errorResponses } from "../schema/common";
-import { type App, type Context, ownerFor, typed } from "./context";
+import { type App, type Context, scopeFor, typed } from "./context";
 
 const check = z.object({ ok: z.boolean(), reason: z.string().optional() });
 const readiness = z.object({ ready: z.boolean(), checks: z.record(z.string(), check).optional() });
@@ -73,7 +73,7 @@ export function openRoutes(
 const whole = z.int();
 const quotas = z.looseObject({
   total_sandboxes: whole,
-  max_sandboxes: whole.nullable(),
+  max_sandboxes: whole,
   max_concurrent_sandboxes: whole,
   concurrent_ephemeral_running: whole,
   concurrent_persistent_running: whole,
@@ -85,42 +85,50 @@ const quotas = z.looseObject({
   max_vcpus_per_sandbox: whole,
   max_requests_per_second: whole,
   max_connections: whole,
+  total_volumes: whole,
+  max_volumes: whole,
+  max_upload_bytes: whole,
+  max_body_bytes: whole,
+  max_duration_seconds: whole,
+  max_idle_seconds: whole,
 });
 
 /** Limits and figures, with a key. Where a key has a limit of its own, the figures are those of the key. */
 export function quotaRoutes(plain: App, context: Context): void {
   const app = typed(plain);
-  const { config, metrics, sandboxes } = context;
+  const { config, metrics, backend } = context;
   app.get(
     "/v1/quotas",
     { schema: { tags, response: { 200: quotas, ...errorResponses } } },
     async (request) => {
-      const { capacity, registry } = sandboxes;
       const { id, limits: own } = request.key ?? { id: "", limits: {} };
-      const owner = ownerFor(context, request);
-      await registry.reconcile();
-      const known = [...registry.store.all()].filter(
-        (record) => record.phase !== "gone" && (owner === undefined || record.owner === owner),
-      );
-      const alive = known.filter(registry.alive);
-      const [all, mine] = [capacity.usage(owner), capacity.usage(id)];
-      const { sandboxes: most, memoryMib, cpus } = capacity.limits;
+      const { owner } = scopeFor(context, request);
+      const { limits } = backend;
+      const [seen, mine] = [backend.usage(owner), backend.usage(id)];
+      const least = (limit: number, ofKey = limit) => Math.min(limit, ofKey);
       return {
         // The contract's required fields that a server of one's own has no meter for.
         ...{ hard_cap: true, pool_exhausted: false, is_suspended: false },
-        ...{ vcpu_hours_used: 0, memory_gib_hours_used: 0, max_sandboxes: null },
-        total_sandboxes: known.length,
-        concurrent_ephemeral_running: alive.filter((record) => record.ephemeral).length,
-        concurrent_persistent_running: alive.filter((record) => !record.ephemeral).length,
-        max_concurrent_sandboxes: Math.min(most, own.sandboxes ?? most),
-        memory_mib_used: (own.memoryMiB ? mine : all).memoryMib,
-        max_memory_mib: Math.min(memoryMib, own.memoryMiB ?? memoryMib),
-        vcpus_used: (own.cpus ? mine : all).cpus,
-        max_vcpus: Math.min(cpus, own.cpus ?? cpus),
-        max_memory_mib_per_sandbox: capacity.limits.sandboxMemoryMib,
-        max_vcpus_per_sandbox: capacity.limits.sandboxCpus,
+        ...{ vcpu_hours_used: 0, memory_gib_hours_used: 0 },
+        total_sandboxes: seen.total,
+        max_sandboxes: least(limits.totalSandboxes, own.totalSandboxes),
+        concurrent_ephemeral_running: seen.ephemeralRunning,
+        concurrent_persistent_running: seen.running - seen.ephemeralRunning,
+        max_concurrent_sandboxes: least(limits.sandboxes, own.sandboxes),
+        memory_mib_used: (own.memoryMiB ? mine : seen).memoryMib,
+        max_memory_mib: least(limits.memoryMib, own.memoryMiB),
+        vcpus_used: (own.cpus ? mine : seen).cpus,
+        max_vcpus: least(limits.cpus, own.cpus),
+        max_memory_mib_per_sandbox: limits.sandboxMemoryMib,
+        max_vcpus_per_sandbox: limits.sandboxCpus,
+        total_volumes: seen.volumes,
+        max_volumes: least(limits.volumes, own.volumes),
         max_requests_per_second: own.requestsPerSecond ?? config.LIMIT_REQUESTS_PER_SECOND,
         max_connections: own.connections ?? config.LIMIT_CONNECTIONS,
+        max_upload_bytes: config.LIMIT_UPLOAD_BYTES,
+        max_body_bytes: config.LIMIT_BODY_BYTES,
+        max_duration_seconds: config.LIMIT_MAX_DURATION_SECONDS,
+        max_idle_seconds: config.LIMIT_IDLE_TIMEOUT_SECONDS,
       };
     },
   );

@@ -1,22 +1,14 @@
+import type { FastifyRequest } from "fastify";
 import * as z from "zod";
-import type { SandboxRecord } from "../../backends/msb/sandbox-record";
-import { invalidRequest } from "../../errors";
+import type { Config } from "../../config";
+import { invalidRequest, invalidSpec, ServiceError } from "../../errors";
+import type { Position, Reference } from "../../sandboxes/backend";
 import { labels as labelsSchema } from "../../sandboxes/fields";
+import type { SandboxSpec } from "../../sandboxes/spec";
 import { readCreateRequest } from "../create-request";
-import { PageCache } from "../page-cache";
-import { clientShape } from "../sandbox-body";
 import { errorResponses, idParams, messageBody, nameParams } from "../schema/common";
 import { createBody, listQuery, sandboxBody, sandboxPage, startQuery } from "../schema/sandbox";
-import {
-  type App,
-  bodyFor,
-  type Context,
-  cutOffSignal,
-  findSandbox,
-  ownerFor,
-  type Reference,
-  typed,
-} from "./context";
+import { type App, bodyFor, type Context, cutOffSignal, findSandbox, scopeFor, typed } from "./context";
 
 const MAX_PAGE = 500;
 const MAX_WAIT_SECONDS = 90;
@@ -27,46 +19,44 @@ const tags = ["sandboxes"];
 /** Sandboxes: create, list, and by id or name get, start, stop, delete. */
 export function sandboxRoutes(plain: App, context: Context): void {
   const app = typed(plain);
-  const { sandboxes } = context;
-  const pages = new PageCache(() => sandboxes.registry.revision());
+  const { service } = context;
+  const { sandboxes } = context.backend;
 
   app.post(
     "/v1/sandboxes",
     { schema: { tags, querystring: startQuery, body: createBody, response: responses } },
     async (request, reply) => {
       const { start = false, ...wait } = request.query;
-      const options = { start, waitMs: waitMs(wait), owner: request.keyId, cutOff: cutOffSignal(reply) };
       const wanted = readCreateRequest(request.body);
-      const owner = ownerFor(context, request);
-      if (owner !== undefined) await context.volumes.checkMounts(wanted.spec.mounts, owner);
-      const record = await sandboxes.create(wanted, options);
-      request.sandboxId = record.id;
+      const options = { start, waitMs: waitMs(wait), owner: request.keyId, cutOff: cutOffSignal(reply) };
+      const sandbox = await service.create({
+        ...wanted,
+        spec: bounded(wanted.spec, context.config),
+        ...options,
+      });
+      request.sandboxId = sandbox.id;
       // Filled in for whoever reconnects; the client that created keeps its own configuration.
-      sandboxes.registry.resolved(record).catch(() => undefined);
-      return bodyFor(context, request, record);
+      sandboxes.resolve(sandbox.id).catch(() => undefined);
+      return bodyFor(request, sandbox);
     },
   );
 
   app.get(
     "/v1/sandboxes",
     { schema: { tags, querystring: listQuery, response: { 200: sandboxPage, ...errorResponses } } },
-    async (request, reply) => {
+    async (request) => {
       const { limit, cursor, labels } = request.query;
-      await sandboxes.registry.reconcile();
-      const shape = clientShape(request.headers["user-agent"]);
-      const owner = ownerFor(context, request);
-      const text = pages.get(JSON.stringify([shape, limit, cursor, labels, owner]), () => {
-        const wanted = labels === undefined ? {} : readLabels(labels);
-        const after = cursor === undefined ? undefined : readCursor(cursor);
-        const rows = listed(sandboxes.registry.store.all(), wanted, owner, after);
-        const page = rows.slice(0, Math.min(limit, MAX_PAGE));
-        const last = page.at(-1);
-        return {
-          data: page.map((record) => bodyFor(context, request, record)),
-          next_cursor: last && rows.length > page.length ? writeCursor(last) : null,
-        };
+      const { items, more } = await sandboxes.list({
+        ...scopeFor(context, request),
+        labels: labels === undefined ? {} : readLabels(labels),
+        after: cursor === undefined ? undefined : readCursor(cursor),
+        limit: Math.min(limit, MAX_PAGE),
       });
-      return reply.type("application/json; charset=utf-8").send(text as never);
+      const last = items.at(-1);
+      return {
+        data: items.map((sandbox) => bodyFor(request, sandbox)),
+        next_cursor: last && more ? writeCursor(last) : null,
+      };
     },
   );
 
@@ -74,39 +64,62 @@ export function sandboxRoutes(plain: App, context: Context): void {
     ["/v1/sandboxes/by-name/:name", nameParams],
     ["/v1/sandboxes/:id", idParams],
   ] as const) {
-    const find = (request: Parameters<typeof findSandbox>[1]) =>
-      findSandbox(context, request, request.params as Reference);
+    const find = (request: FastifyRequest) => findSandbox(context, request, request.params as Reference);
 
     app.get(path, { schema: { tags, params, response: responses } }, async (request) => {
-      const record = await sandboxes.registry.resolved(await find(request));
-      return bodyFor(context, request, record);
+      const sandbox = await find(request);
+      return bodyFor(request, (await sandboxes.resolve(sandbox.id)) ?? sandbox);
     });
     app.delete(
       path,
       { schema: { tags, params, response: { 200: messageBody, ...errorResponses } } },
       async (request) => {
-        const record = await find(request);
-        await sandboxes.remove(record);
-        return { message: `sandbox ${record.name} deleted` };
+        const sandbox = await find(request);
+        await service.remove(sandbox);
+        return { message: `sandbox ${sandbox.name} deleted` };
       },
     );
     app.post(
       `${path}/start`,
       { schema: { tags, params, querystring: startQuery, response: responses } },
-      async (request) => {
-        const record = await sandboxes.start(await find(request), { waitMs: waitMs(request.query) });
-        return bodyFor(context, request, record);
-      },
+      async (request) => bodyFor(request, await service.start(await find(request), waitMs(request.query))),
     );
     app.post(
       `${path}/stop`,
       { config: { freesRoom: true }, schema: { tags, params, response: responses } },
-      async (request) => {
-        const record = await sandboxes.stop(await find(request));
-        return bodyFor(context, request, record);
-      },
+      async (request) => bodyFor(request, await service.stop(await find(request))),
     );
   }
+
+  const change = { tags, params: idParams, response: errorResponses };
+  const refuseChange = async (request: FastifyRequest) => {
+    await findSandbox(context, request, request.params as Reference);
+    throw new ServiceError(
+      "modificationUnsupported",
+      "this server can't change a sandbox that is made; remove it and make it again",
+    );
+  };
+  app.put("/v1/sandboxes/:id", { schema: change }, refuseChange);
+  app.post("/v1/sandboxes/:id/modifications/plan", { schema: change }, refuseChange);
+}
+
+/** Life and idle time have an end also where the client has set none, so that one that was killed leaves nothing for ever. */
+function bounded(spec: SandboxSpec, config: Config): SandboxSpec {
+  const { lifecycle } = spec;
+  const limit = (field: "max_duration_secs" | "idle_timeout_secs", most: number) => {
+    const asked = lifecycle[field];
+    if (most > 0 && asked !== undefined && asked > most)
+      throw invalidSpec(`lifecycle.${field}: ${asked} exceeds the limit of ${most} seconds`);
+    return asked ?? (most > 0 ? most : undefined);
+  };
+  return {
+    ...spec,
+    lifecycle: {
+      ...lifecycle,
+      max_duration_secs: limit("max_duration_secs", config.LIMIT_MAX_DURATION_SECONDS),
+      idle_timeout_secs: limit("idle_timeout_secs", config.LIMIT_IDLE_TIMEOUT_SECONDS),
+    },
+  };
 }
 
 /** Without `wait_for` the answer does not wait for the boot. */
@@ -118,31 +131,7 @@ function waitMs({ wait_for, wait_timeout }: { wait_for?: string; wait_timeout?: 
   return Math.min(wait_timeout ?? MAX_WAIT_SECONDS, MAX_WAIT_SECONDS) * 1000;
 }
 
-type Position = { createdAt: string; id: string };
 const position = z.tuple([z.string(), z.string()]);
-
-/** The records with all those labels, of one key or of all, after a position, in the order of their creation. */
-function listed(
-  all: Iterable<SandboxRecord>,
-  wanted: Record<string, string>,
-  owner?: string,
-  after?: Position,
-): SandboxRecord[] {
-  const pairs = Object.entries(wanted);
-  const rows = [...all].filter((record) => {
-    if (record.phase === "gone" || record.phase === "abandoned") return false;
-    if (owner !== undefined && record.owner !== owner) return false;
-    if (after && compare(record, after) <= 0) return false;
-    const labels = record.spec?.labels ?? record.resolved?.labels ?? {};
-    return pairs.every(([key, value]) => labels[key] === value);
-  });
-  return rows.sort(compare);
-}
-
-function compare(a: Position, b: Position): number {
-  if (a.createdAt !== b.createdAt) return a.createdAt < b.createdAt ? -1 : 1;
-  return a.id === b.id ? 0 : a.id < b.id ? -1 : 1;
-}
 
 function readLabels(text: string): Record<string, string> {
   try {

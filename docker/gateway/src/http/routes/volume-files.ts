@@ -7,7 +7,7 @@ import { errorResponses, idParams, messageBody, streamOf } from "../schema/commo
 import { fileBody, fromToBody, pathBody } from "../schema/volume";
 import { holdTransfer } from "../transfer";
 import { fileBodyOf, fileListOf } from "../volume-file-body";
-import { type App, type Context, ownerFor, typed } from "./context";
+import { type App, type Context, scopeFor, typed } from "./context";
 
 const BASE = "/v1/volumes/:id/files";
 const tags = ["volumes"];
@@ -28,7 +28,7 @@ export function volumeFileRoutes(plain: App, context: Context): void {
   const app = typed(plain);
   const filesOf = (request: FastifyRequest): Promise<VolumeFiles> => {
     const { id } = request.params as z.infer<typeof params>;
-    return context.volumes.files(id, ownerFor(context, request));
+    return context.backend.volumes.files(id, scopeFor(context, request));
   };
 
   // Not typed: the answer is the text of what the schema says.

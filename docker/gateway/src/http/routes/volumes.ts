@@ -1,33 +1,63 @@
+import type { FastifyRequest } from "fastify";
 import * as z from "zod";
+import { volumeNotFound } from "../../errors";
+import type { Volume } from "../../sandboxes/backend";
 import { errorResponses, idParams, messageBody } from "../schema/common";
-import { createVolumeBody, volumeBody } from "../schema/volume";
-import { type App, type Context, ownerFor, typed } from "./context";
+import { createVolumeBody, type VolumeBody, volumeBody } from "../schema/volume";
+import { type App, type Context, scopeFor, typed } from "./context";
 
 const tags = ["volumes"];
 const params = idParams;
 const done = { 200: messageBody, ...errorResponses };
 
-/** Named volumes, and the default one. */
+/** Named volumes, and the default one, which is there for all keys or, where each has its own things, for none. */
 export function volumeRoutes(plain: App, context: Context): void {
   const app = typed(plain);
-  const { volumes } = context;
+  const { volumes } = context.backend;
+  const shared = async (request: FastifyRequest) =>
+    scopeFor(context, request).owner === undefined ? volumeBodyOf(await volumes.shared()) : undefined;
   app.get(
     "/v1/volumes",
     { schema: { tags, response: { 200: z.array(volumeBody), ...errorResponses } } },
-    (request) => volumes.list(ownerFor(context, request)),
+    async (request) => {
+      const named = await volumes.list(scopeFor(context, request));
+      return [(await shared(request)) ?? [], named.map(volumeBodyOf)].flat();
+    },
   );
   app.get(
     "/v1/volumes/default",
     { schema: { tags, response: { 200: volumeBody, ...errorResponses } } },
-    (request) => volumes.defaultVolume(ownerFor(context, request)),
+    async (request) => {
+      const found = await shared(request);
+      if (!found) throw volumeNotFound("default");
+      return found;
+    },
   );
   app.post(
     "/v1/volumes",
     { schema: { tags, body: createVolumeBody, response: { 200: volumeBody, ...errorResponses } } },
-    (request) => volumes.create(request.body, request.keyId),
+    async (request) => {
+      const { name, labels, capacity_gib } = request.body;
+      const owner = request.keyId;
+      return volumeBodyOf(
+        await volumes.create({ name, labels, owner, capacityGib: capacity_gib ?? undefined }),
+      );
+    },
   );
   app.delete("/v1/volumes/:id", { schema: { tags, params, response: done } }, async (request) => {
-    await volumes.remove(request.params.id, ownerFor(context, request));
+    await volumes.remove(request.params.id, scopeFor(context, request));
     return { message: "volume deleted" };
   });
+}
+
+function volumeBodyOf(volume: Volume): VolumeBody {
+  const { id, name, labels, usedBytes, capacityBytes, createdAt, updatedAt } = volume;
+  return {
+    ...{ id, name, storage: "block", status: "active", labels },
+    kind: name === null ? "host" : "managed",
+    used_bytes: usedBytes,
+    capacity_bytes: capacityBytes,
+    created_at: createdAt,
+    updated_at: updatedAt,
+  };
 }

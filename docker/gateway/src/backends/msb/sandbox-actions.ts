@@ -1,0 +1,130 @@
+import { isKind, ServiceError } from "../../errors";
+import type { RegistryLogin } from "../../sandboxes/backend";
+import { keptSpec } from "../../sandboxes/payload";
+import type { SandboxSpec } from "../../sandboxes/spec";
+import { type CreatePlan, planCreate } from "./create-plan";
+import { type EgressPolicy, isNoWider } from "./egress";
+import type { ImageCache } from "./image-cache";
+import { type Actions, NothingMade } from "./lifecycle";
+import type { PayloadStore } from "./payload-store";
+import type { SandboxCommands } from "./sandbox-commands";
+import type { SandboxRecord } from "./sandbox-record";
+
+/** How long a create waits for its image. */
+const PREPARE_MS = 15 * 60_000;
+
+export type ActionOptions = {
+  commands: SandboxCommands;
+  images: Pick<ImageCache, "withImage">;
+  payloads: Pick<PayloadStore, "whole" | "delete">;
+  msbVersion: () => Promise<string>;
+  autoPull: boolean;
+  /** What guests may reach at most. */
+  egress: EgressPolicy;
+  /** Seconds that a guest gets to stop before it is killed. */
+  stopGraceSeconds: number;
+  /** What came with a create for the pull of its image, until it is over. */
+  pullOf: (id: string) => { login?: RegistryLogin; anonymous?: boolean } | undefined;
+  /** msb's names of the volumes of a record, by the names in its spec. @throws ServiceError where one is no more */
+  volumeHandles: (record: SandboxRecord) => Record<string, string>;
+  /** Called after each boot, for the metrics. */
+  booted: (seconds: number, ok: boolean) => void;
+};
+
+/** What is done to a sandbox in msb, from its record. */
+export function sandboxActions(options: ActionOptions): Actions {
+  const { commands } = options;
+
+  return {
+    async make(record, signal) {
+      const { id, handle, state, spec, owner } = record;
+      if (!spec)
+        throw new NothingMade(new ServiceError("conflict", "it was made with msb itself, and is no more"));
+      const request = {
+        ...{ reference: spec.reference, pullPolicy: spec.pull_policy, autoPull: options.autoPull, signal },
+        ...{ owner: owner ?? "", deadlineMs: Date.now() + PREPARE_MS, ...options.pullOf(id) },
+      };
+      let asked = false;
+      try {
+        await options.images.withImage(request, async ({ reference }) => {
+          const whole = await options.payloads.whole(id, spec);
+          const plan = await planned(options, record, whole, reference);
+          // Remains of a boot that failed.
+          if (state === "unmade") await commands.remove(handle, { signal });
+          asked = true;
+          await timed(options, () => commands.create(handle, plan, { signal }));
+        });
+      } catch (error) {
+        if (!asked) throw new NothingMade(error);
+        await commands.remove(handle).catch(() => undefined);
+        throw error;
+      }
+      // Its disk holds the patches and scripts now, msb itself the secrets.
+      await options.payloads.delete(id).catch(() => undefined);
+      return { spec: keptSpec(spec), ...lifetime(spec) };
+    },
+
+    async start({ handle, name, spec, egress, expiresAt }, signal) {
+      refuseWiderNetwork({ name, spec, egress }, options.egress);
+      await timed(options, () => commands.start(handle, { signal }));
+      // A restart of the server gives nobody more time.
+      const goesOn = expiresAt !== null && Date.parse(expiresAt) > Date.now();
+      return goesOn ? {} : lifetime(spec);
+    },
+
+    async stop({ handle }, signal) {
+      await commands.stop(handle, options.stopGraceSeconds, { signal });
+      return { expiresAt: null };
+    },
+
+    async remove({ handle }) {
+      await commands.remove(handle);
+      return {};
+    },
+  };
+}
+
+async function planned(
+  { msbVersion, egress, volumeHandles }: ActionOptions,
+  record: SandboxRecord,
+  spec: SandboxSpec,
+  reference: string,
+): Promise<CreatePlan> {
+  const handles = volumeHandles(record);
+  return planCreate(spec, { msbVersion: await msbVersion(), egress, reference, volumeHandles: handles });
+}
+
+async function timed<T>({ booted }: ActionOptions, boot: () => Promise<T>): Promise<T> {
+  const began = performance.now();
+  const tell = (ok: boolean) => booted((performance.now() - began) / 1000, ok);
+  try {
+    const result = await boot();
+    tell(true);
+    return result;
+  } catch (error) {
+    // One that was cancelled says nothing of boots.
+    if (!isKind(error, "conflict")) tell(false);
+    throw error;
+  }
+}
+
+function lifetime(spec: SandboxSpec | null): Partial<SandboxRecord> {
+  const seconds = spec?.lifecycle.max_duration_secs;
+  return { expiresAt: seconds ? new Date(Date.now() + seconds * 1000).toISOString() : null };
+}
+
+/** msb can't change the network rules of a sandbox that is made. */
+function refuseWiderNetwork(
+  { name, spec, egress }: Pick<SandboxRecord, "name" | "spec" | "egress">,
+  now: EgressPolicy,
+): void {
+  // Made without us: msb's own policy is the public internet, and a client's may have been anything.
+  const level = spec?.network.policy ? "all" : "public";
+  const made = egress ?? { level, grants: [], hostRanges: now.hostRanges };
+  if (isNoWider(made, now)) return;
+  throw new ServiceError(
+    "conflict",
+    `${name} was made when sandboxes could reach more of the network than this server allows now; ` +
+      "copy its files while the old setting holds, or remove it and make it again",
+  );
+}

@@ -1,0 +1,202 @@
+import type { Owner, Position, Reference, Scope, Usage } from "../../sandboxes/backend";
+import { STATES } from "../../sandboxes/states";
+import type { SandboxRecord } from "./sandbox-record";
+
+/** What a sandbox takes of the limits. */
+export type Share = { vcpus: number; memoryMib: number };
+
+/** A sandbox in memory: its record, and what is being done with it. */
+export class Entry {
+  /** Cancels the action under way, where there is one. */
+  underWay: AbortController | undefined;
+  /** Resolves when the last make is on disk. */
+  intent: Promise<void> | undefined;
+  /** msb is being asked what it made of it. */
+  resolving: Promise<void> | undefined;
+  /** It waits for its turn after a restart of the server; a request for it goes first. */
+  deferred = false;
+  /** No action before that time, by performance.now(): the last one failed. */
+  retryAt = 0;
+  failures = 0;
+  /** When the last action ended, by performance.now(): what msb was asked before says nothing of it. */
+  changedAt = Number.NEGATIVE_INFINITY;
+  /** The record in memory is newer than the one on disk, and could not be written. */
+  unsaved = false;
+  ended = false;
+  private readonly listeners = new Set<() => void>();
+
+  constructor(public record: SandboxRecord) {}
+
+  /** Whether a microVM holds memory, or one is to be started. */
+  get holdsRoom(): boolean {
+    const { state, desired } = this.record;
+    return STATES[state].alive || (desired === "running" && STATES[state].todo.running !== undefined);
+  }
+
+  get settled(): boolean {
+    const { state, desired } = this.record;
+    return this.ended || (this.underWay === undefined && STATES[state].todo[desired] === undefined);
+  }
+
+  /** Wakes whoever waits for a change. */
+  notify(): void {
+    for (const listener of [...this.listeners]) listener();
+  }
+
+  /** Resolves at the next change, or when the signal aborts. */
+  changed(signal: AbortSignal): Promise<void> {
+    return new Promise((resolve) => {
+      const done = () => {
+        this.listeners.delete(done);
+        signal.removeEventListener("abort", done);
+        resolve();
+      };
+      if (signal.aborted) return resolve();
+      this.listeners.add(done);
+      signal.addEventListener("abort", done, { once: true });
+    });
+  }
+}
+
+const noUsage = (): Usage => ({
+  total: 0,
+  running: 0,
+  ephemeralRunning: 0,
+  memoryMib: 0,
+  cpus: 0,
+  volumes: 0,
+});
+
+/**
+ * All sandboxes by id, by msb's name, by the clients' names and in the order of their creation, with what they use in
+ * all and by owner. No request costs more the more sandboxes there are, but for lists with labels or an owner.
+ */
+export class SandboxIndex {
+  private readonly byId = new Map<string, Entry>();
+  private readonly byHandle = new Map<string, Entry>();
+  private readonly byName = new Map<string, Set<Entry>>();
+  private readonly ordered: Entry[] = [];
+  private readonly counted = new Map<Entry, Usage>();
+  private readonly used = new Map<Owner, Usage>();
+  private readonly usedByAll = noUsage();
+
+  constructor(records: Iterable<SandboxRecord> = []) {
+    for (const record of [...records].sort(compare)) this.add(new Entry(record));
+  }
+
+  all = (): IterableIterator<Entry> => this.byId.values();
+  get = (id: string): Entry | undefined => this.byId.get(id);
+  withHandle = (handle: string): Entry | undefined => this.byHandle.get(handle);
+  get size(): number {
+    return this.byId.size;
+  }
+
+  add(entry: Entry): void {
+    const { id, handle, name } = entry.record;
+    this.byId.set(id, entry);
+    this.byHandle.set(handle, entry);
+    this.byName.set(name, (this.byName.get(name) ?? new Set()).add(entry));
+    this.ordered.splice(this.placeAfter(entry.record), 0, entry);
+    this.count(entry);
+  }
+
+  delete(entry: Entry): void {
+    const { id, handle, name } = entry.record;
+    if (!this.byId.delete(id)) return;
+    entry.ended = true;
+    this.byHandle.delete(handle);
+    const bearers = this.byName.get(name);
+    bearers?.delete(entry);
+    if (bearers?.size === 0) this.byName.delete(name);
+    const at = this.placeAfter(entry.record) - 1;
+    if (this.ordered[at] === entry) this.ordered.splice(at, 1);
+    this.count(entry);
+  }
+
+  /** The one that a request means: by name, one that is gone answers only where no other bears the name. */
+  find(reference: Reference, { owner }: Scope): Entry | undefined {
+    const seen = (entry: Entry) => owner === undefined || entry.record.owner === owner;
+    if ("id" in reference) {
+      const entry = this.byId.get(reference.id);
+      return entry && seen(entry) ? entry : undefined;
+    }
+    const bearers = [...(this.byName.get(reference.name) ?? [])].filter(seen);
+    return bearers.find(holdsName) ?? bearers.at(-1);
+  }
+
+  /** Who holds a name, among those of one owner or of all. */
+  holder(name: string, { owner }: Scope): Entry | undefined {
+    const found = this.find({ name }, owner === undefined ? {} : { owner });
+    return found && holdsName(found) ? found : undefined;
+  }
+
+  /** In the order of creation, after a position. */
+  *after(position: Position | undefined): Generator<Entry> {
+    for (let at = position ? this.placeAfter(position) : 0; at < this.ordered.length; at++) {
+      const entry = this.ordered[at];
+      if (entry && holdsName(entry)) yield entry;
+    }
+  }
+
+  usage(owner?: Owner): Readonly<Usage> {
+    return owner === undefined ? this.usedByAll : (this.used.get(owner) ?? noUsage());
+  }
+
+  /** Counts a sandbox anew; after every change of its record. */
+  count(entry: Entry): void {
+    const { owner } = entry.record;
+    const before = this.counted.get(entry);
+    const now = entry.ended ? undefined : usageOf(entry);
+    const ofOwner = this.used.get(owner) ?? noUsage();
+    this.used.set(owner, ofOwner);
+    for (const sum of [this.usedByAll, ofOwner])
+      for (const field of Object.keys(sum) as (keyof Usage)[])
+        sum[field] += (now?.[field] ?? 0) - (before?.[field] ?? 0);
+    if (now) this.counted.set(entry, now);
+    else this.counted.delete(entry);
+    if (ofOwner.total === 0) this.used.delete(owner);
+  }
+
+  /** Where in the order the first one after a position is. */
+  private placeAfter(position: Position): number {
+    let [low, high] = [0, this.ordered.length];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      const record = this.ordered[middle]?.record;
+      if (record && compare(record, position) <= 0) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+}
+
+/** One that is removed holds its name no longer, whatever msb still has of it. */
+function holdsName({ record: { state, desired } }: Entry): boolean {
+  return state !== "gone" && state !== "removing" && desired !== "removed";
+}
+
+function usageOf(entry: Entry): Usage {
+  const { vcpus, memoryMib } = shareOf(entry.record);
+  const running = entry.holdsRoom;
+  return {
+    total: entry.record.state === "gone" ? 0 : 1,
+    running: running ? 1 : 0,
+    ephemeralRunning: running && entry.record.ephemeral ? 1 : 0,
+    memoryMib: running ? memoryMib : 0,
+    cpus: running ? vcpus : 0,
+    volumes: 0,
+  };
+}
+
+/** What it takes of the limits when it runs. */
+export function shareOf({ spec, resolved }: SandboxRecord): Share {
+  return {
+    vcpus: spec?.resources.vcpus ?? resolved?.vcpus ?? 1,
+    memoryMib: spec?.resources.memory_mib ?? resolved?.memoryMib ?? 512,
+  };
+}
+
+function compare(a: Position, b: Position): number {
+  if (a.createdAt !== b.createdAt) return a.createdAt < b.createdAt ? -1 : 1;
+  return a.id === b.id ? 0 : a.id < b.id ? -1 : 1;
+}

@@ -1,0 +1,61 @@
+import { ServiceError, sandboxNotFound } from "../errors";
+import type { Sandbox, SandboxBackend, Wanted } from "./backend";
+
+/** Clients give up on a plain request after 30 seconds; what takes longer goes on behind the answer. */
+const ANSWER_WITHIN_MS = 25_000;
+
+export type CreateOptions = Omit<Wanted, "desired"> & {
+  start: boolean;
+  /** How long the answer waits for the boot. */
+  waitMs: number;
+  /** Aborted when the client went away: then nothing of the sandbox may stay. */
+  cutOff: AbortSignal;
+};
+
+/** Requests about sandboxes, answered in time: what is desired is said to the backend, and waited for or not. */
+export class SandboxService {
+  constructor(private readonly backend: SandboxBackend) {}
+
+  /** @throws ServiceError the reason, where the boot fails within the time: then nothing of it stays */
+  async create({ start, waitMs, cutOff, ...wanted }: CreateOptions): Promise<Sandbox> {
+    const made = await this.backend.create({ ...wanted, desired: start ? "running" : "stopped" });
+    if (!start) return made;
+    const late = AbortSignal.timeout(waitMs);
+    const decided = ({ settled, failure }: Sandbox) => settled || failure !== null;
+    const sandbox = await this.backend.until(made.id, decided, AbortSignal.any([late, cutOff]));
+    if (sandbox.failure) throw new ServiceError(sandbox.failure.kind, sandbox.failure.message);
+    if (sandbox.ended) throw sandboxNotFound(made.id);
+    if (cutOff.aborted) {
+      await this.backend.want(made.id, "removed");
+      throw new ServiceError("conflict", "the client went away before the sandbox was ready");
+    }
+    // The client is told "starting": from here on the sandbox is its own, whatever becomes of it.
+    if (!sandbox.settled) await this.backend.answered(made.id);
+    return sandbox;
+  }
+
+  /** Starts a sandbox; one that runs is no error. @throws ServiceError the reason, where it fails within the time */
+  async start({ id }: Sandbox, waitMs: number): Promise<Sandbox> {
+    await this.backend.want(id, "running");
+    const sandbox = await this.waitUntilSettled(id, waitMs);
+    if (sandbox.status === "failed" && sandbox.failure)
+      throw new ServiceError(sandbox.failure.kind, sandbox.failure.message);
+    return sandbox;
+  }
+
+  /** Stops a sandbox; one that does not run is no error. */
+  async stop({ id }: Sandbox): Promise<Sandbox> {
+    await this.backend.want(id, "stopped");
+    const stopped = ({ settled, status }: Sandbox) => settled || status === "stopped";
+    return this.backend.until(id, stopped, AbortSignal.timeout(ANSWER_WITHIN_MS));
+  }
+
+  /** Removes a sandbox, running or not. It is no more for everybody when this resolves, whatever is still to be done. */
+  async remove({ id }: Sandbox): Promise<void> {
+    await this.backend.want(id, "removed");
+    await this.waitUntilSettled(id, ANSWER_WITHIN_MS).catch(() => undefined);
+  }
+
+  private waitUntilSettled = (id: string, ms: number): Promise<Sandbox> =>
+    this.backend.until(id, ({ settled }) => settled, AbortSignal.timeout(ms));
+}
