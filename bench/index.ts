@@ -4,12 +4,14 @@ import { join } from "node:path";
 import { projectRoot } from "../toolchain/backend";
 import { createReporter } from "../toolchain/report";
 import { createToOutput } from "./gateway/create";
+import { eventLoop } from "./gateway/event-loop";
 import { type Line, median, type Skipped, table } from "./gateway/figures";
 import { idleMemory } from "./gateway/idle-memory";
 import { imageSize } from "./gateway/image-size";
 import { latency } from "./gateway/latency";
 import { list } from "./gateway/list";
 import { manyPipes } from "./gateway/many-pipes";
+import { scale } from "./gateway/scale";
 import { makeBundles, type Rig, removeBundles, startRig } from "./gateway/setup";
 import { throughput } from "./gateway/throughput";
 
@@ -57,6 +59,8 @@ export async function benchGateway({ stack }: BenchGatewayOptions = {}): Promise
     await measure("Pipe: round trips", () => withRig(latency));
     await measure("Pipe: 500 at once", () => withRig(manyPipes));
     await measure("List of sandboxes", () => list(bundles));
+    await measure("10,000 sandboxes", () => scale(bundles));
+    await measure("Event loop", () => eventLoop(bundles));
     await measure("Idle memory", () => idleMemory(bundles));
     await measure("Image size", imageSize);
     await measure("Create to first output", () => createToOutput(stack, report));

@@ -61,7 +61,7 @@ cli
 cli
   .command("bench")
   .description("Run a benchmark: each line is measured against something to compare with.")
-  .argument("<name>", "noop: an up with nothing to do; gateway: the server's pipe, list and memory")
+  .argument("<name>", "noop: an up with nothing to do; gateway: the server under load")
   .option("--stack <name>", "gateway: a deployed stack, for what needs a microVM")
   .action(async (name, { stack }) => {
     if (name === "noop") return benchNoop();

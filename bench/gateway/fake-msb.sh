@@ -33,8 +33,15 @@ case $1${2:-} in
 ls*)
   mkdir -p "$MSB_HOME/fake/sandboxes" && cd "$MSB_HOME/fake/sandboxes"
   # -s: what is removed meanwhile is in no list.
-  grep -rsH '' --include='*.conf' --include='*.status' --include='*.created' . |
-    to_list status '{"name":"%s","created_at":"%s","status":"%s","image":"%s"}\n'
+  list=$(grep -rsH '' --include='*.conf' --include='*.status' --include='*.created' . |
+    to_list status '{"name":"%s","created_at":"%s","status":"%s","image":"%s"}\n')
+  # Rows of sandboxes that nobody does anything to, as a list would have them between its brackets.
+  if [ -s ../known ]; then
+    printf '[' && cat ../known
+    [ "$list" = "[]" ] && echo ']' || printf ',%s\n' "${list#[}"
+  else
+    printf '%s\n' "$list"
+  fi
   ;;
 volumels)
   mkdir -p "$MSB_HOME/fake/volumes" && cd "$MSB_HOME/fake/volumes"
