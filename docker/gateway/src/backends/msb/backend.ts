@@ -8,6 +8,7 @@ import { planCreate } from "./create-plan";
 import type { EgressPolicy } from "./egress";
 import { ImageCache } from "./image-cache";
 import { Lifecycle, type LifecycleLog } from "./lifecycle";
+import { Liveness } from "./liveness";
 import { PayloadStore } from "./payload-store";
 import { type Readiness, ReadinessProbe } from "./readiness";
 import { RecordStore } from "./record-store";
@@ -68,6 +69,7 @@ export class MsbBackend implements Backend {
       msb: Msb;
       index: SandboxIndex;
       lifecycle: Lifecycle;
+      liveness: Liveness;
       resume: Resume;
       starter: StarterImage;
       probe: ReadinessProbe;
@@ -131,7 +133,12 @@ export class MsbBackend implements Backend {
     files
       .clean()
       .catch((error) => log.warn({ err: errorText(error) }, "what cut-off uploads left is still there"));
-    const parts = { options, msb, index, lifecycle, resume, starter, probe, records };
+    const liveness = new Liveness(home, () => {
+      view.invalidate();
+      view.refresh().catch((error) => log.warn({ err: errorText(error) }, "msb could not be asked"));
+    });
+    lifecycle.onRunning = (entry) => liveness.follow(entry);
+    const parts = { liveness, options, msb, index, lifecycle, resume, starter, probe, records };
     const backend = new MsbBackend(sandboxes, volumes, images, parts);
     await backend.recover(view);
     return backend;
@@ -179,17 +186,19 @@ export class MsbBackend implements Backend {
   async close(): Promise<void> {
     for (const timer of this.timers) clearInterval(timer);
     this.parts.lifecycle.close();
+    this.parts.liveness.close();
     this.images.close();
     await Promise.all([this.parts.records.flush(), this.images.flush()]);
   }
 
   private async recover(view: StatusCache): Promise<void> {
-    const { lifecycle, resume, options } = this.parts;
+    const { lifecycle, liveness, index, resume, options } = this.parts;
     const { log } = options;
     const complain = (what: string) => (error: unknown) => log.error({ err: errorText(error) }, what);
     lifecycle.recover();
     await view.refresh(0).catch(complain("msb could not be asked for its sandboxes; it is asked again"));
     await this.volumes.recover().catch(complain("msb could not be asked for its volumes; it is asked again"));
+    for (const entry of index.all()) if (entry.record.state === "running") liveness.follow(entry);
     if (options.resume) await resume.load().catch(complain("could not tell what ran before"));
     lifecycle.sweep();
     const every = (ms: number, work: () => void) => this.timers.push(setInterval(work, ms).unref());

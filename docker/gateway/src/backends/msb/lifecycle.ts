@@ -54,6 +54,9 @@ export class Lifecycle {
   /** When a handle was let go of, by performance.now(): a list that was asked for before may still have it. */
   private readonly ended = new Map<string, number>();
 
+  /** Told of each sandbox that begins to run. */
+  onRunning: (entry: Entry) => void = () => undefined;
+
   constructor(
     readonly index: SandboxIndex,
     private readonly store: Pick<RecordStore<SandboxRecord>, "put" | "delete">,
@@ -287,8 +290,10 @@ export class Lifecycle {
   }
 
   private change(entry: Entry, change: Partial<SandboxRecord>): void {
+    const before = entry.record.state;
     entry.record = { ...entry.record, ...change };
     this.index.count(entry);
+    if (entry.record.state === "running" && before !== "running") this.onRunning(entry);
     entry.notify();
   }
 

@@ -6,8 +6,8 @@ import { errorResponses, idParams } from "../schema/common";
 import { cutOff, pipe } from "../web-socket-pipe";
 import { type App, type Context, findSandbox, holdConnection, typed } from "./context";
 
-/** Connections that msb's relay takes for one sandbox. */
-const MOST_OF_A_SANDBOX = 128;
+/** Connections that msb's relay takes for one sandbox, but for the one with which the server itself follows it. */
+const MOST_OF_A_SANDBOX = 127;
 
 const params = idParams;
 

@@ -1,0 +1,66 @@
+import { writeFileSync } from "node:fs";
+import type { Socket } from "node:net";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { fakeAgent, handleOf, TestGateway, until } from "./harness";
+
+/** A sandbox whose agent listens, and how its microVM dies: msb notes it, and its connections break. */
+async function running(gateway: TestGateway, name: string) {
+  const { body } = await gateway.create(name, {}, "");
+  const sockets: Socket[] = [];
+  const agent = await fakeAgent(gateway.home, name, (socket) => {
+    sockets.push(socket);
+    socket.on("error", () => undefined);
+    socket.write("ready");
+  });
+  await gateway.post(`/v1/sandboxes/${body.id}/start?wait_for=running`);
+  await until(() => sockets.length > 0, "the server to follow it");
+  const status = join(gateway.home, "fake", "sandboxes", `${handleOf(gateway.home, name)}.status`);
+  const die = async (word = "Crashed") => {
+    writeFileSync(status, `${word}\n`);
+    for (const socket of sockets.splice(0)) socket.destroy();
+    agent.close();
+    // The file system's notification of the closed socket takes one turn of the loop.
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  };
+  return { id: body.id as string, die, path: `/v1/sandboxes/${body.id}` };
+}
+
+test.each([
+  ["Crashed", "failed"],
+  ["Stopped", "stopped"],
+])("a microVM that ended (%s) is %s at once, and a start starts it", async (word, status) => {
+  const gateway = await TestGateway.start();
+  const { path, die } = await running(gateway, "dies");
+  expect((await gateway.get(path)).body.status).toBe("running");
+  await die(word);
+  expect((await gateway.get(path)).body.status).toBe(status);
+  expect((await gateway.post(`${path}/start?wait_for=running`)).body.status).toBe("running");
+  expect(gateway.made("dies")?.status).toBe("Running");
+});
+
+test("a start looks whether what seems to run does", async () => {
+  const gateway = await TestGateway.start();
+  const { body } = await gateway.create("unseen");
+  writeFileSync(
+    join(gateway.home, "fake", "sandboxes", `${handleOf(gateway.home, "unseen")}.status`),
+    "Crashed\n",
+  );
+  expect((await gateway.post(`/v1/sandboxes/${body.id}/start?wait_for=running`)).body.status).toBe("running");
+  expect(gateway.made("unseen")?.status).toBe("Running");
+});
+
+test("a connection that breaks while the microVM lives changes nothing, and is made anew", async () => {
+  const gateway = await TestGateway.start();
+  const { body } = await gateway.create("lives", {}, "");
+  const sockets: Socket[] = [];
+  await fakeAgent(gateway.home, "lives", (socket) => {
+    sockets.push(socket);
+    socket.on("error", () => undefined);
+  });
+  await gateway.post(`/v1/sandboxes/${body.id}/start?wait_for=running`);
+  await until(() => sockets.length === 1, "the first");
+  sockets[0]?.destroy();
+  await until(() => sockets.length === 2, "the second");
+  expect((await gateway.get(`/v1/sandboxes/${body.id}`)).body.status).toBe("running");
+});
