@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { beforeEach, describe, expect, onTestFinished, test, vi } from "vitest";
 import WebSocket from "ws";
-import type { Seen } from "../../../docker/gateway/src/backends/msb/lifecycle";
+import type { Seen } from "../../../docker/gateway/src/backends/msb/reconciler";
 import { StatusCache } from "../../../docker/gateway/src/backends/msb/status-cache";
 import { FAKE_MSB, fakeAgent, handleOf, TestGateway, temporaryFolder, until } from "./harness";
 

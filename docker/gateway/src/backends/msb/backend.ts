@@ -11,6 +11,7 @@ import { Lifecycle, type LifecycleLog } from "./lifecycle";
 import { Liveness } from "./liveness";
 import { PayloadStore } from "./payload-store";
 import { type Readiness, ReadinessProbe } from "./readiness";
+import { Reconciler } from "./reconciler";
 import { RecordStore } from "./record-store";
 import { RegistryRules } from "./registry-rules";
 import { Resume } from "./resume";
@@ -69,6 +70,7 @@ export class MsbBackend implements Backend {
       msb: Msb;
       index: SandboxIndex;
       lifecycle: Lifecycle;
+      reconciler: Reconciler;
       liveness: Liveness;
       resume: Resume;
       starter: StarterImage;
@@ -115,9 +117,10 @@ export class MsbBackend implements Backend {
       },
     };
     const lifecycle = new Lifecycle(index, store, actions, log);
+    const reconciler = new Reconciler(lifecycle);
     const view = new StatusCache(
       () => commands.list(),
-      (rows, askedAt) => lifecycle.observe(rows, askedAt),
+      (rows, askedAt) => reconciler.observe(rows, askedAt),
     );
     const checkSpec = async (spec: SandboxSpec) => {
       planCreate(spec, { msbVersion: await msb.version(), egress });
@@ -138,7 +141,7 @@ export class MsbBackend implements Backend {
       view.refresh().catch((error) => log.warn({ err: errorText(error) }, "msb could not be asked"));
     });
     lifecycle.onRunning = (entry) => liveness.follow(entry);
-    const parts = { liveness, options, msb, index, lifecycle, resume, starter, probe, records };
+    const parts = { liveness, reconciler, options, msb, index, lifecycle, resume, starter, probe, records };
     const backend = new MsbBackend(sandboxes, volumes, images, parts);
     await backend.recover(view);
     return backend;
@@ -166,14 +169,14 @@ export class MsbBackend implements Backend {
 
   async resume(): Promise<void> {
     await this.parts.starter.ensure();
-    this.parts.lifecycle.sweep();
+    this.parts.reconciler.sweep();
     await this.parts.resume.run();
   }
 
   /** What the timer does, at some time; resolves when all that it began is done. */
   async sweep(now?: number): Promise<void> {
-    const { lifecycle, index } = this.parts;
-    lifecycle.sweep(now);
+    const { reconciler, index } = this.parts;
+    reconciler.sweep(now);
     const never = new AbortController().signal;
     for (const entry of [...index.all()]) while (entry.underWay) await entry.changed(never);
   }
@@ -192,17 +195,17 @@ export class MsbBackend implements Backend {
   }
 
   private async recover(view: StatusCache): Promise<void> {
-    const { lifecycle, liveness, index, resume, options } = this.parts;
+    const { reconciler, liveness, index, resume, options } = this.parts;
     const { log } = options;
     const complain = (what: string) => (error: unknown) => log.error({ err: errorText(error) }, what);
-    lifecycle.recover();
+    reconciler.recover();
     await view.refresh(0).catch(complain("msb could not be asked for its sandboxes; it is asked again"));
     await this.volumes.recover().catch(complain("msb could not be asked for its volumes; it is asked again"));
     for (const entry of index.all()) if (entry.record.state === "running") liveness.follow(entry);
     if (options.resume) await resume.load().catch(complain("could not tell what ran before"));
-    lifecycle.sweep();
+    reconciler.sweep();
     const every = (ms: number, work: () => void) => this.timers.push(setInterval(work, ms).unref());
-    every(SWEEP_MS, () => lifecycle.sweep());
+    every(SWEEP_MS, () => reconciler.sweep());
     every(FLUSH_MS, () => this.images.flush().catch(complain("the use of images was not saved")));
   }
 }

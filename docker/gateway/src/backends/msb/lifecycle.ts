@@ -1,16 +1,9 @@
 import { errorText, ServiceError } from "../../errors";
-import {
-  type Action,
-  cancels,
-  type Desired,
-  type Observed,
-  STATES,
-  type State,
-  UNDER_WAY,
-} from "../../sandboxes/states";
+import { type Action, cancels, type Desired, STATES, type State, UNDER_WAY } from "../../sandboxes/states";
 import type { RecordStore } from "./record-store";
+import { Retries } from "./retries";
 import { Entry, type SandboxIndex } from "./sandbox-index";
-import { adoptedRecord, type SandboxRecord } from "./sandbox-record";
+import { entering, type SandboxRecord } from "./sandbox-record";
 
 export type LifecycleLog = Record<"info" | "warn" | "error", (fields: object, message: string) => void>;
 
@@ -22,9 +15,6 @@ export type Actions = Record<
   (record: SandboxRecord, signal: AbortSignal) => Promise<Partial<SandboxRecord>>
 >;
 
-/** A sandbox as msb lists it. */
-export type Seen = { name: string; observed: Exclude<Observed, "missing">; createdAt: string };
-
 /** A make that failed before msb was asked for a sandbox: nothing of it can be there. */
 export class NothingMade extends Error {
   constructor(override readonly cause: unknown) {
@@ -34,25 +24,24 @@ export class NothingMade extends Error {
 
 /** Seconds for which an ephemeral sandbox that ended still answers `stopped`. */
 export const TOMBSTONE_SECONDS = 120;
-/** How long something may still come of a create that the end of the server cut off, and how often that is looked at. */
-const CUT_OFF_SECONDS = 300;
+/** How often what may still come of a cut-off create is looked at. */
 const CUT_OFF_LOOK_MS = 10_000;
-const RETRY_MS = { first: 1_000, most: 60_000 };
 
-const inSeconds = (seconds: number): string => new Date(Date.now() + seconds * 1000).toISOString();
-const isPast = (time: string | null, now = Date.now()): boolean => time === null || Date.parse(time) <= now;
+export const inSeconds = (seconds: number): string => new Date(Date.now() + seconds * 1000).toISOString();
+export const isPast = (time: string | null, now = Date.now()): boolean =>
+  time === null || Date.parse(time) <= now;
 
 /**
  * Drives every sandbox along {@link STATES}: one action at a time each, until what is desired holds. Nothing here
  * rejects unseen: an action that fails leads to a state, and a record that can't be written is written later.
  */
 export class Lifecycle {
-  /** Until msb's first list after the start. */
-  private recovering = true;
-  private retryTimer: NodeJS.Timeout | undefined;
-  private readonly toRetry = new Set<Entry>();
+  private readonly retries = new Retries((entry) => {
+    if (entry.unsaved) this.saveSoon(entry);
+    this.drive(entry);
+  });
   /** When a handle was let go of, by performance.now(): a list that was asked for before may still have it. */
-  private readonly ended = new Map<string, number>();
+  readonly letGo = new Map<string, number>();
 
   /** Told of each sandbox that begins to run. */
   onRunning: (entry: Entry) => void = () => undefined;
@@ -61,12 +50,11 @@ export class Lifecycle {
     readonly index: SandboxIndex,
     private readonly store: Pick<RecordStore<SandboxRecord>, "put" | "delete">,
     private readonly actions: Actions,
-    private readonly log: LifecycleLog,
+    readonly log: LifecycleLog,
   ) {}
 
   close(): void {
-    clearTimeout(this.retryTimer);
-    this.retryTimer = undefined;
+    this.retries.close();
   }
 
   /** Takes up a sandbox that was asked for, and begins. Resolves when it is on disk. @throws ServiceError diskFull */
@@ -177,11 +165,11 @@ export class Lifecycle {
       failure,
       desired: action === "make" && !answered ? "removed" : leadsTo,
     });
-    if (STATES[state].todo[entry.record.desired] === action) this.retryLater(entry);
+    if (STATES[state].todo[entry.record.desired] === action) this.retries.later(entry);
   }
 
   /** Puts a sandbox into a state in which nothing is under way; on disk as soon as that works. */
-  private enter(entry: Entry, state: State, change: Partial<SandboxRecord> = {}): void {
+  enter(entry: Entry, state: State, change: Partial<SandboxRecord> = {}): void {
     this.change(entry, { ...entering(entry.record, state), ...change });
     const { ephemeral, desired } = entry.record;
     if (ephemeral && (state === "stopped" || state === "failed") && desired !== "removed")
@@ -190,11 +178,11 @@ export class Lifecycle {
   }
 
   /** msb has nothing of it any more. */
-  private end(entry: Entry): void {
+  end(entry: Entry): void {
     const { answered, keepUntil, stoppedAt } = entry.record;
     if (isPast(keepUntil)) this.forget(entry);
     // A process that the last server left behind may still be making it.
-    else if (!answered) this.retryLater(entry, CUT_OFF_LOOK_MS);
+    else if (!answered) this.retries.later(entry, CUT_OFF_LOOK_MS);
     else {
       const now = new Date().toISOString();
       this.change(entry, { state: "gone", desired: "stopped", stoppedAt: stoppedAt ?? now });
@@ -202,12 +190,11 @@ export class Lifecycle {
     }
   }
 
-  private forget(entry: Entry): void {
+  forget(entry: Entry): void {
     const { id, handle } = entry.record;
     if (entry.ended) return;
-    this.ended.set(handle, performance.now());
+    this.letGo.set(handle, performance.now());
     this.index.delete(entry);
-    this.toRetry.delete(entry);
     entry.notify();
     this.store
       .delete(id)
@@ -216,80 +203,7 @@ export class Lifecycle {
       );
   }
 
-  /** Brings the records in line with what msb listed, as asked at a time of performance.now(). */
-  observe(rows: Iterable<Seen>, askedAt: number): void {
-    const seen = new Map<string, Observed>();
-    for (const row of rows) {
-      seen.set(row.name, row.observed);
-      const letGo = (this.ended.get(row.name) ?? Number.NEGATIVE_INFINITY) >= askedAt;
-      if (!letGo && !this.index.withHandle(row.name)) this.adopt(row);
-    }
-    for (const entry of [...this.index.all()]) {
-      if (entry.underWay || entry.changedAt >= askedAt) continue;
-      const { state, handle, desired, ephemeral, keepUntil } = entry.record;
-      const next = STATES[state].observed?.[seen.get(handle) ?? "missing"];
-      if (!next) continue;
-      entry.changedAt = performance.now();
-      if (next.state === "end") {
-        if (ephemeral && desired !== "removed" && keepUntil === null)
-          this.change(entry, { keepUntil: inSeconds(TOMBSTONE_SECONDS) });
-        this.end(entry);
-      } else {
-        const change = { desired: desired === "removed" ? desired : (next.desired ?? desired) };
-        this.enter(entry, next.state, next.state === "running" ? change : { ...change, ...this.over() });
-      }
-      this.drive(entry);
-    }
-    for (const [handle, at] of this.ended) if (at < askedAt) this.ended.delete(handle);
-    this.recovering = false;
-  }
-
-  /** The life time of one that ended is over; unless the server's own stop has ended it, to go on with it. */
-  private over = (): Partial<SandboxRecord> => (this.recovering ? {} : { expiresAt: null });
-
-  private adopt({ name, createdAt }: Seen): void {
-    const taken = this.index.holder(name, {}) !== undefined;
-    const record = adoptedRecord(name, taken ? `${name.slice(0, 100)}.${Date.now()}` : name, createdAt);
-    const entry = new Entry(record);
-    this.index.add(entry);
-    this.log.info({ sandbox: record.id, handle: name }, "took in a sandbox that was made with msb itself");
-    this.saveSoon(entry);
-  }
-
-  /** Settles what the last process left in the middle; before msb's view of it is taken in, and before any request. */
-  recover(): void {
-    for (const entry of this.index.all()) {
-      const { id, state, desired, answered } = entry.record;
-      const cutOff = state === "making" || (state === "created" && desired === "running");
-      const to = cutOff ? "unmade" : (STATES[state].restarted ?? state);
-      if (!cutOff) {
-        const now = desired === "removed" ? desired : to === "running" ? "running" : "stopped";
-        this.change(entry, { state: to, desired: now });
-        continue;
-      }
-      this.log.warn({ sandbox: id, answered }, "a create was cut off");
-      const message = "the server ended while the sandbox was being made";
-      if (answered)
-        this.change(entry, { state: to, desired: "stopped", failure: { kind: "runtimeFailed", message } });
-      else this.change(entry, { state: to, desired: "removed", keepUntil: inSeconds(CUT_OFF_SECONDS) });
-    }
-  }
-
-  /** Stops what has lived long enough, forgets what answered long enough, and goes on with what is to be done. */
-  sweep(now = Date.now()): void {
-    for (const entry of [...this.index.all()]) {
-      const { id, state, expiresAt, keepUntil, ephemeral, desired } = entry.record;
-      if (state === "gone" && isPast(keepUntil, now)) this.forget(entry);
-      else if (state === "running" && desired === "running" && expiresAt !== null && isPast(expiresAt, now)) {
-        this.log.info({ sandbox: id }, "its maximum duration is over");
-        this.change(entry, { desired: "stopped" });
-      } else if (ephemeral && (state === "stopped" || state === "failed") && desired !== "removed")
-        this.enter(entry, state);
-      this.drive(entry);
-    }
-  }
-
-  private change(entry: Entry, change: Partial<SandboxRecord>): void {
+  change(entry: Entry, change: Partial<SandboxRecord>): void {
     const before = entry.record.state;
     entry.record = { ...entry.record, ...change };
     this.index.count(entry);
@@ -306,50 +220,17 @@ export class Lifecycle {
 
   /** For what has happened whether the disk takes it or not: tried again until it does. Never rejects. */
   private async saveOrRetry(entry: Entry): Promise<void> {
+    const known = entry.unsaved;
     try {
       await this.save(entry);
     } catch (error) {
-      this.log.error({ sandbox: entry.record.id, err: errorText(error) }, "a record could not be written");
-      this.comeBack(entry);
+      if (!known)
+        this.log.error({ sandbox: entry.record.id, err: errorText(error) }, "a record could not be written");
+      this.retries.soon(entry);
     }
   }
 
-  private saveSoon(entry: Entry): void {
+  saveSoon(entry: Entry): void {
     void this.saveOrRetry(entry);
   }
-
-  private retryLater(entry: Entry, ms?: number): void {
-    entry.failures++;
-    const backoff = Math.min(RETRY_MS.first * 2 ** (entry.failures - 1), RETRY_MS.most);
-    entry.retryAt = performance.now() + (ms ?? backoff);
-    this.comeBack(entry);
-  }
-
-  private comeBack(entry: Entry): void {
-    this.toRetry.add(entry);
-    this.retryTimer ??= setTimeout(() => this.retry(), RETRY_MS.first).unref();
-  }
-
-  private retry(): void {
-    this.retryTimer = undefined;
-    const due = [...this.toRetry];
-    this.toRetry.clear();
-    for (const entry of due) {
-      if (entry.unsaved) this.saveSoon(entry);
-      this.drive(entry);
-      if (!entry.ended && performance.now() < entry.retryAt) this.comeBack(entry);
-    }
-  }
-}
-
-/** What follows from entering a state alone. */
-function entering(before: SandboxRecord, state: State): Partial<SandboxRecord> {
-  const now = new Date().toISOString();
-  if (state === "running") {
-    const since = before.state === "stopping" ? before.startedAt : now;
-    return { state, answered: true, startedAt: since, stoppedAt: null, failure: null };
-  }
-  if (STATES[before.state].alive && (state === "stopped" || state === "failed"))
-    return { state, stoppedAt: now };
-  return { state };
 }

@@ -5,7 +5,7 @@ import { isKind, ServiceError } from "../../errors";
 import type { Resolved } from "../../sandboxes/backend";
 import { type Msb, MsbError, outputOf, type RunOptions } from "./command-line";
 import type { CreatePlan } from "./create-plan";
-import type { Seen } from "./lifecycle";
+import type { Seen } from "./reconciler";
 
 const listed = z.array(z.object({ name: z.string(), status: z.string(), created_at: z.string() }));
 

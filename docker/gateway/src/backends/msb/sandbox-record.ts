@@ -3,7 +3,7 @@ import * as z from "zod";
 import type { ErrorKind } from "../../errors";
 import type { Wanted } from "../../sandboxes/backend";
 import { keptSpec, storedSpec } from "../../sandboxes/payload";
-import { desiredState, sandboxState } from "../../sandboxes/states";
+import { desiredState, STATES, type State, sandboxState } from "../../sandboxes/states";
 import { type EgressPolicy, egressPolicy } from "./egress";
 
 const time = z.iso.datetime({ offset: true });
@@ -120,4 +120,16 @@ export function adoptedRecord(handle: string, name: string, createdAt: string): 
     ...{ id: randomUUID(), handle, name, slug: name, owner: null, spec: null, volumes: {} },
     ...{ state: "stopped", desired: "stopped", answered: true, ephemeral: false, createdAt },
   };
+}
+
+/** What follows from entering a state alone. */
+export function entering(before: SandboxRecord, state: State): Partial<SandboxRecord> {
+  const now = new Date().toISOString();
+  if (state === "running") {
+    const since = before.state === "stopping" ? before.startedAt : now;
+    return { state, answered: true, startedAt: since, stoppedAt: null, failure: null };
+  }
+  if (STATES[before.state].alive && (state === "stopped" || state === "failed"))
+    return { state, stoppedAt: now };
+  return { state };
 }

@@ -1,4 +1,4 @@
-import type { Seen } from "./lifecycle";
+import type { Seen } from "./reconciler";
 
 const MAX_AGE_MS = 1_000;
 /** On a slow machine a list is asked for less often: it is to take a quarter of the time at most. */
