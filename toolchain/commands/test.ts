@@ -28,7 +28,7 @@ export async function runTests(asked?: string): Promise<void> {
 
   const run = { cwd: projectRoot, preferLocal: true, stdio: "inherit" } as const;
   if (asked === undefined) {
-    await report.step("Style (biome)", () => exec("biome", ["check", "."], run));
+    await report.step("Style (biome)", () => exec("npm", ["run", "--silent", "lint"], run));
     await report.step("Types (tsc)", () => exec("npm", ["run", "--silent", "typecheck"], run));
   }
   let passed = 0;
