@@ -1,8 +1,18 @@
-import { createGateway } from "./app";
+import { createGateway, type Gateway } from "./app";
 import { runCommand } from "./commands";
 import { ConfigError, readConfig } from "./config";
 import { errorText } from "./errors";
 import { serveHealth } from "./http/tls";
+
+/** Undefined until it is made. */
+let running: Gateway | undefined;
+
+// What nobody foresaw may end a request, and never the microVMs of everybody.
+process.on("unhandledRejection", (error) => {
+  if (!running) return void process.stderr.write(`a failure that nothing handles: ${errorText(error)}\n`);
+  running.metrics.unhandledRejections.inc();
+  running.app.log.error({ err: error }, "a failure that nothing handles");
+});
 
 async function main(): Promise<void> {
   const config = readConfig(process.env);
@@ -10,12 +20,7 @@ async function main(): Promise<void> {
   if (words.length > 0) return runCommand(config.MSB_HOME, words);
   const gateway = await createGateway(config);
   const { app } = gateway;
-
-  // What nobody foresaw ends one request, and never the microVMs of everybody.
-  process.on("unhandledRejection", (error) => {
-    gateway.metrics.unhandledRejections.inc();
-    app.log.error({ err: error }, "a failure that nothing handles");
-  });
+  running = gateway;
 
   let stopping = false;
   const stop = async (signal: string): Promise<void> => {

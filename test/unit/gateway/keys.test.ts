@@ -76,7 +76,7 @@ describe.concurrent("the key file", () => {
     await until(async () => (await status("new")) === 200, "the new key");
     expect(await status("old")).toBe(200);
     expect((await gateway.get("/v1/sandboxes/by-name/box", bearer("new"))).status).toBe(200);
-    await until(async () => (await status("old")) !== 200, "the old key's end");
+    await until(async () => (await status("old")) !== 200, "the old key's end", 15_000);
     expect(await status("new")).toBe(200);
   });
 });
@@ -119,7 +119,7 @@ describe.concurrent("an end", () => {
   });
 
   test("an expired key's pipes and log streams are closed too, by the server's clock", async () => {
-    const expires = inSeconds(6);
+    const expires = inSeconds(8);
     const { gateway, id, pipes, status } = await piped([
       { id: "good", key: "g" },
       { id: "short", key: "s", expires },

@@ -10,7 +10,9 @@ declare module "fastify" {
   }
 }
 
-/** Milliseconds that the event loop may be late on average, over a second. */
+/** Over that time, so that it takes more than one long turn of the event loop to count as load. */
+const SAMPLE_MS = 3_000;
+/** Milliseconds that the event loop may be late on average. */
 const MOST_DELAY_MS = 1_000;
 /** The part of the heap that may be in use. */
 const MOST_HEAP = 0.85;
@@ -22,6 +24,7 @@ const RETRY_AFTER_SECONDS = 5;
  */
 export async function refuseUnderPressure(scope: FastifyInstance): Promise<void> {
   await scope.register(underPressure, {
+    sampleInterval: SAMPLE_MS,
     maxEventLoopDelay: MOST_DELAY_MS,
     maxHeapUsedBytes: getHeapStatistics().heap_size_limit * MOST_HEAP,
     pressureHandler: async (request, _reply, type, value) => {

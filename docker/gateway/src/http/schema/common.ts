@@ -26,7 +26,11 @@ export const errorResponses = {
   415: errorBody,
   429: errorBody,
   431: errorBody,
+  500: errorBody,
   502: errorBody,
+  503: errorBody,
+  504: errorBody,
+  507: errorBody,
 };
 
 /** An answer that is a stream of another type than JSON. */
