@@ -14,13 +14,13 @@ export function keyHash(key: string): string {
 /** The lines of the key file; docker/gateway/src/keys/key-file.ts reads them. A key comes before the one it replaces. */
 export function keyLines({ apiKey, keys }: Pick<StackSettings, "apiKey" | "keys">): string[] {
   const all = [
-    ...(apiKey ? [{ id: DEFAULT_KEY, hash: keyHash(apiKey) }] : []),
+    ...(apiKey ? [{ id: DEFAULT_KEY, hash: keyHash(apiKey), operator: true }] : []),
     ...keys.filter(({ replaced }) => !replaced),
     ...keys.filter(({ replaced }) => replaced),
   ];
   return all.map(({ id, hash, ...rest }) => {
-    const { expires, limits } = rest as Partial<(typeof keys)[number]>;
-    return JSON.stringify({ id, hash, expires, limits });
+    const { expires, limits, operator } = rest as Partial<(typeof keys)[number]> & { operator?: boolean };
+    return JSON.stringify({ id, hash, expires, limits, operator });
   });
 }
 

@@ -59,7 +59,10 @@ export async function createGateway(config: Config): Promise<Gateway> {
     namesPerOwner: config.OWN_SANDBOXES,
     resume: config.RESUME_SANDBOXES,
     limits: limitsOf(config),
-    limitsOf: (owner) => ({ ...keys.limitsOf(owner), memoryMib: keys.limitsOf(owner).memoryMiB }),
+    limitsOf: (owner) => {
+      const { memoryMiB, volumeGiB, ...limits } = keys.limitsOf(owner);
+      return { ...limits, memoryMib: memoryMiB, volumeGib: volumeGiB };
+    },
     reserveBytes: config.LIMIT_DISK_RESERVE_MIB * 1024 * 1024,
     booted: (seconds, ok) => metrics.boots.observe({ result: ok ? "ok" : "failed" }, seconds),
     log,

@@ -4,7 +4,11 @@ import WebSocket from "ws";
 import { writeKeyFile } from "../../harness/key-file";
 import { newBody, START, TestGateway, temporaryFolder } from "./harness";
 
-const keys = ["ann", "bob"].map((id) => ({ id, key: `key-of-${id}` }));
+const keys = ["ann", "bob", "operator"].map((id) => ({
+  id,
+  key: `key-of-${id}`,
+  operator: id === "operator",
+}));
 const as = (id: string) => ({ authorization: `Bearer key-of-${id}` });
 let gateway: TestGateway;
 
@@ -70,6 +74,12 @@ describe("sandboxes and volumes of one's own", () => {
     expect((await request("ann", "GET", "/v1/volumes")).body.map(({ id }: { id: string }) => id)).toEqual([
       volume,
     ]);
+  });
+
+  test("figures of all keys together are for the operator's key", async () => {
+    expect((await request("ann", "GET", "/metrics")).status).toBe(403);
+    const { status, body } = await request("operator", "GET", "/metrics");
+    expect([status, body]).toEqual([200, expect.stringContaining("msb_gateway_sandboxes")]);
   });
 
   test("a name is each key's own: what others have takes none, and tells nothing", async () => {

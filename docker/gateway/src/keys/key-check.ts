@@ -9,7 +9,7 @@ import { KeyUse } from "./key-use";
 const TICK_MS = 500;
 
 /** Who asks in dev mode. */
-const DEV: Key = { id: "dev", hash: Buffer.alloc(0), expiresAt: Infinity, limits: {} };
+const DEV: Key = { id: "dev", hash: Buffer.alloc(0), expiresAt: Infinity, limits: {}, operator: true };
 
 /** Why a request was refused: a label of the metrics. */
 export type Refusal = "missing" | "unknown" | "expired";

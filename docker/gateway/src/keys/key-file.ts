@@ -24,6 +24,7 @@ const keyLine = z.object({
   hash: z.string().regex(/^sha256:[0-9a-f]{64}$/),
   expires: z.iso.datetime({ offset: true }).optional(),
   limits: keyLimits.default({}),
+  operator: z.boolean().default(false),
 });
 
 export type Key = {
@@ -34,6 +35,8 @@ export type Key = {
   /** Milliseconds since the epoch; Infinity for never. */
   expiresAt: number;
   limits: KeyLimits;
+  /** Whether it may read figures of the whole server where keys see nothing of each other. */
+  operator: boolean;
 };
 
 export type KeyFileLog = Record<"info" | "warn" | "error", (fields: object, message: string) => void>;
@@ -94,11 +97,17 @@ function readLine(line: string): Key | undefined {
   // The first version's form: a server that is upgraded has it until the deployment writes the file again.
   const [, hex, name] = /^sha256:([0-9a-f]{64})(?:\s+([\w.-]{1,64}))?$/.exec(line) ?? [];
   if (hex)
-    return { id: name ?? hex.slice(0, 8), hash: Buffer.from(hex, "hex"), expiresAt: Infinity, limits: {} };
+    return {
+      id: name ?? hex.slice(0, 8),
+      hash: Buffer.from(hex, "hex"),
+      expiresAt: Infinity,
+      limits: {},
+      operator: false,
+    };
   try {
-    const { id, hash, expires, limits } = keyLine.parse(JSON.parse(line));
+    const { id, hash, expires, limits, operator } = keyLine.parse(JSON.parse(line));
     const expiresAt = expires === undefined ? Infinity : Date.parse(expires);
-    return { id, hash: Buffer.from(hash.slice("sha256:".length), "hex"), expiresAt, limits };
+    return { id, hash: Buffer.from(hash.slice("sha256:".length), "hex"), expiresAt, limits, operator };
   } catch {
     return undefined;
   }

@@ -20,7 +20,7 @@ export type Limits = {
 
 /** What one owner may have of them. A limit that is left out is none. */
 export type OwnerLimits = Partial<
-  Pick<Limits, "sandboxes" | "totalSandboxes" | "memoryMib" | "cpus" | "volumes">
+  Pick<Limits, "sandboxes" | "totalSandboxes" | "memoryMib" | "cpus" | "volumes" | "volumeGib">
 >;
 
 /** What a sandbox takes. */

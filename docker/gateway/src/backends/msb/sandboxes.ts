@@ -23,6 +23,7 @@ import type { PayloadStore } from "./payload-store";
 import type { SandboxCommands } from "./sandbox-commands";
 import { type Entry, type SandboxIndex, shareOf } from "./sandbox-index";
 import { newRecord, type SandboxRecord } from "./sandbox-record";
+import { isHidden, sandboxOf, statusOf } from "./sandbox-view";
 import type { StatusCache } from "./status-cache";
 
 export type SandboxesOptions = {
@@ -231,29 +232,3 @@ const LOG_STATUS_AGE_MS = 5_000;
 
 const isMade = ({ record: { state } }: Entry) =>
   state === "running" || state === "stopped" || state === "failed";
-
-/** What was removed on request, or whose client went away before it was told of it, is no more for everybody. */
-const isHidden = ({ record }: Entry) =>
-  record.desired === "removed" && (record.keepUntil === null || !record.answered);
-
-function statusOf({ record }: Entry): Sandbox["status"] {
-  const { state, desired, ephemeral } = record;
-  const { status, todo } = STATES[state];
-  // An ephemeral one that ended is removed by itself: for its client it has stopped.
-  if (desired === "removed" && ephemeral && (state === "removing" || !STATES[state].alive)) return "stopped";
-  const next = todo[desired];
-  if (next === "make" || next === "start") return "starting";
-  if (next === "stop") return "stopping";
-  return status;
-}
-
-/** A sandbox as it stands, for everybody above. */
-export function sandboxOf(entry: Entry): Sandbox {
-  const { record, settled, ended } = entry;
-  const { id, name, slug, owner, ephemeral, spec, resolved, failure, createdAt, startedAt, stoppedAt } =
-    record;
-  return {
-    ...{ id, name, slug, owner, ephemeral, spec, resolved, failure, createdAt, startedAt, stoppedAt },
-    ...{ settled, ended, status: statusOf(entry) },
-  };
-}

@@ -1,4 +1,7 @@
+import { randomUUID } from "node:crypto";
 import * as z from "zod";
+import type { Volume } from "../../sandboxes/backend";
+import type { SandboxSpec } from "../../sandboxes/spec";
 
 const currentRecord = z.object({
   id: z.string(),
@@ -25,3 +28,45 @@ export const volumeRecord: z.ZodType<VolumeRecord> = z.preprocess(
       : raw,
   currentRecord,
 );
+
+/** Volumes as msb lists them. */
+export const listedVolumes = z.array(
+  z.object({
+    name: z.string(),
+    kind: z.string(),
+    created_at: z.string(),
+    capacity_bytes: z.number().nullish(),
+  }),
+);
+export type ListedVolume = z.infer<typeof listedVolumes>[number];
+
+/** Whether a sandbox mounts a volume. */
+export function mounts(
+  { spec, volumes }: { spec: SandboxSpec | null; volumes: Record<string, string> },
+  volume: VolumeRecord,
+) {
+  if (Object.values(volumes).includes(volume.id)) return true;
+  // Made before volumes had ids of their own in msb.
+  const names = spec?.mounts.flatMap((mount) => (mount.type === "named" ? [mount.name] : [])) ?? [];
+  return names.some((name) => volumes[name] === undefined && name === volume.handle);
+}
+
+/** Bytes of a disk; null for a folder, which grows. */
+export const capacityOf = ({ kind, capacity_bytes }: ListedVolume): number | null =>
+  kind === "dir" ? null : (capacity_bytes ?? 0);
+
+/** The record of a volume that was made with msb itself. */
+export function adopted(row: ListedVolume): VolumeRecord {
+  return {
+    ...{ id: randomUUID(), handle: row.name, name: row.name, labels: {}, owner: null, state: "active" },
+    ...{ createdAt: row.created_at, capacityBytes: capacityOf(row) },
+  };
+}
+
+/** A volume as it stands, for everybody above. */
+export function volumeOf({ id, name, owner, labels, capacityBytes, createdAt }: VolumeRecord): Volume {
+  return {
+    ...{ id, name, owner, labels, usedBytes: null, capacityBytes: capacityBytes ?? null },
+    ...{ createdAt, updatedAt: createdAt },
+  };
+}

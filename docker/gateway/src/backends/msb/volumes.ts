@@ -1,7 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
-import * as z from "zod";
 import { errorText, isKind, ServiceError, volumeNotFound } from "../../errors";
 import type { Limits, OwnerLimits } from "../../limits/capacity";
 import type { Owner, Scope, Volume, VolumeBackend, WantedVolume } from "../../sandboxes/backend";
@@ -12,7 +11,7 @@ import type { LifecycleLog } from "./lifecycle";
 import type { RecordStore } from "./record-store";
 import type { SandboxIndex } from "./sandbox-index";
 import type { VolumeFileStore } from "./volume-files/store";
-import type { VolumeRecord } from "./volume-record";
+import { adopted, capacityOf, listedVolumes, mounts, type VolumeRecord, volumeOf } from "./volume-record";
 
 /** The shared volume that is always there: the server's own workspace. */
 const DEFAULT_ID = "00000000-0000-4000-8000-000000000002";
@@ -20,16 +19,6 @@ const GIB = 1024 ** 3;
 /** A large tree takes long to remove, and nobody waits for it. */
 const REMOVE_TIMEOUT_MS = 24 * 3600_000;
 const CREATE_TIMEOUT_MS = 10 * 60_000;
-
-const listed = z.array(
-  z.object({
-    name: z.string(),
-    kind: z.string(),
-    created_at: z.string(),
-    capacity_bytes: z.number().nullish(),
-  }),
-);
-type Listed = z.infer<typeof listed>[number];
 
 export type VolumesOptions = {
   home: string;
@@ -183,22 +172,19 @@ export class MsbVolumes implements VolumeBackend {
     return record;
   }
 
+  /** @throws ServiceError noCapacity, with the limit */
   private checkLimits(owner: Owner, gib: number): void {
     const { limits, limitsOf } = this.options;
-    const full = (message: string) => new ServiceError("noCapacity", message);
-    if (this.count() + 1 > limits.volumes)
-      throw full(`the server keeps at most ${limits.volumes} volumes; remove some`);
-    const own = limitsOf(owner).volumes ?? Number.POSITIVE_INFINITY;
-    if (this.count(owner) + 1 > own)
-      throw full(`the key ${JSON.stringify(owner)} may have ${own} volumes; remove some`);
-    const promised = this.active(undefined).reduce(
-      (sum, { capacityBytes }) => sum + (capacityBytes ?? 0) / GIB,
-      0,
-    );
-    if (promised + gib > limits.volumeGib)
-      throw full(
-        `${gib} GiB more would exceed the limit of ${limits.volumeGib} GiB for all volumes with a capacity`,
-      );
+    const check = (whose: string, volumes: VolumeRecord[], most: OwnerLimits) => {
+      const { volumes: count = Infinity, volumeGib = Infinity } = most;
+      if (volumes.length + 1 > count)
+        throw new ServiceError("noCapacity", `${whose} at most ${count} volumes; remove some`);
+      const promised = volumes.reduce((sum, { capacityBytes }) => sum + (capacityBytes ?? 0) / GIB, 0);
+      if (gib > 0 && promised + gib > volumeGib)
+        throw new ServiceError("noCapacity", `${whose} at most ${volumeGib} GiB in volumes with a capacity`);
+    };
+    check("the server keeps", this.active(undefined), limits);
+    check(`the key ${JSON.stringify(owner)} may have`, this.active(owner), limitsOf(owner));
   }
 
   /** Takes in what was made with msb itself, and lets go of what was removed with it. */
@@ -206,7 +192,7 @@ export class MsbVolumes implements VolumeBackend {
     // What came or went while msb made its list is not for the list to tell.
     const before = this.active(undefined);
     const askedAt = performance.now();
-    const rows = listed.parse(await this.msb.json(["volume", "ls"]));
+    const rows = listedVolumes.parse(await this.msb.json(["volume", "ls"]));
     const byHandle = new Map([...this.store.all()].map((record) => [record.handle, record]));
     for (const row of rows) {
       const known = byHandle.get(row.name);
@@ -247,33 +233,6 @@ export class MsbVolumes implements VolumeBackend {
   private complain({ id }: VolumeRecord, error: unknown): void {
     this.options.log.warn({ volume: id, err: errorText(error) }, "a volume is not as it should be");
   }
-}
-
-function mounts(
-  { spec, volumes }: { spec: SandboxSpec | null; volumes: Record<string, string> },
-  volume: VolumeRecord,
-) {
-  if (Object.values(volumes).includes(volume.id)) return true;
-  // Made before volumes had ids of their own in msb.
-  const names = spec?.mounts.flatMap((mount) => (mount.type === "named" ? [mount.name] : [])) ?? [];
-  return names.some((name) => volumes[name] === undefined && name === volume.handle);
-}
-
-const capacityOf = ({ kind, capacity_bytes }: Listed): number | null =>
-  kind === "dir" ? null : (capacity_bytes ?? 0);
-
-function adopted(row: Listed): VolumeRecord {
-  return {
-    ...{ id: randomUUID(), handle: row.name, name: row.name, labels: {}, owner: null, state: "active" },
-    ...{ createdAt: row.created_at, capacityBytes: capacityOf(row) },
-  };
-}
-
-function volumeOf({ id, name, owner, labels, capacityBytes, createdAt }: VolumeRecord): Volume {
-  return {
-    ...{ id, name, owner, labels, usedBytes: null, capacityBytes: capacityBytes ?? null },
-    ...{ createdAt, updatedAt: createdAt },
-  };
 }
 
 const translate = (name: string, error: unknown): unknown =>

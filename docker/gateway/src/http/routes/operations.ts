@@ -1,7 +1,7 @@
 import type { FastifyRequest } from "fastify";
 import * as z from "zod";
 import packageFile from "../../../package.json";
-import { invalidRequest } from "../../errors";
+import { invalidRequest, ServiceError } from "../../errors";
 import type { KeyCheck } from "../../keys/key-check";
 import { type BrowserGuardOptions, isOfBrowserPage } from "../browser-guard";
 import { errorResponses } from "../schema/common";
@@ -132,7 +132,13 @@ export function quotaRoutes(plain: App, context: Context): void {
       };
     },
   );
-  app.get("/metrics", { schema: { tags } }, async (_request, reply) =>
-    reply.type(metrics.registry.contentType).send(await metrics.registry.metrics()),
-  );
+  app.get("/metrics", { schema: { tags } }, async (request, reply) => {
+    // They are of all keys together.
+    if (config.OWN_SANDBOXES && !request.key?.operator)
+      throw new ServiceError(
+        "forbidden",
+        "the figures of the whole server are for the stack's own key, apiKey",
+      );
+    return reply.type(metrics.registry.contentType).send(await metrics.registry.metrics());
+  });
 }

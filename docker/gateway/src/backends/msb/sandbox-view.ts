@@ -1,0 +1,29 @@
+import type { Sandbox } from "../../sandboxes/backend";
+import { STATES } from "../../sandboxes/states";
+import type { Entry } from "./sandbox-index";
+
+/** What was removed on request, or whose client went away before it was told of it, is no more for everybody. */
+export const isHidden = ({ record }: Entry) =>
+  record.desired === "removed" && (record.keepUntil === null || !record.answered);
+
+export function statusOf({ record }: Entry): Sandbox["status"] {
+  const { state, desired, ephemeral } = record;
+  const { status, todo } = STATES[state];
+  // An ephemeral one that ended is removed by itself: for its client it has stopped.
+  if (desired === "removed" && ephemeral && (state === "removing" || !STATES[state].alive)) return "stopped";
+  const next = todo[desired];
+  if (next === "make" || next === "start") return "starting";
+  if (next === "stop") return "stopping";
+  return status;
+}
+
+/** A sandbox as it stands, for everybody above. */
+export function sandboxOf(entry: Entry): Sandbox {
+  const { record, settled, ended } = entry;
+  const { id, name, slug, owner, ephemeral, spec, resolved, failure, createdAt, startedAt, stoppedAt } =
+    record;
+  return {
+    ...{ id, name, slug, owner, ephemeral, spec, resolved, failure, createdAt, startedAt, stoppedAt },
+    ...{ settled, ended, status: statusOf(entry) },
+  };
+}
