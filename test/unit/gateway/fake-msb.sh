@@ -149,7 +149,8 @@ pull() {
   esac
   version=1
   [ ! -f "$fake/version" ] || read -r version <"$fake/version"
-  echo "$(now) sha256:$version" >"$fake/images/$(file_of "$last")"
+  echo "$(now) sha256:$version" >"$fake/pulled.$$"
+  mv "$fake/pulled.$$" "$fake/images/$(file_of "$last")"
 }
 # One file for all ways to write a name, as msb has it; none of those in the tests holds a registry but Docker's.
 file_of() {

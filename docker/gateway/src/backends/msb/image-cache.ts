@@ -200,9 +200,9 @@ export class ImageCache {
     const digest = () => this.catalog.get(reference)?.digest;
     if (request.login === undefined) {
       await pull();
+      if (!force) return void (await this.catalog.refresh().catch(() => undefined));
       await this.catalog.refresh();
-      if (force) await this.access.open(reference, digest());
-      return;
+      return this.access.open(reference, digest());
     }
     let provedBy: string | undefined;
     try {

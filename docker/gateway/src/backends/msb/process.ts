@@ -104,11 +104,15 @@ function collect(stream: NodeJS.ReadableStream, tooLong: () => void): () => stri
   return () => Buffer.concat(chunks).toString("utf8");
 }
 
-async function within(promise: Promise<void>, timeoutMs: number): Promise<void> {
+/** Whether a promise is done within a time; its failure is passed on. */
+export async function within(promise: Promise<unknown>, timeoutMs: number): Promise<boolean> {
   let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, timeoutMs);
+  const late = new Promise<boolean>((resolve) => {
+    timer = setTimeout(resolve, timeoutMs, false);
   });
-  await Promise.race([promise, late]);
-  clearTimeout(timer);
+  try {
+    return await Promise.race([promise.then(() => true), late]);
+  } finally {
+    clearTimeout(timer);
+  }
 }

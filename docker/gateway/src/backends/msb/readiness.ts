@@ -3,10 +3,13 @@ import { access, mkdir, open, unlink } from "node:fs/promises";
 import { join } from "node:path";
 import { errorText } from "../../errors";
 import type { Check } from "../../sandboxes/backend";
+import { within } from "./process";
 
 export type Readiness = { ready: boolean; checks: Record<string, Check> };
 
 const CACHE_MS = 5_000;
+/** How long the question to msb may take, waiting for its turn included. */
+const MSB_ANSWERS_MS = 5_000;
 
 /**
  * What must hold before the server can serve: asked by the container's health check and by
@@ -40,7 +43,8 @@ export class ReadinessProbe {
   /** One question serves both: whether msb answers, and what ended without the gateway's doing. */
   private async msbAnswers(): Promise<Check> {
     try {
-      await this.askMsb(CACHE_MS);
+      if (!(await within(this.askMsb(CACHE_MS), MSB_ANSWERS_MS)))
+        throw new Error(`not within ${MSB_ANSWERS_MS / 1000} s`);
       return { ok: true };
     } catch (error) {
       return { ok: false, reason: `msb does not answer: ${errorText(error)}` };

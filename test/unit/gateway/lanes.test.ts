@@ -1,0 +1,157 @@
+import { chmodSync, existsSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { describe, expect, test } from "vitest";
+import { writeKeyFile } from "../../harness/key-file";
+import { randomFrom } from "../../harness/random";
+import { FAKE_MSB, newBody, START, TestGateway, temporaryFolder, until } from "./harness";
+
+const OWNERS = ["ann", "bob", "cid"] as const;
+type Owner = (typeof OWNERS)[number];
+/** What must not wait for any pull gets that long. */
+const SOON_MS = 2_000;
+
+const as = (owner: Owner) => ({ authorization: `Bearer key-of-${owner}` });
+
+async function start(): Promise<TestGateway> {
+  const file = join(temporaryFolder(), "keys");
+  writeKeyFile(
+    file,
+    OWNERS.map((id) => ({ id, key: `key-of-${id}` })),
+  );
+  return TestGateway.start({ DEV_MODE: "false", API_KEYS_FILE: file, KVM_DEVICE: "/dev/null" });
+}
+
+/** The pulls that were begun, in their order. */
+function pullsOf(gateway: TestGateway): { image: string; pid: number; lives: boolean }[] {
+  const file = join(gateway.home, "fake", "pulls.log");
+  if (!existsSync(file)) return [];
+  return [...readFileSync(file, "utf8").matchAll(/-- (\S+) .*pid=(\d+)/g)].map(([, image = "", pid]) => ({
+    ...{ image, pid: Number(pid), lives: isThere(Number(pid)) },
+  }));
+}
+
+function isThere(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** A create whose image never comes, until the test lets it. */
+function hangingCreate(gateway: TestGateway, name: string, owner: Owner, query = START) {
+  const client = new AbortController();
+  const answer = gateway
+    .request("POST", `/v1/sandboxes?${query}`, {
+      ...{ body: newBody(name, { reference: `hang-${name}` }), headers: as(owner), signal: client.signal },
+    })
+    .catch(() => undefined);
+  return { name, owner, leave: () => client.abort(), answer };
+}
+
+describe.each([16, 40])("while %i creates wait for their images", (count) => {
+  test("everything else is answered soon, and who leaves gives the place free", async () => {
+    const random = randomFrom(count);
+    const gateway = await start();
+    const ask = (owner: Owner, method: string, path: string, body?: unknown) =>
+      gateway.request(method, path, { body, headers: as(owner) });
+    for (const name of ["runs", "goes"])
+      expect((await ask("ann", "POST", `/v1/sandboxes?${START}`, newBody(name))).status).toBe(200);
+    const creates = Array.from({ length: count }, (_each, at) =>
+      // The first two owners fill the lane; the third has one waiting as well.
+      hangingCreate(gateway, `w${at}`, at < 4 ? random.pick(["ann", "bob"] as const) : random.pick(OWNERS)),
+    );
+    const running = () => pullsOf(gateway).filter(({ lives }) => lives);
+    await until(() => running().length === 4, "four pulls", 10_000);
+
+    const timed: [what: string, work: () => Promise<{ status: number }>][] = [
+      ["list", () => ask("bob", "GET", "/v1/sandboxes")],
+      ["get", () => ask("ann", "GET", "/v1/sandboxes/by-name/runs")],
+      ["quotas", () => ask("ann", "GET", "/v1/quotas")],
+      ["volumes", () => ask("bob", "GET", "/v1/volumes")],
+      ["readyz", () => gateway.get("/readyz")],
+      ["create", () => ask("cid", "POST", `/v1/sandboxes?${START}`, newBody("cached"))],
+      ["stop", () => ask("ann", "POST", "/v1/sandboxes/by-name/runs/stop")],
+      ["delete", () => ask("ann", "DELETE", "/v1/sandboxes/by-name/goes")],
+      [
+        "start",
+        () => ask("ann", "POST", `/v1/sandboxes/by-name/runs/start?wait_for=running&wait_timeout=90`),
+      ],
+    ];
+    for (const [what, work] of timed) {
+      const began = performance.now();
+      expect([what, (await work()).status]).toEqual([what, 200]);
+      expect(performance.now() - began, what).toBeLessThan(SOON_MS);
+    }
+    expect(running()).toHaveLength(4);
+
+    // A client that goes, and a delete: the process is gone, and the next pull has begun.
+    for (const end of ["leave", "delete"] as const) {
+      const [pull] = running();
+      const create = creates.find(({ name }) => pull?.image === `hang-${name}`);
+      if (!pull || !create) throw new Error("no pull of a create that waits");
+      const begun = pullsOf(gateway).length;
+      if (end === "leave") create.leave();
+      else
+        expect((await ask(create.owner, "DELETE", `/v1/sandboxes/by-name/${create.name}`)).status).toBe(200);
+      await until(() => !isThere(pull.pid), "the end of the pull", SOON_MS);
+      await until(() => pullsOf(gateway).length > begun && running().length === 4, "the next one", SOON_MS);
+      if (end === "delete") expect((await create.answer)?.status).toBeGreaterThanOrEqual(400);
+      await until(
+        async () => (await ask(create.owner, "GET", `/v1/sandboxes/by-name/${create.name}`)).status === 404,
+        "its record to go",
+      );
+    }
+
+    // One who waits has a deadline, and an image that comes serves all who still wait.
+    const late = hangingCreate(gateway, "late", "cid", "start=true&wait_for=running&wait_timeout=1");
+    expect((await late.answer)?.body.status).toBe("starting");
+    writeFileSync(join(gateway.home, "fake", "release"), "");
+    const answers = await Promise.all(creates.map(({ answer }) => answer));
+    const refused = answers.filter((answer) => answer && answer.status !== 200);
+    expect(refused, "the one that was deleted").toHaveLength(1);
+    expect(answers.filter((answer) => answer?.status === 200)).toHaveLength(count - 2);
+    expect(running()).toEqual([]);
+  }, 60_000);
+});
+
+test("one key's pulls leave half of the lane to others, and a pull that two want starts with the first turn", async () => {
+  const gateway = await start();
+  const mine = Array.from({ length: 6 }, (_each, at) => hangingCreate(gateway, `a${at}`, "ann"));
+  const running = () => pullsOf(gateway).filter(({ lives }) => lives);
+  await until(() => running().length === 2, "two pulls");
+  const waiting = mine.find(({ name }) => !pullsOf(gateway).some(({ image }) => image === `hang-${name}`));
+  if (!waiting) throw new Error("none waits");
+  // Another key that wants an image that ann's place has not come for brings its own place.
+  const other = gateway
+    .request("POST", `/v1/sandboxes?${START}`, {
+      ...{ body: newBody("b", { reference: `hang-${waiting.name}` }), headers: as("bob") },
+    })
+    .catch(() => undefined);
+  await until(() => running().some(({ image }) => image === `hang-${waiting.name}`), "bob's pull");
+  expect(running()).toHaveLength(3);
+  writeFileSync(join(gateway.home, "fake", "release"), "");
+  expect((await other)?.status).toBe(200);
+  for (const { answer } of mine) expect((await answer)?.status).toBe(200);
+  const begun = pullsOf(gateway).map(({ image }) => image);
+  expect(new Set(begun).size).toBe(begun.length);
+});
+
+test("readiness has a limit of its own, where msb does not answer", async () => {
+  const home = temporaryFolder();
+  const hanging = join(home, "msb");
+  writeFileSync(
+    hanging,
+    `#!/bin/sh\n[ "$1" != ls ] || [ ! -e "$MSB_HOME/hang" ] || exec sleep 15\nexec ${FAKE_MSB} "$@"\n`,
+  );
+  chmodSync(hanging, 0o755);
+  const gateway = await TestGateway.start({ MSB_PATH: hanging, KVM_DEVICE: "/dev/null" }, home);
+  expect((await gateway.get("/readyz")).status).toBe(200);
+  writeFileSync(join(home, "hang"), "");
+  await sleep(5_500);
+  const began = performance.now();
+  expect((await gateway.get("/readyz")).status).toBe(503);
+  expect(performance.now() - began).toBeLessThan(8_000);
+}, 40_000);
