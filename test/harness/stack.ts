@@ -2,7 +2,7 @@ import { existsSync, readFileSync, rmSync, statSync, writeFileSync } from "node:
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { parse, stringify } from "yaml";
-import { projectRoot } from "../../toolchain/backend";
+import { backendEnvironment, projectRoot } from "../../toolchain/backend";
 import { exec } from "../../toolchain/exec";
 
 /** What a command printed and how it ended. */
@@ -18,13 +18,15 @@ export interface Outcome {
  * Its name begins with `test-`: git ignores its file. `remove` leaves nothing of it behind.
  */
 export class TestStack {
-  private readonly file: string;
+  readonly file: string;
 
+  /** @param root another checkout's folder, with packages; its stack has this one's state */
   constructor(
     readonly name: `test-${string}`,
     private settings: Record<string, unknown>,
+    private readonly root = projectRoot,
   ) {
-    this.file = join(projectRoot, `Pulumi.${name}.yaml`);
+    this.file = join(root, `Pulumi.${name}.yaml`);
     this.configure({});
   }
 
@@ -74,8 +76,12 @@ export class TestStack {
   }
 
   private async npm(command: string, args: string[]): Promise<Outcome> {
-    const result = await exec("node", ["toolchain/bootstrap.mjs", command, ...args], {
-      cwd: projectRoot,
+    // The packages of another checkout are whoever's that made it: nothing is to be installed there.
+    const own = this.root === projectRoot;
+    const words = own ? ["toolchain/bootstrap.mjs"] : ["--import", "tsx", "toolchain/cli.ts"];
+    const result = await exec("node", [...words, command, ...args], {
+      cwd: this.root,
+      env: own ? {} : backendEnvironment(),
       all: true,
       reject: false,
       stdin: "ignore",
