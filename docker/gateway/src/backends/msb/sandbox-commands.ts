@@ -110,13 +110,14 @@ export class SandboxCommands {
     }
   }
 
-  /** msb first asks its own program for the version, and gives it two seconds, which a busy host may not have. */
+  /** msb first asks its own program what it is, and gives it two seconds, which a busy host may not have. */
   private async boot(name: string, args: string[], options?: RunOptions): Promise<void> {
     try {
       await this.call(name, args, options);
     } catch (error) {
-      // Nothing was made by then.
-      if (!(error instanceof ServiceError && error.message.includes(PROBE_TIMEOUT))) throw error;
+      if (!(error instanceof ServiceError && LATE_PROBE.test(error.message))) throw error;
+      // Nothing runs by then; whether there is a row of it depends on which probe was late.
+      if (args[0] === "create") await this.remove(name, options);
       await this.call(name, args, options);
     }
   }
@@ -130,5 +131,5 @@ export class SandboxCommands {
   }
 }
 
-/** What msb 0.7.11 says of that. */
-const PROBE_TIMEOUT = "runtime version probe timed out";
+/** What msb 0.7.11 says of that: it takes the silence of a late probe for a runtime without the feature. */
+const LATE_PROBE = /runtime version probe timed out|selected msb runtime does not support/;
