@@ -2,7 +2,7 @@ import { writeFileSync } from "node:fs";
 import type { Socket } from "node:net";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { fakeAgent, handleOf, TestGateway, until } from "./harness";
+import { FAKE_MSB, fakeAgent, handleOf, TestGateway, temporaryFolder, until } from "./harness";
 
 /** A sandbox whose agent listens, and how its microVM dies: msb notes it, and its connections break. */
 async function running(gateway: TestGateway, name: string) {
@@ -16,25 +16,32 @@ async function running(gateway: TestGateway, name: string) {
   await gateway.post(`/v1/sandboxes/${body.id}/start?wait_for=running`);
   await until(() => sockets.length > 0, "the server to follow it");
   const status = join(gateway.home, "fake", "sandboxes", `${handleOf(gateway.home, name)}.status`);
-  const die = async (word = "Crashed") => {
+  const die = (word: string) => {
     writeFileSync(status, `${word}\n`);
     for (const socket of sockets.splice(0)) socket.destroy();
     agent.close();
-    // The file system's notification of the closed socket takes one turn of the loop.
-    await new Promise((resolve) => setTimeout(resolve, 50));
   };
   return { id: body.id as string, die, path: `/v1/sandboxes/${body.id}` };
+}
+
+/** An msb whose list takes so long that it is asked for every eight seconds at most. */
+function slowToList(): string {
+  const path = join(temporaryFolder(), "msb");
+  writeFileSync(path, `#!/bin/sh\n[ "$1" != ls ] || sleep 2\nexec ${FAKE_MSB} "$@"\n`, { mode: 0o755 });
+  return path;
 }
 
 test.each([
   ["Crashed", "failed"],
   ["Stopped", "stopped"],
 ])("a microVM that ended (%s) is %s at once, and a start starts it", async (word, status) => {
-  const gateway = await TestGateway.start();
+  const gateway = await TestGateway.start({ MSB_PATH: slowToList() });
   const { path, die } = await running(gateway, "dies");
   expect((await gateway.get(path)).body.status).toBe("running");
-  await die(word);
-  expect((await gateway.get(path)).body.status).toBe(status);
+  const began = Date.now();
+  die(word);
+  await until(async () => (await gateway.get(path)).body.status === status, status, 6_000);
+  expect(Date.now() - began, "not by the next list").toBeLessThan(6_000);
   expect((await gateway.post(`${path}/start?wait_for=running`)).body.status).toBe("running");
   expect(gateway.made("dies")?.status).toBe("Running");
 });

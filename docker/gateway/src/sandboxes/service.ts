@@ -24,7 +24,7 @@ export class SandboxService {
     const decided = ({ settled, failure }: Sandbox) => settled || failure !== null;
     const sandbox = await this.backend.until(made.id, decided, AbortSignal.any([late, cutOff]));
     if (sandbox.failure) throw new ServiceError(sandbox.failure.kind, sandbox.failure.message);
-    if (sandbox.ended) throw sandboxNotFound(made.id);
+    if (sandbox.ended) throw new ServiceError("conflict", "the sandbox was removed before it was ready");
     if (cutOff.aborted) {
       await this.backend.want(made.id, "removed");
       throw new ServiceError("conflict", "the client went away before the sandbox was ready");

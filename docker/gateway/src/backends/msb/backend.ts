@@ -1,3 +1,4 @@
+import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { errorText } from "../../errors";
 import { Capacity, type Limits, type OwnerLimits } from "../../limits/capacity";
@@ -88,6 +89,8 @@ export class MsbBackend implements Backend {
     // An msb that does not run at all is what the readiness check tells of.
     const version = await msb.version().catch(() => undefined);
     if (version) await claimState(home, version);
+    // Configurations of creates that a crash cut off.
+    await rm(join(state, "tmp"), { recursive: true, force: true });
     const commands = new SandboxCommands(msb, join(state, "tmp"));
     const records = await RecordStore.open(join(state, "sandboxes"), sandboxRecord, log);
     const index = new SandboxIndex(records.all());
@@ -206,7 +209,10 @@ export class MsbBackend implements Backend {
     if (options.resume) await resume.load().catch(complain("could not tell what ran before"));
     reconciler.sweep();
     const every = (ms: number, work: () => void) => this.timers.push(setInterval(work, ms).unref());
-    every(SWEEP_MS, () => reconciler.sweep());
+    every(SWEEP_MS, () => {
+      reconciler.sweep();
+      this.volumes.sweep();
+    });
     every(FLUSH_MS, () => this.images.flush().catch(complain("the use of images was not saved")));
   }
 }

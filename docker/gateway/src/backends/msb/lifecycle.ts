@@ -79,7 +79,8 @@ export class Lifecycle {
     const { state } = entry.record;
     // What is removed on request has no afterlife.
     this.change(entry, desired === "removed" ? { desired, keepUntil: null } : { desired });
-    if (cancels(state, desired)) entry.underWay?.abort();
+    if (cancels(state, desired))
+      entry.underWay?.abort(new ServiceError("conflict", "the sandbox was removed"));
     const saved = desired === "removed" ? this.saveOrRetry(entry) : undefined;
     this.drive(entry);
     await saved;

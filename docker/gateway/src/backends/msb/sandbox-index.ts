@@ -177,9 +177,12 @@ function holdsName({ record: { state, desired } }: Entry): boolean {
 
 function usageOf(entry: Entry): Usage {
   const { vcpus, memoryMib } = shareOf(entry.record);
-  const running = entry.holdsRoom;
+  const { state, desired, answered, keepUntil } = entry.record;
+  // Nobody knows of it; it is kept for what a process of the last server may still make of it.
+  const cutOff = !answered && desired === "removed" && keepUntil !== null;
+  const running = entry.holdsRoom && !cutOff;
   return {
-    total: entry.record.state === "gone" ? 0 : 1,
+    total: state === "gone" || cutOff ? 0 : 1,
     running: running ? 1 : 0,
     ephemeralRunning: running && entry.record.ephemeral ? 1 : 0,
     memoryMib: running ? memoryMib : 0,

@@ -33,6 +33,7 @@ export type VolumesOptions = {
 /** Named volumes: msb keeps them, called by their records' ids. */
 export class MsbVolumes implements VolumeBackend {
   private readonly removing = new Set<string>();
+  private readonly making = new Set<string>();
   /** When a handle was let go of, by performance.now(). */
   private readonly removed = new Map<string, number>();
 
@@ -46,7 +47,13 @@ export class MsbVolumes implements VolumeBackend {
   /** Takes in what msb has, and finishes what the last process began. */
   async recover(): Promise<void> {
     await this.reconcile();
-    for (const record of this.store.all()) if (record.state !== "active") this.removeBehind(record);
+    this.sweep();
+  }
+
+  /** Goes on with what was not finished: removals that failed, and what a crash left half made. */
+  sweep(): void {
+    for (const record of [...this.store.all()])
+      if (record.state !== "active" && !this.making.has(record.id)) this.removeBehind(record);
   }
 
   async list({ owner }: Scope): Promise<Volume[]> {
@@ -76,6 +83,7 @@ export class MsbVolumes implements VolumeBackend {
       ...{ id, handle: id, name, labels, owner, state: "making", capacityBytes },
       createdAt: new Date().toISOString(),
     };
+    this.making.add(id);
     try {
       await this.store.put(record);
       // A folder has no cap in msb: a volume with one is a disk of that size.
@@ -87,6 +95,8 @@ export class MsbVolumes implements VolumeBackend {
     } catch (error) {
       this.removeBehind(record);
       throw translate(name, error);
+    } finally {
+      this.making.delete(id);
     }
     return volumeOf(record);
   }
@@ -211,7 +221,7 @@ export class MsbVolumes implements VolumeBackend {
   private keep = (record: VolumeRecord): Promise<void> =>
     this.store.put(record).catch((error) => this.complain(record, error));
 
-  /** Removes a volume while nobody waits; what fails is tried again at the next start, or the next removal of it. */
+  /** Removes a volume while nobody waits; what fails is tried again by the sweep. */
   private removeBehind(record: VolumeRecord): void {
     if (this.removing.has(record.id)) return;
     this.removing.add(record.id);
