@@ -199,6 +199,7 @@ create)
 start)
   load "$last"
   [ -z "$(field "$conf" FAIL_START)" ] || fail "failed to start \"$last\"" "other: no memory"
+  mkdir -p "$MSB_HOME/sandboxes/$last/logs" # Its making may have been cut off before.
   set_status "$last" Running
   say "$last" started
   ;;
