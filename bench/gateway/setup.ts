@@ -44,7 +44,7 @@ export async function startRig(bundles: Bundles, sandboxes: number): Promise<Rig
   for (let number = 0; number < sandboxes; number++) {
     const name = `bench-${number}`;
     const { id } = await gateway.create(name);
-    const socketPath = agentSocketPath(home, name);
+    const socketPath = agentSocketPath(home, id);
     mkdirSync(dirname(socketPath), { recursive: true });
     made.push({ id, socketPath });
   }

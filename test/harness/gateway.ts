@@ -46,9 +46,9 @@ export async function bundle(entry: string, outfile: string): Promise<void> {
   }
 }
 
-/** Where msb's relay of a sandbox listens. */
-export function agentSocketPath(home: string, name: string): string {
-  const hash = createHash("sha256").update(name).digest("hex").slice(0, 24);
+/** Where msb's relay of a sandbox listens, by the sandbox's id. */
+export function agentSocketPath(home: string, id: string): string {
+  const hash = createHash("sha256").update(id).digest("hex").slice(0, 24);
   return join(home, "run", "sandboxes", hash, "agent.sock");
 }
 

@@ -93,12 +93,13 @@ async function settled(ledger: Ledger): Promise<void> {
   const answered = new Set([...ledger.sandboxes.values()].map(({ name }) => name));
   const problems = async (): Promise<string[]> => {
     const listed = await listAll();
-    const known = new Set(listed.map(({ name }) => name));
+    // msb calls a sandbox by its id.
+    const known = new Set(listed.map(({ id }) => id));
     const made = fakeSandboxes();
     return [
-      ...[...made].filter((name) => !known.has(name)).map((name) => `msb has ${name}, the gateway does not`),
+      ...[...made].filter((id) => !known.has(id)).map((id) => `msb has ${id}, the gateway does not`),
       ...listed
-        .filter(({ name, status }) => !made.has(name) && status !== "created" && status !== "failed")
+        .filter(({ id, status }) => !made.has(id) && status !== "created" && status !== "failed")
         .map(({ name, status }) => `the gateway has ${name} (${status}), msb does not`),
       ...listed
         .filter(({ status }) => status === "starting" || status === "stopping")

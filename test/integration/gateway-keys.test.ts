@@ -42,7 +42,7 @@ beforeAll(async () => {
   );
   expect(made.status, JSON.stringify(made.body)).toBe(200);
   sandboxId = made.body.id;
-  const path = agentSocketPath(gateway.home, "pipe");
+  const path = agentSocketPath(gateway.home, sandboxId);
   mkdirSync(dirname(path), { recursive: true });
   agent = createServer((socket) => socket.on("error", () => socket.destroy()).pipe(socket));
   await new Promise<void>((resolve) => agent.listen(path, resolve));

@@ -48,7 +48,7 @@ beforeAll(async () => {
   await bundleGateway(script);
   gateway = await GatewayProcess.start({ script, home: join(folder, "h"), log });
   sandboxId = (await gateway.create("pipe")).id;
-  const path = agentSocketPath(gateway.home, "pipe");
+  const path = agentSocketPath(gateway.home, sandboxId);
   mkdirSync(dirname(path), { recursive: true });
   agent = createServer((socket) => socket.on("error", () => socket.destroy()).pipe(socket));
   await new Promise<void>((resolve) => agent.listen(path, resolve));

@@ -6,7 +6,7 @@ import { mirrored } from "./backends/msb/image-reference";
 import { readNames } from "./backends/msb/names";
 import { applyRegistrySettings, readKept } from "./backends/msb/registry-settings";
 import { isNewer } from "./backends/msb/state-version";
-import { ConfigError } from "./config";
+import { ConfigError } from "./errors";
 
 const MIB = 1024 * 1024;
 

@@ -1,5 +1,6 @@
 import * as z from "zod";
 import { egressPolicy } from "./backends/msb/egress";
+import { ConfigError } from "./errors";
 
 const flag = z.stringbool({ truthy: ["true", "1", "yes", "on"], falsy: ["false", "0", "no", "off", ""] });
 const seconds = z.coerce.number().int().min(0);
@@ -100,11 +101,6 @@ export const environmentSchema = z.object({
 });
 
 export type Config = z.infer<typeof environmentSchema>;
-
-/** A mistake in the server's configuration: its message is all the user needs. */
-export class ConfigError extends Error {
-  override name = "ConfigError";
-}
 
 /** Reads the configuration; every mistake is reported at once, in one {@link ConfigError}. */
 export function readConfig(environment: Record<string, string | undefined>): Config {

@@ -69,3 +69,8 @@ export const nameTaken = (name: string) =>
 
 /** An error's text, without its stack. */
 export const errorText = (error: unknown): string => (error instanceof Error ? error.message : String(error));
+
+/** A mistake in the server's configuration: its message is all the user needs. */
+export class ConfigError extends Error {
+  override name = "ConfigError";
+}

@@ -1,7 +1,7 @@
 import { createGateway, type Gateway } from "./app";
 import { runCommand } from "./commands";
-import { ConfigError, readConfig } from "./config";
-import { errorText } from "./errors";
+import { readConfig } from "./config";
+import { ConfigError, errorText } from "./errors";
 import { serveHealth } from "./http/tls";
 
 /** Undefined until it is made. */

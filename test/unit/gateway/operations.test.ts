@@ -3,7 +3,8 @@ import { connect } from "node:net";
 import { text } from "node:stream/consumers";
 import { describe, expect, test } from "vitest";
 import { adminSocket } from "../../../docker/gateway/src/backends/msb/admin";
-import { ConfigError, readConfig } from "../../../docker/gateway/src/config";
+import { readConfig } from "../../../docker/gateway/src/config";
+import { ConfigError } from "../../../docker/gateway/src/errors";
 import { newBody, START, TestGateway, temporaryFolder } from "./harness";
 
 describe("limits", () => {

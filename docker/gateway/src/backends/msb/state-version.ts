@@ -1,6 +1,6 @@
 import { mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { ConfigError } from "../../config";
+import { ConfigError } from "../../errors";
 import { writeFileAtomically } from "../../files/atomic-file";
 
 /**
