@@ -1,4 +1,4 @@
-import { ServiceError, sandboxNotFound } from "../errors";
+import { ServiceError } from "../errors";
 import type { Sandbox, SandboxBackend, Wanted } from "./backend";
 
 /** Clients give up on a plain request after 30 seconds; what takes longer goes on behind the answer. */

@@ -22,6 +22,7 @@ import { SandboxIndex } from "./sandbox-index";
 import { type SandboxRecord, sandboxRecord } from "./sandbox-record";
 import { sandboxOf } from "./sandbox-view";
 import { MsbSandboxes, type SandboxesOptions } from "./sandboxes";
+import { forgetEndedRuns } from "./stale-runs";
 import { StarterImage } from "./starter-image";
 import { claimState } from "./state-version";
 import { StatusCache } from "./status-cache";
@@ -204,6 +205,11 @@ export class MsbBackend implements Backend {
     const complain = (what: string) => (error: unknown) => log.error({ err: errorText(error) }, what);
     reconciler.recover();
     await view.refresh(0).catch(complain("msb could not be asked for its sandboxes; it is asked again"));
+    try {
+      forgetEndedRuns(options.home);
+    } catch (error) {
+      complain("msb may take a thread for a microVM that has ended")(error);
+    }
     await this.volumes.recover().catch(complain("msb could not be asked for its volumes; it is asked again"));
     for (const entry of index.all()) if (entry.record.state === "running") liveness.follow(entry);
     if (options.resume) await resume.load().catch(complain("could not tell what ran before"));
