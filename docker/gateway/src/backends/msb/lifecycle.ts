@@ -141,7 +141,7 @@ export class Lifecycle {
   private async saveMade(entry: Entry, gained: Partial<SandboxRecord>): Promise<void> {
     const { answered } = entry.record;
     try {
-      await this.update(entry, { ...entering(entry.record, "running"), ...gained });
+      await this.update(entry, { ...entering(entry.record, "running"), ...gained, answered: true });
     } catch (error) {
       this.change(entry, { answered });
       throw error;

@@ -127,7 +127,7 @@ export function entering(before: SandboxRecord, state: State): Partial<SandboxRe
   const now = new Date().toISOString();
   if (state === "running") {
     const since = before.state === "stopping" ? before.startedAt : now;
-    return { state, answered: true, startedAt: since, stoppedAt: null, failure: null };
+    return { state, startedAt: since, stoppedAt: null, failure: null };
   }
   if (STATES[before.state].alive && (state === "stopped" || state === "failed"))
     return { state, stoppedAt: now };

@@ -23,6 +23,7 @@ export const errorResponses = {
   408: errorBody,
   409: errorBody,
   413: errorBody,
+  414: errorBody,
   415: errorBody,
   429: errorBody,
   431: errorBody,
