@@ -14,14 +14,8 @@ export const text = (max: number) =>
   limited(max).refine((value) => !value.includes("\0"), "holds a NUL character");
 
 /** A list of at most `max` entries. */
-export function list<T extends z.ZodType>(element: T, max: number) {
-  const refuseLong = (value: unknown, context: z.RefinementCtx) => {
-    if (!Array.isArray(value) || value.length <= max) return value;
-    context.addIssue(`has ${value.length} entries; ${max} is the most`);
-    return z.NEVER;
-  };
-  return z.preprocess(refuseLong, z.array(element).max(max));
-}
+export const list = <T extends z.ZodType>(element: T, max: number) =>
+  z.array(element).max(max, { error: ({ input }) => `has ${lengthOf(input)} entries; ${max} is the most` });
 
 /** An object of at most `max` entries whose keys are the client's. */
 export function record<K extends z.ZodString, V extends z.ZodType>(key: K, value: V, max: number) {
