@@ -53,6 +53,12 @@ export const limits = z.strictObject({
     example: "500",
     unit: "GiB",
   }),
+  imageGiB: optionalInteger(1, 16_777_216, {
+    description:
+      "Room that cached images may take: before a pull beyond it, those go that nobody used for the longest. Half of the state volume's disk if not set.",
+    example: "100",
+    unit: "GiB",
+  }),
   uploadBytes: optionalInteger(1, 17_592_186_044_416, {
     description: "Size of a file that is uploaded to a volume; 17179869184 (16 GiB) if not set.",
     example: "1073741824",
@@ -95,6 +101,7 @@ const variables: Record<keyof z.infer<typeof limits>, string> = {
   idleTimeout: "LIMIT_IDLE_TIMEOUT_SECONDS",
   volumes: "LIMIT_VOLUMES",
   volumeGiB: "LIMIT_VOLUME_GIB",
+  imageGiB: "LIMIT_IMAGE_GIB",
   uploadBytes: "LIMIT_UPLOAD_BYTES",
   uploads: "LIMIT_UPLOADS",
   diskReserveMiB: "LIMIT_DISK_RESERVE_MIB",

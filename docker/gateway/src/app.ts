@@ -106,6 +106,7 @@ const CPU_SHARING = 4;
 function limitsOf(config: Config): Limits {
   const container = containerLimits();
   const memoryMib = config.LIMIT_MEMORY_MIB ?? container.memoryMib;
+  const diskGib = sizeOfDisk(config.MSB_HOME);
   const cpus = config.LIMIT_CPUS ?? container.cpus * CPU_SHARING;
   return {
     sandboxes: config.LIMIT_SANDBOXES,
@@ -113,13 +114,15 @@ function limitsOf(config: Config): Limits {
     memoryMib,
     cpus,
     volumes: config.LIMIT_VOLUMES,
-    volumeGib: config.LIMIT_VOLUME_GIB ?? Math.floor(diskBytes(config.MSB_HOME) / 1024 ** 3),
+    volumeGib: config.LIMIT_VOLUME_GIB ?? Math.floor(diskGib),
+    imageGib: config.LIMIT_IMAGE_GIB ?? diskGib / 2,
     sandboxMemoryMib: Math.min(config.LIMIT_SANDBOX_MEMORY_MIB ?? memoryMib, memoryMib),
     sandboxCpus: Math.min(config.LIMIT_SANDBOX_CPUS ?? Math.max(container.cpus, 2), cpus),
   };
 }
 
-function diskBytes(path: string): number {
+/** GiB of the file system that holds a path. */
+function sizeOfDisk(path: string): number {
   const { blocks, bsize } = statfsSync(path);
-  return blocks * bsize;
+  return (blocks * bsize) / 1024 ** 3;
 }

@@ -80,6 +80,11 @@ export const environmentSchema = z.object({
   LIMIT_VOLUMES: count.default(1000),
   /** GiB promised to all volumes with a capacity; default: the size of the file system that holds MSB_HOME. */
   LIMIT_VOLUME_GIB: count.optional(),
+  /**
+   * GiB that cached images may take: before a pull beyond it, those go that nobody used for the longest. Default: half
+   * of the file system that holds MSB_HOME.
+   */
+  LIMIT_IMAGE_GIB: count.optional(),
   /** Bytes of one file that is uploaded to a volume. */
   LIMIT_UPLOAD_BYTES: count.default(16 * 1024 ** 3),
   /** Uploads at once, of all keys. */

@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -113,6 +114,26 @@ describe("prune", () => {
       for (const { body } of made) await gateway.delete(`/v1/sandboxes/${body.id}`);
     }
   });
+});
+
+test("before a pull beyond the room for images, those go that nobody used for the longest", async () => {
+  await gateway.close();
+  gateway = await TestGateway.start({ LIMIT_IMAGE_GIB: "1" });
+  for (const [name, days] of [
+    ["newer", 3],
+    ["oldest", 30],
+  ] as const) {
+    cached(name, days);
+    // Room on the disk, without a byte written.
+    execFileSync("fallocate", ["-l", "700M", join(gateway.home, "cache", "layers", name)]);
+  }
+  expect((await gateway.create("third", { reference: "other" })).status).toBe(200);
+  expect([isCached("oldest"), isCached("newer")]).toEqual([false, true]);
+  await gateway.create("user", { reference: "newer" });
+  execFileSync("fallocate", ["-l", "1200M", join(gateway.home, "cache", "layers", "newer")]);
+  const { status, body } = await gateway.create("fourth", { reference: "another" });
+  expect([status, body.error.code]).toEqual([429, "quota_exceeded"]);
+  expect(body.error.message).toMatch(/images take 1\.2 GiB, 1\.0 GiB are allowed/);
 });
 
 test("what the socket does not know it refuses, and a server that is gone is told of", async () => {

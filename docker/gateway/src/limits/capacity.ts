@@ -16,6 +16,8 @@ export type Limits = {
   /** Named volumes, and the GiB promised to all that have a capacity. */
   volumes: number;
   volumeGib: number;
+  /** GiB that cached images may take. */
+  imageGib: number;
 };
 
 /** What one owner may have of them. A limit that is left out is none. */

@@ -97,7 +97,10 @@ export class MsbBackend implements Backend {
     const index = new SandboxIndex(records.all());
     const rules = new RegistryRules(home);
     await rules.current();
-    const images = await ImageCache.open({ home, msb, rules, wanted: () => wantedImages(index, rules) });
+    const images = await ImageCache.open({
+      ...{ home, msb, rules, maxBytes: limits.imageGib * 1024 ** 3 },
+      wanted: () => wantedImages(index, rules),
+    });
     const payloads = new PayloadStore(join(state, "payloads"));
     await payloads.open(new Set([...records.all()].map(({ id }) => id)));
     const files = new VolumeFileStore(options);

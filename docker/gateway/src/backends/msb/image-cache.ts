@@ -6,7 +6,7 @@ import { type Msb, MsbError } from "./command-line";
 import { ImageNotCached } from "./error-sentences";
 import { ImageAccess } from "./image-access";
 import { ImageCatalog } from "./image-catalog";
-import { cacheBytes, type PruneOptions, type PruneReport } from "./image-prune";
+import { makeRoom, type PruneOptions, type PruneReport, pruneImages } from "./image-prune";
 import { ImagePulls, type PullLogin } from "./image-pulls";
 import { canonical } from "./image-reference";
 import { notHere } from "./pull-errors";
@@ -45,6 +45,8 @@ export type ImageCacheOptions = {
   rules: RegistryRules;
   /** References that sandboxes not made yet will start from. */
   wanted: () => Iterable<string>;
+  /** Bytes that the cache may take before a pull. */
+  maxBytes: number;
 };
 
 /** An answer of msb's that old will do before a pull. */
@@ -111,6 +113,7 @@ export class ImageCache {
     }
     if (!autoPull || pullPolicy === "never") throw notHere(reference);
     const from = names.at(-1) ?? reference;
+    await makeRoom(this.options, (options) => this.prune(options));
     await this.use(from, () => this.pull(from, request));
     return { reference: from, policy: "never" };
   }
@@ -145,26 +148,14 @@ export class ImageCache {
   }
 
   /** Removes images that no sandbox uses, those first that nobody asked for the longest. */
-  async prune({ olderThanSeconds, maxBytes }: PruneOptions, now = Date.now()): Promise<PruneReport> {
-    const { home } = this.options;
-    const report: PruneReport = { removed: [], kept: [], bytes: await cacheBytes(home) };
+  async prune(options: PruneOptions, now = Date.now()): Promise<PruneReport> {
     await this.catalog.refresh();
-    const images = this.catalog
-      .all()
-      .map(({ reference, created_at }) => ({
-        reference,
-        usedAt: Math.max(Date.parse(created_at), this.lastUse.get(canonical(reference)) ?? 0),
-      }))
-      .filter(({ usedAt }) => now - usedAt >= olderThanSeconds * 1000)
-      .sort((a, b) => a.usedAt - b.usedAt);
-    for (const { reference } of images) {
-      if (maxBytes !== undefined && report.bytes <= maxBytes) break;
-      const reason = await this.remove(reference);
-      if (reason === undefined) report.removed.push(reference);
-      else report.kept.push({ reference, reason });
-      if (maxBytes !== undefined) report.bytes = await cacheBytes(home);
-    }
-    return { ...report, bytes: await cacheBytes(home) };
+    const images = this.catalog.all().map(({ reference, created_at }) => ({
+      reference,
+      usedAt: Math.max(Date.parse(created_at), this.lastUse.get(canonical(reference)) ?? 0),
+    }));
+    const remove = (reference: string) => this.remove(reference);
+    return pruneImages(this.options.home, images, remove, options, now);
   }
 
   /** Writes down what was used, for the next process; a crash makes an image look older than it is. */
