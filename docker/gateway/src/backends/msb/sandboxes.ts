@@ -1,4 +1,5 @@
 import type { Duplex } from "node:stream";
+import { setTimeout as sleep } from "node:timers/promises";
 import { errorText, invalidSpec, nameTaken, ServiceError, sandboxNotFound } from "../../errors";
 import type { Capacity } from "../../limits/capacity";
 import type {
@@ -90,7 +91,8 @@ export class MsbSandboxes implements SandboxBackend {
 
   async get(reference: Reference, scope: Scope): Promise<Sandbox | undefined> {
     const entry = this.index.find(reference, scope);
-    if (!entry || !this.view.isFresh(entry.changedAt)) await this.view.refresh();
+    if (!entry) await this.view.refresh();
+    else if (!this.view.isFresh(entry.changedAt)) await this.lookBriefly();
     const found = this.index.find(reference, scope);
     return found && !isHidden(found) ? sandboxOf(found) : undefined;
   }
@@ -205,6 +207,16 @@ export class MsbSandboxes implements SandboxBackend {
     if (!entry.holdsRoom) this.options.capacity.check(shareOf(record), record.owner);
   }
 
+  /** For one that is known: an msb that does not answer must not keep anybody from stopping or removing it. */
+  private async lookBriefly(): Promise<void> {
+    const looked = this.view
+      .refresh()
+      .catch((error) => this.options.log.warn({ err: errorText(error) }, "msb could not be asked"));
+    const late = new AbortController();
+    await Promise.race([looked, sleep(LOOK_MS, undefined, { signal: late.signal }).catch(() => undefined)]);
+    late.abort();
+  }
+
   /** Sandboxes that ended by themselves make room: msb is asked for them before a start is refused. */
   private async lookForRoom(record: SandboxRecord): Promise<void> {
     if (!this.options.capacity.hasRoom(shareOf(record), record.owner)) await this.view.refresh(0);
@@ -228,6 +240,8 @@ export class MsbSandboxes implements SandboxBackend {
   }
 }
 
+/** How long an answer about a sandbox that is known waits for msb's word. */
+const LOOK_MS = 5_000;
 const LOG_STATUS_AGE_MS = 5_000;
 
 const isMade = ({ record: { state } }: Entry) =>
