@@ -85,9 +85,14 @@ export class Tls extends pulumi.ComponentResource {
   private made(name: string, stdin: pulumi.Input<string>, triggers: number[] = []): pulumi.Output<string> {
     const made = new command.local.Command(
       name,
-      { create: "sh -s", stdin, triggers, logging: "none" },
-      // Without a trigger it is never made anew: clients have the authority's certificate.
-      { parent: this, additionalSecretOutputs: ["stdout"], ignoreChanges: triggers.length ? [] : ["stdin"] },
+      // An update of it would else get the key of before in its environment.
+      { create: "sh -s", stdin, triggers, logging: "none", addPreviousOutputInEnv: false },
+      {
+        parent: this,
+        additionalSecretOutputs: ["stdout"],
+        // Without a trigger it is never made anew, for no change of this text either: clients have the authority's certificate.
+        ignoreChanges: triggers.length ? [] : ["stdin", "addPreviousOutputInEnv"],
+      },
     );
     return pulumi.secret(made.stdout);
   }

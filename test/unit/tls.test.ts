@@ -39,3 +39,9 @@ it("keys are secret in the state", async () => {
     expect(Object.values(found?.inputs.stdin ?? {}), end).toContain(SECRET);
   }
 });
+
+it("an update of a command that prints a key does not get the key of before in its environment", async () => {
+  const resources = await registered(() => new Microsandbox("sandboxes", { tls: { own: true } }));
+  const makers = resources.filter(({ name }) => /-tls-(authority|certificate)$/.test(name));
+  expect(makers.map(({ inputs }) => inputs.addPreviousOutputInEnv)).toEqual([false, false]);
+});
