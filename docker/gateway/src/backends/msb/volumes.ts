@@ -193,8 +193,11 @@ export class MsbVolumes implements VolumeBackend {
       if (gib > 0 && promised + gib > volumeGib)
         throw new ServiceError("noCapacity", `${whose} at most ${volumeGib} GiB in volumes with a capacity`);
     };
-    check("the server keeps", this.active(undefined), limits);
-    check(`the key ${JSON.stringify(owner)} may have`, this.active(owner), limitsOf(owner));
+    // Those that are being made count, too: as many may be asked for at once.
+    const all = [...this.store.all()].filter(({ state }) => state !== "deleting");
+    check("the server keeps", all, limits);
+    const own = all.filter((record) => record.owner === owner);
+    check(`the key ${JSON.stringify(owner)} may have`, own, limitsOf(owner));
   }
 
   /** Takes in what was made with msb itself, and lets go of what was removed with it. */
