@@ -2,6 +2,7 @@
 # Stands in for msb where no microVM can boot: the commands that the gateway uses, with msb's
 # own sentences and exit codes. It is a shell script because it is started hundreds of times.
 # State: MSB_HOME/fake/sandboxes/NAME.{conf,status,created}, MSB_HOME/fake/volumes/NAME.
+# With a file MSB_HOME/fake/boots no microVM boots: they "fail", or "hang" until it says otherwise.
 # Images: "broken" does not boot, "slow" takes half a second to boot, "slow-3" three. Those that can't be pulled: "absent",
 # "pruned-*", "refused-*"; "hang-*" arrive when there is a file MSB_HOME/fake/release, "private/*" with a password.
 set -eu
@@ -39,6 +40,18 @@ set_status() { # set_status NAME STATUS
   echo "$2" >"$sandboxes/$1.status.$$"
   mv "$sandboxes/$1.status.$$" "$sandboxes/$1.status"
 }
+boot_as_told() { # boot_as_told NAME
+  how=well
+  while [ -f "$fake/boots" ]; do
+    read -r how <"$fake/boots" || true
+    [ "$how" = hang ] || break
+    how=well
+    sleep 0.05
+  done
+  [ "$how" = fail ] || return 0
+  set_status "$1" Stopped
+  fail "failed to start \"$1\"" "other: sandbox process exited (exit status: 1)"
+}
 
 create() {
   : >"$fake/scripts"
@@ -60,6 +73,7 @@ create() {
   slow) sleep 0.5 ;;
   slow-*) sleep "${image#slow-}" ;;
   esac
+  boot_as_told "$name"
   if [ "$image" = broken ]; then
     set_status "$name" Stopped
     # shellcheck disable=SC2016 # the backquotes are msb's own
@@ -199,6 +213,7 @@ create)
 start)
   load "$last"
   [ -z "$(field "$conf" FAIL_START)" ] || fail "failed to start \"$last\"" "other: no memory"
+  boot_as_told "$last"
   mkdir -p "$MSB_HOME/sandboxes/$last/logs" # Its making may have been cut off before.
   set_status "$last" Running
   say "$last" started

@@ -91,27 +91,51 @@ export type LogQuery = { sources: Set<string>; after?: LogCursor; signal: AbortS
 
 /**
  * Sandboxes. A request says what is desired, and waits or not: what is under way goes on whoever waits. All methods
- * throw a {@link ServiceError} for what was to be foreseen.
+ * throw a {@link ServiceError} for what was to be foreseen, and nothing else. What was answered is there after a
+ * restart. Methods that take an id alone ask nobody whose it is: the id comes from `get` with the scope.
+ *
+ * test/unit/gateway/backend-contract.ts tries all of this on each implementation.
  */
 export interface SandboxBackend {
   /**
-   * Takes the name, the room and, for `running`, begins the boot. On disk when it resolves.
-   * @throws ServiceError invalidSpec, nameTaken, noCapacity, diskFull, unavailable
+   * Takes the name and, for `running`, the room, or neither; then begins the boot. On disk when it resolves. Where the
+   * first boot fails and nobody was told of the sandbox, it is removed, with the `failure` in its last states.
+   * @throws ServiceError invalidSpec, volumeNotFound, nameTaken, noCapacity, diskFull, unavailable
    */
   create(wanted: Wanted): Promise<Sandbox>;
-  /** The client has been told of it: from here on it is its own, whatever becomes of the boot. */
+  /**
+   * The client has been told of it: from here on it is its own, whatever becomes of the boot. No error where there is
+   * none of that id.
+   */
   answered(id: string): Promise<void>;
+  /** As it is now, at most a second ago; by a name, one that is no more answers only where no other bears it. */
   get(reference: Reference, scope: Scope): Promise<Sandbox | undefined>;
   /** With what the backend made of the spec, for whoever reconnects. */
   resolve(id: string): Promise<Sandbox | undefined>;
+  /** In the order of {@link Position}. What is there from the first page to the last is on exactly one of them. */
   list(query: ListQuery): Promise<Page>;
-  /** Idempotent; on disk when it resolves, for `removed`. @throws ServiceError sandboxNotFound, noCapacity, conflict, unavailable */
+  /**
+   * Idempotent, and the last one counts. `removed` is on disk when it resolves, cancels what is under way, and frees the
+   * name at once; what is left of it goes behind the answer, and from then on every method throws sandboxNotFound.
+   * @throws ServiceError sandboxNotFound; for `running`: noCapacity, diskFull, unavailable
+   */
   want(id: string, desired: Desired): Promise<Sandbox>;
-  /** The first state that holds, or the last one when the signal aborts or the sandbox ends. Cancels nothing. */
+  /**
+   * The first state that holds, or the last one when the signal aborts (it does not reject) or the sandbox ends. Its end
+   * cancels nothing. @throws ServiceError sandboxNotFound
+   */
   until(id: string, holds: (sandbox: Sandbox) => boolean, signal: AbortSignal): Promise<Sandbox>;
-  /** A connection to the agent in the guest. @throws ServiceError conflict where it does not run */
+  /**
+   * A connection to the agent in the guest; one that starts is waited for. Each side ends by itself: the reading one
+   * when the guest does. Whoever asked destroys it.
+   * @throws ServiceError sandboxNotFound; conflict where it does not run, or not before the signal aborts
+   */
   openAgent(id: string, signal: AbortSignal): Promise<Duplex>;
-  /** The log from a cursor on, until the sandbox ends or the signal aborts; an empty list now and then while nothing comes. */
+  /**
+   * The log after a cursor, or from its beginning: each entry once, in order, with the cursor after which the rest goes
+   * on. It ends when the sandbox does not run and all is read, or when the signal aborts; an empty list now and then
+   * while nothing comes. Nothing for an unknown id.
+   */
   logs(id: string, query: LogQuery): AsyncIterable<LogEntry[]>;
 }
 
@@ -142,9 +166,12 @@ export interface VolumeBackend {
   list(scope: Scope): Promise<Volume[]>;
   /** The one that all keys share. */
   shared(): Promise<Volume>;
-  /** On disk when it resolves. @throws ServiceError nameTaken, noCapacity, diskFull */
+  /** On disk when it resolves. @throws ServiceError nameTaken, noCapacity, diskFull, unavailable */
   create(wanted: WantedVolume): Promise<Volume>;
-  /** Its name is free when this resolves; its files go behind the answer. @throws ServiceError conflict while a sandbox mounts it */
+  /**
+   * Its name is free when this resolves; its files go behind the answer.
+   * @throws ServiceError conflict while a sandbox mounts it, running or not, and for the shared one
+   */
   remove(id: string, scope: Scope): Promise<void>;
   /** @throws ServiceError unsupported for a disk, whose files only a guest sees */
   files(id: string, scope: Scope): Promise<VolumeFiles>;
@@ -168,7 +195,10 @@ export interface Backend {
   readiness(): Promise<{ ready: boolean; checks: Record<string, Check> }>;
   /** Goes on with what the last process was asked for; served meanwhile. Never rejects. */
   resume(): Promise<void>;
-  /** Begins nothing any more, and stops what runs, to be resumed; at the latest at that time (milliseconds since the epoch). */
+  /**
+   * From now on `create`, and `want` for `running`, throw unavailable; all else goes on. Stops what runs, to be resumed,
+   * and resolves when that is done, at the latest at that time (milliseconds since the epoch).
+   */
   drain(deadline: number): Promise<void>;
   close(): Promise<void>;
 }

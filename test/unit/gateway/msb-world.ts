@@ -1,0 +1,133 @@
+import {
+  appendFileSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
+import { createServer, type Server, type Socket } from "node:net";
+import { dirname, join } from "node:path";
+import { agentSocketPath } from "../../../docker/gateway/src/backends/msb/agent-socket";
+import { MsbBackend, type MsbBackendOptions } from "../../../docker/gateway/src/backends/msb/backend";
+import { egressPolicy } from "../../../docker/gateway/src/backends/msb/egress";
+import { atFileEnd } from "../../harness/file-end";
+import type { World, WorldOptions } from "./backend-contract/world";
+import { FAKE_MSB, temporaryFolder } from "./harness";
+
+const silent = { info: () => undefined, warn: () => undefined, error: () => undefined };
+
+/** msb's backend over the fake msb, without a server above it. */
+export class MsbWorld implements World {
+  private readonly agents = new Map<string, { server: Server; sockets: Set<Socket> }>();
+
+  private constructor(
+    public backend: MsbBackend,
+    public home: string,
+    private options: MsbBackendOptions,
+  ) {}
+
+  static async make(
+    { limits, namesPerOwner = true }: WorldOptions = {},
+    change: Partial<MsbBackendOptions> = {},
+  ): Promise<MsbWorld> {
+    const home = temporaryFolder();
+    for (const folder of ["workspace", "fake"]) mkdirSync(join(home, folder));
+    const options: MsbBackendOptions = {
+      ...{ msbPath: FAKE_MSB, home, workspace: join(home, "workspace"), kvmDevice: "/dev/null" },
+      ...{ starterArchive: "", autoPull: true, egress: egressPolicy.parse({}), namesPerOwner, resume: true },
+      limits: {
+        ...{
+          sandboxes: 100,
+          totalSandboxes: 1000,
+          memoryMib: 65_536,
+          cpus: 64,
+          volumes: 100,
+          volumeGib: 100,
+          imageGib: 100,
+        },
+        ...{ sandboxMemoryMib: 65_536, sandboxCpus: 64, ...limits },
+      },
+      ...{ limitsOf: () => ({}), reserveBytes: 0, booted: () => undefined, log: silent, ...change },
+    };
+    const world = new MsbWorld(await MsbBackend.open(options), home, options);
+    atFileEnd(() => world.close());
+    await world.backend.resume();
+    return world;
+  }
+
+  async boots(how: "well" | "fail" | "hang"): Promise<void> {
+    const file = join(this.home, "fake", "boots");
+    if (how === "well") rmSync(file, { force: true });
+    else writeFileSync(file, `${how}\n`);
+  }
+
+  async agent(id: string): Promise<void> {
+    const path = agentSocketPath(this.home, id);
+    mkdirSync(dirname(path), { recursive: true });
+    const sockets = new Set<Socket>();
+    const server = createServer((socket) => {
+      sockets.add(socket.on("close", () => sockets.delete(socket)).on("error", () => undefined));
+      socket.pipe(socket);
+    });
+    await new Promise<void>((resolve) => server.listen(path, resolve));
+    this.agents.set(id, { server, sockets });
+  }
+
+  async kill(id: string): Promise<void> {
+    writeFileSync(join(this.home, "fake", "sandboxes", `${id}.status`), "Crashed\n");
+    const agent = this.agents.get(id);
+    agent?.server.close();
+    for (const socket of agent?.sockets ?? []) socket.destroy();
+  }
+
+  async say(id: string, source: "stdout" | "stderr", text: string): Promise<void> {
+    const line = { t: new Date().toISOString(), s: source, d: text };
+    appendFileSync(join(this.home, "sandboxes", id, "logs", "exec.log"), `${JSON.stringify(line)}\n`);
+  }
+
+  async restart(how: "drained" | "crashed"): Promise<void> {
+    const old = this.backend;
+    if (how === "drained") {
+      await old.drain(Date.now() + 10_000);
+      await old.close();
+    } else this.moveToCopy();
+    this.backend = await MsbBackend.open(this.options);
+    await this.backend.resume();
+    if (how === "crashed") await old.close();
+  }
+
+  /** A crash leaves what is on the disk at that moment: whatever the old backend does from here on, it does elsewhere. */
+  private moveToCopy(): void {
+    const home = temporaryFolder();
+    atFileEnd(() => this.close());
+    cpSync(this.home, home, { recursive: true, filter: (path) => path !== join(this.home, "run") });
+    const folder = join(home, "fake", "sandboxes");
+    for (const file of readdirSync(folder).filter((name) => name.endsWith(".status"))) {
+      // The processes that boot end with the server; microVMs that run do not.
+      if (readFileSync(join(folder, file), "utf8") === "Starting\n")
+        writeFileSync(join(folder, file), "Crashed\n");
+    }
+    writeFileSync(join(this.home, "fake", "boots"), "fail\n");
+    this.home = home;
+    this.options = { ...this.options, home, workspace: join(home, "workspace") };
+  }
+
+  /** What the fake msb has of a sandbox, by a file's ending. */
+  has = (id: string, what: string): boolean =>
+    existsSync(join(this.home, "fake", "sandboxes", `${id}.${what}`));
+
+  private async close(): Promise<void> {
+    // Once, and before the newest of the folders is removed.
+    if (!existsSync(this.home)) return;
+    // What hangs ends, so that no process outlives the test.
+    await this.boots("fail");
+    await this.backend.close();
+    for (const { server, sockets } of this.agents.values()) {
+      server.close();
+      for (const socket of sockets) socket.destroy();
+    }
+  }
+}
