@@ -67,6 +67,12 @@ export interface ServerArgs {
   logMaxFiles: number;
 }
 
+/**
+ * Arguments of the container that the provider neither updates nor replaces it for: it takes a change of them into
+ * the state, and the container stays as it is. The CPU quota is another one, which is updated by a command of ours.
+ */
+const notUpdated = ["tmpfs", "init", "healthcheck"] as const;
+
 /** Microseconds of the CPU quota's period, the kernel's default. */
 const cpuPeriod = 100_000;
 
@@ -118,17 +124,23 @@ export class Server extends pulumi.ComponentResource {
         ],
         labels: pulumi.output(args.version).apply((version) => labels("server", version)),
       },
-      { parent: this, deleteBeforeReplace: true, dependsOn: owner ? [owner.done] : [] },
+      {
+        parent: this,
+        deleteBeforeReplace: true,
+        dependsOn: owner ? [owner.done] : [],
+        replaceOnChanges: [...notUpdated],
+      },
     );
     this.containerName = container.name;
     this.containerId = container.id;
 
-    // The provider has no setting for it.
+    // The provider has no setting for the one, and gives the others to a new container only.
+    const { cpuPeriod, cpuQuota } = resourceLimits(args);
     this.ready = new command.local.Command(
       `${name}-pids-limit`,
       {
         create: pulumi.output(args.connection).apply(hostShell),
-        stdin: pulumi.interpolate`docker update --pids-limit ${args.pidsLimit} ${container.name}`,
+        stdin: pulumi.interpolate`docker update --pids-limit ${args.pidsLimit} --cpu-period ${cpuPeriod} --cpu-quota ${cpuQuota} ${container.name}`,
         triggers: [container.id],
         logging: "none",
       },

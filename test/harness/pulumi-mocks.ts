@@ -7,6 +7,8 @@ export interface Registered {
   // Whatever the resource's inputs are: tests look at them by name.
   // biome-ignore lint/suspicious/noExplicitAny: inputs of any resource
   inputs: Record<string, any>;
+  /** Inputs whose change replaces the resource, whatever its provider says. */
+  replaceOnChanges: string[];
 }
 
 /** What the invokes of command:local:run answer; a test changes it to play another host. */
@@ -56,6 +58,7 @@ export async function registered(
   try {
     const resources: Registered[] = [];
     await pulumi.runtime.setMocks(mocks(resources, host), "microsandbox", stack, false);
+    recordOptions(resources);
     await program();
     await settled(resources);
     return resources;
@@ -67,13 +70,31 @@ export async function registered(
 function mocks(resources: Registered[], host: FakeHost): pulumi.runtime.Mocks {
   return {
     newResource({ type, name, inputs, id }) {
-      resources.push({ type, name, inputs });
+      resources.push({ type, name, inputs, replaceOnChanges: [] });
       return { id: id ?? `${name}-id`, state: { ...inputs, ...computed(type, name, inputs) } };
     },
     call({ token, inputs }) {
       if (token !== "command:local:run") throw new Error(`unexpected invoke ${token}`);
       return { ...inputs, stderr: "", stdout: answer(inputs, host) };
     },
+  };
+}
+
+/** Adds what a request says besides the inputs, which mocks are not told. */
+function recordOptions(resources: Registered[]): void {
+  interface Request {
+    getName(): string;
+    getType(): string;
+    getReplaceonchangesList(): string[];
+  }
+  const monitor = pulumi.runtime.getMonitor() as unknown as {
+    registerResource(request: Request, callback: unknown): Promise<void>;
+  };
+  const register = monitor.registerResource.bind(monitor);
+  monitor.registerResource = async (request, callback) => {
+    await register(request, callback);
+    const made = resources.find((each) => each.name === request.getName() && each.type === request.getType());
+    made?.replaceOnChanges.push(...request.getReplaceonchangesList());
   };
 }
 

@@ -153,6 +153,26 @@ describe("registries", () => {
   });
 });
 
+it("gives other limits to the container that runs, without a restart", async () => {
+  const identity = () => docker("inspect", "--format", "{{.Id}} {{.State.StartedAt}}", container);
+  const before = await identity();
+  stack.configure({ cpuLimit: 1.5, cpuReservation: 0.5, memoryLimit: "1200M", memoryReservation: "200M" });
+  stack.configure({ pidsLimit: 2000 });
+  await up();
+  const [{ HostConfig }] = JSON.parse(await docker("inspect", container));
+  expect(HostConfig).toMatchObject({
+    CpuPeriod: 100_000,
+    CpuQuota: 150_000,
+    CpuShares: 512,
+    Memory: 1200 * 1024 ** 2,
+    MemorySwap: 1200 * 1024 ** 2,
+    MemoryReservation: 200 * 1024 ** 2,
+    PidsLimit: 2000,
+  });
+  expect(await identity()).toBe(before);
+  expect(await up()).toMatch(unchanged);
+});
+
 it("makes a container again that was killed and removed, and keeps the volumes", async () => {
   await docker("exec", container, "sh", "-c", "echo kept > /var/lib/microsandbox/kept && sync");
   await docker("kill", "--signal", "KILL", container);
