@@ -115,20 +115,12 @@ export class SandboxImage extends pulumi.ComponentResource {
   /** Sends the image, or what the host lacks of it. */
   private send(name: string, image: docker.RemoteImage, transfer: ImageTransfer): pulumi.Output<string> {
     const connection = pulumi.output(transfer.connection);
-    const stdin = pulumi
-      .all([image.name, image.imageId, connection, transfer.loader])
-      .apply(([REFERENCE, ID, host, LOADER]) => {
-        const WHOLE = transfer.sparing ? "yes" : "";
-        return withVariables(
-          { REFERENCE, ID, HOST_SHELL: hostShell(host), LOADER, WHOLE },
-          script("send-image"),
-        );
-      });
-    return this.onHost(name, connection, image.name, {
-      create: "sh -s",
-      stdin,
-      triggers: [image.imageId],
+    const stdin = pulumi.all([image.name, connection, transfer.loader]).apply(([REFERENCE, host, LOADER]) => {
+      const WHOLE = transfer.sparing ? "yes" : "";
+      return withVariables({ REFERENCE, HOST_SHELL: hostShell(host), LOADER, WHOLE }, script("send-image"));
     });
+    // Not by the id: a build of the same content on another deployer has another one, and is no other image.
+    return this.onHost(name, connection, image.name, { create: "sh -s", stdin, triggers: [image.name] });
   }
 
   /** Pushes the image, as one architecture of a joint tag, and has the host pull it by its digest. */
@@ -160,7 +152,7 @@ export class SandboxImage extends pulumi.ComponentResource {
               ),
             ),
         ),
-        triggers: [image.imageId, LIST],
+        triggers: [image.name, LIST],
         logging: "stderr",
       },
       { parent: this },
@@ -188,7 +180,10 @@ export class SandboxImage extends pulumi.ComponentResource {
     });
   }
 
-  /** A command that brings the image to the host and prints its id there; the image goes with the resource. */
+  /**
+   * A command that brings the image to the host and prints its id there. The image goes with the resource, unless a
+   * container is made of it: then it is the one that a later resource has brought under the same name.
+   */
   private onHost(
     name: string,
     connection: pulumi.Output<Connection>,
@@ -201,10 +196,7 @@ export class SandboxImage extends pulumi.ComponentResource {
         ...inputs,
         delete: pulumi
           .all([connection, reference])
-          .apply(
-            ([host, image]) =>
-              `${remoteCommand(host, `docker image rm --force ${shellQuote(image)}`)} || true`,
-          ),
+          .apply(([host, image]) => `${remoteCommand(host, `docker image rm ${shellQuote(image)}`)} || true`),
         logging: "stderr",
       },
       { parent: this },

@@ -1,14 +1,15 @@
 # Brings an image of this machine's engine to a host's and prints its id there. What the host has is not sent: all of it
 # where it has the image under another name, else its first layers, as long as it has them in an image with the same ones.
-# Variables: REFERENCE and ID of the image, HOST_SHELL (a command line that runs the script on its standard input on the
+# Variables: REFERENCE of the image, HOST_SHELL (a command line that runs the script on its standard input on the
 # host), LOADER (one that loads the archive on its standard input there), WHOLE (not empty: LOADER leaves out by itself).
 set -eu
 
 on_host() { printf '%s\n' "$1" | eval "$HOST_SHELL"; }
 
+id=$(docker image inspect --format '{{.Id}}' "$REFERENCE")
 found=$(on_host "
   id=\$(docker image inspect --format '{{.Id}}' '$REFERENCE' 2>/dev/null) || id=
-  [ -n \"\$id\" ] || if docker tag '$ID' '$REFERENCE' 2>/dev/null; then id='$ID'; fi
+  [ -n \"\$id\" ] || if docker tag '$id' '$REFERENCE' 2>/dev/null; then id='$id'; fi
   printf '%s' \"\$id\"")
 if [ -n "$found" ]; then
   printf '%s\n' "$found"

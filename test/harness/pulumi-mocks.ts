@@ -15,6 +15,8 @@ export interface Registered {
 export interface FakeHost {
   kvm: Record<string, unknown>;
   preflight: Record<string, unknown>;
+  /** Id that a build gives to an image; by default the same for each of one name. */
+  imageId?: string;
 }
 
 export const healthyHost: FakeHost = {
@@ -71,7 +73,7 @@ function mocks(resources: Registered[], host: FakeHost): pulumi.runtime.Mocks {
   return {
     newResource({ type, name, inputs, id }) {
       resources.push({ type, name, inputs, replaceOnChanges: [] });
-      return { id: id ?? `${name}-id`, state: { ...inputs, ...computed(type, name, inputs) } };
+      return { id: id ?? `${name}-id`, state: { ...inputs, ...computed(type, name, inputs, host) } };
     },
     call({ token, inputs }) {
       if (token !== "command:local:run") throw new Error(`unexpected invoke ${token}`);
@@ -107,8 +109,13 @@ async function settled(resources: Registered[]): Promise<void> {
 }
 
 /** What an engine would compute. */
-function computed(type: string, name: string, inputs: Record<string, unknown>): Record<string, unknown> {
-  if (type === "docker:index/remoteImage:RemoteImage") return { imageId: `sha256:${name}` };
+function computed(
+  type: string,
+  name: string,
+  inputs: Record<string, unknown>,
+  host: FakeHost,
+): Record<string, unknown> {
+  if (type === "docker:index/remoteImage:RemoteImage") return { imageId: host.imageId ?? `sha256:${name}` };
   if (type !== "command:local:Command") return {};
   const started = {
     sshUser: "root",

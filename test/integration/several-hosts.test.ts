@@ -230,7 +230,7 @@ onMachines("sends a host what it lacks of an image, and nothing of one that it h
   const { host, sshKeyFile, sshKnownHostsFile } = machines.east.settings;
   const connection = parseSshHost(host, { identityFile: sshKeyFile, knownHostsFile: sshKnownHostsFile });
   const send = async (REFERENCE: string, LOADER: string) => {
-    const variables = { REFERENCE, ID: id, HOST_SHELL: hostShell(connection), LOADER };
+    const variables = { REFERENCE, HOST_SHELL: hostShell(connection), LOADER };
     const { stdout } = await exec("sh", ["-s"], { input: withVariables(variables, script("send-image")) });
     return stdout;
   };

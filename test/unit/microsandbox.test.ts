@@ -435,6 +435,24 @@ describe("the image's name", () => {
   });
 });
 
+describe("an image that another deployer has built again", () => {
+  it.each<[string, MicrosandboxArgs]>([
+    ["sent", { host: "ssh://me@host.test" }],
+    ["through a registry", { host: "ssh://me@host.test", registry: "registry.test/team" }],
+    ["to an emulated host", { host: "emulated" }],
+  ])("changes nothing on the host: %s", async (_way, args) => {
+    const builtAs = (imageId: string) => deploy(args, { ...healthyHost, imageId });
+    const [one, other] = [await builtAs("sha256:one"), await builtAs("sha256:other")];
+    expect(one.map(({ name }) => name)).toContain("sandboxes-image-load");
+    expect(other).toEqual(one);
+  });
+
+  it("is removed from the host unless a container is made of it", async () => {
+    const load = only(await deploy({ host: "ssh://me@host.test" }), "Command", "image-load");
+    expect(load.delete).toMatch(/docker image rm sandboxes-dev:/);
+  });
+});
+
 describe("several services in one program", () => {
   it("have names of their own", async () => {
     const resources = await registered(() => {
