@@ -65,17 +65,19 @@ describe("a stop and a start of the server", () => {
 
   test("one that does not start keeps no other from starting, and is not tried for ever", async () => {
     const first = await TestGateway.start();
-    const { body } = await first.create("fine");
+    await first.create("breaks", { env: [{ key: "FAIL_START", value: "1" }] });
+    await first.create("fine");
     await first.gateway.stop();
-    writeFileSync(noted(first.home), JSON.stringify(["missing", body.id]));
+    expect(JSON.parse(readFileSync(noted(first.home), "utf8"))).toHaveLength(2);
     const second = await TestGateway.start({}, first.home);
+    expect((await second.get("/v1/sandboxes/by-name/breaks")).body.status).toBe("failed");
     expect(second.made("fine")?.status).toBe("Running");
     expect(existsSync(noted(first.home))).toBe(false);
   });
 
   test("a server that is stopped before it came to it leaves it to the next", async () => {
     const first = await TestGateway.start();
-    const patient = (await first.create("patient", { env: [{ key: "SLOW_START", value: "2" }] })).body;
+    const patient = (await first.create("patient")).body;
     await first.gateway.stop();
     const second = await TestGateway.start({ STOP_TIMEOUT_SECONDS: "1" }, first.home, { resume: false });
     const later = (await second.create("later")).body;

@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
-import { open, rename, unlink } from "node:fs/promises";
-import { dirname } from "node:path";
+import { open, readdir, rename, stat, unlink } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { ServiceError } from "../errors";
 
 /**
@@ -26,6 +26,19 @@ export async function writeFileAtomically(path: string, content: string): Promis
     throw new ServiceError("diskFull", "the server's disk is full", { cause: error });
   }
   await syncFolder(dirname(path));
+}
+
+/** Old enough that nobody is writing it any more. */
+const HALF_WRITTEN_MS = 3600_000;
+
+/** Removes what {@link writeFileAtomically} left in a folder when a crash cut it off. */
+export async function removeHalfWritten(folder: string): Promise<void> {
+  const names = await readdir(folder).catch(() => []);
+  for (const name of names.filter((each) => each.endsWith(".tmp"))) {
+    const path = join(folder, name);
+    const { mtimeMs } = await stat(path).catch(() => ({ mtimeMs: Date.now() }));
+    if (Date.now() - mtimeMs > HALF_WRITTEN_MS) await unlink(path).catch(() => undefined);
+  }
 }
 
 /** Removes a file, durably; a missing one is no error. */

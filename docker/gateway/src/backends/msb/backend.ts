@@ -1,6 +1,7 @@
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { errorText } from "../../errors";
+import { removeHalfWritten } from "../../files/atomic-file";
 import { Capacity, type Limits, type OwnerLimits } from "../../limits/capacity";
 import type { Backend, Owner, Usage } from "../../sandboxes/backend";
 import { type SandboxSpec, type SandboxStatus, sandboxStatus } from "../../sandboxes/spec";
@@ -92,6 +93,8 @@ export class MsbBackend implements Backend {
     if (version) await claimState(home, version);
     // Configurations of creates that a crash cut off.
     await rm(join(state, "tmp"), { recursive: true, force: true });
+    await removeHalfWritten(state);
+    await removeHalfWritten(join(home, "secrets", "registries"));
     const commands = new SandboxCommands(msb, join(state, "tmp"));
     const records = await RecordStore.open(join(state, "sandboxes"), sandboxRecord, log);
     const index = new SandboxIndex(records.all());
@@ -102,7 +105,8 @@ export class MsbBackend implements Backend {
       wanted: () => wantedImages(index, rules),
     });
     const payloads = new PayloadStore(join(state, "payloads"));
-    await payloads.open(new Set([...records.all()].map(({ id }) => id)));
+    const unmade = [...records.all()].filter(({ state }) => ["created", "making", "unmade"].includes(state));
+    await payloads.open(new Set(unmade.map(({ id }) => id)));
     const files = new VolumeFileStore(options);
     const volumes = new MsbVolumes(
       msb,
@@ -137,6 +141,7 @@ export class MsbBackend implements Backend {
     const sandboxes = new MsbSandboxes(index, lifecycle, view, commands, {
       ...{ home, egress, namesPerOwner, capacity, disk: files.disk, checkSpec, pulls, payloads, log },
       volumesOf: (spec, owner) => volumes.idsFor(spec, owner),
+      checkVolumes: (ids) => void volumes.handlesOf(ids),
     });
     const resume = new Resume(home, lifecycle, commands, log);
     const starter = new StarterImage(options, msb, log);
@@ -148,6 +153,11 @@ export class MsbBackend implements Backend {
       view.invalidate();
       view.refresh().catch((error) => log.warn({ err: errorText(error) }, "msb could not be asked"));
     });
+    lifecycle.onMade = ({ record: { id } }) => {
+      payloads
+        .delete(id)
+        .catch((error) => log.warn({ sandbox: id, err: errorText(error) }, "its payload stays"));
+    };
     lifecycle.onRunning = (entry) => liveness.follow(entry);
     const parts = { liveness, reconciler, options, msb, index, lifecycle, resume, starter, probe, records };
     const backend = new MsbBackend(sandboxes, volumes, images, parts);
@@ -215,7 +225,9 @@ export class MsbBackend implements Backend {
     }
     await this.volumes.recover().catch(complain("msb could not be asked for its volumes; it is asked again"));
     for (const entry of index.all()) if (entry.record.state === "running") liveness.follow(entry);
-    if (options.resume) await resume.load().catch(complain("could not tell what ran before"));
+    await (options.resume ? resume.load() : resume.forget()).catch(
+      complain("could not tell what ran before"),
+    );
     reconciler.sweep();
     const every = (ms: number, work: () => void) => this.timers.push(setInterval(work, ms).unref());
     every(SWEEP_MS, () => {

@@ -61,8 +61,8 @@ export class ImageAccess {
   async beforePull(reference: string, digest: string | undefined): Promise<void> {
     const image = canonical(reference);
     this.pulling.set(image, (this.pulling.get(image) ?? 0) + 1);
-    if (this.notes.has(image)) return;
-    this.notes.set(image, { owners: [], publicDigest: digest });
+    if (!this.notes.has(image)) this.notes.set(image, { owners: [], publicDigest: digest });
+    // Another's write may be under way still, or have failed.
     await this.save();
   }
 

@@ -45,6 +45,8 @@ export class Lifecycle {
 
   /** Told of each sandbox that begins to run. */
   onRunning: (entry: Entry) => void = () => undefined;
+  /** Told of each sandbox whose making is on disk. */
+  onMade: (entry: Entry) => void = () => undefined;
 
   constructor(
     readonly index: SandboxIndex,
@@ -86,11 +88,20 @@ export class Lifecycle {
     await saved;
   }
 
-  /** The server has stopped it, to go on with it after its next start. */
-  async stoppedByServer(entry: Entry): Promise<void> {
-    this.change(entry, { ...entering(entry.record, "stopped"), desired: "stopped" });
-    entry.changedAt = performance.now();
-    await this.saveOrRetry(entry);
+  /** Stops it for a restart of the server, to go on with it after that; requests and msb's view wait meanwhile. */
+  async stopForRestart(entry: Entry, stop: () => Promise<void>): Promise<void> {
+    entry.underWay = new AbortController();
+    try {
+      await stop();
+      const desired = entry.record.desired === "removed" ? "removed" : "stopped";
+      this.change(entry, { ...entering(entry.record, "stopped"), desired });
+      await this.saveOrRetry(entry);
+    } finally {
+      entry.underWay = undefined;
+      entry.changedAt = performance.now();
+      entry.notify();
+      this.drive(entry);
+    }
   }
 
   /** Changes fields of a record, in memory at once; the promise waits for the disk. @throws ServiceError diskFull */
@@ -142,6 +153,7 @@ export class Lifecycle {
     const { answered } = entry.record;
     try {
       await this.update(entry, { ...entering(entry.record, "running"), ...gained, answered: true });
+      this.onMade(entry);
     } catch (error) {
       this.change(entry, { answered });
       throw error;
@@ -175,6 +187,9 @@ export class Lifecycle {
     const { ephemeral, desired } = entry.record;
     if (ephemeral && (state === "stopped" || state === "failed") && desired !== "removed")
       this.change(entry, { desired: "removed", keepUntil: inSeconds(TOMBSTONE_SECONDS) });
+    // One that never ran is told of as failed, for as long as one that did.
+    if (ephemeral && state === "unmade" && desired === "stopped")
+      this.change(entry, { keepUntil: inSeconds(TOMBSTONE_SECONDS) });
     this.saveSoon(entry);
   }
 
@@ -225,6 +240,8 @@ export class Lifecycle {
     try {
       await this.save(entry);
     } catch (error) {
+      // An earlier write may have ended well meanwhile.
+      entry.unsaved = true;
       if (!known)
         this.log.error({ sandbox: entry.record.id, err: errorText(error) }, "a record could not be written");
       this.retries.soon(entry);

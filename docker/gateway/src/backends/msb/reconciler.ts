@@ -81,6 +81,8 @@ export class Reconciler {
     for (const entry of [...this.lifecycle.index.all()]) {
       const { id, state, expiresAt, keepUntil, ephemeral, desired } = entry.record;
       if (state === "gone" && isPast(keepUntil, now)) this.lifecycle.forget(entry);
+      else if (state === "unmade" && ephemeral && desired === "stopped" && isPast(keepUntil, now))
+        this.lifecycle.change(entry, { desired: "removed", keepUntil: null });
       else if (state === "running" && desired === "running" && expiresAt !== null && isPast(expiresAt, now)) {
         this.lifecycle.log.info({ sandbox: id }, "its maximum duration is over");
         this.lifecycle.change(entry, { desired: "stopped" });

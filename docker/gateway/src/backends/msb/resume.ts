@@ -52,12 +52,14 @@ export class Resume {
       const over = expiresAt !== null && Date.parse(expiresAt) <= now;
       if (ephemeral || over || desired === "removed" || (state !== "stopped" && state !== "failed")) continue;
       entry.deferred = true;
-      entry.record = { ...entry.record, desired: "running" };
-      index.count(entry);
+      this.lifecycle.change(entry, { desired: "running" });
       this.waiting.push(entry);
     }
     this.log.info({ sandboxes: this.waiting.length }, "starting what ran before the server was stopped");
   }
+
+  /** What an earlier stop noted is not due any more. */
+  forget = (): Promise<void> => removeFileDurably(this.file);
 
   /** Gives each its turn; a request for one goes before. Never rejects. */
   async run(): Promise<void> {
@@ -82,7 +84,9 @@ export class Resume {
    */
   async stopAll(deadline: number): Promise<void> {
     const { index } = this.lifecycle;
-    const making = [...index.all()].filter((entry) => !entry.settled && !entry.deferred);
+    const making = [...index.all()].filter(
+      ({ record: { state } }) => state === "making" || state === "starting",
+    );
     // What is being made is let finish first, so that it can be stopped cleanly too.
     const half = abortAfter((deadline - Date.now()) / 2);
     await Promise.all(making.map((entry) => settled(entry, half)));
@@ -99,8 +103,11 @@ export class Resume {
     const until = deadline - RESERVE_MS;
     const queue = [...alive];
     const lane = async () => {
-      for (let entry = queue.shift(); entry && Date.now() < until; entry = queue.shift())
+      while (Date.now() < until) {
+        const entry = queue.shift();
+        if (!entry) return;
         await this.stop(entry, until - Date.now());
+      }
     };
     await Promise.all(Array.from({ length: STOPS_AT_ONCE }, lane));
     if (queue.length > 0)
@@ -110,8 +117,7 @@ export class Resume {
   private async stop(entry: Entry, timeoutMs: number): Promise<void> {
     const { id: sandbox, handle } = entry.record;
     try {
-      await this.commands.stopNow(handle, timeoutMs);
-      await this.lifecycle.stoppedByServer(entry);
+      await this.lifecycle.stopForRestart(entry, () => this.commands.stopNow(handle, timeoutMs));
     } catch (error) {
       this.log.error({ sandbox, err: errorText(error) }, "did not stop in time: unsynced writes are lost");
     }

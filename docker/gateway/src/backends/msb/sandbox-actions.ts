@@ -16,7 +16,7 @@ const PREPARE_MS = 15 * 60_000;
 export type ActionOptions = {
   commands: SandboxCommands;
   images: Pick<ImageCache, "withImage">;
-  payloads: Pick<PayloadStore, "whole" | "delete">;
+  payloads: Pick<PayloadStore, "whole">;
   msbVersion: () => Promise<string>;
   autoPull: boolean;
   /** What guests may reach at most. */
@@ -52,7 +52,7 @@ export function sandboxActions(options: ActionOptions): Actions {
           // Remains of a boot that failed.
           if (state === "unmade") await commands.remove(handle, { signal });
           asked = true;
-          await timed(options, () => commands.create(handle, plan, { signal }));
+          await timed(options, () => commands.create(handle, plan, { signal, owner: owner ?? "" }));
         });
       } catch (error) {
         if (!asked) throw new NothingMade(error);
@@ -60,13 +60,12 @@ export function sandboxActions(options: ActionOptions): Actions {
         throw error;
       }
       // Its disk holds the patches and scripts now, msb itself the secrets.
-      await options.payloads.delete(id).catch(() => undefined);
       return { spec: keptSpec(spec), ...lifetime(spec) };
     },
 
-    async start({ handle, name, spec, egress, expiresAt }, signal) {
+    async start({ handle, name, owner, spec, egress, expiresAt }, signal) {
       refuseWiderNetwork({ name, spec, egress }, options.egress);
-      await timed(options, () => commands.start(handle, { signal }));
+      await timed(options, () => commands.start(handle, { signal, owner: owner ?? "" }));
       // A restart of the server gives nobody more time.
       const goesOn = expiresAt !== null && Date.parse(expiresAt) > Date.now();
       return goesOn ? {} : lifetime(spec);

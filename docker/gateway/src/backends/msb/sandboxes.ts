@@ -37,6 +37,8 @@ export type SandboxesOptions = {
   disk: { check: () => Promise<void> };
   /** Ids of the volumes that a spec mounts, by name. @throws ServiceError volumeNotFound */
   volumesOf: (spec: Wanted["spec"], owner: Owner) => Promise<Record<string, string>>;
+  /** @throws ServiceError volumeNotFound where one is no more */
+  checkVolumes: (ids: Record<string, string>) => void;
   payloads: Pick<PayloadStore, "put" | "delete">;
   /** Refuses what msb can't be asked for. @throws ServiceError invalidSpec */
   checkSpec: (spec: Wanted["spec"]) => Promise<void>;
@@ -59,7 +61,7 @@ export class MsbSandboxes implements SandboxBackend {
   ) {}
 
   async create(wanted: Wanted): Promise<Sandbox> {
-    const { egress, capacity, disk, volumesOf, checkSpec, pulls, payloads } = this.options;
+    const { egress, capacity, disk, volumesOf, checkSpec, checkVolumes, pulls, payloads } = this.options;
     const { spec, owner, desired, login, anonymous } = wanted;
     this.refuseWhileDraining();
     if (login && desired !== "running") throw invalidSpec("registry: inline credentials need start=true");
@@ -74,8 +76,9 @@ export class MsbSandboxes implements SandboxBackend {
     let entry: Entry | undefined;
     try {
       await payloads.put(record.id, spec);
-      // No await between this and the record that takes the name and the room.
+      // No await between this and the record that takes the name, the room and the volumes.
       this.refuseTaken(record);
+      checkVolumes(record.volumes);
       entry = await this.lifecycle.add(record);
       return sandboxOf(entry);
     } finally {
@@ -126,10 +129,13 @@ export class MsbSandboxes implements SandboxBackend {
   async want(id: string, desired: Desired): Promise<Sandbox> {
     const entry = this.index.get(id);
     if (!entry) throw sandboxNotFound(id);
-    if (desired === "running") await this.admit(entry);
-    if (entry.record.state === "gone" && desired !== "removed") {
-      if (desired === "stopped") return sandboxOf(entry);
-      throw sandboxNotFound(id);
+    const { state } = entry.record;
+    if (state === "gone" && desired === "stopped") return sandboxOf(entry);
+    if (state === "gone" && desired === "running") throw sandboxNotFound(id);
+    if (desired === "running") {
+      await this.lookForStart(entry);
+      // No await between this and what takes the room.
+      this.admit(entry);
     }
     await this.lifecycle.want(entry, desired);
     return sandboxOf(entry);
@@ -194,17 +200,20 @@ export class MsbSandboxes implements SandboxBackend {
     if (desired === "running") capacity.check(shareOf(record), owner);
   }
 
-  /** Whether it may be started now; one that seems to run is looked at anew. */
-  private async admit(entry: Entry): Promise<void> {
+  /** Looks anew at one that seems to run, and for room where there seems to be none. */
+  private async lookForStart(entry: Entry): Promise<void> {
     this.refuseWhileDraining();
-    const { record } = entry;
-    if (record.desired === "removed") throw sandboxNotFound(record.id);
-    if (record.state === "running" && entry.settled) await this.view.refresh(0);
+    if (entry.record.state === "running" && entry.settled) await this.view.refresh(0);
     if (entry.holdsRoom) return;
     await this.options.disk.check();
-    await this.lookForRoom(record);
+    await this.lookForRoom(entry.record);
+  }
+
+  /** Whether it may be started now. @throws ServiceError unavailable, sandboxNotFound, noCapacity */
+  private admit({ record, ended, holdsRoom }: Entry): void {
     this.refuseWhileDraining();
-    if (!entry.holdsRoom) this.options.capacity.check(shareOf(record), record.owner);
+    if (ended || record.desired === "removed") throw sandboxNotFound(record.id);
+    if (!holdsRoom) this.options.capacity.check(shareOf(record), record.owner);
   }
 
   /** For one that is known: an msb that does not answer must not keep anybody from stopping or removing it. */

@@ -10,6 +10,7 @@ import { type Msb, MsbError } from "./command-line";
 import type { LifecycleLog } from "./lifecycle";
 import type { RecordStore } from "./record-store";
 import type { SandboxIndex } from "./sandbox-index";
+import { SharedRead } from "./shared-read";
 import type { VolumeFileStore } from "./volume-files/store";
 import { adopted, capacityOf, listedVolumes, mounts, type VolumeRecord, volumeOf } from "./volume-record";
 
@@ -18,6 +19,8 @@ const DEFAULT_ID = "00000000-0000-4000-8000-000000000002";
 const GIB = 1024 ** 3;
 /** A large tree takes long to remove, and nobody waits for it. */
 const REMOVE_TIMEOUT_MS = 24 * 3600_000;
+/** How old msb's list of volumes may be. */
+const LIST_AGE_MS = 1_000;
 const CREATE_TIMEOUT_MS = 10 * 60_000;
 
 export type VolumesOptions = {
@@ -34,6 +37,8 @@ export type VolumesOptions = {
 export class MsbVolumes implements VolumeBackend {
   private readonly removing = new Set<string>();
   private readonly making = new Set<string>();
+  /** What msb has, taken in by everybody who asks at the same time. */
+  private readonly view = new SharedRead((askedAt) => this.reconcile(askedAt));
   /** When a handle was let go of, by performance.now(). */
   private readonly removed = new Map<string, number>();
 
@@ -46,7 +51,7 @@ export class MsbVolumes implements VolumeBackend {
 
   /** Takes in what msb has, and finishes what the last process began. */
   async recover(): Promise<void> {
-    await this.reconcile();
+    await this.view.refresh(0);
     this.sweep();
   }
 
@@ -57,7 +62,7 @@ export class MsbVolumes implements VolumeBackend {
   }
 
   async list({ owner }: Scope): Promise<Volume[]> {
-    await this.reconcile();
+    await this.view.refresh(LIST_AGE_MS);
     return this.active(owner).map(volumeOf);
   }
 
@@ -73,7 +78,7 @@ export class MsbVolumes implements VolumeBackend {
   async create({ name, labels, owner, capacityGib }: WantedVolume): Promise<Volume> {
     await this.options.files.disk.check();
     // Those made with msb itself hold their names, too.
-    await this.reconcile();
+    await this.view.refresh(LIST_AGE_MS);
     if (this.named(name, this.options.namesPerOwner ? owner : undefined))
       throw new ServiceError("nameTaken", `a volume named ${JSON.stringify(name)} exists already`);
     this.checkLimits(owner, capacityGib ?? 0);
@@ -106,7 +111,7 @@ export class MsbVolumes implements VolumeBackend {
       throw new ServiceError("conflict", "the default volume can't be removed");
     const record = this.find(id, scope);
     for (const { record: sandbox } of this.sandboxes.all())
-      if (mounts(sandbox, record))
+      if (sandbox.desired !== "removed" && mounts(sandbox, record))
         throw new ServiceError(
           "conflict",
           `the volume is mounted by the sandbox ${JSON.stringify(sandbox.name)}; remove that first`,
@@ -120,7 +125,7 @@ export class MsbVolumes implements VolumeBackend {
   async files(id: string, scope: Scope): Promise<VolumeFiles> {
     if (id === DEFAULT_ID && scope.owner === undefined) return this.options.files.workspace();
     const record = this.find(id, scope);
-    if (record.capacityBytes === undefined) await this.reconcile();
+    if (record.capacityBytes === undefined) await this.view.refresh(0);
     const { capacityBytes, handle } = this.find(id, scope);
     if (capacityBytes !== null && capacityBytes !== undefined)
       throw new ServiceError(
@@ -134,7 +139,7 @@ export class MsbVolumes implements VolumeBackend {
   async idsFor({ mounts }: SandboxSpec, owner: Owner): Promise<Record<string, string>> {
     const names = [...new Set(mounts.flatMap((mount) => (mount.type === "named" ? [mount.name] : [])))];
     const own = this.options.namesPerOwner ? owner : undefined;
-    if (names.some((name) => !this.named(name, own))) await this.reconcile();
+    if (names.some((name) => !this.named(name, own))) await this.view.refresh(0);
     return Object.fromEntries(
       names.map((name) => {
         const record = this.named(name, own);
@@ -149,7 +154,7 @@ export class MsbVolumes implements VolumeBackend {
     return Object.fromEntries(
       Object.entries(ids).map(([name, id]) => {
         const record = this.store.get(id);
-        if (!record) throw volumeNotFound(name);
+        if (record?.state !== "active") throw volumeNotFound(name);
         return [name, record.handle];
       }),
     );
@@ -201,23 +206,24 @@ export class MsbVolumes implements VolumeBackend {
   }
 
   /** Takes in what was made with msb itself, and lets go of what was removed with it. */
-  private async reconcile(): Promise<void> {
+  private async reconcile(askedAt: number): Promise<void> {
     // What came or went while msb made its list is not for the list to tell.
     const before = this.active(undefined);
-    const askedAt = performance.now();
     const rows = listedVolumes.parse(await this.msb.json(["volume", "ls"]));
     const byHandle = new Map([...this.store.all()].map((record) => [record.handle, record]));
-    for (const row of rows) {
+    const writes = rows.map(async (row) => {
       const known = byHandle.get(row.name);
-      if (!known && (this.removed.get(row.name) ?? 0) < askedAt) await this.keep(adopted(row));
+      const letGo = (this.removed.get(row.name) ?? Number.NEGATIVE_INFINITY) >= askedAt;
+      if (!known && !letGo) await this.keep(adopted(row));
       else if (known && known.capacityBytes === undefined)
         await this.keep({ ...known, capacityBytes: capacityOf(row) });
-    }
+    });
     const there = new Set(rows.map(({ name }) => name));
     for (const record of before)
       if (!there.has(record.handle) && this.store.get(record.id)?.state === "active")
-        await this.store.delete(record.id).catch((error) => this.complain(record, error));
+        writes.push(this.store.delete(record.id).catch((error) => this.complain(record, error)));
     for (const [handle, at] of this.removed) if (at < askedAt) this.removed.delete(handle);
+    await Promise.all(writes);
   }
 
   /** In memory at once; the disk may have no room for it now. */
@@ -227,9 +233,12 @@ export class MsbVolumes implements VolumeBackend {
   /** Removes a volume while nobody waits; what fails is tried again by the sweep. */
   private removeBehind(record: VolumeRecord): void {
     if (this.removing.has(record.id)) return;
+    // A sandbox that is on its way out goes first; the sweep comes back.
+    for (const { record: sandbox } of this.sandboxes.all()) if (mounts(sandbox, record)) return;
     this.removing.add(record.id);
     const work = async () => {
-      await this.store.put({ ...record, state: "deleting" }).catch((error) => this.complain(record, error));
+      if (record.state !== "deleting")
+        await this.store.put({ ...record, state: "deleting" }).catch((error) => this.complain(record, error));
       try {
         await this.msb.ok(["volume", "rm", "--", record.handle], { timeoutMs: REMOVE_TIMEOUT_MS });
       } catch (error) {

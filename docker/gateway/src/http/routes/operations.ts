@@ -105,23 +105,25 @@ export function quotaRoutes(plain: App, context: Context): void {
       const { owner } = scopeFor(context, request);
       const { limits } = backend;
       const [seen, mine] = [backend.usage(owner), backend.usage(id)];
+      // A limit of the key is held against what the key has.
+      const used = (ofKey?: number) => (ofKey === undefined ? seen : mine);
       const least = (limit: number, ofKey = limit) => Math.min(limit, ofKey);
       return {
         // The contract's required fields that a server of one's own has no meter for.
         ...{ hard_cap: true, pool_exhausted: false, is_suspended: false },
         ...{ vcpu_hours_used: 0, memory_gib_hours_used: 0 },
-        total_sandboxes: seen.total,
+        total_sandboxes: used(own.totalSandboxes).total,
         max_sandboxes: least(limits.totalSandboxes, own.totalSandboxes),
-        concurrent_ephemeral_running: seen.ephemeralRunning,
-        concurrent_persistent_running: seen.running - seen.ephemeralRunning,
+        concurrent_ephemeral_running: used(own.sandboxes).ephemeralRunning,
+        concurrent_persistent_running: used(own.sandboxes).running - used(own.sandboxes).ephemeralRunning,
         max_concurrent_sandboxes: least(limits.sandboxes, own.sandboxes),
-        memory_mib_used: (own.memoryMiB ? mine : seen).memoryMib,
+        memory_mib_used: used(own.memoryMiB).memoryMib,
         max_memory_mib: least(limits.memoryMib, own.memoryMiB),
-        vcpus_used: (own.cpus ? mine : seen).cpus,
+        vcpus_used: used(own.cpus).cpus,
         max_vcpus: least(limits.cpus, own.cpus),
         max_memory_mib_per_sandbox: limits.sandboxMemoryMib,
         max_vcpus_per_sandbox: limits.sandboxCpus,
-        total_volumes: seen.volumes,
+        total_volumes: used(own.volumes).volumes,
         max_volumes: least(limits.volumes, own.volumes),
         max_requests_per_second: own.requestsPerSecond ?? config.LIMIT_REQUESTS_PER_SECOND,
         max_connections: own.connections ?? config.LIMIT_CONNECTIONS,

@@ -43,6 +43,7 @@ export function replace({ staging, disk, folder, name, content, kept }: Replacem
     await file.chmod(mode);
     await file.datasync();
     await rename(path, at(folder, name));
+    await folder.sync();
   });
 }
 
