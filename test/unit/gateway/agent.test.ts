@@ -1,6 +1,6 @@
 import { createHash, randomBytes } from "node:crypto";
 import type { AddressInfo, Socket } from "node:net";
-import { PassThrough } from "node:stream";
+import { Duplex, PassThrough } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
 import { beforeAll, describe, expect, test } from "vitest";
 import WebSocket, { WebSocketServer } from "ws";
@@ -228,13 +228,13 @@ describe("agent pipe", () => {
 
 describe("what all pipes hold together", () => {
   /** Pipes that share so much memory, each with an agent that sends what it is told. */
-  async function pipes(total: number) {
+  async function pipes(total: number, agent: () => Duplex = () => new PassThrough()) {
     const memory = new PipeMemory(total);
     const server = new WebSocketServer({ port: 0, host: "127.0.0.1", maxPayload: MAX_MESSAGE });
     atFileEnd(() => server.close());
     server.on("connection", (client, { socket }) => {
       const ignore = () => undefined;
-      void pipe(client, new PassThrough(), {
+      void pipe(client, agent(), {
         ...{ memory, connection: socket, fromClient: ignore, toClient: ignore },
       });
     });
@@ -262,5 +262,55 @@ describe("what all pipes hold together", () => {
     three.send(part);
     await new Promise((resolve) => three.once("message", resolve));
     for (const client of [one, three]) client.terminate();
+  });
+
+  test("control frames between the parts of a message give nothing back", async () => {
+    const { memory, open } = await pipes(1024 * 1024);
+    const client = await open();
+    const part = Buffer.alloc(60 * 1024);
+    const end = closed(client);
+    for (let sent = 0; sent < 20; sent++) {
+      client.send(part, { binary: true, fin: false });
+      client.pong();
+      client.ping();
+    }
+    expect(await end).toBe(1013);
+    await until(() => memory.bytes === 0, "it is given back");
+  });
+
+  test("control frames alone come to nothing, however many", async () => {
+    const { memory, open } = await pipes(1024 * 1024);
+    const client = await open();
+    for (let sent = 0; sent < 20_000; sent++) client.pong(Buffer.alloc(100));
+    const answered = new Promise((resolve) => client.once("message", resolve));
+    client.send("", { binary: true });
+    client.send(Buffer.from("last"));
+    await answered;
+    expect(memory.bytes).toBe(0);
+    client.terminate();
+  });
+
+  test("what a relay does not take counts, is bounded, and is given back", async () => {
+    let taken: (() => void)[] = [];
+    const deaf = () =>
+      new Duplex({ read: () => undefined, write: (_chunk, _encoding, done) => void taken.push(done) });
+    const { memory, open } = await pipes(1024 * 1024, deaf);
+    const [one, two] = [await open(), await open()];
+    const message = Buffer.alloc(700 * 1024);
+    one.send(message);
+    one.send(message);
+    await until(() => memory.bytes >= message.length, "the first message");
+    await sleep(100);
+    expect(memory.bytes).toBeLessThan(message.length + 200 * 1024);
+    for (const done of taken.splice(0)) done();
+    await until(() => taken.length > 0 && memory.bytes >= message.length, "the second one");
+    for (const done of taken.splice(0)) done();
+    await until(() => memory.bytes === 0, "all is taken");
+    one.send(message);
+    await until(() => memory.bytes >= message.length, "the third one");
+    two.send(message);
+    expect(await closed(two)).toBe(1013);
+    taken = [];
+    one.terminate();
   });
 });

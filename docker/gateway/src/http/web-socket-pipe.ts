@@ -16,8 +16,10 @@ const DRIP = 192 * KIB;
 const DRIP_MS = 3_000;
 /** Bytes beyond the high-water mark that one pipe may hold: about a minute of drips. */
 const MOST_BEYOND = 4 * KIB * KIB;
-/** The part of a message that is still arriving counts from here on. */
+/** What a pipe holds of its client's bytes counts from here on: an unfinished message, and what the relay has not taken. */
 const SMALL = 64 * KIB;
+/** What a control frame of a client has beside its payload: two bytes and the mask. */
+const CONTROL_HEAD = 6;
 
 const PING_MS = 30_000;
 /** How long a client is not read, because its sandbox takes nothing, before it counts as gone: it can't be heard. */
@@ -114,24 +116,40 @@ function readAgent(client: WebSocket, agent: Duplex, { memory, toClient }: PipeO
   };
 }
 
-/** From the client to the sandbox. */
+/**
+ * From the client to the sandbox. A relay that takes nothing stops the client at once: what waits for it is one
+ * message at most and what a read of the connection brought with it.
+ */
 function writeAgent(
   client: WebSocket,
   agent: Duplex,
-  { fromClient, keepalive }: PipeOptions & { keepalive: ReturnType<typeof keepAlive> },
+  { memory, fromClient, keepalive }: PipeOptions & { keepalive: ReturnType<typeof keepAlive> },
 ): void {
+  const share = memory.share();
+  const count = () => share.set(agent.writableLength > SMALL ? agent.writableLength : 0);
   client.on("message", (data: Buffer, isBinary: boolean) => {
     keepalive.heard();
     if (!isBinary) return;
     fromClient(data.length);
     if (!agent.writable || agent.write(data)) return;
+    count();
+    if (!memory.hasRoom(0)) refuse(client);
     keepalive.paused();
     client.pause();
   });
   agent.on("drain", () => {
+    count();
     keepalive.heard();
     client.resume();
   });
+  // After the client's end its last bytes are waited for, and count for as long.
+  agent.once("close", () => share.set(0));
+}
+
+/** Ends a client whose bytes there is no room for. It may not be read any more, so its answer is not waited for. */
+function refuse(client: WebSocket): void {
+  client.close(1013, "the server holds too many bytes of its clients");
+  setTimeout(() => client.terminate(), FAREWELL_MS).unref();
 }
 
 /** Ends a client that has not answered a ping. One that is not read can't be heard: it has longer. */
@@ -166,7 +184,12 @@ function limitUnfinished(client: WebSocket, { memory, connection }: PipeOptions)
     pending += chunk.length;
     if (pending <= SMALL) return;
     share.set(pending);
-    if (!memory.hasRoom(0)) client.close(1013, "the server holds too many unfinished messages");
+    if (!memory.hasRoom(0)) refuse(client);
+  };
+  // One may come between the parts of a message, which are held all the same.
+  const control = (payload: Buffer) => {
+    pending = Math.max(0, pending - payload.length - CONTROL_HEAD);
+    share.set(pending > SMALL ? pending : 0);
   };
   const whole = () => {
     pending = 0;
@@ -174,7 +197,7 @@ function limitUnfinished(client: WebSocket, { memory, connection }: PipeOptions)
   };
   // Before the WebSocket's own listener, which may find the end of the message in this very chunk.
   connection.prependListener("data", count);
-  client.on("message", whole).on("pong", whole);
+  client.on("message", whole).on("ping", control).on("pong", control);
   return {
     stop: () => {
       connection.off("data", count);
