@@ -12,7 +12,7 @@ import { prepare } from "./setup";
 const kinds = {
   unit: ["unit"],
   integration: ["integration"],
-  e2e: ["e2e", "arm64"],
+  e2e: ["e2e", "arm64", "e2e-upgrade"],
   arm64: ["arm64"],
 };
 type Kind = keyof typeof kinds;

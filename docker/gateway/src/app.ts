@@ -115,6 +115,8 @@ function limitsOf(config: Config): Limits {
     cpus,
     volumes: config.LIMIT_VOLUMES,
     volumeGib: config.LIMIT_VOLUME_GIB ?? Math.floor(diskGib),
+    // More could never be used, and its mere bookkeeping takes room.
+    sandboxDiskMib: Math.floor(diskGib * 1024),
     imageGib: config.LIMIT_IMAGE_GIB ?? diskGib / 2,
     sandboxMemoryMib: Math.min(config.LIMIT_SANDBOX_MEMORY_MIB ?? memoryMib, memoryMib),
     sandboxCpus: Math.min(config.LIMIT_SANDBOX_CPUS ?? Math.max(container.cpus, 2), cpus),

@@ -137,6 +137,19 @@ describe("a private image", () => {
     expect(await status(as.c("c1"))).toBe(400);
   });
 
+  test("that was public when a create began to wait for its turn is not used when the turn comes", async () => {
+    const { images } = gateway.gateway.backend;
+    const path = join(gateway.home, "fake", "images");
+    mkdirSync(path, { recursive: true });
+    writeFileSync(join(path, PRIVATE.replace("/", "%")), "2020-01-01T00:00:00Z sha256:1\n");
+    const request = { reference: PRIVATE, pullPolicy: "if_missing", autoPull: true } as const;
+    const { recheck } = await images.prepare({ ...request, owner: "b", deadlineMs: Date.now() + 5_000 });
+    expect(recheck).not.toThrow();
+    fake("version", "2\n");
+    expect(await status(as.a("a1", { ...inline(), pull_policy: "always" }))).toBe(200);
+    expect(recheck).toThrow(/changed/);
+  });
+
   test("that is not to be pulled is as if it were not there", async () => {
     await as.a("a1", inline());
     const [there, not] = [

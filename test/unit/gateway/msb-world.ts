@@ -48,7 +48,7 @@ export class MsbWorld implements World {
           volumeGib: 100,
           imageGib: 100,
         },
-        ...{ sandboxMemoryMib: 65_536, sandboxCpus: 64, ...limits },
+        ...{ sandboxMemoryMib: 65_536, sandboxCpus: 64, sandboxDiskMib: 1_048_576, ...limits },
       },
       ...{ limitsOf: () => ({}), reserveBytes: 0, booted: () => undefined, log: silent, ...change },
     };

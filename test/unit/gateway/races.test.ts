@@ -1,4 +1,4 @@
-import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import type { Socket } from "node:net";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -207,4 +207,32 @@ test("a volume can be removed while the sandbox that mounts it is on its way out
   await removed;
   gateway.gateway.backend.volumes.sweep();
   await until(() => !existsSync(join(gateway.home, "volumes", volume.id)), "its files to go");
+});
+
+describe("the disk of a sandbox that msb never noted", () => {
+  const ghost = "0a0b0c0d-0000-4000-8000-000000000000";
+
+  test("goes with the create that failed", async () => {
+    const gateway = await withMsb(
+      '[ "$1" != create ] || { for name; do :; done; mkdir -p "$MSB_HOME/sandboxes/$name"; echo "error: failed to create upper.ext4" >&2; exit 1; }',
+    );
+    expect((await gateway.create("big")).status).toBe(502);
+    expect(readdirSync(join(gateway.home, "sandboxes"))).toEqual([]);
+  });
+
+  test("goes at the next start, where a crash came in between; what msb itself made stays", async () => {
+    const home = temporaryFolder();
+    for (const name of [ghost, "made-with-msb"])
+      mkdirSync(join(home, "sandboxes", name), { recursive: true });
+    await TestGateway.start({}, home);
+    expect(readdirSync(join(home, "sandboxes"))).toEqual(["made-with-msb"]);
+  });
+
+  test("can't be larger than the server's own", async () => {
+    const gateway = await TestGateway.start();
+    const { status, body } = await gateway.create("huge", {
+      resources: { vcpus: 1, memory_mib: 64, disk_size_mib: 8_388_608 },
+    });
+    expect([status, body.error.message]).toEqual([400, expect.stringContaining("resources.disk_size_mib")]);
+  });
 });

@@ -13,6 +13,8 @@ export type Limits = {
   /** The most that one sandbox may ask for. */
   sandboxMemoryMib: number;
   sandboxCpus: number;
+  /** MiB of the disk that one sandbox may ask for. */
+  sandboxDiskMib: number;
   /** Named volumes, and the GiB promised to all that have a capacity. */
   volumes: number;
   volumeGib: number;
@@ -40,8 +42,9 @@ export class Capacity {
   ) {}
 
   /** Whether one sandbox of that size is allowed at all. @throws ServiceError invalidSpec */
-  checkSize({ vcpus, memoryMib }: Share): void {
-    const { sandboxCpus, sandboxMemoryMib } = this.limits;
+  checkSize({ vcpus, memoryMib }: Share, diskMib = 0): void {
+    const { sandboxCpus, sandboxMemoryMib, sandboxDiskMib } = this.limits;
+    if (diskMib > sandboxDiskMib) throw tooLarge("resources.disk_size_mib", diskMib, sandboxDiskMib);
     if (vcpus > sandboxCpus) throw tooLarge("resources.vcpus", vcpus, sandboxCpus);
     if (memoryMib > sandboxMemoryMib) throw tooLarge("resources.memory_mib", memoryMib, sandboxMemoryMib);
   }

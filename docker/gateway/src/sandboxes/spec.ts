@@ -44,7 +44,7 @@ const mount = z.discriminatedUnion("type", [
   known({
     type: z.literal("tmpfs"),
     guest: guestPath,
-    size_mib: optional(z.int().min(1)),
+    size_mib: optional(z.int().min(1).max(1_048_576)),
     options: mountOptions,
   }),
   z.looseObject({ type: z.literal("bind") }),
@@ -141,7 +141,7 @@ export const sandboxSpec = known({
   resources: known({
     vcpus: z.int().min(1).max(255).default(1),
     memory_mib: z.int().min(32).max(1_048_576).default(512),
-    disk_size_mib: optional(z.int().min(16)),
+    disk_size_mib: optional(z.int().min(16).max(16_777_216)),
   }).prefault({}),
   runtime: known({
     workdir: optional(guestPath),

@@ -15,15 +15,16 @@ import { PayloadStore } from "./payload-store";
 import { type Readiness, ReadinessProbe } from "./readiness";
 import { Reconciler } from "./reconciler";
 import { RecordStore } from "./record-store";
+import { recover } from "./recovery";
 import { RegistryRules } from "./registry-rules";
 import { Resume } from "./resume";
 import { sandboxActions } from "./sandbox-actions";
 import { SandboxCommands } from "./sandbox-commands";
+import { SandboxFolders } from "./sandbox-folders";
 import { SandboxIndex } from "./sandbox-index";
 import { type SandboxRecord, sandboxRecord } from "./sandbox-record";
 import { sandboxOf } from "./sandbox-view";
 import { MsbSandboxes, type SandboxesOptions } from "./sandboxes";
-import { forgetEndedRuns } from "./stale-runs";
 import { StarterImage } from "./starter-image";
 import { claimState } from "./state-version";
 import { StatusCache } from "./status-cache";
@@ -76,6 +77,7 @@ export class MsbBackend implements Backend {
       lifecycle: Lifecycle;
       reconciler: Reconciler;
       liveness: Liveness;
+      folders: SandboxFolders;
       resume: Resume;
       starter: StarterImage;
       probe: ReadinessProbe;
@@ -107,6 +109,7 @@ export class MsbBackend implements Backend {
     const payloads = new PayloadStore(join(state, "payloads"));
     const unmade = [...records.all()].filter(({ state }) => ["created", "making", "unmade"].includes(state));
     await payloads.open(new Set(unmade.map(({ id }) => id)));
+    const folders = new SandboxFolders(home);
     const files = new VolumeFileStore(options);
     const volumes = new MsbVolumes(
       msb,
@@ -116,7 +119,16 @@ export class MsbBackend implements Backend {
     );
     const pulls: SandboxesOptions["pulls"] = new Map();
     const actions = sandboxActions({
-      ...{ commands, images, payloads, autoPull, egress, booted, stopGraceSeconds: STOP_GRACE_SECONDS },
+      ...{
+        commands,
+        images,
+        payloads,
+        folders,
+        autoPull,
+        egress,
+        booted,
+        stopGraceSeconds: STOP_GRACE_SECONDS,
+      },
       msbVersion: () => msb.version(),
       pullOf: (id) => pulls.get(id),
       volumeHandles: ({ volumes: ids }) => volumes.handlesOf(ids),
@@ -159,9 +171,22 @@ export class MsbBackend implements Backend {
         .catch((error) => log.warn({ sandbox: id, err: errorText(error) }, "its payload stays"));
     };
     lifecycle.onRunning = (entry) => liveness.follow(entry);
-    const parts = { liveness, reconciler, options, msb, index, lifecycle, resume, starter, probe, records };
+    const parts = {
+      folders,
+      liveness,
+      reconciler,
+      options,
+      msb,
+      index,
+      lifecycle,
+      resume,
+      starter,
+      probe,
+      records,
+    };
     const backend = new MsbBackend(sandboxes, volumes, images, parts);
-    await backend.recover(view);
+    await recover({ ...parts, view, volumes, options });
+    backend.keepGoing();
     return backend;
   }
 
@@ -199,6 +224,19 @@ export class MsbBackend implements Backend {
     for (const entry of [...index.all()]) while (entry.underWay) await entry.changed(never);
   }
 
+  /** What is done now and then, from here on. */
+  private keepGoing(): void {
+    const { reconciler, options } = this.parts;
+    const every = (ms: number, work: () => void) => this.timers.push(setInterval(work, ms).unref());
+    every(SWEEP_MS, () => {
+      reconciler.sweep();
+      this.volumes.sweep();
+    });
+    const warn = (error: unknown) =>
+      options.log.warn({ err: errorText(error) }, "the use of images was not saved");
+    every(FLUSH_MS, () => this.images.flush().catch(warn));
+  }
+
   async drain(deadline: number): Promise<void> {
     this.sandboxes.drain();
     await this.parts.resume.stopAll(deadline);
@@ -210,31 +248,6 @@ export class MsbBackend implements Backend {
     this.parts.liveness.close();
     this.images.close();
     await Promise.all([this.parts.records.flush(), this.images.flush()]);
-  }
-
-  private async recover(view: StatusCache): Promise<void> {
-    const { reconciler, liveness, index, resume, options } = this.parts;
-    const { log } = options;
-    const complain = (what: string) => (error: unknown) => log.error({ err: errorText(error) }, what);
-    reconciler.recover();
-    await view.refresh(0).catch(complain("msb could not be asked for its sandboxes; it is asked again"));
-    try {
-      forgetEndedRuns(options.home);
-    } catch (error) {
-      complain("msb may take a thread for a microVM that has ended")(error);
-    }
-    await this.volumes.recover().catch(complain("msb could not be asked for its volumes; it is asked again"));
-    for (const entry of index.all()) if (entry.record.state === "running") liveness.follow(entry);
-    await (options.resume ? resume.load() : resume.forget()).catch(
-      complain("could not tell what ran before"),
-    );
-    reconciler.sweep();
-    const every = (ms: number, work: () => void) => this.timers.push(setInterval(work, ms).unref());
-    every(SWEEP_MS, () => {
-      reconciler.sweep();
-      this.volumes.sweep();
-    });
-    every(FLUSH_MS, () => this.images.flush().catch(complain("the use of images was not saved")));
   }
 }
 

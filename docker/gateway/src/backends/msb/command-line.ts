@@ -42,6 +42,8 @@ export type RunOptions = {
   signal?: AbortSignal;
   /** Whose call it is: one owner has at most half of a lane. */
   owner?: string;
+  /** Called when its turn has come; what it throws is what the call fails with. */
+  before?: () => void;
   /** Variables of this one call. */
   env?: Record<string, string>;
 };
@@ -89,7 +91,10 @@ export class Msb {
     const [lane, timeoutMs] = kindOf(args);
     const { owner, signal } = options;
     const turn = { owner, signal, deadlineMs: Date.now() + (options.timeoutMs ?? timeoutMs) };
-    return this.lanes.run(lane, turn, () => this.runNow(args, turn, options.env));
+    return this.lanes.run(lane, turn, () => {
+      options.before?.();
+      return this.runNow(args, turn, options.env);
+    });
   }
 
   /** Runs msb at once, for a caller that has its turn. */

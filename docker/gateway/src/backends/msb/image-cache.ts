@@ -36,7 +36,11 @@ export type ImageRequest = {
 };
 
 /** What msb is to be asked for; it needs no registry any more. */
-export type ReadyImage = { reference: string; policy: "never" };
+export type ReadyImage = {
+  reference: string;
+  /** To be called when the image is really used, which may be much later. @throws ImageNotCached if it is another's now */
+  recheck: () => void;
+};
 
 export type ImageCacheOptions = {
   /** msb's home. */
@@ -103,19 +107,27 @@ export class ImageCache {
       const found = this.usable(names, request.owner);
       if (found !== undefined) {
         this.catalog.refreshIfStale();
-        return { reference: found, policy: "never" };
+        return this.ready(found, request);
       }
     }
     if (pullPolicy === "always" || !names.some(this.catalog.has)) {
       await this.catalog.refresh(RECENT_MS);
       const found = pullPolicy === "always" && autoPull ? undefined : this.usable(names, request.owner);
-      if (found !== undefined) return { reference: found, policy: "never" };
+      if (found !== undefined) return this.ready(found, request);
     }
     if (!autoPull || pullPolicy === "never") throw notHere(reference);
     const from = names.at(-1) ?? reference;
     await makeRoom(this.options, (options) => this.prune(options));
     await this.use(from, () => this.pull(from, request));
-    return { reference: from, policy: "never" };
+    return this.ready(from, request);
+  }
+
+  private ready(reference: string, { owner }: ImageRequest): ReadyImage {
+    const recheck = () => {
+      if (this.usable([reference], owner) === undefined)
+        throw new ImageNotCached(`the image ${reference} has changed meanwhile`);
+    };
+    return { reference, recheck };
   }
 
   /** Prepares an image and works with it, which stays meanwhile. What msb has lost since is prepared once more. */

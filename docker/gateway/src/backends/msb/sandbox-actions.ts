@@ -8,6 +8,7 @@ import type { ImageCache } from "./image-cache";
 import { type Actions, NothingMade } from "./lifecycle";
 import type { PayloadStore } from "./payload-store";
 import type { SandboxCommands } from "./sandbox-commands";
+import type { SandboxFolders } from "./sandbox-folders";
 import type { SandboxRecord } from "./sandbox-record";
 
 /** How long a create waits for its image. */
@@ -17,6 +18,7 @@ export type ActionOptions = {
   commands: SandboxCommands;
   images: Pick<ImageCache, "withImage">;
   payloads: Pick<PayloadStore, "whole">;
+  folders: Pick<SandboxFolders, "remove">;
   msbVersion: () => Promise<string>;
   autoPull: boolean;
   /** What guests may reach at most. */
@@ -46,17 +48,22 @@ export function sandboxActions(options: ActionOptions): Actions {
       };
       let asked = false;
       try {
-        await options.images.withImage(request, async ({ reference }) => {
+        await options.images.withImage(request, async ({ reference, recheck }) => {
           const whole = await options.payloads.whole(id, spec);
           const plan = await planned(options, record, whole, reference);
           // Remains of a boot that failed.
           if (state === "unmade") await commands.remove(handle, { signal });
           asked = true;
-          await timed(options, () => commands.create(handle, plan, { signal, owner: owner ?? "" }));
+          await timed(options, () =>
+            commands.create(handle, plan, { signal, owner: owner ?? "", before: recheck }),
+          );
         });
       } catch (error) {
         if (!asked) throw new NothingMade(error);
-        await commands.remove(handle).catch(() => undefined);
+        await commands.remove(handle, { owner: owner ?? "" }).then(
+          () => options.folders.remove(handle),
+          () => undefined,
+        );
         throw error;
       }
       // Its disk holds the patches and scripts now, msb itself the secrets.
@@ -71,13 +78,14 @@ export function sandboxActions(options: ActionOptions): Actions {
       return goesOn ? {} : lifetime(spec);
     },
 
-    async stop({ handle }, signal) {
-      await commands.stop(handle, options.stopGraceSeconds, { signal });
+    async stop({ handle, owner }, signal) {
+      await commands.stop(handle, options.stopGraceSeconds, { signal, owner: owner ?? "" });
       return { expiresAt: null };
     },
 
-    async remove({ handle }) {
-      await commands.remove(handle);
+    async remove({ handle, owner }) {
+      await commands.remove(handle, { owner: owner ?? "" });
+      await options.folders.remove(handle);
       return {};
     },
   };

@@ -35,7 +35,7 @@ const inspected = z.object({
   }),
 });
 
-export type CallOptions = Pick<RunOptions, "timeoutMs" | "signal" | "owner">;
+export type CallOptions = Pick<RunOptions, "timeoutMs" | "signal" | "owner" | "before">;
 
 /** The sandbox commands of msb, with its text errors turned into the contract's. */
 export class SandboxCommands {

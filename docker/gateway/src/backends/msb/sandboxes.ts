@@ -69,7 +69,7 @@ export class MsbSandboxes implements SandboxBackend {
     await checkSpec(spec);
     const record = newRecord(wanted, egress);
     record.volumes = await volumesOf(spec, owner);
-    capacity.checkSize(shareOf(record));
+    capacity.checkSize(shareOf(record), spec.resources.disk_size_mib);
     if (desired === "running") await this.lookForRoom(record);
     this.refuseTaken(record);
     pulls.set(record.id, { login, anonymous });

@@ -94,6 +94,7 @@ export class MsbVolumes implements VolumeBackend {
       // A folder has no cap in msb: a volume with one is a disk of that size.
       const disk = capacityGib ? ["--kind", "disk", "--size", `${capacityGib}G`] : [];
       await this.msb.ok(["volume", "create", "--quiet", ...disk, "--name", id], {
+        owner: owner ?? "",
         timeoutMs: CREATE_TIMEOUT_MS,
       });
       await this.store.put({ ...record, state: "active" });
@@ -240,7 +241,10 @@ export class MsbVolumes implements VolumeBackend {
       if (record.state !== "deleting")
         await this.store.put({ ...record, state: "deleting" }).catch((error) => this.complain(record, error));
       try {
-        await this.msb.ok(["volume", "rm", "--", record.handle], { timeoutMs: REMOVE_TIMEOUT_MS });
+        await this.msb.ok(["volume", "rm", "--", record.handle], {
+          timeoutMs: REMOVE_TIMEOUT_MS,
+          owner: record.owner ?? "",
+        });
       } catch (error) {
         if (!isKind(translate(record.name, error), "volumeNotFound")) throw error;
       }
