@@ -1,29 +1,50 @@
 import { createHash } from "node:crypto";
-import { readdirSync, readFileSync, statSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { join } from "node:path";
-
-/** Folders of the build context that the image does not hold; the same as in docker/.dockerignore. */
-const ignored = new Set(["node_modules", "dist"]);
+import { certificatesFile } from "./deployer-certificates";
 
 /**
- * SHA-256 over the names, modes and bytes of all files below a folder: the same wherever the checkout is.
+ * SHA-256 over the names and bytes of all files that a build gets of a folder, as its .dockerignore says: the same
+ * wherever the checkout is, whatever an editor leaves there, and on a file system where every file may be run.
  * The engine does not tell whether a context has changed; an image is built anew when this has.
  */
 export function contextHash(folder: string): string {
   const hash = createHash("sha256");
-  for (const path of filesBelow(folder)) {
+  const isSent = dockerignore(folder);
+  for (const { path, isLink } of filesBelow(folder)) {
+    if (!isSent(path) || path === certificatesFile) continue;
     const file = join(folder, path);
-    const content = readFileSync(file);
-    hash.update(`${path}\0${statSync(file).mode & 0o111 ? "x" : "-"}\0${content.length}\0`).update(content);
+    const content = isLink ? Buffer.from(readlinkSync(file)) : readFileSync(file);
+    hash.update(`${path}\0${isLink ? "l" : "f"}\0${content.length}\0`).update(content);
   }
   return hash.digest("hex");
 }
 
-function filesBelow(folder: string, prefix = ""): string[] {
+function filesBelow(folder: string, prefix = ""): { path: string; isLink: boolean }[] {
   return readdirSync(join(folder, prefix), { withFileTypes: true })
-    .filter((entry) => !ignored.has(entry.name))
+    .filter((entry) => entry.name !== "node_modules")
     .sort((a, b) => (a.name < b.name ? -1 : 1))
-    .flatMap((entry) =>
-      entry.isDirectory() ? filesBelow(folder, join(prefix, entry.name)) : [join(prefix, entry.name)],
-    );
+    .flatMap((entry) => {
+      const path = prefix ? `${prefix}/${entry.name}` : entry.name;
+      return entry.isDirectory() ? filesBelow(folder, path) : [{ path, isLink: entry.isSymbolicLink() }];
+    });
+}
+
+/** Whether the engine gets a file: the last rule counts that matches it or a folder that it is in. */
+function dockerignore(folder: string): (path: string) => boolean {
+  const file = join(folder, ".dockerignore");
+  const rules = (existsSync(file) ? readFileSync(file, "utf8").split("\n") : [])
+    .map((line) => line.trim())
+    .filter((line) => line !== "" && !line.startsWith("#"))
+    .map((line) => ({ sent: line.startsWith("!"), matches: pattern(line.replace(/^!/, "")) }));
+  return (path) =>
+    path === "Dockerfile" || (rules.findLast(({ matches }) => matches.test(path))?.sent ?? true);
+}
+
+/** A pattern of .dockerignore, as far as ours go: names, `*` within one and `**` for any folders before it. */
+function pattern(text: string): RegExp {
+  const source = text
+    .replace(/[.+^${}()|[\]\\]/g, "\\$&")
+    .replace(/\*\*\/|\*/g, (stars) => (stars === "*" ? "[^/]*" : "(?:.*/)?"));
+  return new RegExp(`^${source}(?:/|$)`);
 }

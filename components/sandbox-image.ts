@@ -5,6 +5,7 @@ import * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
 import { type Connection, hostShell, remoteCommand, shellQuote, withVariables } from "./connection";
 import { contextHash } from "./context-hash";
+import { giveCertificates } from "./deployer-certificates";
 import { packageRoot, script } from "./scripts";
 
 export interface SandboxImageArgs {
@@ -58,6 +59,7 @@ export class SandboxImage extends pulumi.ComponentResource {
     super("microsandbox:index:SandboxImage", name, {}, opts);
     const context = join(packageRoot, "docker");
     const content = contextHash(context);
+    if (!pulumi.runtime.isDryRun()) this.giveCertificates(context);
     const buildArgs = this.buildArgs(args);
 
     // Whatever makes another image gives it another name: a host that has the name has the image.
@@ -92,22 +94,28 @@ export class SandboxImage extends pulumi.ComponentResource {
     this.registerOutputs({ imageId: this.imageId, reference: this.reference });
   }
 
+  private giveCertificates(context: string): void {
+    try {
+      giveCertificates(context);
+    } catch (error) {
+      const why = error instanceof Error ? error.message : String(error);
+      void pulumi.log.warn(
+        `A build can't use the private certificate authorities of this machine: ${why}`,
+        this,
+      );
+    }
+  }
+
   private buildArgs(args: SandboxImageArgs): pulumi.Output<{ [name: string]: string }> {
-    // Certificates that this machine trusts besides the usual ones (a company's proxy): the build downloads too.
-    const certificates = command.local.runOutput(
-      { command: "cat /usr/local/share/ca-certificates/*.crt 2>/dev/null || true", logging: "none" },
-      { parent: this },
-    );
     return pulumi
-      .all([args.version, args.architecture, certificates.stdout])
-      .apply(([version, architecture, extraCertificates]): { [name: string]: string } => {
+      .all([args.version, args.architecture])
+      .apply(([version, architecture]): { [name: string]: string } => {
         const sha256 = args.versionSha256?.[architecture];
         return {
           REGISTRY_PREFIX: args.registryPrefix ?? "",
           DEBIAN_VERSION: args.debianVersion,
           MICROSANDBOX_VERSION: version,
           ...(sha256 ? { MICROSANDBOX_SHA256: sha256 } : {}),
-          ...(extraCertificates ? { EXTRA_CA_CERTIFICATES: extraCertificates } : {}),
         };
       });
   }

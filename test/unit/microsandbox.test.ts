@@ -430,6 +430,16 @@ describe("the image's name", () => {
     expect(names[0]).toMatch(/^sandboxes-dev:0\.7\.11-amd64-[0-9a-f]{12}$/);
   });
 
+  it("and the build are the same on a deployer that trusts other authorities", async () => {
+    const { buildArgs, secrets } = build(await deploy({}));
+    expect(Object.keys(buildArgs).sort()).toEqual([
+      "DEBIAN_VERSION",
+      "MICROSANDBOX_VERSION",
+      "REGISTRY_PREFIX",
+    ]);
+    expect(secrets).toBeUndefined();
+  });
+
   it("is the same where the build is", async () => {
     expect(await name({ hostPort: 5556 })).toBe(await name({}));
   });
