@@ -95,7 +95,7 @@ export const environmentSchema = z.object({
   LIMIT_DISK_RESERVE_MIB: z.coerce.number().int().min(0).default(1024),
   /** Bytes of a JSON body. */
   LIMIT_BODY_BYTES: count.default(2 * 1024 * 1024),
-  /** Seconds for which no byte of an upload or a download may move before it is ended. */
+  /** Seconds for which no byte of an upload, a download or another answer may move before its connection is closed. */
   TRANSFER_IDLE_SECONDS: count.default(60),
   /** Seconds that a JSON body gets to arrive; clients give up on an answer after 30, or 95 for a start. */
   BODY_TIMEOUT_SECONDS: count.default(60),

@@ -1,6 +1,7 @@
 import type { Socket } from "node:net";
 import type { FastifyBaseLogger, FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { TokenBuckets } from "../limits/token-buckets";
+import type { Connections } from "./connections";
 import type { Metrics } from "./metrics";
 import { liveRequests } from "./request-life";
 
@@ -24,12 +25,12 @@ const SUMMARY_MS = 60_000;
  * cut off with its key, or an agent session that was closed. Requests that change something, and agent sessions, are
  * lines with `audit: true`.
  */
-export function accountForRequests(app: FastifyInstance, metrics: Metrics): void {
+export function accountForRequests(app: FastifyInstance, metrics: Metrics, connections: Connections): void {
   const traffic = new Traffic();
   const strangers = new StrangerLines(app.log, metrics);
   app.addHook("onClose", async () => strangers.close());
 
-  liveRequests(app, (request, reply) => {
+  liveRequests(app, connections, (request, reply) => {
     const { method, key, life } = request;
     const route = request.routeOptions.url ?? "unknown";
     const status = statusOf(request, reply);

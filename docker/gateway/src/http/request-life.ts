@@ -1,9 +1,14 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { ServiceError } from "../errors";
+import type { Connections } from "./connections";
 
 declare module "fastify" {
   interface FastifyRequest {
     life: RequestLife;
+  }
+  interface FastifyContextConfig {
+    /** The answer is a stream without an end. */
+    endlessAnswer?: boolean;
   }
 }
 
@@ -34,11 +39,11 @@ export class RequestLife {
   private isCutOff = false;
 
   /** @param reply of a request that has just arrived: nothing was awaited yet, so its close is still to come */
-  constructor(reply: FastifyReply, over: (life: RequestLife) => void) {
-    reply.raw.once("close", () => {
-      this.finish(reply.raw.writableFinished);
-      over(this);
-    });
+  constructor(
+    reply: FastifyReply,
+    private readonly over: () => void,
+  ) {
+    reply.raw.once("close", () => this.finish(reply.raw.writableFinished));
   }
 
   /** Aborted when it is over, however it ended. */
@@ -77,6 +82,11 @@ export class RequestLife {
     this.isCutOff = true;
   }
 
+  /** Its connection is closed. */
+  gone(): void {
+    this.finish(false);
+  }
+
   private release(): void {
     for (const release of this.held) {
       this.held.delete(release);
@@ -85,12 +95,14 @@ export class RequestLife {
   }
 
   private finish(answered: boolean): void {
+    if (this.end) return;
     if (this.isCutOff) this.end = "cut_off";
     else if (this.isSession) this.end = "session";
     else this.end = answered ? "answered" : "aborted";
     this.release();
     this.always.abort();
     if (this.end === "aborted" || this.end === "cut_off") this.early.abort();
+    this.over();
   }
 }
 
@@ -114,12 +126,19 @@ class LazyAbort {
 /** Gives every request its life. Registered before any other hook, so that nothing has been awaited by then. */
 export function liveRequests(
   app: FastifyInstance,
+  connections: Connections,
   over: (request: FastifyRequest, reply: FastifyReply) => void,
 ): void {
   // Set by the hook; fastify wants the field declared.
   app.decorateRequest("life", null as unknown as RequestLife);
   app.addHook("onRequest", (request, reply, done) => {
-    request.life = new RequestLife(reply, () => over(request, reply));
+    const life = new RequestLife(reply, () => over(request, reply));
+    const { endlessAnswer: endless = false } = request.routeOptions.config;
+    const answered = connections.add(request.raw.socket, { endless, gone: () => life.gone() });
+    // Of a connection that is closed nothing is served, though Node may have read more of its requests.
+    if (!answered) return void reply.hijack();
+    life.hold(answered);
+    request.life = life;
     done();
   });
 }

@@ -7,6 +7,7 @@ import packageFile from "../../package.json";
 import type { Config } from "../config";
 import { invalidRequest, ServiceError } from "../errors";
 import { accountForRequests } from "./access-log";
+import { Connections } from "./connections";
 import { errorBodyOf, sendError, statusOf } from "./errors";
 import { acceptJson } from "./json-body";
 import type { Metrics } from "./metrics";
@@ -52,7 +53,7 @@ export async function createServer(config: Config, metrics: Metrics): Promise<Fa
   });
   app.server.maxConnections = MOST_CONNECTIONS;
   app.server.on("drop", () => metrics.droppedConnections.inc());
-  accountForRequests(app, metrics);
+  accountForRequests(app, metrics, new Connections(app.server, config.TRANSFER_IDLE_SECONDS));
   app.setValidatorCompiler(validatorCompiler);
   // Answers are made from typed values; checking each again would cost more than making it.
   app.setSerializerCompiler(() => JSON.stringify);

@@ -19,6 +19,7 @@ export function logRoutes(plain: App, context: Context): void {
   typed(plain).get(
     "/v1/sandboxes/:id/logs",
     {
+      config: { endlessAnswer: true },
       schema: {
         tags: ["sandboxes"],
         params,

@@ -61,11 +61,11 @@ export function openRoutes(
       const architecture = process.arch === "x64" ? "amd64" : process.arch;
       return { gateway, msb: await runtimeVersion(), architecture, node: process.version };
     });
-    // It does not change once the server listens.
-    let description: string | undefined;
+    // It does not change once the server listens. As bytes, all answers share it, also those that nobody reads.
+    let description: Buffer | undefined;
     app.get("/openapi.json", { schema: { hide: true } }, async (_request, reply) => {
-      description ??= JSON.stringify(plain.swagger());
-      return reply.type("application/json; charset=utf-8").serializer(String).send(description);
+      description ??= Buffer.from(JSON.stringify(plain.swagger()));
+      return reply.type("application/json; charset=utf-8").send(description);
     });
   });
 }
