@@ -232,16 +232,16 @@ describe("what all pipes hold together", () => {
     const memory = new PipeMemory(total);
     const server = new WebSocketServer({ port: 0, host: "127.0.0.1", maxPayload: MAX_MESSAGE });
     atFileEnd(() => server.close());
-    server.on("connection", (client, { socket }) => {
+    server.on("connection", (client, { socket, url }) => {
       const ignore = () => undefined;
       void pipe(client, agent(), {
-        ...{ memory, connection: socket, fromClient: ignore, toClient: ignore },
+        ...{ memory, owner: url ?? "", connection: socket, fromClient: ignore, toClient: ignore },
       });
     });
     await new Promise((resolve) => server.once("listening", resolve));
     const { port } = server.address() as AddressInfo;
-    const open = async () => {
-      const client = new WebSocket(`ws://127.0.0.1:${port}`, { perMessageDeflate: false });
+    const open = async (owner = "a") => {
+      const client = new WebSocket(`ws://127.0.0.1:${port}/${owner}`, { perMessageDeflate: false });
       await new Promise((resolve) => client.once("open", resolve));
       return client;
     };
@@ -249,7 +249,7 @@ describe("what all pipes hold together", () => {
   }
 
   test("unfinished messages are bounded, and given back", async () => {
-    const { memory, open } = await pipes(1024 * 1024);
+    const { memory, open } = await pipes(2 * 1024 * 1024);
     const [one, two, three] = [await open(), await open(), await open()];
     const part = Buffer.alloc(700 * 1024);
     one.send(part, { fin: false });
@@ -265,11 +265,11 @@ describe("what all pipes hold together", () => {
   });
 
   test("control frames between the parts of a message give nothing back", async () => {
-    const { memory, open } = await pipes(1024 * 1024);
+    const { memory, open } = await pipes(2 * 1024 * 1024);
     const client = await open();
     const part = Buffer.alloc(60 * 1024);
     const end = closed(client);
-    for (let sent = 0; sent < 20; sent++) {
+    for (let sent = 0; sent < 30; sent++) {
       client.send(part, { binary: true, fin: false });
       client.pong();
       client.ping();
@@ -279,7 +279,7 @@ describe("what all pipes hold together", () => {
   });
 
   test("control frames alone come to nothing, however many", async () => {
-    const { memory, open } = await pipes(1024 * 1024);
+    const { memory, open } = await pipes(2 * 1024 * 1024);
     const client = await open();
     for (let sent = 0; sent < 20_000; sent++) client.pong(Buffer.alloc(100));
     const answered = new Promise((resolve) => client.once("message", resolve));
@@ -294,7 +294,7 @@ describe("what all pipes hold together", () => {
     let taken: (() => void)[] = [];
     const deaf = () =>
       new Duplex({ read: () => undefined, write: (_chunk, _encoding, done) => void taken.push(done) });
-    const { memory, open } = await pipes(1024 * 1024, deaf);
+    const { memory, open } = await pipes(2 * 1024 * 1024, deaf);
     const [one, two] = [await open(), await open()];
     const message = Buffer.alloc(700 * 1024);
     one.send(message);
@@ -312,5 +312,32 @@ describe("what all pipes hold together", () => {
     expect(await closed(two)).toBe(1013);
     taken = [];
     one.terminate();
+  });
+
+  test("an owner that fills its half ends its own pipes; where all is full, the largest holder's", async () => {
+    const { memory, open } = await pipes(2 * 1024 * 1024);
+    const part = Buffer.alloc(500 * 1024);
+    const held = async (owner: string, parts: number) => {
+      const client = await open(owner);
+      const before = memory.bytes;
+      for (let sent = 0; sent < parts; sent++) client.send(part, { fin: false });
+      await until(() => memory.bytes >= before + parts * part.length, "the parts");
+      return client;
+    };
+    const [large, small] = [await held("a", 2), await held("b", 1)];
+    const more = await open("a");
+    more.send(part, { fin: false });
+    expect(await closed(more)).toBe(1013);
+    const end = closed(large);
+    const third = await held("c", 1);
+    const last = await open("b");
+    last.send(part, { fin: false });
+    expect(await end).toBe(1013);
+    await until(() => memory.bytes < 4 * part.length, "what the largest held");
+    for (const client of [small, third, last]) {
+      expect(client.readyState).toBe(WebSocket.OPEN);
+      client.terminate();
+    }
+    await until(() => memory.bytes === 0, "all of it");
   });
 });

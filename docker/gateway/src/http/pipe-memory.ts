@@ -1,9 +1,16 @@
 /** Bytes that all pipes together may hold beyond what each may hold anyway. */
 const TOTAL = 256 * 1024 * 1024;
 
-/** What pipes hold in memory for clients that don't read, or have sent a part of a message, bounded in all. */
+/**
+ * What pipes hold in memory for clients that don't read, have sent a part of a message, or whose sandbox takes nothing:
+ * bounded in all, and for each owner by half of that. A pipe that takes its owner beyond the half is ended. Where all is
+ * taken, the largest pipe of the owner with the most is, whoever came last.
+ */
 export class PipeMemory {
   private used = 0;
+  /** Without what is being ended, which counts as given back here and for its owner. */
+  private staying = 0;
+  private readonly owners = new Map<string, Owner>();
 
   constructor(private readonly total = TOTAL) {}
 
@@ -12,22 +19,56 @@ export class PipeMemory {
     return this.used;
   }
 
-  hasRoom(bytes: number): boolean {
-    return this.used + bytes <= this.total;
+  /** Whether an owner may hold so many bytes more. */
+  hasRoom(owner: string, bytes: number): boolean {
+    return (this.owners.get(owner)?.bytes ?? 0) + bytes <= this.total / 2;
   }
 
-  /** One pipe's part. */
-  share(): PipeShare {
-    let own = 0;
+  /**
+   * One pipe's part.
+   * @param end called once, when the pipe has to give back what it holds
+   */
+  share(owner: string, end: () => void): PipeShare {
+    const share: Share = { bytes: 0, isEnding: false, end };
     return {
       set: (bytes) => {
-        this.used += bytes - own;
-        own = bytes;
+        const more = bytes - share.bytes;
+        if (more === 0) return;
+        this.used += more;
+        share.bytes = bytes;
+        if (share.isEnding) return;
+        const all = this.count(owner, share, more);
+        if (more > 0 && all.bytes > this.total / 2) this.end(owner, share);
+        if (more > 0 && this.staying > this.total) this.endLargest();
       },
       get bytes() {
-        return own;
+        return share.bytes;
       },
     };
+  }
+
+  /** Owners and shares are in the table while they hold something. */
+  private count(owner: string, share: Share, more: number): Owner {
+    const all = this.owners.get(owner) ?? { bytes: 0, shares: new Set() };
+    this.staying += more;
+    all.bytes += more;
+    if (share.bytes > 0 && !share.isEnding) all.shares.add(share);
+    else all.shares.delete(share);
+    if (all.shares.size > 0) this.owners.set(owner, all);
+    else this.owners.delete(owner);
+    return all;
+  }
+
+  private end(owner: string, share: Share): void {
+    share.isEnding = true;
+    this.count(owner, share, -share.bytes);
+    share.end();
+  }
+
+  private endLargest(): void {
+    const most = largest([...this.owners], ([, { bytes }]) => bytes);
+    const share = most && largest([...most[1].shares], ({ bytes }) => bytes);
+    if (share) this.end(most[0], share);
   }
 }
 
@@ -36,3 +77,12 @@ export type PipeShare = {
   /** Says how many bytes it holds now. */
   set: (bytes: number) => void;
 };
+
+type Share = { bytes: number; isEnding: boolean; end: () => void };
+type Owner = { bytes: number; shares: Set<Share> };
+
+function largest<T>(all: T[], size: (one: T) => number): T | undefined {
+  let found: T | undefined;
+  for (const one of all) if (found === undefined || size(one) > size(found)) found = one;
+  return found;
+}

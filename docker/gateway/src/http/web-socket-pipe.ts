@@ -38,6 +38,8 @@ export function cutOff(client: WebSocket, agent: Duplex): void {
 
 export type PipeOptions = {
   memory: PipeMemory;
+  /** Whose pipe it is: an owner's pipes share a part of the memory. */
+  owner: string;
   /** The connection that the WebSocket is read from. */
   connection: Duplex;
   fromClient: (bytes: number) => void;
@@ -67,14 +69,14 @@ export function pipe(client: WebSocket, agent: Duplex, options: PipeOptions): Pr
 }
 
 /** From the sandbox to the client. */
-function readAgent(client: WebSocket, agent: Duplex, { memory, toClient }: PipeOptions) {
-  const share = memory.share();
+function readAgent(client: WebSocket, agent: Duplex, { memory, owner, toClient }: PipeOptions) {
+  const share = memory.share(owner, () => refuse(client));
   let allowed = 0;
   let heard = false;
   let dripping: NodeJS.Timeout | undefined;
 
   const drip = () => {
-    if (share.bytes + DRIP > MOST_BEYOND || !memory.hasRoom(DRIP)) return;
+    if (share.bytes + DRIP > MOST_BEYOND || !memory.hasRoom(owner, DRIP)) return;
     allowed = DRIP;
     agent.resume();
   };
@@ -123,9 +125,9 @@ function readAgent(client: WebSocket, agent: Duplex, { memory, toClient }: PipeO
 function writeAgent(
   client: WebSocket,
   agent: Duplex,
-  { memory, fromClient, keepalive }: PipeOptions & { keepalive: ReturnType<typeof keepAlive> },
+  { memory, owner, fromClient, keepalive }: PipeOptions & { keepalive: ReturnType<typeof keepAlive> },
 ): void {
-  const share = memory.share();
+  const share = memory.share(owner, () => refuse(client));
   const count = () => share.set(agent.writableLength > SMALL ? agent.writableLength : 0);
   client.on("message", (data: Buffer, isBinary: boolean) => {
     keepalive.heard();
@@ -133,7 +135,6 @@ function writeAgent(
     fromClient(data.length);
     if (!agent.writable || agent.write(data)) return;
     count();
-    if (!memory.hasRoom(0)) refuse(client);
     keepalive.paused();
     client.pause();
   });
@@ -177,14 +178,13 @@ function keepAlive(client: WebSocket) {
 }
 
 /** Counts what has arrived of messages that are not whole yet, and refuses one where all of them become too much. */
-function limitUnfinished(client: WebSocket, { memory, connection }: PipeOptions) {
-  const share = memory.share();
+function limitUnfinished(client: WebSocket, { memory, owner, connection }: PipeOptions) {
+  const share = memory.share(owner, () => refuse(client));
   let pending = 0;
   const count = (chunk: Buffer) => {
     pending += chunk.length;
     if (pending <= SMALL) return;
     share.set(pending);
-    if (!memory.hasRoom(0)) refuse(client);
   };
   // One may come between the parts of a message, which are held all the same.
   const control = (payload: Buffer) => {

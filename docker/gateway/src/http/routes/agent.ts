@@ -64,6 +64,7 @@ export function agentRoutes(plain: App, context: Context): void {
       handOver();
       await pipe(client, agent, {
         memory,
+        owner: request.keyId,
         connection: request.raw.socket,
         fromClient: (bytes) => metrics.pipeBytes.inc({ direction: "from_client" }, bytes),
         toClient: (bytes) => metrics.pipeBytes.inc({ direction: "to_client" }, bytes),
