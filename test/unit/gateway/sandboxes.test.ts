@@ -203,6 +203,28 @@ describe("list", () => {
     expect(names((await own.get(`/v1/sandboxes?labels=${odd}`)).body)).toEqual(["p1", "p3"]);
   });
 
+  test("pages of large specs end early, and the cursor goes on", async () => {
+    const own = await TestGateway.start();
+    const args = Array.from({ length: 60 }, () => "a".repeat(1000));
+    const wanted = Array.from({ length: 40 }, (_, index) => `p${index}`);
+    for (const name of wanted) {
+      const { status } = await own.create(name, { init: { cmd: "x", args, env: [] } }, "");
+      expect(status).toBe(200);
+    }
+    const seen: string[] = [];
+    let pages = 0;
+    for (let cursor = ""; cursor !== null; pages++) {
+      const { status, body } = await own.get(`/v1/sandboxes?limit=500${cursor && `&cursor=${cursor}`}`);
+      expect(status).toBe(200);
+      expect(body.data.length).toBeGreaterThan(0);
+      expect(JSON.stringify(body).length).toBeLessThan(1024 * 1024 + 200);
+      seen.push(...body.data.map(({ name }: { name: string }) => name));
+      cursor = body.next_cursor;
+    }
+    expect(seen).toEqual(wanted);
+    expect(pages).toBe(3);
+  });
+
   test.each([
     ["limit=0", "limit"],
     ["limit=x", "limit"],
