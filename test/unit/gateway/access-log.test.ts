@@ -132,3 +132,19 @@ test("requests without a key fill no log", async () => {
   const leftOut = Number(/log_lines_left_out_total (\d+)/.exec(body)?.[1]);
   expect(leftOut + theirs.length).toBe(600);
 });
+
+test("a path holds anything, a line only ids and short names", async () => {
+  const { gateway, lines } = await started();
+  const long = "%01".repeat(1024);
+  const asked = await gateway.get(`/v1/volumes/${long}/files`, { ...bearer("k"), "x-msb-file-path": "" });
+  expect(asked.status).toBe(404);
+  await gateway.get(`/v1/volumes/${VOLUME}/files`, { ...bearer("k"), "x-msb-file-path": "" });
+  const body = { name: "n".repeat(5000) };
+  await gateway.request("POST", "/v1/volumes", { body, headers: bearer("k") });
+  await gateway.request("POST", "/v1/sandboxes", { body, headers: bearer("k") });
+  const of = (route: string) => lines.filter((line) => line.route === route);
+  await until(() => of("/v1/sandboxes").length > 1, "the lines");
+  const files = of("/v1/volumes/:id/files");
+  expect(files.map(({ volume }) => volume)).toEqual([undefined, VOLUME]);
+  for (const line of lines) expect(JSON.stringify(line).length).toBeLessThan(600);
+});

@@ -16,6 +16,9 @@ declare module "fastify" {
 const QUIET = new Set(["/healthz", "/readyz", "/metrics"]);
 /** Methods that change nothing. */
 const READING = new Set(["GET", "HEAD", "OPTIONS", "TRACE", "PROPFIND"]);
+/** An id of a path may be anything until it is looked up: only what is one gets into the log. */
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+const MAX_NAME = 128;
 /** Lines of all requests without a key together: the log, which is rotated by size, is not theirs to fill. */
 const STRANGERS = { burst: 50, perSecond: 0.5 };
 const SUMMARY_MS = 60_000;
@@ -67,15 +70,15 @@ function whoAndWhat(request: FastifyRequest, route: string): Record<string, unkn
     ...(audit && { audit, action: `${method} ${route}` }),
     key: keyId || undefined,
     sandbox: request.sandboxId || undefined,
-    volume: isVolume ? id : undefined,
-    name: request.sandboxName || nameIn(body),
+    volume: isVolume && id !== undefined && UUID.test(id) ? id : undefined,
+    name: (request.sandboxName || nameIn(body))?.slice(0, MAX_NAME),
   };
 }
 
 /** The name that a create gives. */
 function nameIn(body: unknown): string | undefined {
   const name = typeof body === "object" && body !== null && "name" in body ? body.name : undefined;
-  return typeof name === "string" ? name.slice(0, 256) : undefined;
+  return typeof name === "string" ? name : undefined;
 }
 
 /** Bytes of each request, told from those of its connection: what came since the request before was over. */
