@@ -156,6 +156,28 @@ describe("a download", () => {
   });
 });
 
+test("a list that nobody reads counts as a connection, and is ended", async () => {
+  const gateway = await start({ TRANSFER_IDLE_SECONDS: "1", LIMIT_CONNECTIONS: "1" });
+  const names = Array.from({ length: 30_000 }, (_, index) => `${"x".repeat(100)}${index}`);
+  for (const name of names) writeFileSync(workspace(gateway, name), "");
+  const asked = request(`${gateway.url}${WORKSPACE}`, {
+    agent: false,
+    headers: { authorization: "Bearer x", ...at("/") },
+  });
+  const cut = new Promise<string>((resolve) => {
+    asked.once("error", () => resolve("cut off"));
+    asked.once("response", (answer) => {
+      answer.pause().once("close", () => resolve(answer.complete ? "whole" : "cut off"));
+      answer.on("error", () => undefined);
+      setTimeout(() => answer.resume(), 4500);
+    });
+  });
+  asked.end();
+  await until(async () => (await gateway.get(WORKSPACE, at("/none"))).status === 429, "it counts");
+  expect(await cut).toBe("cut off");
+  await until(async () => (await gateway.get(WORKSPACE, at("/none"))).status === 404, "a place is free");
+}, 30_000);
+
 test("a name that is no text is shown, and its bytes beside it serve as a path", async () => {
   const gateway = await start();
   const name = Buffer.from([0x2f, 0x63, 0xe9]);

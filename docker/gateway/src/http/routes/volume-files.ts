@@ -33,6 +33,7 @@ export function volumeFileRoutes(plain: App, context: Context): void {
 
   // Not typed: the answer is the text of what the schema says.
   plain.get(BASE, reading(z.object({ entries: z.array(fileBody) })), async (request, reply) => {
+    holdTransfer(context, request);
     const entries = await (await filesOf(request)).list(pathOf(request));
     return reply.type("application/json").send(Readable.from(fileListOf(entries)));
   });
