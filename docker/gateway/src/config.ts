@@ -87,7 +87,7 @@ export const environmentSchema = z.object({
   LIMIT_IMAGE_GIB: count.optional(),
   /** Bytes of one file that is uploaded to a volume. */
   LIMIT_UPLOAD_BYTES: count.default(16 * 1024 ** 3),
-  /** Uploads at once, of all keys. */
+  /** Uploads at once, of all keys; one key gets half of them at most. */
   LIMIT_UPLOADS: count.default(256),
   /**
    * MiB of a disk that are to stay free, a tenth of it at most: below, nothing is created or uploaded. 0 for no reserve.

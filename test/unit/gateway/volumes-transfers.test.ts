@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
 import { TestGateway, until } from "./harness";
+import { bearer, withKeys } from "./with-keys";
 
 const WORKSPACE = "/v1/volumes/00000000-0000-4000-8000-000000000002/files";
 const MIB = 1024 * 1024;
@@ -111,6 +112,33 @@ describe("an upload", () => {
     const third = hanging(gateway, "PUT", "/g");
     third.asked.end("x");
     expect(await third.end).toBe(200);
+  });
+
+  test("leaves places for those of other keys", async () => {
+    const { gateway } = await withKeys(
+      [
+        { id: "ann", key: "a" },
+        { id: "bob", key: "b" },
+      ],
+      { LIMIT_UPLOADS: "4", LIMIT_DISK_RESERVE_MIB: "0" },
+    );
+    const of = (key: string, path: string) => hanging(gateway, "PUT", path, bearer(key));
+    const open = ["/1", "/2"].map((path) => of("a", path));
+    for (const { asked } of open) await write(asked, "a beginning");
+    await until(() => uploads(gateway).length === 2, "they are being written");
+    const third = of("a", "/3");
+    third.asked.end("x");
+    expect(await third.end).toBe(429);
+    const other = of("b", "/4");
+    other.asked.end("x");
+    expect(await other.end).toBe(200);
+    for (const { asked, end } of open) {
+      asked.end();
+      expect(await end).toBe(200);
+    }
+    const again = of("a", "/3");
+    again.asked.end("x");
+    expect(await again.end).toBe(200);
   });
 
   test("that a crash cut off is gone after the next start", async () => {

@@ -2,6 +2,7 @@ import { Readable } from "node:stream";
 import type { FastifyRequest } from "fastify";
 import * as z from "zod";
 import { invalidRequest, ServiceError } from "../../errors";
+import { SharedPlaces } from "../../limits/shared-places";
 import type { FilePath, VolumeFiles } from "../../sandboxes/volume-files";
 import { errorResponses, idParams, messageBody, streamOf } from "../schema/common";
 import { fileBody, fromToBody, pathBody } from "../schema/volume";
@@ -67,7 +68,7 @@ function transferRoutes(
   filesOf: (request: FastifyRequest) => Promise<VolumeFiles>,
 ): void {
   const { LIMIT_UPLOAD_BYTES: maxBytes, LIMIT_UPLOADS: maxUploads } = context.config;
-  let uploads = 0;
+  const uploads = new SharedPlaces(maxUploads, "uploads");
   const app = typed(plain);
 
   app.post(`${BASE}/copy`, changing(fromToBody), async (request) => {
@@ -106,17 +107,13 @@ function transferRoutes(
         reply.header("connection", "close");
         if (Number(request.headers["content-length"] ?? 0) > maxBytes)
           throw new ServiceError("tooLarge", `a file may have ${maxBytes} bytes at most`);
-        if (uploads >= maxUploads)
-          throw new ServiceError("rateLimited", `more than ${maxUploads} uploads at once`, {
-            retryAfterSeconds: 1,
-          });
-        uploads += 1;
+        const giveBack = uploads.take(request.keyId);
         try {
           const body = request.body instanceof Readable ? request.body : Readable.from([]);
           const content = body.iterator({ destroyOnReturn: false });
           await (await filesOf(request)).write(pathOf(request), content, { maxBytes });
         } finally {
-          uploads -= 1;
+          giveBack();
         }
         reply.removeHeader("connection");
         return OK;
