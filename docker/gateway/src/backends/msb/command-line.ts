@@ -129,13 +129,19 @@ export class Msb {
     return this.known;
   }
 
-  async json(args: string[], options?: RunOptions): Promise<unknown> {
-    return JSON.parse(await this.ok([...args, "--format", "json"], options));
+  /** Its JSON output. @throws ServiceError runtimeFailed where that is not what it should be */
+  async json<T>(args: string[], schema: z.ZodType<T>, options?: RunOptions): Promise<T> {
+    const text = await this.ok([...args, "--format", "json"], options);
+    try {
+      return schema.parse(JSON.parse(text));
+    } catch (cause) {
+      throw new ServiceError("runtimeFailed", `msb ${nameOf(args)} said what can't be read`, { cause });
+    }
   }
 
   /** The images in msb's cache. */
   async images(options?: RunOptions): Promise<ListedImage[]> {
-    return imageList.parse(await this.json(["image", "ls"], options));
+    return this.json(["image", "ls"], imageList, options);
   }
 
   private environment(): NodeJS.ProcessEnv {

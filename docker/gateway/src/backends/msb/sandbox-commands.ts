@@ -45,7 +45,7 @@ export class SandboxCommands {
   ) {}
 
   async list(options?: CallOptions): Promise<Seen[]> {
-    const rows = listed.parse(await this.msb.json(["ls"], options));
+    const rows = await this.msb.json(["ls"], listed, options);
     return rows.map(({ name, status, created_at }) => ({
       name,
       observed: OBSERVED[status.toLowerCase()] ?? "crashed",

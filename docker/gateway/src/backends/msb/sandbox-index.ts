@@ -1,6 +1,6 @@
 import type { Owner, Position, Reference, Scope, Usage } from "../../sandboxes/backend";
 import { STATES } from "../../sandboxes/states";
-import type { SandboxRecord } from "./sandbox-record";
+import { isCutOff, type SandboxRecord } from "./sandbox-record";
 
 /** What a sandbox takes of the limits. */
 export type Share = { vcpus: number; memoryMib: number };
@@ -177,9 +177,8 @@ function holdsName({ record: { state, desired } }: Entry): boolean {
 
 function usageOf(entry: Entry): Usage {
   const { vcpus, memoryMib } = shareOf(entry.record);
-  const { state, desired, answered, keepUntil } = entry.record;
-  // Nobody knows of it; it is kept for what a process of the last server may still make of it.
-  const cutOff = !answered && desired === "removed" && keepUntil !== null;
+  const { state } = entry.record;
+  const cutOff = isCutOff(entry.record);
   const running = entry.holdsRoom && !cutOff;
   return {
     total: state === "gone" || cutOff ? 0 : 1,

@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import * as z from "zod";
 import type { Volume } from "../../sandboxes/backend";
-import type { SandboxSpec } from "../../sandboxes/spec";
+import { isCutOff, type SandboxRecord } from "./sandbox-record";
 
 const currentRecord = z.object({
   id: z.string(),
@@ -40,11 +40,10 @@ export const listedVolumes = z.array(
 );
 export type ListedVolume = z.infer<typeof listedVolumes>[number];
 
-/** Whether a sandbox mounts a volume. */
-export function mounts(
-  { spec, volumes }: { spec: SandboxSpec | null; volumes: Record<string, string> },
-  volume: VolumeRecord,
-) {
+/** Whether a sandbox mounts a volume; one of which there is nothing any more does not. */
+export function mounts(sandbox: SandboxRecord, volume: VolumeRecord) {
+  const { spec, volumes, state } = sandbox;
+  if (state === "gone" || isCutOff(sandbox)) return false;
   if (Object.values(volumes).includes(volume.id)) return true;
   // Made before volumes had ids of their own in msb.
   const names = spec?.mounts.flatMap((mount) => (mount.type === "named" ? [mount.name] : [])) ?? [];

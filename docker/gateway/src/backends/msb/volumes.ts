@@ -22,6 +22,8 @@ const REMOVE_TIMEOUT_MS = 24 * 3600_000;
 /** How old msb's list of volumes may be. */
 const LIST_AGE_MS = 1_000;
 const CREATE_TIMEOUT_MS = 10 * 60_000;
+/** How long a process that the last server left behind may still make a volume. */
+const CUT_OFF_MS = 5 * 60_000;
 
 export type VolumesOptions = {
   home: string;
@@ -39,6 +41,8 @@ export class MsbVolumes implements VolumeBackend {
   private readonly making = new Set<string>();
   /** What msb has, taken in by everybody who asks at the same time. */
   private readonly view = new SharedRead((askedAt) => this.reconcile(askedAt));
+  /** Until when something may come of what the last process left half made, by performance.now(). */
+  private readonly cutOff = new Map<string, number>();
   /** When a handle was let go of, by performance.now(). */
   private readonly removed = new Map<string, number>();
 
@@ -51,6 +55,8 @@ export class MsbVolumes implements VolumeBackend {
 
   /** Takes in what msb has, and finishes what the last process began. */
   async recover(): Promise<void> {
+    for (const { id, state } of this.store.all())
+      if (state !== "active") this.cutOff.set(id, performance.now() + CUT_OFF_MS);
     await this.view.refresh(0);
     this.sweep();
   }
@@ -111,6 +117,7 @@ export class MsbVolumes implements VolumeBackend {
     if (id === DEFAULT_ID && scope.owner === undefined)
       throw new ServiceError("conflict", "the default volume can't be removed");
     const record = this.find(id, scope);
+    // One that is removed holds nothing, whatever is still to be done about it.
     for (const { record: sandbox } of this.sandboxes.all())
       if (sandbox.desired !== "removed" && mounts(sandbox, record))
         throw new ServiceError(
@@ -210,7 +217,7 @@ export class MsbVolumes implements VolumeBackend {
   private async reconcile(askedAt: number): Promise<void> {
     // What came or went while msb made its list is not for the list to tell.
     const before = this.active(undefined);
-    const rows = listedVolumes.parse(await this.msb.json(["volume", "ls"]));
+    const rows = await this.msb.json(["volume", "ls"], listedVolumes);
     const byHandle = new Map([...this.store.all()].map((record) => [record.handle, record]));
     const writes = rows.map(async (row) => {
       const known = byHandle.get(row.name);
@@ -249,6 +256,9 @@ export class MsbVolumes implements VolumeBackend {
         if (!isKind(translate(record.name, error), "volumeNotFound")) throw error;
       }
       this.removed.set(record.handle, performance.now());
+      // Until then the sweep looks again.
+      if (performance.now() < (this.cutOff.get(record.id) ?? 0)) return;
+      this.cutOff.delete(record.id);
       await this.store.delete(record.id);
     };
     work()
