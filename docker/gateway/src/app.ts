@@ -69,6 +69,7 @@ export async function createGateway(config: Config): Promise<Gateway> {
   });
   app.addHook("onClose", () => backend.close());
   metrics.watch(backend);
+  metrics.watchCommands(backend.commands);
   const admin = await listenForAdmin(config.MSB_HOME, {
     images: backend.images,
     readiness: backend.readiness,

@@ -73,6 +73,22 @@ export class Metrics {
     this.gauge("msb_gateway_key_holds", "What ends when its key is no more", held);
   }
 
+  /** Adds what the runtime's program is doing, and what waits for its turn. */
+  watchCommands(counts: () => { lane: string; running: number; waiting: number }[]): void {
+    new Gauge({
+      name: "msb_gateway_commands",
+      help: "Commands of the runtime that run, and that wait for their turn",
+      labelNames: ["lane", "state"],
+      registers: [this.registry],
+      collect() {
+        for (const { lane, running, waiting } of counts()) {
+          this.set({ lane, state: "running" }, running);
+          this.set({ lane, state: "waiting" }, waiting);
+        }
+      },
+    });
+  }
+
   private gauge(name: string, help: string, value: () => number): void {
     new Gauge({
       ...{ name, help, registers: [this.registry] },

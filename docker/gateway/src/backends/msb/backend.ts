@@ -107,8 +107,7 @@ export class MsbBackend implements Backend {
       wanted: () => wantedImages(index, rules),
     });
     const payloads = new PayloadStore(join(state, "payloads"));
-    const unmade = [...records.all()].filter(({ state }) => ["created", "making", "unmade"].includes(state));
-    await payloads.open(new Set(unmade.map(({ id }) => id)));
+    await payloads.open(new Set([...records.all()].filter(isUnmade).map(({ id }) => id)));
     const folders = new SandboxFolders(home);
     const files = new VolumeFileStore(options);
     const volumes = new MsbVolumes(
@@ -135,6 +134,7 @@ export class MsbBackend implements Backend {
     });
     const store = {
       put: (record: SandboxRecord) => records.put(record),
+      deletePayload: (id: string) => payloads.delete(id),
       delete: async (id: string) => {
         await payloads.delete(id);
         await records.delete(id);
@@ -207,6 +207,7 @@ export class MsbBackend implements Backend {
     return counts as Record<SandboxStatus, number>;
   }
 
+  commands = () => this.parts.msb.lanes.counts();
   version = (): Promise<string> => this.parts.msb.version();
   readiness = (): Promise<Readiness> => this.parts.probe.check();
 
@@ -254,6 +255,8 @@ export class MsbBackend implements Backend {
 /** What sandboxes will start from that msb knows nothing of yet. */
 function* wantedImages(index: SandboxIndex, rules: RegistryRules): Generator<string> {
   for (const { record } of index.all())
-    if (record.spec && (record.state === "created" || record.state === "making" || record.state === "unmade"))
-      yield* rules.namesOf(record.spec.reference);
+    if (record.spec && isUnmade(record)) yield* rules.namesOf(record.spec.reference);
 }
+
+const isUnmade = ({ state }: SandboxRecord): boolean =>
+  state === "created" || state === "making" || state === "unmade";

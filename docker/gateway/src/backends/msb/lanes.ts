@@ -59,6 +59,16 @@ export class Lanes {
     }
   }
 
+  /** What runs and what waits, by lane. */
+  counts(): { lane: string; running: number; waiting: number }[] {
+    return Object.keys(LANES).map((lane) => {
+      const { pending = 0, size = 0 } = this.queues.get(lane) ?? {};
+      let waiting = size;
+      for (const [name, own] of this.queues) if (name.startsWith(`${lane} `)) waiting += own.size;
+      return { lane, running: pending, waiting };
+    });
+  }
+
   private queue(name: string, concurrency: number): PQueue {
     const known = this.queues.get(name);
     if (known) return known;

@@ -50,7 +50,9 @@ export class Lifecycle {
 
   constructor(
     readonly index: SandboxIndex,
-    private readonly store: Pick<RecordStore<SandboxRecord>, "put" | "delete">,
+    private readonly store: Pick<RecordStore<SandboxRecord>, "put" | "delete"> & {
+      deletePayload: (id: string) => Promise<void>;
+    },
     private readonly actions: Actions,
     readonly log: LifecycleLog,
   ) {}
@@ -191,6 +193,13 @@ export class Lifecycle {
     if (ephemeral && state === "unmade" && desired === "stopped")
       this.change(entry, { keepUntil: inSeconds(TOMBSTONE_SECONDS) });
     this.saveSoon(entry);
+  }
+
+  /** Nothing makes it any more: what only that needs goes. */
+  dropPayload({ record: { id } }: Entry): void {
+    this.store
+      .deletePayload(id)
+      .catch((error) => this.log.warn({ sandbox: id, err: errorText(error) }, "a payload stays"));
   }
 
   /** msb has nothing of it any more. */

@@ -30,6 +30,7 @@ export class Reconciler {
       const next = STATES[state].observed?.[seen.get(handle) ?? "missing"];
       if (!next) continue;
       entry.changedAt = performance.now();
+      if (state === "unmade") this.lifecycle.dropPayload(entry);
       if (next.state === "end") {
         if (ephemeral && desired !== "removed" && keepUntil === null)
           this.lifecycle.change(entry, { keepUntil: inSeconds(TOMBSTONE_SECONDS) });
@@ -67,12 +68,11 @@ export class Reconciler {
           desired: "stopped",
           failure: { kind: "runtimeFailed", message },
         });
-      else
-        this.lifecycle.change(entry, {
-          state: to,
-          desired: "removed",
-          keepUntil: inSeconds(CUT_OFF_SECONDS),
-        });
+      else {
+        const keepUntil = inSeconds(CUT_OFF_SECONDS);
+        this.lifecycle.change(entry, { state: to, desired: "removed", keepUntil });
+        this.lifecycle.dropPayload(entry);
+      }
     }
   }
 
