@@ -1,0 +1,193 @@
+import { existsSync, readdirSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { grown, type Held } from "./held";
+import type { Model } from "./model";
+import { volumeKey } from "./model";
+import type { World } from "./world";
+
+/** The sweep runs every ten seconds; what failed is settled by two of them. */
+const SETTLE_MS = 30_000;
+const MEMORY_MIB = 64;
+const PAGE = 7;
+
+export type Listed = { id: string; name: string; status: string; ephemeral: boolean };
+
+/** All pages of the list. @throws Error for one that is not answered 200 */
+export async function listAll(world: World): Promise<Listed[]> {
+  const all: Listed[] = [];
+  let cursor: string | null = null;
+  do {
+    const after: string = cursor === null ? "" : `&cursor=${encodeURIComponent(cursor)}`;
+    const { status, body } = await world.ask("GET", `/v1/sandboxes?limit=${PAGE}${after}`);
+    if (status !== 200) throw new Error(`list: ${status} ${JSON.stringify(body)}`);
+    all.push(...body.data);
+    cursor = body.next_cursor;
+  } while (cursor !== null);
+  return all;
+}
+
+/** Ends all faults and waits until everything is as it must be; then the model takes over what nobody could know. */
+export async function settle(model: Model, world: World): Promise<void> {
+  world.note("settle");
+  world.msb.recover();
+  await world.answered();
+  const left = await become(() => unsettled(model, world), SETTLE_MS);
+  if (left.length > 0) throw new Error(`not settled after ${SETTLE_MS / 1000} s: ${left.join("; ")}`);
+  const volumes = (await world.ask("GET", "/v1/volumes")).body as { id: string; name: string | null }[];
+  const named = volumes.flatMap(({ id, name }) =>
+    name === null ? [] : [{ id, name: volumeKey(name), ephemeral: false }],
+  );
+  model.settle([...(await listAll(world)), ...named]);
+}
+
+/** Every sandbox can be started and deleted, and nothing of all is left then. */
+export async function useAndRemove(model: Model, world: World): Promise<void> {
+  for (const { id, name, ephemeral } of await listAll(world)) {
+    if (!ephemeral) {
+      const started = await world.ask("POST", `/v1/sandboxes/${id}/start?wait_for=running`, { body: {} });
+      expectAnswer(started, 200, `start of the settled ${name}`);
+      if (started.body.status !== "running")
+        throw new Error(`the settled ${name} was started and is ${started.body.status}`);
+    }
+    expectAnswer(await world.ask("DELETE", `/v1/sandboxes/${id}`), 200, `delete of the settled ${name}`);
+    expectAnswer(await world.ask("GET", `/v1/sandboxes/${id}`), 404, `get of the deleted ${name}`);
+    model.delete(name, id);
+  }
+  for (const { id, name } of (await world.ask("GET", "/v1/volumes")).body) {
+    if (name === null) continue;
+    expectAnswer(await world.ask("DELETE", `/v1/volumes/${id}`), 200, `delete of the volume ${name}`);
+    model.delete(volumeKey(name), id);
+  }
+  await settle(model, world);
+  const left = [...world.msb.sandboxes().keys(), ...world.msb.volumes(), ...(await listAll(world))];
+  if (left.length > 0) throw new Error(`left after all was deleted: ${JSON.stringify(left)}`);
+}
+
+/** What the process holds is what it held when it was new. */
+export async function flat(world: World, before: Held): Promise<void> {
+  const left = await become(async () => grown(before, await world.held()), SETTLE_MS);
+  if (left.length > 0) throw new Error(`not flat: ${left.join("; ")}`);
+}
+
+/** Asks until there are no problems, or the time is over; the problems that are left. */
+async function become(problems: () => Promise<string[]>, timeoutMs: number): Promise<string[]> {
+  const deadline = Date.now() + timeoutMs;
+  for (let pauseMs = 50; ; pauseMs = Math.min(pauseMs * 2, 1_000)) {
+    const left = await problems();
+    if (left.length === 0 || Date.now() > deadline) return left;
+    await sleep(pauseMs);
+  }
+}
+
+/** What differs between the model, the gateway and msb; what is half done. */
+async function unsettled(model: Model, world: World): Promise<string[]> {
+  const listed = await listAll(world);
+  const quotas = (await world.ask("GET", "/v1/quotas")).body;
+  const volumes: { id: string; name: string | null }[] = (await world.ask("GET", "/v1/volumes")).body;
+  const named = volumes.filter(({ name }) => name !== null);
+  const running = listed.filter(({ status }) => status === "running");
+  return [
+    ...halfDone(listed),
+    ...lostOrLeaked(model, listed),
+    ...unlikeMsb(world, listed),
+    ...differs("quotas: total_sandboxes", quotas.total_sandboxes, listed.length),
+    ...differs(
+      "quotas: running",
+      quotas.concurrent_ephemeral_running + quotas.concurrent_persistent_running,
+      running.length,
+    ),
+    ...differs("quotas: memory_mib_used", quotas.memory_mib_used, running.length * MEMORY_MIB),
+    ...differs("quotas: vcpus_used", quotas.vcpus_used, running.length),
+    ...differs("quotas: volumes", quotas.volumes_used ?? named.length, named.length),
+    ...volumesUnlike(model, world, named),
+    ...temporaryFiles(world, listed),
+  ];
+}
+
+const halfDone = (listed: Listed[]): string[] => [
+  ...listed
+    .filter(({ status }) => status === "starting" || status === "stopping")
+    .map(({ name, status }) => `${name} is still ${status}`),
+  ...listed
+    .filter(({ ephemeral, status }) => ephemeral && status === "stopped")
+    .map(({ name }) => `the ephemeral ${name} stopped and is still there`),
+];
+
+function lostOrLeaked(model: Model, listed: Listed[]): string[] {
+  const ids = new Map(listed.map((each) => [each.id, each]));
+  const sandboxes = model.all().filter(({ name }) => !name.startsWith(volumeKey("")));
+  return [
+    ...sandboxes
+      .filter(({ id, name }) => !model.inDoubt(name) && ids.get(id)?.name !== name)
+      .map(({ id, name }) => `${name} (${id}) is lost`),
+    ...listed
+      .filter(({ id, name }) => !model.inDoubt(name) && model.get(name)?.id !== id)
+      .map(({ id, name }) => `${name} (${id}) is there, and nobody was told of it`),
+    ...(ids.size === listed.length ? [] : ["an id is listed twice"]),
+  ];
+}
+
+/** msb knows each sandbox by its id. */
+function unlikeMsb({ msb }: World, listed: Listed[]): string[] {
+  const made = msb.sandboxes();
+  const ids = new Set(listed.map(({ id }) => id));
+  return [
+    ...[...made.keys()].filter((id) => !ids.has(id)).map((id) => `only msb has ${id}`),
+    ...listed.flatMap(({ id, name, ephemeral, status }) => {
+      const there = made.get(id);
+      if (ephemeral && status === "failed" && there)
+        return [`the ephemeral ${name} ended and is still there`];
+      if ((status === "running") === (there === "Running") && (there || status in NOT_MADE)) return [];
+      return [`${name} (${id}) is ${status}, and msb says ${there}`];
+    }),
+  ];
+}
+
+/** What msb need not have anything of. */
+const NOT_MADE = { created: true, failed: true };
+
+/** msb and the gateway have the same volumes, and those that were promised. */
+function volumesUnlike(model: Model, { msb }: World, named: { id: string; name: string | null }[]): string[] {
+  const made = new Set(msb.volumes());
+  const ids = new Set(named.map(({ id }) => id));
+  return [
+    ...[...made].filter((id) => !ids.has(id)).map((id) => `only msb has the volume ${id}`),
+    ...named.filter(({ id }) => !made.has(id)).map(({ id }) => `msb has no volume ${id}`),
+    ...model
+      .all()
+      .filter(({ id, name }) => name.startsWith(volumeKey("")) && !model.inDoubt(name) && !ids.has(id))
+      .map(({ id, name }) => `the ${name} (${id}) is lost`),
+    ...named.flatMap(({ id, name }) => {
+      const key = volumeKey(name ?? "");
+      return model.inDoubt(key) || model.get(key)?.id === id ? [] : [`nobody was told of the ${key} (${id})`];
+    }),
+  ];
+}
+
+const differs = (what: string, is: unknown, should: number): string[] =>
+  is === should ? [] : [`${what}: ${is}, not ${should}`];
+
+/** Files of what is over; a payload is kept until its sandbox was made. */
+function temporaryFiles({ home, msb }: World, listed: Listed[]): string[] {
+  const state = join(home, "gateway");
+  const filesIn = (folder: string) =>
+    existsSync(join(state, folder))
+      ? readdirSync(join(state, folder), { recursive: true, withFileTypes: true })
+          .filter((entry) => !entry.isDirectory())
+          .map(({ name }) => name)
+      : [];
+  const made = msb.sandboxes();
+  const waiting = new Set(listed.filter(({ id }) => !made.has(id)).map(({ id }) => `${id}.json`));
+  const left = [
+    ...[...filesIn("tmp"), ...filesIn("uploads")],
+    ...filesIn("payloads").filter((name) => !waiting.has(name)),
+    ...filesIn(".").filter((name) => /\.tmp$|\.unreadable$/.test(name)),
+  ];
+  const folders = existsSync(join(state, "tmp")) ? readdirSync(join(state, "tmp")) : [];
+  return [...left, ...folders].map((name) => `a temporary file: ${name}`);
+}
+
+export function expectAnswer(answer: { status: number; body: unknown }, status: number, what: string): void {
+  if (answer.status !== status) throw new Error(`${what}: ${answer.status} ${JSON.stringify(answer.body)}`);
+}

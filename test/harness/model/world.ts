@@ -1,0 +1,188 @@
+import { readFileSync } from "node:fs";
+import { request } from "node:http";
+import { setTimeout as sleep } from "node:timers/promises";
+import { FakeMsb, faultyMsb } from "../faults";
+import { type createBody, GatewayProcess, newHome } from "../gateway";
+import { type Answered, type AskOptions, KeptAliveClient, Unanswered } from "../kept-alive";
+import { removeFolder } from "../remove-folder";
+import { FakeAgents } from "./agents";
+import { type Held, heldBy } from "./held";
+
+const STOP_TIMEOUT_SECONDS = 3;
+/** How long a gateway may take to end, its stop timeout included. */
+const ENDS_WITHIN_MS = 15_000;
+
+export type WorldOptions = {
+  /** The bundled gateway. */
+  script: string;
+  /** File for the log of every process. */
+  log: string;
+};
+
+/** One gateway over the fake msb, through kills and restarts: what really is, beside the model. */
+export class World {
+  readonly home = newHome();
+  readonly msb = new FakeMsb(this.home);
+  readonly agents = new FakeAgents(this.home);
+  /** What was done, for whoever reads a failure. */
+  readonly trace: string[] = [];
+  /** What should not be, found by requests that nobody waits for. */
+  readonly problems: string[] = [];
+  /** Which run of the model it is: each has names of its own. */
+  run = 0;
+  /** The process is being ended: what it answers now may be that it stops. */
+  ending = false;
+  private readonly pending = new Set<Promise<void>>();
+  gateway!: GatewayProcess;
+  private client!: KeptAliveClient;
+
+  private constructor(private readonly options: WorldOptions) {}
+
+  static async start(options: WorldOptions): Promise<World> {
+    const world = new World(options);
+    await world.boot();
+    return world;
+  }
+
+  private async boot(): Promise<void> {
+    const { script, log } = this.options;
+    const env = { MSB_PATH: faultyMsb, STOP_TIMEOUT_SECONDS: String(STOP_TIMEOUT_SECONDS) };
+    const started = await GatewayProcess.start({ script, log, home: this.home, env });
+    this.ending = false;
+    this.gateway = started;
+    this.client = new KeptAliveClient(started.port);
+    started.program.ended.then((how) => {
+      if (!this.ending) this.problems.push(`the gateway ended by itself: ${how}`);
+    });
+  }
+
+  /** Ends the process and starts the next one over the same home. Requests under way stay unanswered. */
+  async restart(signal: "SIGKILL" | "SIGTERM"): Promise<void> {
+    this.ending = true;
+    const { program } = this.gateway;
+    program.child.kill(signal);
+    const how = await Promise.race([program.ended, sleep(ENDS_WITHIN_MS, "not at all", { ref: false })]);
+    if (signal === "SIGTERM" && how !== 0) this.problems.push(`SIGTERM: the gateway ended with ${how}`);
+    await program.kill();
+    this.client.close();
+    await this.boot();
+  }
+
+  /** One line of the trace, at the time at which it happened. */
+  note(line: string): void {
+    this.trace.push(`${new Date().toISOString().slice(14, 23)} ${line}`);
+  }
+
+  /** @throws Unanswered */
+  async ask(method: string, path: string, options?: AskOptions): Promise<Answered> {
+    const line = `${method} ${path} ${options?.body ? briefly(options.body) : ""}`;
+    try {
+      const answer = await this.client.ask(method, path, options);
+      const said = answer.status === 200 ? (answer.body?.status ?? "") : JSON.stringify(answer.body);
+      this.note(`${line} -> ${answer.status} ${said} ${answer.body?.id ?? ""}`);
+      return answer;
+    } catch (error) {
+      this.note(`${line} -> ${String(error)}`);
+      throw error;
+    }
+  }
+
+  /** Lets a request go on while others are made; what it finds wrong is a problem. */
+  track(work: Promise<void>): Promise<void> {
+    const ended = work.catch((error) => {
+      if (!(error instanceof Unanswered)) this.problems.push(String(error?.message ?? error));
+    });
+    this.pending.add(ended);
+    ended.then(() => this.pending.delete(ended));
+    return ended;
+  }
+
+  /** Resolves when no request is under way. */
+  async answered(): Promise<void> {
+    while (this.pending.size > 0) await Promise.all(this.pending);
+  }
+
+  /** Opens the pipe to a sandbox's agent and breaks it after a while. Answers with the status; 101 for a pipe. */
+  async openPipe(id: string, openMs: number): Promise<number> {
+    await this.agents.listen(id);
+    return new Promise((resolve, reject) => {
+      const asked = this.bare("GET", `/v1/sandboxes/${id}/agent`, {
+        ...{ connection: "Upgrade", upgrade: "websocket" },
+        ...{ "sec-websocket-version": "13", "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ==" },
+      });
+      asked.on("error", (error) => reject(new Unanswered(error.message)));
+      asked.on("response", (answer) => {
+        answer.resume();
+        asked.destroy();
+        resolve(answer.statusCode ?? 0);
+      });
+      asked.on("upgrade", (_answer, socket) => {
+        socket.on("error", () => undefined);
+        setTimeout(() => socket.resetAndDestroy(), openMs);
+        resolve(101);
+      });
+      asked.end();
+    });
+  }
+
+  /** Uploads a file to a volume; `sent` bytes of it arrive before the client leaves, all of them if it does not. */
+  upload(volume: string, bytes: number, sent: number): Promise<Answered> {
+    return new Promise((resolve, reject) => {
+      const asked = this.bare("PUT", `/v1/volumes/${volume}/files/content`, {
+        "x-msb-file-path": Buffer.from("/file").toString("base64url"),
+        "content-length": String(bytes),
+      });
+      asked.on("error", (error) => reject(new Unanswered(`upload: ${error.message}`)));
+      asked.on("response", (answer) => {
+        answer.resume();
+        asked.destroy();
+        const { statusCode: status = 0, headers } = answer;
+        resolve({ status, headers, body: {} });
+      });
+      asked.write(Buffer.alloc(Math.min(sent, bytes), 1), () => {
+        if (sent >= bytes) asked.end();
+        else asked.destroy(new Error("the client left"));
+      });
+    });
+  }
+
+  /** A request on a connection of its own. */
+  private bare = (method: string, path: string, headers: Record<string, string>) =>
+    request({
+      ...{ agent: false, host: "127.0.0.1", port: this.gateway.port, method, path },
+      headers: { authorization: "Bearer msb_test", ...headers },
+    });
+
+  /** What the gateway's process holds, once no client is connected any more. */
+  async held(): Promise<Held> {
+    await this.answered();
+    this.client.close();
+    this.agents.endAll();
+    this.client = new KeptAliveClient(this.gateway.port);
+    const metrics = await this.ask("GET", "/metrics", { headers: { connection: "close" } });
+    return heldBy(this.gateway.program, String(metrics.body));
+  }
+
+  /** Lines of the log that tell of an error nobody foresaw. */
+  unforeseen(): string[] {
+    const lines = readFileSync(this.options.log, "utf8").split("\n");
+    return lines
+      .filter((line) => /unhandled|uncaught|unforeseen|nothing handles|"level":60|^ {4}at /i.test(line))
+      .slice(0, 5);
+  }
+
+  async remove(): Promise<void> {
+    this.ending = true;
+    this.msb.recover();
+    this.client.close();
+    this.agents.endAll();
+    await this.gateway.program.kill();
+    await removeFolder(this.home);
+  }
+}
+
+/** What tells one create of a model from another. */
+function briefly(body: unknown): string {
+  const { name, reference, lifecycle } = body as ReturnType<typeof createBody>;
+  return [name, reference, lifecycle?.ephemeral && "ephemeral"].filter(Boolean).join(" ");
+}
