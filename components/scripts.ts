@@ -18,6 +18,17 @@ type ScriptName =
   | "upgrade"
   | "upgrade-done";
 
+/**
+ * A script that runs another one to its end whatever becomes of who has started it; scripts/outlive.sh tells how. The
+ * inner one is told when its starter is gone: it can read from the pipe `$WORK/client` until then.
+ *
+ * @param inner whole lines; none of them is `END OF SCRIPT`
+ */
+export function outliving(inner: string): string {
+  const outlive = readFileSync(join(__dirname, "scripts", "outlive.sh"), "utf8");
+  return `work=$(mktemp -d)\ncat >"$work/script" <<'END OF SCRIPT'\n${inner}\nEND OF SCRIPT\n${outlive}`;
+}
+
 /** What some scripts share is put before them. */
 const preludes: Partial<Record<ScriptName, string>> = {
   "kvm-check": "report",

@@ -1,7 +1,7 @@
 import * as command from "@pulumi/command";
 import * as pulumi from "@pulumi/pulumi";
 import { type Connection, hostShell, shellQuote, withVariables } from "./connection";
-import { script } from "./scripts";
+import { outliving, script } from "./scripts";
 import { environment, isolation, type ServerArgs } from "./server";
 import { serverUser } from "./server-user";
 
@@ -59,7 +59,7 @@ export class Upgrade extends pulumi.ComponentResource {
       `${name}-trial`,
       {
         create: pulumi.output(args.connection).apply(hostShell),
-        stdin: variables.apply((values) => withVariables(values, script("upgrade"))),
+        stdin: variables.apply((values) => outliving(withVariables(values, script("upgrade")))),
         triggers: [args.imageId],
         logging: "stderr",
       },

@@ -5,7 +5,8 @@
 # one that an older image goes back to as long as the new container has not got ready (upgrade-done.sh).
 # Variables: CONTAINER, IMAGE (id of the new one), STATE, WORKSPACE (volumes), RUN_FLAGS (of docker run),
 # BOOT (1: boot a microVM), OWNER (uid of the new server; empty for root). Output: one line of JSON.
-# Exit code 1: refused or failed, all is as before.
+# Exit code 1: refused or failed, all is as before. It is run by outlive.sh, in WORK: when who has started it is gone, the
+# old server comes back.
 set -eu
 
 home=/var/lib/microsandbox
@@ -14,8 +15,10 @@ phase=nothing-changed
 copy=''
 written=''
 stopped=0
+watcher=''
+TAKE_OVER_SECONDS=${TAKE_OVER_SECONDS:-180}
 
-say() { printf '%s\n' "$*" >&2; }
+say() { printf '%s\n' "$*" >&2 || true; }
 done_with() { # done_with IMAGE: the last line of all that went well
   phase="done"
   printf '{"image":"%s","from":"%s","copy":"%s","stoppedAt":%s}\n' "$1" "$written" "$copy" "$stopped"
@@ -64,12 +67,15 @@ await() { # await CONTAINER: until it is ready. Its reason on standard output if
 # shellcheck disable=SC2317 # the trap calls it
 give_back() {
   code=$?
-  trap '' INT TERM HUP
-  case $phase in nothing-changed | "done") exit "$code" ;; esac
+  trap '' INT TERM HUP PIPE
+  kill "$watcher" 2>/dev/null || true
+  case $phase in nothing-changed | "done") leave "$code" ;; esac
   docker rm --force "$trial" >/dev/null 2>&1 || true
-  if [ "$phase" = tried ]; then
+  if [ "$phase" = copying ]; then
+    beside_state rw "rm -f copies/.pending; sync; rm -rf copies/.part 'copies/$copy'"
+  elif [ "$phase" = tried ]; then
     say "The state goes back to what it was."
-    beside_state rw "$swap_back" || say "It could NOT be put back. It is in copies/$copy on the volume $STATE."
+    forget_trial || say "It could NOT be put back. It is in copies/$copy on the volume $STATE."
   fi
   if [ -n "$old" ]; then
     user=$(docker inspect --format '{{.Config.User}}' "$CONTAINER")
@@ -81,7 +87,39 @@ give_back() {
       say "The previous server was started and is not ready: $reason"
     fi
   fi
-  exit 1
+  leave 1
+}
+# shellcheck disable=SC2317 # likewise
+leave() { # leave CODE: exits; what is said has no reader any more where the starter is gone
+  [ ! -e "$WORK/gone" ] || rm -rf "$WORK"
+  exit "$1"
+}
+# Until it is killed it waits for the end of who has started this script.
+watch_starter() {
+  cat "$WORK/client" >/dev/null 2>&1
+  touch "$WORK/gone"
+  kill -TERM $$
+  # A shell does not look at signals before the command that it waits for has ended.
+  while kill -0 $$ 2>/dev/null && sleep 1; do docker rm --force "$trial" >/dev/null 2>&1; done
+}
+# The state of before the trial comes back, however far the trial has come.
+forget_trial() {
+  beside_state rw "[ -e copies/.pending ] || echo '$copy' >copies/.pending
+    [ \"\$(cat copies/.unproven 2>/dev/null)\" != '$copy' ] || rm copies/.unproven
+    sync; $swap_back"
+}
+# After a trial that went well: whoever has started this script replaces the old container. Where nobody does, it is
+# started again, on the state that it left.
+take_over() {
+  trap '' INT TERM HUP PIPE
+  for _ in $(seq "$TAKE_OVER_SECONDS"); do
+    sleep 1
+    [ "$(docker inspect --format '{{.State.Running}}' "$1" 2>/dev/null)" = false ] || exit 0
+  done
+  forget_trial
+  user=$(docker inspect --format '{{.Config.User}}' "$1")
+  own "${user:-0}"
+  docker start "$1"
 }
 # Puts the copy in the place of the state, which is kept if .pending says under which name. Cut off anywhere, it goes on
 # where it was when it is run again.
@@ -100,6 +138,10 @@ rm -rf copies/.failed/run
 [ -z "$keep" ] || [ ! -d copies/.failed ] || mv copies/.failed "copies/$keep"
 rm -rf copies/.pending copies/.moved copies/.failed "copies/$name"'
 
+trap give_back EXIT
+trap 'exit 130' INT TERM HUP
+watch_starter &
+watcher=$!
 docker rm --force "$trial" >/dev/null 2>&1 || true
 accepts() { # accepts VERSION: whether the new image can use its state. The reason on standard output if it can't
   docker run --rm --network none "$IMAGE" node /opt/gateway/server.cjs accepts "$1" 2>&1 </dev/null
@@ -120,6 +162,8 @@ $found
 FOUND
 if [ -n "$pending" ]; then
   say "An upgrade was cut off: the state goes back to the copy of before (${pending% *})."
+  stopped=$(date +%s)
+  phase=stopped
   [ -z "$old" ] || docker stop "$CONTAINER" >/dev/null
   beside_state rw "$swap_back"
   written=$(beside_state ro 'cat gateway/version 2>/dev/null || true')
@@ -156,8 +200,7 @@ if [ -n "$room" ]; then
 fi
 
 copy=$written-$(date -u +%Y%m%dT%H%M%SZ)
-trap give_back EXIT
-trap 'exit 130' INT TERM HUP
+touch "$WORK/touched"
 stopped=$(date +%s)
 phase=stopped
 if [ -n "$old" ]; then
@@ -165,6 +208,7 @@ if [ -n "$old" ]; then
   docker stop "$CONTAINER" >/dev/null
 fi
 say "Copying the state (copies/$copy on the volume $STATE)."
+phase=copying
 beside_state rw "set -o pipefail; mkdir -p copies; rm -rf copies/.part; mkdir copies/.part
 tar='/usr/bin/tar --numeric-owner --xattrs --xattrs-include=user.*'
 \$tar --exclude=./copies --exclude=./run -cS . | \$tar -C copies/.part -xpS
@@ -195,4 +239,7 @@ docker rm "$trial" >/dev/null
 # Of several that were never finished, the first one's copy is the state that a server was ready on.
 beside_state rw 'if [ -e copies/.unproven ]; then rm copies/.pending; else mv copies/.pending copies/.unproven; fi'
 say "It is ready$booted: it takes the place of the old one."
+if [ -n "$old" ]; then
+  take_over "$(docker inspect --format '{{.Id}}' "$CONTAINER")" </dev/null >/dev/null 2>&1 &
+fi
 done_with "$IMAGE"

@@ -1,0 +1,29 @@
+#!/bin/sh
+# The engine of a host with one server, for upgrade.sh. In $FAKE: `running` (of the server), `trial` while there is one,
+# `calls`, one a line. The phase named in $SLOW (stop, copy, trial, await, boot) says so in `reached` and takes a while.
+set -eu
+echo "$*" | tr '\n' ' ' >>"$FAKE/calls"
+echo >>"$FAKE/calls"
+slow() {
+  [ "$SLOW" = "$1" ] || return 0
+  touch "$FAKE/reached"
+  for _ in $(seq 30); do
+    sleep 0.1
+    case $1 in await | boot) [ -e "$FAKE/trial" ] || exit 1 ;; esac
+  done
+}
+case "$*" in
+*"{{.Image}}"*) echo sha256:old ;;
+*"{{.State.Running}}"*) cat "$FAKE/running" ;;
+*"{{.Id}}"*) echo server-id ;;
+*"{{.Config.User}}"*) echo ;;
+*"gateway/version copies/.pending"*) printf '0.6.18\n\n\nend\n' ;;
+*"df -kP"*) ;;
+*"--detach"*) touch "$FAKE/trial"; slow trial ;;
+"rm "*-trial*) rm -f "$FAKE/trial" ;;
+"stop server") echo false >"$FAKE/running"; slow stop ;;
+"start server"*) echo true >"$FAKE/running" ;;
+*"tar -C copies/.part"*) slow copy ;;
+"exec server-trial node"*) slow await ;;
+"exec server-trial msb"*) slow boot ;;
+esac
