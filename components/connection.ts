@@ -1,3 +1,5 @@
+import { localEngine } from "./local-engine";
+
 /** How commands and the Docker provider reach a host. Holds paths only: a private key never enters the state. */
 export type Connection =
   | { kind: "local" }
@@ -61,7 +63,7 @@ export function sshFlags(connection: Connection): string[] {
 
 /** The address the Docker provider and the docker client are given. */
 export function dockerHost(connection: Connection): string {
-  if (connection.kind === "local") return process.env.DOCKER_HOST ?? "unix:///var/run/docker.sock";
+  if (connection.kind === "local") return localEngine();
   return `ssh://${connection.user}@${urlHost(connection.address)}:${connection.port}`;
 }
 

@@ -14,6 +14,9 @@ import { onHost, VisibleError } from "./errors";
 import { explainPreflight, type PreflightReport, parsePreflightReport } from "./preflight-report";
 import { script } from "./scripts";
 
+/** Said, since a context of the environment (DOCKER_CONTEXT) would else take the place of the provider's host. */
+const NO_CONTEXT = "";
+
 export interface DockerHostArgs {
   /** Name of the host among several, for error messages. */
   hostName?: string;
@@ -52,6 +55,8 @@ export class DockerHost extends pulumi.ComponentResource {
   readonly preflight: pulumi.Output<PreflightReport>;
   /** Provider of its engine. It starts while the host is still being checked, and makes nothing by itself. */
   readonly engine: docker.Provider;
+  /** Provider of the engine that builds its image. */
+  readonly builder: docker.Provider;
   /** Processor of the host. */
   readonly architecture: pulumi.Output<"amd64" | "arm64">;
   /** Command line that reads an image archive on standard input and loads it, where images are not built on the host. */
@@ -75,9 +80,22 @@ export class DockerHost extends pulumi.ComponentResource {
     );
     this.engine = new docker.Provider(
       `${name}-engine`,
-      { host: this.connection.apply(dockerHost), sshOpts: this.connection.apply(sshFlags) },
+      {
+        host: this.connection.apply(dockerHost),
+        context: NO_CONTEXT,
+        sshOpts: this.connection.apply(sshFlags),
+      },
       { parent: this },
     );
+    // An image that goes to another machine is built by this one's engine.
+    this.builder =
+      args.host === "local"
+        ? this.engine
+        : new docker.Provider(
+            `${name}-builder`,
+            { host: dockerHost({ kind: "local" }), context: NO_CONTEXT },
+            { parent: this },
+          );
     this.architecture = this.preflight.apply(({ engine }) => (engine?.arch === "arm64" ? "arm64" : "amd64"));
     this.imageLoader = this.loader(args);
 

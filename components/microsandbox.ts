@@ -90,7 +90,7 @@ export class Microsandbox extends pulumi.ComponentResource {
         },
         registry: imageRegistry(settings),
       },
-      host.imageLoader ? { parent: this } : onHost,
+      { parent: this, providers: { docker: host.builder } },
     );
     const storage = new Storage(
       `${name}-storage`,

@@ -2,6 +2,7 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Options } from "execa";
+import { localEngine } from "../components/local-engine";
 import { backendEnvironment, projectRoot } from "./backend";
 import { consequences, type StepEvent } from "./consequences";
 import { exec } from "./exec";
@@ -25,11 +26,11 @@ export interface Pulumi {
 
 /** Pulumi for this checkout, from the tools that set-up has found or made. */
 export function pulumiWith(tools: Tools): Pulumi {
-  // The Docker provider prefers a context to the host it is given.
   const environment = {
     ...tools.env,
     ...backendEnvironment(),
-    DOCKER_CONTEXT: "",
+    // One engine for the docker client and the provider, which prefers a context to the host it is given.
+    ...{ DOCKER_HOST: localEngine(), DOCKER_CONTEXT: "" },
     // Pulumi and its plugins are short-lived Go programs: fewer collections save a tenth of an `up`, for a few megabytes.
     GOGC: process.env.GOGC ?? "400",
   };

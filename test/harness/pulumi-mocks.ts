@@ -7,6 +7,8 @@ export interface Registered {
   // Whatever the resource's inputs are: tests look at them by name.
   // biome-ignore lint/suspicious/noExplicitAny: inputs of any resource
   inputs: Record<string, any>;
+  /** Reference of the provider; undefined for the default one. */
+  provider?: string;
   /** Inputs whose change replaces the resource, whatever its provider says. */
   replaceOnChanges: string[];
 }
@@ -71,8 +73,8 @@ export async function registered(
 
 function mocks(resources: Registered[], host: FakeHost): pulumi.runtime.Mocks {
   return {
-    newResource({ type, name, inputs, id }) {
-      resources.push({ type, name, inputs, replaceOnChanges: [] });
+    newResource({ type, name, inputs, id, provider }) {
+      resources.push({ type, name, inputs, provider, replaceOnChanges: [] });
       return { id: id ?? `${name}-id`, state: { ...inputs, ...computed(type, name, inputs, host) } };
     },
     call({ token, inputs }) {
