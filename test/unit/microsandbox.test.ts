@@ -306,7 +306,7 @@ describe("every setting reaches its resource", () => {
     [
       "host over ssh",
       { host: "ssh://me@host.test:2200" },
-      (r) => r.find(({ type }) => type === "pulumi:providers:docker")?.inputs.host,
+      (r) => r.find(({ name }) => name.endsWith("-host-engine"))?.inputs.host,
       "ssh://me@host.test:2200",
     ],
     [
@@ -338,7 +338,7 @@ describe("every setting reaches its resource", () => {
     [
       "sshKeyFile",
       { host: "ssh://me@host.test", sshKeyFile: "/keys/id" },
-      (r) => String(r.find(({ type }) => type === "pulumi:providers:docker")?.inputs.sshOpts),
+      (r) => String(r.find(({ name }) => name.endsWith("-host-engine"))?.inputs.sshOpts),
       expect.stringContaining("IdentityFile=/keys/id"),
     ],
     [

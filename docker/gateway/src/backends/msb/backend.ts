@@ -200,7 +200,8 @@ export class MsbBackend implements Backend {
 
   statuses(): Record<SandboxStatus, number> {
     const counts = Object.fromEntries(sandboxStatus.options.map((status) => [status, 0]));
-    for (const entry of this.parts.index.after(undefined)) {
+    for (const entry of this.parts.index.all()) {
+      if (entry.record.state === "gone") continue;
       const { status } = sandboxOf(entry);
       counts[status] = (counts[status] ?? 0) + 1;
     }
