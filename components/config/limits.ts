@@ -65,7 +65,7 @@ export const limits = z.strictObject({
     unit: "bytes",
   }),
   uploads: optionalInteger(1, 100_000, {
-    description: "Uploads at once, of all keys; 256 if not set.",
+    description: "Uploads at once, of all keys; one key gets half of them at most. 256 if not set.",
     example: "32",
   }),
   diskReserveMiB: optionalInteger(0, 1_048_576, {
