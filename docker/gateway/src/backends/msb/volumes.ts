@@ -122,7 +122,7 @@ export class MsbVolumes implements VolumeBackend {
       if (sandbox.desired !== "removed" && mounts(sandbox, record))
         throw new ServiceError(
           "conflict",
-          `the volume is mounted by the sandbox ${JSON.stringify(sandbox.name)}; remove that first`,
+          `the volume is in use by the sandbox ${JSON.stringify(sandbox.name)}; remove that first`,
         );
     const deleting: VolumeRecord = { ...record, state: "deleting" };
     // A full disk must not keep anybody from making room.
