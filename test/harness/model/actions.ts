@@ -90,8 +90,8 @@ export async function create(model: Model, world: World, asked: Create): Promise
   if (before && before.id !== id && sure)
     throw new Error(`create ${name}: answered ${id} beside ${before.id}`);
   model.add({ id, name, ephemeral });
-  // From now on it may end, and is gone then; and who was told "starting" is not told how that ended.
-  if (ephemeral && status !== "running") model.doubt(name);
+  // One that is told to be "starting" may end untold, and one that is told by a server that stops is stopped with it.
+  if (ephemeral && (status !== "running" || world.ending)) model.doubt(name);
 }
 
 /** A request about a sandbox that was answered once, by its id or its name. */
