@@ -120,7 +120,9 @@ it("says in the image what is in it: each Debian and npm package, node, msb and 
       .map(([name, version]) => `pkg:npm/${name}@${version}`);
     expect(npm).toContain("pkg:npm/fastify@5.12.8");
     expect(named.filter((name) => /^pkg:(deb|npm)/.test(name)).sort()).toEqual(
-      [...new Set([...debian, ...npm, "pkg:npm/microsandbox-gateway@0.1.0"])].sort(),
+      [
+        ...new Set([...debian, ...npm, `pkg:npm/microsandbox-gateway@${gatewayLock.packages[""]?.version}`]),
+      ].sort(),
     );
 
     expect(named).toContain("pkg:pypi/microsandbox@0.7.11");

@@ -6,6 +6,7 @@ import { afterAll, beforeAll, expect, it } from "vitest";
 import { FakeMsb, faultyMsb } from "../harness/faults";
 import { bundleGateway, createBody, GatewayProcess, newHome } from "../harness/gateway";
 import { type Answered, KeptAliveClient, Unanswered } from "../harness/kept-alive";
+import { FakeAgents, openPipe } from "../harness/model/agents";
 import { removeFolder } from "../harness/remove-folder";
 
 /** Half of what is deployed. */
@@ -163,20 +164,36 @@ it(`resumes ${MANY} sandboxes, those asked for first`, { timeout: 400_000 }, asy
   const next = await start(home);
   const began = Date.now();
   const late: string[] = [];
-  for (const name of [`kept-0`, `kept-${MANY / 2}`, `kept-${MANY - 1}`]) {
-    const asked = Date.now();
-    const answer = await next.client.ask("POST", `/v1/sandboxes/${ids.get(name)}/start?wait_for=running`, {
-      body: {},
-    });
-    if (answer.status !== 200 || answer.body.status !== "running" || Date.now() - asked > AT_ONCE_MS)
-      late.push(`${name}: ${answer.status} ${answer.body.status} after ${Date.now() - asked} ms`);
-  }
+  const agents = new FakeAgents(home);
+  const uses: Record<string, (id: string) => Promise<[number, string?]>> = {
+    start: async (id) => {
+      const path = `/v1/sandboxes/${id}/start?wait_for=running`;
+      const { status, body } = await next.client.ask("POST", path, { body: {} });
+      return body.status === "running" ? [status] : [status, body.status];
+    },
+    exec: async (id) => {
+      await agents.listen(id);
+      const status = await openPipe(next.gateway.port, id, 10);
+      return status === 101 ? [200] : [status];
+    },
+    get: async (id) => [(await next.client.ask("GET", `/v1/sandboxes/${id}`)).status],
+  };
+  for (const last of [MANY - 1, MANY / 2, 2])
+    for (const [at, [what, use]] of Object.entries(uses).entries()) {
+      // Of another each, so that none is up already.
+      const which = `kept-${last - at}`;
+      const asked = Date.now();
+      const [status, state] = await use(ids.get(which) ?? "");
+      if (status !== 200 || state !== undefined || Date.now() - asked > AT_ONCE_MS)
+        late.push(`${what} of ${which}: ${status} ${state} after ${Date.now() - asked} ms`);
+    }
   expect(late, "those asked for come first").toEqual([]);
   // It serves others meanwhile.
   const asked = Date.now();
   expect((await create(next.client, "new")).status).toBe(200);
   expect(Date.now() - asked).toBeLessThan(AT_ONCE_MS);
   msb.recover();
+  agents.endAll();
   const all = await until(async () => (await runAll(next.client, ids.values())) === MANY, RESUMED_WITHIN_MS);
   console.log(`resumed in ${((Date.now() - began) / 1000).toFixed(1)} s`);
   expect(all, `${await runAll(next.client, ids.values())} of ${MANY} run again`).toBe(true);

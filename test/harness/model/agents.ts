@@ -1,7 +1,9 @@
 import { mkdirSync, rmSync } from "node:fs";
+import { request } from "node:http";
 import { createServer, type Server, type Socket } from "node:net";
 import { dirname } from "node:path";
 import { agentSocketPath } from "../gateway";
+import { Unanswered } from "../kept-alive";
 
 /** Listens where msb's relays of the sandboxes would, and says back what it is told. */
 export class FakeAgents {
@@ -36,4 +38,32 @@ export class FakeAgents {
   endAll(): void {
     for (const id of [...this.open.keys()]) this.end(id);
   }
+}
+
+/**
+ * Opens the pipe to a sandbox's agent and breaks it after a while. Answers with the status; 101 for a pipe.
+ * @throws Unanswered
+ */
+export function openPipe(port: number, id: string, openMs: number): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const asked = request({
+      ...{ agent: false, host: "127.0.0.1", port, path: `/v1/sandboxes/${id}/agent` },
+      headers: {
+        ...{ authorization: "Bearer msb_test", connection: "Upgrade", upgrade: "websocket" },
+        ...{ "sec-websocket-version": "13", "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ==" },
+      },
+    });
+    asked.on("error", (error) => reject(new Unanswered(error.message)));
+    asked.on("response", (answer) => {
+      answer.resume();
+      asked.destroy();
+      resolve(answer.statusCode ?? 0);
+    });
+    asked.on("upgrade", (_answer, socket) => {
+      socket.on("error", () => undefined);
+      setTimeout(() => socket.resetAndDestroy(), openMs);
+      resolve(101);
+    });
+    asked.end();
+  });
 }

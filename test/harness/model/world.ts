@@ -5,7 +5,7 @@ import { FakeMsb, faultyMsb } from "../faults";
 import { type createBody, GatewayProcess, newHome } from "../gateway";
 import { type Answered, type AskOptions, KeptAliveClient, Unanswered } from "../kept-alive";
 import { removeFolder } from "../remove-folder";
-import { FakeAgents } from "./agents";
+import { FakeAgents, openPipe } from "./agents";
 import { type Held, heldBy } from "./held";
 
 const STOP_TIMEOUT_SECONDS = 3;
@@ -105,24 +105,7 @@ export class World {
   /** Opens the pipe to a sandbox's agent and breaks it after a while. Answers with the status; 101 for a pipe. */
   async openPipe(id: string, openMs: number): Promise<number> {
     await this.agents.listen(id);
-    return new Promise((resolve, reject) => {
-      const asked = this.bare("GET", `/v1/sandboxes/${id}/agent`, {
-        ...{ connection: "Upgrade", upgrade: "websocket" },
-        ...{ "sec-websocket-version": "13", "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ==" },
-      });
-      asked.on("error", (error) => reject(new Unanswered(error.message)));
-      asked.on("response", (answer) => {
-        answer.resume();
-        asked.destroy();
-        resolve(answer.statusCode ?? 0);
-      });
-      asked.on("upgrade", (_answer, socket) => {
-        socket.on("error", () => undefined);
-        setTimeout(() => socket.resetAndDestroy(), openMs);
-        resolve(101);
-      });
-      asked.end();
-    });
+    return openPipe(this.gateway.port, id, openMs);
   }
 
   /** Uploads a file to a volume; `sent` bytes of it arrive before the client leaves, all of them if it does not. */
