@@ -5,6 +5,7 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   writeFileSync,
 } from "node:fs";
@@ -59,9 +60,7 @@ export class MsbWorld implements World {
   }
 
   async boots(how: "well" | "fail" | "hang"): Promise<void> {
-    const file = join(this.home, "fake", "boots");
-    if (how === "well") rmSync(file, { force: true });
-    else writeFileSync(file, `${how}\n`);
+    tellBoots(this.home, how);
   }
 
   async agent(id: string): Promise<void> {
@@ -101,16 +100,15 @@ export class MsbWorld implements World {
 
   /** A crash leaves what is on the disk at that moment: whatever the old backend does from here on, it does elsewhere. */
   private moveToCopy(): void {
-    const home = temporaryFolder();
+    const home = copyOf(this.home);
     atFileEnd(() => this.close());
-    cpSync(this.home, home, { recursive: true, filter: (path) => path !== join(this.home, "run") });
     const folder = join(home, "fake", "sandboxes");
     for (const file of readdirSync(folder).filter((name) => name.endsWith(".status"))) {
       // The processes that boot end with the server; microVMs that run do not.
       if (readFileSync(join(folder, file), "utf8") === "Starting\n")
         writeFileSync(join(folder, file), "Crashed\n");
     }
-    writeFileSync(join(this.home, "fake", "boots"), "fail\n");
+    tellBoots(this.home, "fail");
     this.home = home;
     this.options = { ...this.options, home, workspace: join(home, "workspace") };
   }
@@ -128,6 +126,29 @@ export class MsbWorld implements World {
     for (const { server, sockets } of this.agents.values()) {
       server.close();
       for (const socket of sockets) socket.destroy();
+    }
+  }
+}
+
+/** Whole at once: what boots may be reading it. */
+function tellBoots(home: string, how: "well" | "fail" | "hang"): void {
+  const file = join(home, "fake", "boots");
+  if (how === "well") rmSync(file, { force: true });
+  else {
+    writeFileSync(`${file}.new`, `${how}\n`);
+    renameSync(`${file}.new`, file);
+  }
+}
+
+/** A copy of a home, but for its sockets; anew where a file goes meanwhile. */
+function copyOf(home: string): string {
+  for (let tries = 1; ; tries++) {
+    const copy = temporaryFolder();
+    try {
+      cpSync(home, copy, { recursive: true, filter: (path) => path !== join(home, "run") });
+      return copy;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "ENOENT" || tries === 20) throw error;
     }
   }
 }
