@@ -10,6 +10,7 @@ import { Metrics } from "./http/metrics";
 import { agentRoutes } from "./http/routes/agent";
 import type { Context } from "./http/routes/context";
 import { logRoutes } from "./http/routes/logs";
+import { modificationRoutes } from "./http/routes/modifications";
 import { openRoutes, quotaRoutes } from "./http/routes/operations";
 import { sandboxRoutes } from "./http/routes/sandboxes";
 import { volumeFileRoutes } from "./http/routes/volume-files";
@@ -87,7 +88,15 @@ export async function createGateway(config: Config): Promise<Gateway> {
   const context: Context = { config, backend, service, metrics, connections, keys };
   openRoutes(app, { keys, browsers, readiness: backend.readiness, runtimeVersion: backend.version });
   guardedScope(app, { keys, browsers, rate: new RateLimit(config.LIMIT_REQUESTS_PER_SECOND) }, (scope) => {
-    for (const routes of [quotaRoutes, sandboxRoutes, logRoutes, agentRoutes, volumeRoutes, volumeFileRoutes])
+    for (const routes of [
+      quotaRoutes,
+      sandboxRoutes,
+      modificationRoutes,
+      logRoutes,
+      agentRoutes,
+      volumeRoutes,
+      volumeFileRoutes,
+    ])
       routes(scope, context);
   });
 

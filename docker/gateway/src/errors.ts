@@ -13,7 +13,12 @@ export type ErrorKind =
   /** A body, or a file, is larger than it may be. */
   | "tooLarge"
   | "unsupported"
+  /** A change of a sandbox that this server does not make, whatever its state. */
   | "modificationUnsupported"
+  /** Another change of the sandbox is under way: the same one may be made later. */
+  | "modificationInProgress"
+  /** A change that its own parts, or the state of the sandbox, stand against. */
+  | "modificationRefused"
   | "unauthenticated"
   | "forbidden"
   | "conflict"

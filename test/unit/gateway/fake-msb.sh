@@ -84,6 +84,46 @@ create() {
   set_status "$name" Running
 }
 
+# modify [--dry-run] [--next-start | --restart] --secret-rm=NAME... --format json -- NAME; each leaves a line in modifies.log
+modify() {
+  load "$last"
+  echo "$*" >>"$fake/modifies.log"
+  [ ! -f "$fake/slow-modify" ] || sleep 0.5
+  policy=no_restart applied=true changes='' removed=''
+  for argument in "$@"; do
+    case $argument in
+    --dry-run) applied=false ;;
+    --next-start) policy=next_start ;;
+    --restart) policy=restart ;;
+    esac
+  done
+  case $status in
+  Running)
+    when=live
+    [ ! -f "$fake/no-live-secrets" ] || when='requires restart'
+    [ $policy != next_start ] || when='next start'
+    ;;
+  Starting) when=unsupported ;;
+  *) when='next start' ;;
+  esac
+  for argument in "$@"; do
+    case $argument in --secret-rm=*) secret=${argument#*=} ;; *) continue ;; esac
+    case $conf in *"\"$secret\":{\"value\":"*) ;; *) continue ;; esac
+    ! grep -qsxF "$secret" "$sandboxes/$last.removed" || continue
+    removed="$removed$secret
+"
+    changes="${changes:+$changes,}{\"kind\":\"secret\",\"field\":\"secret\",\"name\":\"$secret\",\"change\":\"removed\",
+      \"before_ref\":\"\$MSB_$secret\",\"disposition\":\"$when\",\"allow_hosts\":[\"a.example\"]}"
+  done
+  refused=''
+  case $when/$policy in unsupported/* | requires*/no_restart) [ -z "$changes" ] || [ $applied = false ] || refused=1 ;; esac
+  [ -z "$refused" ] || applied=false
+  printf '{"sandbox":"%s","status":"%s","applied":%s,"policy":"%s","changes":[%s],"conflicts":[],"warnings":[]}\n' \
+    "$last" "$(echo "$status" | tr 'A-Z' 'a-z')" "$applied" "$policy" "$changes"
+  [ -z "$refused" ] || exit 1
+  [ $applied = false ] || printf %s "$removed" >>"$sandboxes/$last.removed"
+}
+
 list() {
   separator='['
   for file in "$sandboxes"/*.status; do
@@ -206,6 +246,7 @@ case $command in
 --version) echo "msb 0.7.11" ;;
 ls) list ;;
 inspect) inspect "$last" ;;
+modify) modify "$@" ;;
 create)
   { echo "args: $*" && export -p; } >>"$fake/calls.log"
   create "$@"
@@ -220,14 +261,24 @@ start)
   ;;
 stop)
   load "$last"
-  delay=$(field "$conf" SLOW_STOP)
-  [ -z "$delay" ] || sleep "$delay"
+  echo "$*" >>"$fake/stops.log"
+  delay=$(field "$conf" SLOW_STOP) timeout=
+  while [ $# -gt 1 ]; do
+    [ "$1" != --timeout ] || timeout=$2
+    shift
+  done
+  if [ -n "$delay" ] && [ -n "$timeout" ] && [ "$timeout" -lt "${delay%.*}" ]; then
+    # As msb does: what has not stopped in time is killed.
+    sleep "$timeout" && say "$last" killed
+  elif [ -n "$delay" ]; then
+    sleep "$delay"
+  fi
   set_status "$last" Stopped
   say "$last" stopped
   ;;
 rm)
   load "$last"
-  rm -rf "$sandboxes/$last.status" "$sandboxes/$last.conf" "$sandboxes/$last.created" "$MSB_HOME/sandboxes/$last"
+  rm -rf "$sandboxes/$last.removed" "$sandboxes/$last.status" "$sandboxes/$last.conf" "$sandboxes/$last.created" "$MSB_HOME/sandboxes/$last"
   ;;
 image) image "$@" ;;
 pull) pull "$@" ;;

@@ -41,7 +41,8 @@ const inputOf = (schema: z.ZodType) =>
   z.toJSONSchema(schema, { io: "input", unrepresentable: "any" }) as Json;
 
 /** Of what the server answers with, which it makes itself. */
-const ANSWERS = /^(errorBody|messageBody|sandboxBody|sandboxPage|volumeBody|fileBody|uuid|timestamp)$/;
+const ANSWERS =
+  /^(errorBody|messageBody|sandboxBody|sandboxPage|modificationPlanBody|volumeBody|fileBody|uuid|timestamp)$/;
 
 describe("every field has a bound", () => {
   test("of every route: body, query, headers and parameters", async () => {

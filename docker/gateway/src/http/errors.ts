@@ -15,6 +15,8 @@ export const ANSWERS: Record<ErrorKind, readonly [status: number, code: string]>
   tooLarge: [413, "invalid_request"],
   unsupported: [400, "unsupported"],
   modificationUnsupported: [409, "modification_unsupported"],
+  modificationInProgress: [409, "modification_in_progress"],
+  modificationRefused: [409, "modification_refused"],
   unauthenticated: [401, "invalid_api_key"],
   forbidden: [403, "invalid_request"],
   conflict: [409, "invalid_state_transition"],

@@ -1,6 +1,7 @@
 import type { Duplex } from "node:stream";
 import type { ErrorKind } from "../errors";
 import type { Limits } from "../limits/capacity";
+import type { Modification, ModificationPlan, PlannedModification } from "./modification";
 import type { SandboxSpec, SandboxStatus } from "./spec";
 import type { Desired } from "./states";
 import type { VolumeFiles } from "./volume-files";
@@ -125,6 +126,18 @@ export interface SandboxBackend {
    * cancels nothing. @throws ServiceError sandboxNotFound
    */
   until(id: string, holds: (sandbox: Sandbox) => boolean, signal: AbortSignal): Promise<Sandbox>;
+  /**
+   * What {@link modify} would do, and whether it could be applied; nothing is done. No secret's value is in it.
+   * @throws ServiceError as {@link modify} does, but for what only the plan itself tells of
+   */
+  planModification(id: string, change: PlannedModification): Promise<ModificationPlan>;
+  /**
+   * Changes the secrets of a sandbox that is made: all of it, or nothing where it throws. Whether the sandbox runs is
+   * left as it is. No secret's value is in what this resolves with, or in an error.
+   * @throws ServiceError sandboxNotFound; modificationUnsupported for what the backend never does, modificationInProgress
+   *   while the sandbox starts, stops or is changed, modificationRefused for what its state does not allow
+   */
+  modify(id: string, change: Modification): Promise<ModificationPlan>;
   /**
    * A connection to the agent in the guest; one that starts is waited for. Each side ends by itself: the reading one
    * when the guest does. Whoever asked destroys it.

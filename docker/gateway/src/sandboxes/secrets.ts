@@ -4,7 +4,7 @@ import { known, limited, list, optional, text } from "./fields";
 
 const hostName = limited(253).regex(/^[A-Za-z0-9._-]+$/, "is not a host name");
 
-const hostPattern = z.discriminatedUnion("type", [
+export const hostPattern = z.discriminatedUnion("type", [
   known({ type: z.literal("exact"), value: hostName }),
   known({
     type: z.literal("wildcard"),

@@ -14,7 +14,11 @@ export type CreateOptions = Omit<Wanted, "desired"> & {
 
 /** Requests about sandboxes, answered in time: what is desired is said to the backend, and waited for or not. */
 export class SandboxService {
-  constructor(private readonly backend: SandboxBackend) {}
+  constructor(
+    private readonly backend: SandboxBackend,
+    /** Milliseconds after which the answer to a stop or a removal waits no longer. */
+    private readonly answerWithinMs = ANSWER_WITHIN_MS,
+  ) {}
 
   /** @throws ServiceError the reason, where the boot fails within the time: then nothing of it stays */
   async create({ start, waitMs, cutOff, ...wanted }: CreateOptions): Promise<Sandbox> {
@@ -47,13 +51,13 @@ export class SandboxService {
   async stop({ id }: Sandbox): Promise<Sandbox> {
     await this.backend.want(id, "stopped");
     const stopped = ({ settled, status }: Sandbox) => settled || status === "stopped";
-    return this.backend.until(id, stopped, AbortSignal.timeout(ANSWER_WITHIN_MS));
+    return this.backend.until(id, stopped, AbortSignal.timeout(this.answerWithinMs));
   }
 
   /** Removes a sandbox, running or not. It is no more for everybody when this resolves, whatever is still to be done. */
   async remove({ id }: Sandbox): Promise<void> {
     await this.backend.want(id, "removed");
-    await this.waitUntilSettled(id, ANSWER_WITHIN_MS).catch(() => undefined);
+    await this.waitUntilSettled(id, this.answerWithinMs).catch(() => undefined);
   }
 
   private waitUntilSettled = (id: string, ms: number): Promise<Sandbox> =>

@@ -204,6 +204,29 @@ export function describeLife(make: MakeWorld): void {
     expect(world.backend.usage()).toMatchObject({ total: 0, running: 0, ephemeralRunning: 0 });
   });
 
+  test("secrets are removed from what is made; nothing else about it changes, and a plan changes nothing", async () => {
+    const world = await make();
+    const { sandboxes } = world.backend;
+    const entries = ["A_KEY", "B_KEY"].map((env_var) => ({
+      ...{ env_var, value: "hush", allowed_hosts: [{ type: "exact", value: "a.example" }] },
+    }));
+    const { id } = await running(world, "box", { spec: { network: { secrets: { entries } } } });
+    const before = await sandboxes.get({ id }, {});
+    const change = { policy: "no_restart" as const, secrets: [], secrets_remove: ["A_KEY", "NONE"] };
+    for (const applied of [false, true]) {
+      const plan = await (applied ? sandboxes.modify(id, change) : sandboxes.planModification(id, change));
+      expect(plan).toMatchObject({ applied, policy: "no_restart", conflicts: [] });
+      expect(plan.changes).toMatchObject([{ name: "A_KEY", change: "removed" }]);
+    }
+    expect(await sandboxes.modify(id, change)).toMatchObject({ applied: true, changes: [] });
+    expect(await sandboxes.get({ id }, {})).toEqual(before);
+    const unmade = await sandboxes.create(wanted("unmade"));
+    await refused(sandboxes.modify(unmade.id, change), "modificationRefused");
+    await world.boots("hang");
+    await sandboxes.want(unmade.id, "running");
+    await refused(sandboxes.modify(unmade.id, change), "modificationInProgress");
+  });
+
   test("of what is not there every method says so", async () => {
     const { backend } = await make();
     const { sandboxes } = backend;
@@ -218,6 +241,9 @@ export function describeLife(make: MakeWorld): void {
       "sandboxNotFound",
     );
     await refused(sandboxes.openAgent(id, within(1_000)), "sandboxNotFound");
+    const change = { policy: "no_restart" as const, secrets: [], secrets_remove: ["A_KEY"] };
+    await refused(sandboxes.planModification(id, change), "sandboxNotFound");
+    await refused(sandboxes.modify(id, change), "sandboxNotFound");
     await sandboxes.answered(id);
   });
 }

@@ -11,6 +11,7 @@ import type { EgressPolicy } from "./egress";
 import { ImageCache } from "./image-cache";
 import { Lifecycle, type LifecycleLog } from "./lifecycle";
 import { Liveness } from "./liveness";
+import { Modifications } from "./modifications";
 import { PayloadStore } from "./payload-store";
 import { type Readiness, ReadinessProbe } from "./readiness";
 import { Reconciler } from "./reconciler";
@@ -35,8 +36,8 @@ import { MsbVolumes } from "./volumes";
 const SWEEP_MS = 10_000;
 /** How much of what is known of images' use a crash may lose. */
 const FLUSH_MS = 60_000;
-/** Seconds that a guest gets to stop at a client's request; clients wait 360 for it. */
-const STOP_GRACE_SECONDS = 330;
+/** Longer than most guests need, and less than the 360 s that clients of 0.7.13 wait for a stop. */
+export const STOP_GRACE_SECONDS = 330;
 
 export type MsbBackendOptions = {
   /** The msb program, and its home. */
@@ -55,6 +56,8 @@ export type MsbBackendOptions = {
   resume: boolean;
   limits: Limits;
   limitsOf: (owner: Owner) => OwnerLimits;
+  /** Seconds that a guest gets to stop at a client's request; default: {@link STOP_GRACE_SECONDS}. */
+  stopGraceSeconds?: number;
   /** Bytes of the disks that are to stay free. */
   reserveBytes: number;
   /** Called after each boot. */
@@ -126,7 +129,7 @@ export class MsbBackend implements Backend {
         autoPull,
         egress,
         booted,
-        stopGraceSeconds: STOP_GRACE_SECONDS,
+        stopGraceSeconds: options.stopGraceSeconds ?? STOP_GRACE_SECONDS,
       },
       msbVersion: () => msb.version(),
       pullOf: (id) => pulls.get(id),
@@ -152,6 +155,7 @@ export class MsbBackend implements Backend {
     const capacity = new Capacity(limits, (owner) => index.usage(owner), limitsOf);
     const sandboxes = new MsbSandboxes(index, lifecycle, view, commands, {
       ...{ home, egress, namesPerOwner, capacity, disk: files.disk, checkSpec, pulls, payloads, log },
+      modifications: new Modifications(msb),
       volumesOf: (spec, owner) => volumes.idsFor(spec, owner),
       checkVolumes: (ids) => void volumes.handlesOf(ids),
     });

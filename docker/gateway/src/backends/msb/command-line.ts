@@ -68,6 +68,7 @@ const COMMANDS: Record<string, [lane: Lane, timeoutMs: number]> = {
   "volume create": ["housekeeping", 60 * MINUTE_MS],
   "volume rm": ["housekeeping", 60 * MINUTE_MS],
   "image rm": ["housekeeping", 15 * MINUTE_MS],
+  modify: ["housekeeping", MINUTE_MS],
   load: ["housekeeping", 60 * MINUTE_MS],
 };
 

@@ -15,11 +15,13 @@ import type {
   Scope,
   Wanted,
 } from "../../sandboxes/backend";
+import type { Modification, ModificationPlan, PlannedModification } from "../../sandboxes/modification";
 import { type Desired, STATES } from "../../sandboxes/states";
 import { connectAgent } from "./agent-socket";
 import type { EgressPolicy } from "./egress";
 import type { Lifecycle, LifecycleLog } from "./lifecycle";
 import { readLog } from "./logs";
+import type { Modifications } from "./modifications";
 import type { PayloadStore } from "./payload-store";
 import type { SandboxCommands } from "./sandbox-commands";
 import { type Entry, type SandboxIndex, shareOf } from "./sandbox-index";
@@ -40,6 +42,7 @@ export type SandboxesOptions = {
   /** @throws ServiceError volumeNotFound where one is no more */
   checkVolumes: (ids: Record<string, string>) => void;
   payloads: Pick<PayloadStore, "put" | "delete">;
+  modifications: Modifications;
   /** Refuses what msb can't be asked for. @throws ServiceError invalidSpec */
   checkSpec: (spec: Wanted["spec"]) => Promise<void>;
   /** What came with a create for the pull of its image, by the sandbox's id, until its boot is over. */
@@ -127,8 +130,7 @@ export class MsbSandboxes implements SandboxBackend {
   }
 
   async want(id: string, desired: Desired): Promise<Sandbox> {
-    const entry = this.index.get(id);
-    if (!entry) throw sandboxNotFound(id);
+    const entry = this.entry(id);
     const { state } = entry.record;
     if (state === "gone" && desired === "stopped") return sandboxOf(entry);
     if (state === "gone" && desired === "running") throw sandboxNotFound(id);
@@ -142,8 +144,7 @@ export class MsbSandboxes implements SandboxBackend {
   }
 
   async until(id: string, holds: (sandbox: Sandbox) => boolean, signal: AbortSignal): Promise<Sandbox> {
-    const entry = this.index.get(id);
-    if (!entry) throw sandboxNotFound(id);
+    const entry = this.entry(id);
     for (;;) {
       const sandbox = sandboxOf(entry);
       if (entry.ended || signal.aborted || holds(sandbox)) return sandbox;
@@ -151,9 +152,14 @@ export class MsbSandboxes implements SandboxBackend {
     }
   }
 
+  planModification = async (id: string, change: PlannedModification): Promise<ModificationPlan> =>
+    this.options.modifications.plan(this.entry(id), change);
+
+  modify = async (id: string, change: Modification): Promise<ModificationPlan> =>
+    this.options.modifications.apply(this.entry(id), change);
+
   async openAgent(id: string, signal: AbortSignal): Promise<Duplex> {
-    const entry = this.index.get(id);
-    if (!entry) throw sandboxNotFound(id);
+    const entry = this.entry(id);
     // It is to run again after a restart of the server: whoever asks for it need not wait for its turn.
     if (entry.deferred) await this.want(id, "running");
     if (statusOf(entry) === "starting") await this.until(id, ({ settled }) => settled, signal);
@@ -181,6 +187,13 @@ export class MsbSandboxes implements SandboxBackend {
   /** From now on nothing is made or started. */
   drain(): void {
     this.draining = true;
+  }
+
+  /** @throws ServiceError sandboxNotFound */
+  private entry(id: string): Entry {
+    const entry = this.index.get(id);
+    if (!entry) throw sandboxNotFound(id);
+    return entry;
   }
 
   private refuseWhileDraining(): void {

@@ -1,7 +1,7 @@
 import type { FastifyRequest } from "fastify";
 import * as z from "zod";
 import type { Config } from "../../config";
-import { invalidRequest, invalidSpec, ServiceError } from "../../errors";
+import { invalidRequest, invalidSpec } from "../../errors";
 import type { Position, Reference } from "../../sandboxes/backend";
 import { labels as labelsSchema } from "../../sandboxes/fields";
 import type { SandboxSpec } from "../../sandboxes/spec";
@@ -102,17 +102,6 @@ export function sandboxRoutes(plain: App, context: Context): void {
       async (request) => bodyFor(request, await service.stop(await find(request))),
     );
   }
-
-  const change = { tags, params: idParams, response: errorResponses };
-  const refuseChange = async (request: FastifyRequest) => {
-    await findSandbox(context, request, request.params as Reference);
-    throw new ServiceError(
-      "modificationUnsupported",
-      "this server can't change a sandbox that is made; remove it and make it again",
-    );
-  };
-  app.put("/v1/sandboxes/:id", { schema: change }, refuseChange);
-  app.post("/v1/sandboxes/:id/modifications/plan", { schema: change }, refuseChange);
 }
 
 /** Life and idle time have an end also where the client has set none, so that one that was killed leaves nothing for ever. */
