@@ -200,7 +200,7 @@ export interface Backend {
   readonly limits: Limits;
   /** What is in use: of one owner, or of all. */
   usage(owner?: Owner): Usage;
-  /** How many sandboxes there are of each status. */
+  /** How many sandboxes there are of each status, of those that a list holds. What is being removed still uses its room. */
   statuses(): Record<SandboxStatus, number>;
   /** Of the runtime, for example "0.7.11". */
   version(): Promise<string>;
