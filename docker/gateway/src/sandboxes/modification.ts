@@ -50,16 +50,26 @@ export const modification = change(
 export type Modification = z.output<typeof modification>;
 
 /** When a change takes effect. */
-export type Disposition = "live" | "next_start" | "requires_restart" | "unsupported";
+export const DISPOSITIONS = ["live", "next_start", "requires_restart", "unsupported"] as const;
+
+/** What can become of a secret. */
+export const SECRET_CHANGES = [
+  "added",
+  "rotated",
+  "removed",
+  "renamed",
+  "hosts_updated",
+  "placeholder_updated",
+] as const;
 
 /** What a change does to one secret; it holds no value. */
 export type SecretChange = {
   name: string;
-  change: "added" | "rotated" | "removed" | "renamed" | "hosts_updated" | "placeholder_updated";
+  change: (typeof SECRET_CHANGES)[number];
   /** What the guest sees in the place of the value. */
   before_ref?: string;
   after_ref?: string;
-  disposition: Disposition;
+  disposition: (typeof DISPOSITIONS)[number];
   allow_hosts: string[];
   reason?: string;
 };

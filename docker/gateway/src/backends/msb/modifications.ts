@@ -1,13 +1,19 @@
 import * as z from "zod";
 import { isKind, ServiceError } from "../../errors";
-import type { Modification, ModificationPlan, PlannedModification } from "../../sandboxes/modification";
+import {
+  DISPOSITIONS,
+  type Modification,
+  type ModificationPlan,
+  type PlannedModification,
+  SECRET_CHANGES,
+} from "../../sandboxes/modification";
 import { type Msb, MsbError, outputOf } from "./command-line";
 import type { Entry } from "./sandbox-index";
 import { statusOf } from "./sandbox-view";
 
 const remarks = z.array(z.object({ field: z.string(), message: z.string() }));
 /** msb writes "next start", the contract next_start. */
-const word = <const T extends [string, ...string[]]>(words: T) =>
+const word = <const T extends readonly [string, ...string[]]>(words: T) =>
   z
     .string()
     .transform((given) => given.replaceAll(" ", "_"))
@@ -20,10 +26,10 @@ const planned = z.object({
     z.object({
       kind: z.literal("secret"),
       name: z.string(),
-      change: word(["added", "rotated", "removed", "renamed", "hosts_updated", "placeholder_updated"]),
+      change: word(SECRET_CHANGES),
       before_ref: z.string().optional(),
       after_ref: z.string().optional(),
-      disposition: word(["live", "next_start", "requires_restart", "unsupported"]),
+      disposition: word(DISPOSITIONS),
       allow_hosts: z.array(z.string()).default([]),
       reason: z.string().optional(),
     }),

@@ -1,5 +1,5 @@
 import * as z from "zod";
-import { modificationPolicy } from "../../sandboxes/modification";
+import { DISPOSITIONS, modificationPolicy, SECRET_CHANGES } from "../../sandboxes/modification";
 
 const remarks = z.array(z.object({ field: z.string(), message: z.string() }));
 
@@ -13,10 +13,10 @@ export const modificationPlanBody = z.object({
       kind: z.literal("secret"),
       field: z.literal("secret"),
       name: z.string(),
-      change: z.enum(["added", "rotated", "removed", "renamed", "hosts_updated", "placeholder_updated"]),
+      change: z.enum(SECRET_CHANGES),
       before_ref: z.string().optional(),
       after_ref: z.string().optional(),
-      disposition: z.enum(["live", "next_start", "requires_restart", "unsupported"]),
+      disposition: z.enum(DISPOSITIONS),
       allow_hosts: z.array(z.string()),
       reason: z.string().optional(),
     }),
