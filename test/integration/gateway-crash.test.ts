@@ -5,6 +5,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { bundleGateway, GatewayProcess, newHome } from "../harness/gateway";
 import { Client, type Ledger, newLedger } from "../harness/gateway-load";
+import { halfDone, listAll as listPages } from "../harness/model/settled";
 import { type Random, randomFrom, seedFromEnvironment } from "../harness/random";
 import { removeFolder } from "../harness/remove-folder";
 
@@ -101,12 +102,7 @@ async function settled(ledger: Ledger): Promise<void> {
       ...listed
         .filter(({ id, status }) => !made.has(id) && status !== "created" && status !== "failed")
         .map(({ name, status }) => `the gateway has ${name} (${status}), msb does not`),
-      ...listed
-        .filter(({ status }) => status === "starting" || status === "stopping")
-        .map(({ name, status }) => `${name} is still ${status}`),
-      ...listed
-        .filter(({ ephemeral, status }) => ephemeral && status === "stopped")
-        .map(({ name }) => `the ephemeral ${name} stopped and is still there`),
+      ...halfDone(listed),
       ...listed
         .filter(({ id, name }) => answered.has(name) && !ledger.sandboxes.has(id))
         .map(({ name }) => `${name} changed its id`),
@@ -123,21 +119,8 @@ async function settled(ledger: Ledger): Promise<void> {
   expect(leftovers, "half-written files").toEqual([]);
 }
 
-type Listed = { id: string; name: string; status: string; ephemeral: boolean };
-
 /** All pages of the list. */
-async function listAll(): Promise<Listed[]> {
-  const all: Listed[] = [];
-  let cursor: string | null = null;
-  do {
-    const query: string = cursor === null ? "" : `&cursor=${encodeURIComponent(cursor)}`;
-    const { status, body } = await gateway.request("GET", `/v1/sandboxes?limit=50${query}`);
-    expect(status, JSON.stringify(body)).toBe(200);
-    all.push(...body.data);
-    cursor = body.next_cursor;
-  } while (cursor !== null);
-  return all;
-}
+const listAll = () => listPages({ ask: (method, path) => gateway.request(method, path) }, 50);
 
 /** What the fake msb has, whatever the gateway says. */
 function fakeSandboxes(): Set<string> {

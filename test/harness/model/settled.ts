@@ -1,6 +1,7 @@
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import type { Answered } from "../kept-alive";
 import { grown, type Held } from "./held";
 import type { Model } from "./model";
 import { volumeKey } from "./model";
@@ -13,13 +14,16 @@ const PAGE = 7;
 
 export type Listed = { id: string; name: string; status: string; ephemeral: boolean };
 
+/** Whoever asks the gateway with a key. */
+type Asker = { ask(method: string, path: string): Promise<Pick<Answered, "status" | "body">> };
+
 /** All pages of the list. @throws Error for one that is not answered 200 */
-export async function listAll(world: World): Promise<Listed[]> {
+export async function listAll(asker: Asker, page = PAGE): Promise<Listed[]> {
   const all: Listed[] = [];
   let cursor: string | null = null;
   do {
     const after: string = cursor === null ? "" : `&cursor=${encodeURIComponent(cursor)}`;
-    const { status, body } = await world.ask("GET", `/v1/sandboxes?limit=${PAGE}${after}`);
+    const { status, body } = await asker.ask("GET", `/v1/sandboxes?limit=${page}${after}`);
     if (status !== 200) throw new Error(`list: ${status} ${JSON.stringify(body)}`);
     all.push(...body.data);
     cursor = body.next_cursor;
@@ -105,7 +109,8 @@ async function unsettled(model: Model, world: World): Promise<string[]> {
   ];
 }
 
-const halfDone = (listed: Listed[]): string[] => [
+/** What is on its way to another state, or has ended and is still listed. */
+export const halfDone = (listed: Listed[]): string[] => [
   ...listed
     .filter(({ status }) => status === "starting" || status === "stopping")
     .map(({ name, status }) => `${name} is still ${status}`),
