@@ -144,6 +144,7 @@ export class NodeProgram {
 }
 
 export type GatewayOptions = Omit<ProgramOptions, "env"> & {
+  upWithinMs?: number;
   /** Its environment, besides what the fake msb needs. */
   env?: Record<string, string>;
   /** msb's home; default: a new one. */
@@ -159,8 +160,14 @@ export class GatewayProcess {
     readonly port: number,
   ) {}
 
-  /** Starts it and waits until it answers. @throws Error if it ends or stays silent for 30 seconds */
-  static async start({ env, home = newHome(), port, ...program }: GatewayOptions): Promise<GatewayProcess> {
+  /** Starts it and waits until it answers. @throws Error if it ends or stays silent for `upWithinMs`, 30 s by default */
+  static async start({
+    env,
+    home = newHome(),
+    port,
+    upWithinMs = 30_000,
+    ...program
+  }: GatewayOptions): Promise<GatewayProcess> {
     const workspace = join(home, "workspace");
     mkdirSync(workspace, { recursive: true });
     const chosen = port ?? (await freePort());
@@ -174,7 +181,7 @@ export class GatewayProcess {
       },
     });
     const gateway = new GatewayProcess(started, home, chosen);
-    const deadline = Date.now() + 30_000;
+    const deadline = Date.now() + upWithinMs;
     while (!(await gateway.answers())) {
       if (started.running && Date.now() < deadline) await sleep(20);
       else
