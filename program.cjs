@@ -3,7 +3,7 @@
 const { setImmediate } = require("node:timers/promises");
 const { version } = require("@pulumi/command/package.json");
 const { invoke } = require("@pulumi/pulumi/runtime/invoke");
-const { loadProgram } = require("./toolchain/program-loader.cjs");
+const { loadProgram } = require("./components/program-loader.cjs");
 
 module.exports = async () => {
   // Where it can't start, the first check tells.

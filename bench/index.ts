@@ -1,8 +1,8 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { arch, cpus } from "node:os";
 import { join } from "node:path";
-import { projectRoot } from "../toolchain/backend";
-import { createReporter } from "../toolchain/report";
+import { projectRoot } from "../setup/backend";
+import { createReporter } from "../setup/report";
 import { createToOutput } from "./gateway/create";
 import { eventLoop } from "./gateway/event-loop";
 import { type Line, median, type Skipped, table } from "./gateway/figures";

@@ -1,12 +1,12 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { prepare } from "../cli/commands/setup";
+import { type Pulumi, pulumiWith } from "../cli/pulumi";
+import { projectRoot } from "../setup/backend";
+import { createReporter } from "../setup/report";
+import { UserError } from "../setup/user-error";
 import { canRunPrivileged } from "../test/harness/docker";
 import { freePort, TestStack } from "../test/harness/stack";
-import { projectRoot } from "../toolchain/backend";
-import { prepare } from "../toolchain/commands/setup";
-import { type Pulumi, pulumiWith } from "../toolchain/pulumi";
-import { createReporter } from "../toolchain/report";
-import { UserError } from "../toolchain/user-error";
 
 const rounds = 7;
 /** At most this many times an empty program (issue A). */

@@ -1,8 +1,8 @@
 import * as pulumi from "@pulumi/pulumi";
-import { DEFAULT_HOST, type HostSettings, resourceName } from "./config";
-import { REFUSED_HOSTS } from "./config/hosts";
-import { setMessage } from "./errors";
 import { Microsandbox } from "./microsandbox";
+import { setMessage } from "./settings/errors";
+import { REFUSED_HOSTS } from "./settings/hosts";
+import { DEFAULT_HOST, type HostSettings, resourceName } from "./settings/stack-settings";
 
 /**
  * One service on each host, all at once. Each stands alone: its resources have names of its own, and what fails on one

@@ -1,25 +1,25 @@
 import * as pulumi from "@pulumi/pulumi";
-import { BootCheck } from "./boot-check";
-import { type HostSettings, type MicrosandboxArgs, parseSettings } from "./config";
-import { egressVariable } from "./config/egress";
-import { hasRegistrySettings } from "./config/registries";
-import { hasTls } from "./config/tls";
-import { GIB, MIB } from "./config/values";
-import type { Connection } from "./connection";
-import { DockerHost, type DockerHostArgs, publishAddress } from "./docker-host";
-import { endpointHost, endpointUrl, hostNames } from "./endpoint";
-import { onHost as namingHost, VisibleError } from "./errors";
-import { Keys } from "./keys";
-import { KvmCheck } from "./kvm-check";
-import { PulledImages } from "./pulled-images";
-import { Registries } from "./registries";
-import { SandboxImage } from "./sandbox-image";
-import { Server } from "./server";
-import { kvmGroup } from "./server-user";
-import { Storage } from "./storage";
-import { Tls } from "./tls";
-import { Upgrade } from "./upgrade";
-import { resolveVersion } from "./version";
+import type { Connection } from "./host/connection";
+import { DockerHost, type DockerHostArgs, publishAddress } from "./host/docker-host";
+import { KvmCheck } from "./host/kvm-check";
+import { SandboxImage } from "./image/sandbox-image";
+import { resolveVersion } from "./image/version";
+import { BootCheck } from "./server/boot-check";
+import { Keys } from "./server/keys";
+import { PulledImages } from "./server/pulled-images";
+import { Registries } from "./server/registries";
+import { Server } from "./server/server";
+import { kvmGroup } from "./server/server-user";
+import { Storage } from "./server/storage";
+import { Tls } from "./server/tls";
+import { Upgrade } from "./server/upgrade";
+import { egressVariable } from "./settings/egress";
+import { endpointHost, endpointUrl, hostNames } from "./settings/endpoint";
+import { onHost as namingHost, VisibleError } from "./settings/errors";
+import { hasRegistrySettings } from "./settings/registries";
+import { type HostSettings, type MicrosandboxArgs, parseSettings } from "./settings/stack-settings";
+import { hasTls } from "./settings/tls";
+import { GIB, MIB } from "./settings/values";
 
 /**
  * A private sandbox service on one host: the host itself, its KVM check, the server's image, two volumes and

@@ -6,7 +6,7 @@
  */
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join, relative } from "node:path";
-import { type SettingRow, settingsTable } from "../components/config";
+import { type SettingRow, settingsTable } from "../components/settings/stack-settings";
 
 const START = "<!-- settings:start -->";
 const END = "<!-- settings:end -->";

@@ -1,4 +1,4 @@
-import { exec } from "../../toolchain/exec";
+import { exec } from "../../setup/exec";
 import type { Line, Skipped } from "./figures";
 import { ratioLine } from "./figures";
 

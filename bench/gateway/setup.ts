@@ -4,6 +4,8 @@ import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { exec } from "../../setup/exec";
+import { UserError } from "../../setup/user-error";
 import {
   agentSocketPath,
   bundle,
@@ -13,8 +15,6 @@ import {
   newHome,
 } from "../../test/harness/gateway";
 import { freePort } from "../../test/harness/stack";
-import { exec } from "../../toolchain/exec";
-import { UserError } from "../../toolchain/user-error";
 
 /** The bundles that are measured, in a folder of their own. */
 export type Bundles = { folder: string; gateway: string; agent: string; bareFastify: string };

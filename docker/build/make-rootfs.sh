@@ -50,7 +50,7 @@ chmod 777 "$root/workspace" "$root/var/lib/microsandbox"
 chmod 700 "$root/root"
 chmod 1777 "$root/tmp" "$root/var/tmp"
 cp /etc/ssl/certs/debian.crt "$root/etc/ssl/certs/ca-certificates.crt"
-# microsandbox is who the server is where it is not root (components/server-user.ts).
+# microsandbox is who the server is where it is not root (components/server/server-user.ts).
 echo 'root:x:0:0:root:/root:/bin/bash
 microsandbox:x:5555:5555:microsandbox:/tmp:/bin/bash
 nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin' >"$root/etc/passwd"

@@ -1,6 +1,6 @@
 /** The arm64 image on an emulated arm64 host: a microVM of that architecture, driven by an official client. */
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { exec } from "../../toolchain/exec";
+import { exec } from "../../setup/exec";
 import { pythonClient } from "../harness/clients";
 import { freePort, TestStack } from "../harness/stack";
 

@@ -1,13 +1,13 @@
 import { execFileSync } from "node:child_process";
-import { withVariables } from "../../components/connection";
-import { script } from "../../components/scripts";
-import { certificateScript } from "../../components/tls";
+import { withVariables } from "../../components/host/connection";
+import { script } from "../../components/host/scripts";
+import { certificateScript } from "../../components/server/tls";
 
 const run = (text: string) => execFileSync("sh", ["-s"], { input: text, encoding: "utf8" });
 
 /** An authority, and a way to its certificates, made by the stack's own scripts. */
 export function testAuthority(): { certificate: string; issue: (names: string[]) => string } {
-  const authority = run(withVariables({ NAME: "test authority" }, script("tls-authority")));
+  const authority = run(withVariables({ NAME: "test authority" }, script("server/tls-authority")));
   return {
     certificate: authority.slice(authority.indexOf("-----BEGIN CERTIFICATE")),
     issue: (names) => run(certificateScript(authority, names)),

@@ -1,9 +1,9 @@
 import { homedir } from "node:os";
 import { join } from "node:path";
-import { exec } from "../../toolchain/exec";
-import { createReporter } from "../../toolchain/report";
-import { makeEntry } from "../../toolchain/tools/cache";
-import { UserError } from "../../toolchain/user-error";
+import { exec } from "../../setup/exec";
+import { createReporter } from "../../setup/report";
+import { makeEntry } from "../../setup/tools/cache";
+import { UserError } from "../../setup/user-error";
 
 /** The per-user folder of the official clients: `${XDG_CACHE_HOME:-~/.cache}/microsandbox-stack/test-clients`. */
 export const clientsCache = () =>

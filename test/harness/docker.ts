@@ -1,7 +1,7 @@
 import { mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { exec } from "../../toolchain/exec";
+import { exec } from "../../setup/exec";
 
 /** Runs the docker client on this machine's engine and returns its standard output. */
 export async function docker(...args: string[]): Promise<string> {

@@ -5,8 +5,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { build } from "esbuild";
-import { projectRoot } from "../../toolchain/backend";
-import { UserError } from "../../toolchain/user-error";
+import { projectRoot } from "../../setup/backend";
+import { UserError } from "../../setup/user-error";
 import { removeFolder } from "./remove-folder";
 import { freePort } from "./stack";
 

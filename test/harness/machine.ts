@@ -4,9 +4,9 @@ import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "nod
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { ensurePackages } from "../../toolchain/engine/apt";
-import { exec } from "../../toolchain/exec";
-import { createReporter } from "../../toolchain/report";
+import { ensurePackages } from "../../setup/engine/apt";
+import { exec } from "../../setup/exec";
+import { createReporter } from "../../setup/report";
 
 const script = join(__dirname, "machine.sh");
 

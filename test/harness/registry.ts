@@ -5,9 +5,9 @@ import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { ensurePackages } from "../../toolchain/engine/apt";
-import { exec } from "../../toolchain/exec";
-import { createReporter } from "../../toolchain/report";
+import { ensurePackages } from "../../setup/engine/apt";
+import { exec } from "../../setup/exec";
+import { createReporter } from "../../setup/report";
 import { docker } from "./docker";
 import { freePort } from "./stack";
 

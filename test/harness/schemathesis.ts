@@ -1,10 +1,10 @@
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { exec } from "../../toolchain/exec";
-import { createReporter } from "../../toolchain/report";
-import { makeEntry } from "../../toolchain/tools/cache";
-import { UserError } from "../../toolchain/user-error";
+import { exec } from "../../setup/exec";
+import { createReporter } from "../../setup/report";
+import { makeEntry } from "../../setup/tools/cache";
+import { UserError } from "../../setup/user-error";
 import { clientsCache } from "./clients";
 
 const VERSION = "4.32.5";

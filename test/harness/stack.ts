@@ -2,8 +2,8 @@ import { existsSync, readFileSync, rmSync, statSync, writeFileSync } from "node:
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { parse, stringify } from "yaml";
-import { backendEnvironment, projectRoot } from "../../toolchain/backend";
-import { exec } from "../../toolchain/exec";
+import { backendEnvironment, projectRoot } from "../../setup/backend";
+import { exec } from "../../setup/exec";
 
 /** What a command printed and how it ended. */
 export interface Outcome {
@@ -78,7 +78,7 @@ export class TestStack {
   private async npm(command: string, args: string[]): Promise<Outcome> {
     // The packages of another checkout are whoever's that made it: nothing is to be installed there.
     const own = this.root === projectRoot;
-    const words = own ? ["toolchain/bootstrap.mjs"] : ["--import", "tsx", "toolchain/cli.ts"];
+    const words = own ? ["cli/bootstrap.mjs"] : ["--import", "tsx", "toolchain/cli.ts"];
     const result = await exec("node", [...words, command, ...args], {
       cwd: this.root,
       env: own ? {} : backendEnvironment(),

@@ -1,11 +1,11 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { projectRoot } from "../../toolchain/backend";
-import { exec } from "../../toolchain/exec";
-import { type Pulumi, pulumiWith } from "../../toolchain/pulumi";
-import { silentReporter } from "../../toolchain/report";
-import { ensureTools } from "../../toolchain/tools";
+import { type Pulumi, pulumiWith } from "../../cli/pulumi";
+import { projectRoot } from "../../setup/backend";
+import { exec } from "../../setup/exec";
+import { silentReporter } from "../../setup/report";
+import { ensureTools } from "../../setup/tools";
 import { docker } from "../harness/docker";
 import { PushRegistry } from "../harness/registry";
 import { freePort } from "../harness/stack";

@@ -5,9 +5,9 @@ import { networkInterfaces, tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { runCommand } from "../../toolchain/engine/run-command";
+import { runCommand } from "../../setup/engine/run-command";
 
-const script = join(__dirname, "../../toolchain/emulated-host/emulated-host.sh");
+const script = join(__dirname, "../../emulated-host/emulated-host.sh");
 const SERVER_PORT = 17455;
 const OTHER_PORT = 17456;
 const memory = ["--memory-mib", "2048"];

@@ -2,9 +2,9 @@ import { mkdtemp, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { hostShell, parseSshHost, remoteCommand, withVariables } from "../../components/connection";
-import { script } from "../../components/scripts";
-import { exec } from "../../toolchain/exec";
+import { hostShell, parseSshHost, remoteCommand, withVariables } from "../../components/host/connection";
+import { script } from "../../components/host/scripts";
+import { exec } from "../../setup/exec";
 import { docker, ownedBy } from "../harness/docker";
 import { Machine, noMachines } from "../harness/machine";
 import { PushRegistry } from "../harness/registry";
@@ -231,7 +231,9 @@ onMachines("sends a host what it lacks of an image, and nothing of one that it h
   const connection = parseSshHost(host, { identityFile: sshKeyFile, knownHostsFile: sshKnownHostsFile });
   const send = async (REFERENCE: string, LOADER: string) => {
     const variables = { REFERENCE, HOST_SHELL: hostShell(connection), LOADER };
-    const { stdout } = await exec("sh", ["-s"], { input: withVariables(variables, script("send-image")) });
+    const { stdout } = await exec("sh", ["-s"], {
+      input: withVariables(variables, script("image/send-image")),
+    });
     return stdout;
   };
   expect(

@@ -2,7 +2,7 @@ import { chmodSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, wr
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { exec } from "../../toolchain/exec";
+import { exec } from "../../setup/exec";
 import { Machine, noMachines } from "../harness/machine";
 import { TestStack } from "../harness/stack";
 

@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { join } from "node:path";
-import { exec } from "../../../toolchain/exec";
+import { exec } from "../../../setup/exec";
 import { type PythonClient, pythonClient } from "../../harness/clients";
 import {
   type Client,

@@ -1,10 +1,10 @@
 import { expect, it, test } from "vitest";
-import { parseSettings, settingsTable } from "../../../components/config";
-import { keyLimits } from "../../../components/config/keys";
-import { limits, limitVariables } from "../../../components/config/limits";
+import { keysCommand, limitsOf } from "../../../cli/commands/keys";
+import { keyLimits } from "../../../components/settings/keys";
+import { limits, limitVariables } from "../../../components/settings/limits";
+import { parseSettings, settingsTable } from "../../../components/settings/stack-settings";
 import { environmentSchema, readConfig } from "../../../docker/gateway/src/config";
 import { readKeys } from "../../../docker/gateway/src/keys/key-file";
-import { keysCommand, limitsOf } from "../../../toolchain/commands/keys";
 
 const rows = settingsTable().filter(({ key }) => key.startsWith("limits."));
 const set = parseSettings({

@@ -1,5 +1,5 @@
 import type * as pulumi from "@pulumi/pulumi";
-import { SandboxImage } from "../../../../components/sandbox-image";
+import { SandboxImage } from "../../../../components/image/sandbox-image";
 
 /** One image for each architecture, as a library user would declare them; both in one tag of a registry. */
 const image = (architecture: "amd64" | "arm64") =>

@@ -1,0 +1,71 @@
+import { resolve } from "node:path";
+import { createReporter } from "../../setup/report";
+import { UserError } from "../../setup/user-error";
+import { ArchiveWriter, type VolumeEntry, volumeEntries, type Written } from "../backup/archive";
+import { packScript, ServerVolumes } from "../backup/volumes";
+import { interruptible } from "../interruption";
+import { type Asked, deployedServer } from "./sandbox";
+
+/**
+ * `npm run backup -- FILE`: both volumes of a server in one file. It is written as it arrives; nothing is kept in
+ * between. The server is stopped meanwhile: disks of running sandboxes can't be copied in one piece.
+ */
+export async function backup(file: string, asked: Asked): Promise<void> {
+  const report = createReporter();
+  const server = await deployedServer(asked);
+  await interruptible(async (signal) => {
+    const volumes = new ServerVolumes(server, report, signal);
+    const version = await volumes.inspect('{{index .Config.Labels "io.microsandbox.version"}}');
+    const format = "{{.Server.Version}} {{.Server.Arch}}";
+    const [engine = "", architecture = ""] = (await volumes.docker(["version", "--format", format])).split(
+      " ",
+    );
+    const path = resolve(file);
+    const archive = await ArchiveWriter.open(path);
+    try {
+      const files = await volumes.whileStopped(async () => {
+        const written = {} as Record<VolumeEntry, Written>;
+        for (const name of volumeEntries) written[name] = await pack(name);
+        return written;
+      });
+      const createdAt = new Date().toISOString();
+      await archive.finish({
+        format: 1,
+        createdAt,
+        stack: server.stack,
+        version,
+        architecture,
+        engine,
+        files,
+      });
+      const bytes = volumeEntries.reduce((sum, name) => sum + files[name].bytes, 0);
+      report.say(
+        `Backed up stack ${server.stack} (microsandbox ${version}, ${architecture}): ${mebibytes(bytes)}`,
+      );
+      report.say(`  ${path}\nTo restore it: npm run restore -- ${file}`);
+    } catch (error) {
+      await archive.discard();
+      throw error;
+    }
+
+    async function pack(name: VolumeEntry): Promise<Written> {
+      let size = 0;
+      const write = async () => {
+        const { stdin, stdout, ended } = await volumes.beside("ro", packScript(name));
+        stdin.end();
+        const written = await archive.add(name, stdout, (bytes) => {
+          size = bytes;
+        });
+        const { ok, stderr } = await ended;
+        if (signal.aborted) throw signal.reason;
+        if (!ok) throw new UserError(`${name} could not be read on the host: ${stderr.trim()}`);
+        return written;
+      };
+      return report.step(`Copy ${name}`, write, () => mebibytes(size));
+    }
+  });
+}
+
+/** @example "12 MiB" */
+export const mebibytes = (bytes: number): string =>
+  `${(bytes / 1024 / 1024).toFixed(bytes < 10_485_760 ? 1 : 0)} MiB`;

@@ -1,0 +1,56 @@
+import { createReadStream, existsSync } from "node:fs";
+import type { Readable } from "node:stream";
+import { hostArgv } from "../../components/host/connection";
+import { parseSize } from "../../components/settings/values";
+import { exec } from "../../setup/exec";
+import { UserError } from "../../setup/user-error";
+import { parseDuration } from "../duration";
+import { type Asked, deployedServer } from "./sandbox";
+
+const USAGE =
+  "Usage: npm run images -- [--stack NAME] [--host NAME] load FILE.tar | list | prune [--older-than 7d] [--max-size 10G]";
+
+/** What `prune` is to leave: images used within a time, or all until they take too much room. */
+export type PruneLimits = { olderThan?: string; maxSize?: string };
+
+/** `npm run images -- load FILE.tar | list | prune`: the images that sandboxes of the server can start from. */
+export async function images(words: string[], limits: PruneLimits, asked: Asked): Promise<void> {
+  const [action, file, ...more] = words;
+  if (action === "list" && !file) return inServer(asked, ["msb", "image", "ls"]);
+  if (action === "prune" && !file) {
+    // The server removes them: it alone knows what a start is about to use.
+    const options = JSON.stringify(pruneOptions(limits));
+    return inServer(asked, ["node", "/opt/gateway/server.cjs", "prune", options]);
+  }
+  if (action !== "load" || !file || more.length > 0) throw new UserError(USAGE);
+  if (!existsSync(file))
+    throw new UserError(`${file} does not exist. To make one: docker save IMAGE > FILE.tar`);
+  return inServer(asked, ["msb", "load"], createReadStream(file));
+}
+
+/** The limits as the server takes them. @throws UserError */
+export function pruneOptions({ olderThan, maxSize }: PruneLimits): {
+  olderThanSeconds?: number;
+  maxBytes?: number;
+} {
+  const olderThanSeconds =
+    olderThan === undefined ? undefined : parseDuration(olderThan, "--older-than") / 1000;
+  const maxBytes = maxSize === undefined ? undefined : parseSize(maxSize);
+  if (maxSize !== undefined && maxBytes === undefined)
+    throw new UserError(`--max-size ${maxSize}: expected a size like 10G or 512M`);
+  return { olderThanSeconds, maxBytes };
+}
+
+/** Runs a command in the server; an archive goes in through standard input, so that no path of the server is named. */
+async function inServer(asked: Asked, words: string[], input?: Readable): Promise<void> {
+  const { connection, container } = await deployedServer(asked);
+  const command = ["docker", "exec", ...(input ? ["--interactive"] : []), container, ...words];
+  const [program = "docker", ...rest] = hostArgv(connection, command);
+  const { exitCode } = await exec(program, rest, {
+    stdin: input ?? "ignore",
+    stdout: "inherit",
+    stderr: "inherit",
+    reject: false,
+  });
+  process.exitCode = exitCode ?? 1;
+}

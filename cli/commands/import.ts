@@ -1,0 +1,53 @@
+import { createReporter } from "../../setup/report";
+import { UserError } from "../../setup/user-error";
+import { listScript, parseObjects } from "../deploy/drift";
+import { dockerOn, shellOn } from "../deploy/recover";
+import { chooseStack, hostsForSetup } from "../stack";
+import { prepare } from "./setup";
+import { deploy } from "./up";
+
+/**
+ * `npm run import`: takes over what a stack of this name has left on its hosts, found by its labels, where Pulumi's
+ * state knows nothing of it. The volumes hold all that matters and are found by their names; container and network,
+ * which hold nothing, are made again.
+ */
+export async function importStack(asked?: string): Promise<void> {
+  const report = createReporter();
+  const stack = await chooseStack(asked, report);
+  const tools = await prepare(stack, report);
+  for (const host of hostsForSetup(stack)) {
+    const { stdout, failed } = await shellOn(host, listScript);
+    if (failed)
+      throw new UserError(`The Docker engine of host ${host.name} does not answer. Nothing was changed.`);
+    const ours = parseObjects(stdout).filter((each) => each.stack === stack);
+    const names = [
+      host.volumes?.state,
+      host.volumes?.workspace,
+      `${host.baseName}-state`,
+      `${host.baseName}-workspace`,
+    ];
+    for (const { kind, name } of ours) {
+      if (kind !== "volume") continue;
+      const used = names.includes(name);
+      report.say(
+        used
+          ? `Found the volume ${name}: it is kept and used.`
+          : `Found the volume ${name}: it is kept, and no setting names it (volumes.state, volumes.workspace).`,
+      );
+    }
+    const servers = ours.filter(
+      ({ kind, name }) => kind === "container" && name === `${host.baseName}-server`,
+    );
+    for (const { id, name } of servers) {
+      const stop = () => dockerOn(host, ["stop", id]);
+      await report.step(
+        `Found the server ${name}: its sandboxes are stopped cleanly and start again afterwards`,
+        stop,
+      );
+      await dockerOn(host, ["rm", "--force", id]);
+    }
+    for (const { kind, id, name } of ours)
+      if (kind === "network" && name === host.baseName) await dockerOn(host, ["network", "rm", id]);
+  }
+  await deploy(stack, tools, report);
+}

@@ -1,0 +1,229 @@
+import { Command } from "commander";
+import { keyLimits } from "../../components/settings/keys";
+import { MIB, parseSize } from "../../components/settings/values";
+import { createReporter, type Reporter } from "../../setup/report";
+import { ensureTools } from "../../setup/tools";
+import { UserError } from "../../setup/user-error";
+import { parseDuration } from "../duration";
+import {
+  addKey,
+  type KeyRing,
+  type KeyRow,
+  latestUses,
+  listKeys,
+  parseExpires,
+  revokeKey,
+  rotateKey,
+} from "../keys/ring";
+import {
+  readKeys,
+  readUses,
+  recordKeys,
+  type StackKeys,
+  saveKeys,
+  serversWithKeys,
+  tellServer,
+  withKeysLocked,
+} from "../keys/stack-keys";
+import { type Pulumi, pulumiWith } from "../pulumi";
+import { chooseStack, currentStack } from "../stack";
+
+interface LimitOptions {
+  sandboxes?: string;
+  totalSandboxes?: string;
+  memory?: string;
+  cpus?: string;
+  volumes?: string;
+  volumeGib?: string;
+  requests?: string;
+  connections?: string;
+}
+
+/** `npm run keys`: the keys of a stack. */
+export function keysCommand(stackOption: readonly [string, string]): Command {
+  const keys = new Command("keys")
+    .description("Add, list, revoke and rotate the keys that clients send.")
+    .usage("-- COMMAND [OPTIONS]");
+  const command = (words: string, description: string) => {
+    const [name = "", ...argument] = words.split(" ");
+    const made = keys
+      .command(words)
+      .description(description)
+      .option(...stackOption);
+    return made
+      .usage(["--", name, ...argument, "[OPTIONS]"].join(" "))
+      .configureHelp({ commandUsage: (one) => `npm run keys ${one.usage()}` });
+  };
+  keys.configureHelp({ commandUsage: (one) => `npm run keys ${one.usage()}` });
+
+  command("add <id>", "Make a key, and show it this once: only its hash is kept.")
+    .option("--expires <when>", "a time from now (30d, 12h), a date (2027-01-31), or never", "never")
+    .option("--sandboxes <n>", "sandboxes of it that run at once")
+    .option("--total-sandboxes <n>", "sandboxes of it in all, those that don't run too")
+    .option("--memory <size>", "memory promised to its running sandboxes together, like 4G")
+    .option("--cpus <n>", "CPUs promised to its running sandboxes together")
+    .option("--volumes <n>", "volumes of it")
+    .option("--volume-gib <n>", "capacity promised to its volumes that have one together, in GiB")
+    .option("--requests <n>", "its requests per second, instead of limits.requestsPerSecond")
+    .option(
+      "--connections <n>",
+      "its terminals, transfers and log streams open at once, instead of limits.connections",
+    )
+    .action((id: string, { stack, expires, ...limits }: LimitOptions & { stack?: string; expires: string }) =>
+      change(stack, (ring, now) => {
+        const terms = { expires: parseExpires(expires, now), limits: limitsOf(limits) };
+        return { ...addKey(ring, id, terms, now), said: `Key ${id}` };
+      }),
+    );
+  command("list", "Show all keys: when each was made, ends and was last used, and its limits.").action(
+    ({ stack }) => list(stack),
+  );
+  command(
+    "revoke <id>",
+    "Take a key away. The server refuses it at once, and ends what it holds open.",
+  ).action((id: string, { stack }) =>
+    change(stack, (ring) => ({ ring: revokeKey(ring, id), said: `Revoked ${id}` })),
+  );
+  command("rotate <id>", "Replace a key by a new one with the same id, limits and sandboxes.")
+    .option("--overlap <time>", "how long the old one is taken too; 0 for no longer", "1h")
+    .option(
+      "--expires <when>",
+      "when the new one ends (default: as long from now as the old one was made for)",
+    )
+    .action(
+      (id: string, { stack, overlap, expires }: { stack?: string; overlap: string; expires?: string }) =>
+        change(stack, (ring, now) => {
+          const overlapMs = parseDuration(overlap, "--overlap");
+          const terms = {
+            overlapMs,
+            expires: expires === undefined ? undefined : parseExpires(expires, now),
+          };
+          return { ...rotateKey(ring, id, terms, now), said: `The new key ${id}` };
+        }),
+    );
+  return keys;
+}
+
+/** A changed ring, what to say of it, and the key that was made, if one was. */
+type Changed = { ring: KeyRing; key?: string; said: string };
+
+/** Changes the keys in the stack's file, then in the running servers, then in Pulumi's state. */
+async function change(asked: string | undefined, make: (ring: KeyRing, now: Date) => Changed): Promise<void> {
+  const { stack, pulumi, report } = await open(asked);
+  await withKeysLocked(stack, report, async () => {
+    const { ring: before, hostsWith } = await readKeys(stack, pulumi);
+    const hosts = Object.values(hostsWith(before));
+    if (hosts.every(({ devMode }) => devMode)) {
+      throw new UserError(
+        `Stack ${stack} checks no key: devMode is true.\n` +
+          `To have keys: npm run pulumi -- config --stack ${stack} set devMode false && npm run up -- --stack ${stack}`,
+      );
+    }
+    const { ring, key, said } = make(before, new Date());
+    await saveKeys(stack, before, ring, pulumi);
+    if (key) {
+      // First of all: if what follows fails, the key is not lost.
+      report.say(`${said} of stack ${stack}, shown this once:`);
+      console.log(key);
+    } else {
+      report.say(`${said} in Pulumi.${stack}.yaml.`);
+      if (hosts.some(({ ownSandboxes }) => ownSandboxes))
+        report.say(
+          "Its sandboxes stay: npm run sandbox -- ls shows them, and a new key of that id owns them.",
+        );
+      if (isEmpty(ring)) report.say("No key is left: the next npm run up makes one.");
+    }
+    await apply({ stack, ring, hostsWith, pulumi, report });
+  });
+}
+
+const isEmpty = ({ apiKey, keys }: KeyRing): boolean => !apiKey && keys.length === 0;
+
+type Apply = Pick<StackKeys, "ring" | "hostsWith"> & { stack: string; pulumi: Pulumi; report: Reporter };
+
+async function apply({ stack, ring, hostsWith, pulumi, report }: Apply): Promise<void> {
+  const up = `npm run up -- --stack ${stack}`;
+  const servers = await serversWithKeys(stack, pulumi);
+  if (servers.length === 0) return report.say(`No server of stack ${stack} checks keys yet: ${up}`);
+  const settings = hostsWith(ring);
+  const failures: string[] = [];
+  for (const server of servers) {
+    const { host, container } = server;
+    await tellServer(server, settings[host] ?? ring).then(
+      () => report.say(`${container} was told: it counts from now on.`),
+      (error: Error) =>
+        failures.push(`${container} was not told, and goes on with the keys it has: ${error.message}`),
+    );
+  }
+  if (failures.length > 0) throw new UserError(`${failures.join("\n")}\nTo tell it: ${up}`);
+  // Without a key left, the program would refuse to run.
+  if (isEmpty(ring)) return;
+  await recordKeys(stack, pulumi).catch((error: Error) => {
+    throw new UserError(
+      `It was not recorded, so that an npm run up that is under way may undo it: ${error.message}\n` +
+        `To make it last: ${up}`,
+    );
+  });
+  report.say("Recorded: the next npm run up has nothing to change.");
+}
+
+async function list(asked?: string): Promise<void> {
+  const { stack, pulumi, report } = await open(asked);
+  const { ring, hostsWith } = await readKeys(stack, pulumi);
+  const servers = await serversWithKeys(stack, pulumi);
+  const uses = await Promise.all(servers.map(readUses));
+  const rows = listKeys(ring, latestUses(uses), new Date());
+  if (Object.values(hostsWith(ring)).every(({ devMode }) => devMode))
+    report.say(`Stack ${stack} checks no key (devMode is true); those of its file are:`);
+  if (rows.length === 0) return report.say(`Stack ${stack} has no key.`);
+  const head: KeyRow = {
+    id: "ID",
+    created: "CREATED",
+    expires: "EXPIRES",
+    lastUse: "LAST USE",
+    limits: "LIMITS",
+  };
+  const columns = Object.keys(head) as (keyof KeyRow)[];
+  const widths = columns.map((column) => Math.max(...[head, ...rows].map((row) => row[column].length)));
+  for (const row of [head, ...rows])
+    console.log(
+      columns
+        .map((column, index) => row[column].padEnd(widths[index] ?? 0))
+        .join("  ")
+        .trimEnd(),
+    );
+  for (const [index, { container }] of servers.entries())
+    if (!uses[index]) report.say(`${container} can't be asked for the last use of keys.`);
+}
+
+async function open(asked?: string) {
+  const report = createReporter();
+  const pulumi = pulumiWith(await ensureTools(report));
+  const stack = asked ? await chooseStack(asked, report) : await currentStack(undefined, pulumi, report);
+  return { stack, pulumi, report };
+}
+
+/** The limits of a new key. @throws UserError that names the option */
+export function limitsOf(options: LimitOptions) {
+  const { memory, requests, volumeGib, ...rest } = options;
+  const bytes = memory === undefined ? undefined : parseSize(memory);
+  const given = {
+    ...rest,
+    ...(memory === undefined ? {} : { memoryMiB: bytes === undefined ? memory : bytes / MIB }),
+    ...(requests === undefined ? {} : { requestsPerSecond: requests }),
+    ...(volumeGib === undefined ? {} : { volumeGiB: volumeGib }),
+  };
+  const { success, data, error } = keyLimits.safeParse(given);
+  if (success) return data;
+  const field = String(error.issues[0]?.path[0]);
+  const names: Record<string, keyof LimitOptions> = {
+    memoryMiB: "memory",
+    requestsPerSecond: "requests",
+    volumeGiB: "volumeGib",
+  };
+  const option = names[field] ?? (field as keyof LimitOptions);
+  const flag = option.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+  const accepted =
+    option === "memory" ? "a size in whole mebibytes, like 512M or 4G" : "a whole number above 0";
+  throw new UserError(`--${flag} ${options[option]}: accepted is ${accepted}.`);
+}

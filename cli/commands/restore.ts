@@ -1,0 +1,89 @@
+import { pipeline } from "node:stream/promises";
+import { createReporter } from "../../setup/report";
+import { UserError } from "../../setup/user-error";
+import { type Archive, type VolumeEntry, verifyArchive, volumeEntries } from "../backup/archive";
+import { ServerVolumes, swapScript, unpackScript } from "../backup/volumes";
+import { interruptible } from "../interruption";
+import { mebibytes } from "./backup";
+import { type Asked, deployedServer } from "./sandbox";
+
+export interface RestoreOptions extends Asked {
+  /** Whether what the stack has may be replaced. */
+  force?: boolean;
+  /** Whether the keys of the backup replace the stack's own. */
+  keys?: boolean;
+}
+
+/**
+ * `npm run restore -- FILE`: the volumes of a backup in the place of a deployed stack's. They are unpacked beside
+ * what is there, which goes only when all of it has arrived.
+ */
+export async function restore(file: string, options: RestoreOptions): Promise<void> {
+  const report = createReporter();
+  let far = 0;
+  const check = () =>
+    verifyArchive(file, (bytes) => {
+      far = bytes;
+    });
+  const archive = await report.step(`Check ${file}`, check, () => mebibytes(far));
+  const { manifest } = archive;
+  report.say(
+    `Made ${manifest.createdAt} from stack ${manifest.stack}: microsandbox ${manifest.version}, ${manifest.architecture}.`,
+  );
+  const server = await deployedServer(options);
+  await interruptible(async (signal) => {
+    const volumes = new ServerVolumes(server, report, signal);
+    await refuse(archive, volumes, server.stack, options);
+    await volumes.whileStopped(async () => {
+      for (const name of volumeEntries) await unpack(name);
+      await volumes.run("rw", swapScript(!options.keys, await volumes.inspect("{{.Config.User}}")));
+    });
+    report.say(
+      `Restored into stack ${server.stack}. Sandboxes that ran at the time of the backup start again.`,
+    );
+
+    async function unpack(name: VolumeEntry): Promise<void> {
+      let size = 0;
+      const write = async () => {
+        const { stdin, stdout, ended } = await volumes.beside("rw", unpackScript(name));
+        stdout.resume();
+        const source = archive.read(name);
+        source.on("data", (chunk) => {
+          size += chunk.length;
+        });
+        // A failure of the other side is told better by its own words.
+        await pipeline(source, stdin).catch(() => undefined);
+        const { ok, stderr } = await ended;
+        if (signal.aborted) throw signal.reason;
+        if (!ok) throw new UserError(`${name} could not be unpacked on the host: ${stderr.trim()}`);
+      };
+      await report.step(`Unpack ${name}`, write, () => mebibytes(size));
+    }
+  });
+}
+
+/** @throws UserError where the backup does not fit the stack, before anything is touched */
+async function refuse(
+  { manifest }: Archive,
+  volumes: ServerVolumes,
+  stack: string,
+  { force }: RestoreOptions,
+): Promise<void> {
+  const architecture = await volumes.docker(["version", "--format", "{{.Server.Arch}}"]);
+  if (architecture !== manifest.architecture)
+    throw new UserError(
+      `The backup is of a host with ${manifest.architecture}, the host of stack ${stack} is ${architecture}: ` +
+        "images and disks of sandboxes would not run there.\nExpected: a stack on a host of the same architecture.",
+    );
+  if (!(await volumes.accepts(manifest.version)))
+    throw new UserError(
+      `The backup was written by microsandbox ${manifest.version}, newer than that of stack ${stack}, which would damage it.\n` +
+        `First: npm run pulumi -- config set version ${manifest.version} --stack ${stack} && npm run up -- --stack ${stack}`,
+    );
+  const content = await volumes.content();
+  if (content.length > 0 && !force)
+    throw new UserError(
+      `Stack ${stack} is not empty, it has: ${content.join(", ")}.\n` +
+        "To replace all of it by the backup: the same command with --force (a backup of it first: npm run backup -- FILE)",
+    );
+}

@@ -1,0 +1,115 @@
+import { hostArgv } from "../../components/host/connection";
+import { exec } from "../../setup/exec";
+import { createReporter } from "../../setup/report";
+import { ensureTools } from "../../setup/tools";
+import { UserError } from "../../setup/user-error";
+import { readOutputs, type Server, type StackOutputs } from "../outputs";
+import { pulumiWith } from "../pulumi";
+import {
+  type MsbRow,
+  type NamedSandbox,
+  namePositions,
+  namesOf,
+  sandboxTable,
+  withHandles,
+} from "../sandbox-names";
+import { currentStack } from "../stack";
+
+/** A server, and the stack that it is of. */
+export type DeployedServer = Server & { stack: string };
+
+/** Which server is meant: of the current stack and its only host, where nothing is said. */
+export interface Asked {
+  stack?: string;
+  host?: string;
+}
+
+/**
+ * `npm run sandbox -- ARGS`: the msb CLI inside the running server, with a terminal where there is one. Sandboxes may be
+ * called by their clients' names and by their ids; `ls` shows both.
+ */
+export async function sandbox(args: string[]): Promise<void> {
+  const [asked, words] = takeOptions(args);
+  const server = await deployedServer(asked);
+  const isList = isPlainList(words);
+  const known =
+    isList || namePositions(words).length > 0 ? await knownTo(server, isList ? words : ["ls"]) : undefined;
+  if (known && isList) return console.log(sandboxTable(known.rows, known.sandboxes));
+  const translated = known ? withHandles(words, known.sandboxes) : words;
+  const terminal = process.stdin.isTTY && process.stdout.isTTY;
+  const flags = ["--interactive", ...(terminal ? ["--tty"] : [])];
+  const command = ["docker", "exec", ...flags, server.container, "msb", ...translated];
+  const [program = "docker", ...rest] = hostArgv(server.connection, command, terminal ? ["-t"] : []);
+  const { exitCode } = await exec(program, rest, { stdio: "inherit", reject: false });
+  process.exitCode = exitCode ?? 1;
+}
+
+/** Whether msb is asked for a list that is for people. */
+export function isPlainList([command = "", ...options]: readonly string[]): boolean {
+  const others = options.some((word) => !["--running", "--stopped"].includes(word));
+  return ["ls", "list"].includes(command) && !others;
+}
+
+/** The sandboxes that msb has, and what they are called; undefined where that can't be asked: then msb has the word. */
+async function knownTo(server: Server, list: string[]) {
+  const [rows, names] = await Promise.all([
+    output(server, ["msb", ...list, "--format", "json"]),
+    output(server, ["node", "/opt/gateway/server.cjs", "names"]),
+  ]);
+  if (rows === undefined) return undefined;
+  const parsed: MsbRow[] = JSON.parse(rows);
+  // A server of before has no such command, and msb's names are its clients'.
+  const records = (names ?? "")
+    .split("\n")
+    .filter(Boolean)
+    .map((line): NamedSandbox => JSON.parse(line));
+  return { rows: parsed, sandboxes: namesOf(parsed, records) };
+}
+
+/** What a command in the server prints; undefined where it fails. */
+async function output({ connection, container }: Server, words: string[]): Promise<string | undefined> {
+  const [program = "docker", ...rest] = hostArgv(connection, ["docker", "exec", container, ...words]);
+  const { exitCode, stdout } = await exec(program, rest, { stdin: "ignore", reject: false });
+  return exitCode === 0 ? String(stdout) : undefined;
+}
+
+/** The server that is asked for. @throws UserError where there is none, or one of several hosts has to be named */
+export async function deployedServer(asked: Asked): Promise<DeployedServer> {
+  const report = createReporter();
+  const pulumi = pulumiWith(await ensureTools(report));
+  const stack = await currentStack(asked.stack, pulumi, report);
+  return { stack, ...chooseServer(stack, asked.host, await readOutputs(stack, pulumi)) };
+}
+
+/** `--stack NAME` and `--host NAME` in front of msb's own words. */
+export function takeOptions(args: string[]): [Asked, string[]] {
+  const asked: Asked = {};
+  let words = args;
+  for (;;) {
+    const [, name, joined] = /^--(stack|host)(?:=(.+))?$/s.exec(words[0] ?? "") ?? [];
+    const value = joined ?? words[1];
+    if (!name || !value) return [asked, words];
+    asked[name === "stack" ? "stack" : "host"] = value;
+    words = words.slice(joined === undefined ? 2 : 1);
+  }
+}
+
+/** @throws UserError where the server is not deployed, or one of several hosts has to be named */
+export function chooseServer(stack: string, host: string | undefined, outputs: StackOutputs): Server {
+  const { server, hosts } = outputs;
+  const deploy = `To deploy it: npm run up -- --stack ${stack}`;
+  if (!server && !hosts) throw new UserError(`No server is deployed in stack ${stack}. ${deploy}`);
+  const names = Object.keys(hosts ?? {});
+  if (host === undefined) {
+    if (server) return server;
+    throw new UserError(
+      `Stack ${stack} has several hosts: ${names.join(", ")}. Say which one: --host ${names[0] ?? "NAME"}`,
+    );
+  }
+  const named = hosts?.[host]?.server;
+  if (named) return named;
+  if (!hosts) throw new UserError(`Stack ${stack} has one host: leave --host ${host} out.`);
+  throw new UserError(
+    `The host ${host} of stack ${stack} was not there after the last \`up\`; these were: ${names.join(", ")}. ${deploy}`,
+  );
+}

@@ -1,0 +1,22 @@
+import { writeFileSync } from "node:fs";
+import { hostArgv } from "../../components/host/connection";
+import { exec } from "../../setup/exec";
+import { UserError } from "../../setup/user-error";
+import { type Asked, deployedServer } from "./sandbox";
+
+/** Where docker/Dockerfile puts it. */
+const SBOM = "/usr/share/microsandbox/sbom.cdx.json";
+
+/** `npm run sbom -- [FILE]`: the bill of materials of the image that a server runs from, as CycloneDX JSON. */
+export async function sbom(file: string | undefined, asked: Asked): Promise<void> {
+  const { stack, connection, container } = await deployedServer(asked);
+  const [program = "docker", ...words] = hostArgv(connection, ["docker", "exec", container, "cat", SBOM]);
+  const { exitCode, stdout, stderr } = await exec(program, words, { stdin: "ignore", reject: false });
+  if (exitCode !== 0)
+    throw new UserError(
+      `The bill of materials could not be read from the server: ${stderr.trim()}\n` +
+        `Expected: a running server of this version. To get one: npm run up -- --stack ${stack}`,
+    );
+  if (file === undefined) console.log(stdout);
+  else writeFileSync(file, `${stdout}\n`);
+}

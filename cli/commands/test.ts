@@ -1,0 +1,101 @@
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { projectRoot } from "../../setup/backend";
+import { exec } from "../../setup/exec";
+import { createReporter } from "../../setup/report";
+import { UserError } from "../../setup/user-error";
+import { FAILURES_FILE, type Failure } from "../../test/harness/failures-reporter";
+import { prepare } from "./setup";
+
+/** The projects of vitest.config.mts that belong to each kind. */
+const kinds = {
+  unit: ["unit"],
+  integration: ["integration"],
+  e2e: ["e2e", "arm64", "e2e-upgrade"],
+  arm64: ["arm64"],
+};
+type Kind = keyof typeof kinds;
+
+/**
+ * `npm test [unit|integration|e2e|arm64]`: style and types first, then the tests, arm64 beside e2e. The last line
+ * counts them.
+ */
+export async function runTests(asked?: string): Promise<void> {
+  const wanted = wantedKinds(asked);
+  const report = createReporter();
+  report.say(`Running: style, types, ${wanted.join(", ")} tests.`);
+
+  const run = { cwd: projectRoot, preferLocal: true, stdio: "inherit" } as const;
+  if (asked === undefined) {
+    await report.step("Style (biome)", () => exec("npm", ["run", "--silent", "lint"], run));
+    await report.step("Types (tsc)", () => exec("npm", ["run", "--silent", "typecheck"], run));
+  }
+  let passed = 0;
+  let failed = 0;
+  const failures: Failure[] = [];
+  for (const kind of wanted) {
+    if (kind !== "unit") await prepare("emulated", report);
+    const results = await report.step(`Tests: ${kind}`, () => runKind(kind));
+    passed += results.passed;
+    failed += results.failed;
+    failures.push(...results.failures);
+  }
+  for (const failure of failures) console.log(describe(failure));
+  process.exitCode = failed > 0 || passed === 0 ? 1 : 0;
+  console.log(`${passed} passed, ${failed} failed`);
+}
+
+function wantedKinds(asked: string | undefined): Kind[] {
+  if (asked === undefined) return ["unit", "integration", "e2e"];
+  const known = Object.keys(kinds) as Kind[];
+  const found = known.find((kind) => kind === asked);
+  if (found === undefined) throw new UserError(`There are no ${asked} tests. Kinds: ${known.join(", ")}.`);
+  return [found];
+}
+
+interface Results {
+  passed: number;
+  failed: number;
+  failures: Failure[];
+}
+
+/** Runs one kind; the counts are vitest's own. A run that breaks off counts as one failure at least. */
+async function runKind(kind: Kind): Promise<Results> {
+  const folder = await mkdtemp(join(tmpdir(), "microsandbox-test-"));
+  try {
+    const [file, failuresFile] = [join(folder, "results.json"), join(folder, "failures.json")];
+    const projects = kinds[kind].flatMap((project) => ["--project", project]);
+    const reporters = ["verbose", "json", join(projectRoot, "test/harness/failures-reporter.ts")];
+    const { exitCode } = await exec(
+      "vitest",
+      ["run", ...projects, ...reporters.map((name) => `--reporter=${name}`), `--outputFile.json=${file}`],
+      {
+        cwd: projectRoot,
+        preferLocal: true,
+        stdio: "inherit",
+        reject: false,
+        env: { [FAILURES_FILE]: failuresFile },
+      },
+    );
+    const counts = await readFile(file, "utf8").then(JSON.parse, () => ({}));
+    const failures: Failure[] = await readFile(failuresFile, "utf8").then(JSON.parse, () => []);
+    const failed: number = counts.numFailedTests ?? 0;
+    if (exitCode !== 0 && failures.length === 0)
+      failures.push({ name: kind, messages: [`vitest ended with ${exitCode}`] });
+    return {
+      passed: counts.numPassedTests ?? 0,
+      failed: exitCode !== 0 && failed === 0 ? 1 : failed,
+      failures,
+    };
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+}
+
+/** A failure once more, next to the counts: what vitest said of it is thousands of lines above. */
+function describe({ name, messages }: Failure): string {
+  const lines = messages.join("\n").split("\n");
+  const shown = lines.length > 20 ? [...lines.slice(0, 20), "…"] : lines;
+  return [`✗ ${name}`, ...shown.map((line) => `    ${line}`)].join("\n");
+}

@@ -1,0 +1,122 @@
+import { certificateWarning } from "../../components/settings/given-certificate";
+import { REFUSED_HOSTS } from "../../components/settings/hosts";
+import { createReporter, type Reporter } from "../../setup/report";
+import type { Tools } from "../../setup/tools";
+import { UserError } from "../../setup/user-error";
+import { refuseToDropFirstHost } from "../deploy/first-host";
+import { mendDrift } from "../deploy/mend";
+import { readResources, recoverStack, wakeEmulatedHosts } from "../deploy/recover";
+import { unfinishedUpgrades } from "../deploy/unfinished-upgrade";
+import { leaveOutUnreachable } from "../deploy/unreachable";
+import { newKey } from "../keys/ring";
+import { readOutputs, type ServerOutputs, type StackOutputs } from "../outputs";
+import { type Pulumi, pulumiWith } from "../pulumi";
+import { chooseStack, hostsForSetup, type SetupHost } from "../stack";
+import { prepare } from "./setup";
+
+/** `npm run up`: from whatever state this machine and the stack are in to a running, ready service. */
+export async function up(asked?: string): Promise<void> {
+  const report = createReporter();
+  const stack = await chooseStack(asked, report);
+  report.say(`Deploying stack ${stack}: tools and images first (only what is missing), then pulumi up.`);
+  await deploy(stack, await prepare(stack, report), report);
+}
+
+/** What comes after the tools: recovery, what was changed behind Pulumi's back, and `pulumi up` itself. */
+export async function deploy(stack: string, tools: Tools, report: Reporter): Promise<void> {
+  const pulumi = pulumiWith(tools);
+  await pulumi.read(["stack", "select", "--create", stack]);
+  const hosts = await hostsWithKeys(stack, pulumi, report);
+  const names = hosts.map(({ name }) => name);
+  await wakeEmulatedHosts(hosts, report);
+  const resources = await recoverStack(stack, hosts, pulumi, report);
+  refuseToDropFirstHost(stack, hosts, resources);
+  // One that fails is no reason to leave the others as they are.
+  const several = hosts.length > 1 ? ["--continue-on-error"] : [];
+  // Side by side: a host that does not answer is waited for once.
+  const [mended, leftOut] = await Promise.all([
+    mendDrift(stack, hosts, resources, report),
+    leaveOutUnreachable(hosts, resources, report),
+  ]);
+  const options = ["--yes", "--skip-preview", "--refresh", ...several, ...leftOut, ...mended.options];
+  const code = await pulumi.run(["up", ...options, "--stack", stack], {
+    [REFUSED_HOSTS]: JSON.stringify(mended.refused),
+  });
+  const outputs = await readOutputs(stack, pulumi);
+  const missing = names.filter((host) => outputs.hosts && !Object.hasOwn(outputs.hosts, host));
+  if (code === 0 || missing.length > 0) sayReady(outputs, hosts, report);
+  sayPrivileges(hosts, report);
+  sayCertificates(hosts, report);
+  if (code === 0) return;
+  for (const text of unfinishedUpgrades(stack, hosts, await readResources(stack, pulumi)))
+    report.say(`\n${text}`);
+  const where = missing.length > 0 ? `; not deployed: ${missing.join(", ")}` : "";
+  throw new UserError(
+    `pulumi up failed (exit code ${code})${where}. What it says above is the reason. Then: npm run up`,
+  );
+}
+
+function sayReady({ hosts, ...single }: StackOutputs, known: SetupHost[], report: Reporter): void {
+  if (hosts === undefined) {
+    if (single.endpoint) saySingle(single, known[0]?.hasApiKey, report);
+    return;
+  }
+  const ready = Object.entries(hosts);
+  report.say("");
+  for (const [host, server] of ready) report.say(`Ready: ${server.endpoint} (host ${host})`);
+  const [first] = ready;
+  if (first === undefined) return;
+  const [host, server] = first;
+  report.say(`Try it:  npm run sandbox -- --host ${host} run starter -- echo "Hello from sandbox"`);
+  report.say(`SDKs and msb, for the host ${host}:`);
+  const { hasApiKey } = known.find(({ name }) => name === host) ?? {};
+  const readKey = `stack output apiKeys --json --show-secrets | jq -r '.["${host}"]'`;
+  sayEnvironment(server, hasApiKey ? readKey : undefined, report);
+}
+
+function saySingle(server: ServerOutputs, hasApiKey: boolean | undefined, report: Reporter): void {
+  report.say(`\nReady: ${server.endpoint}`);
+  report.say('Try it:  npm run sandbox -- run starter -- echo "Hello from sandbox"');
+  report.say("SDKs and msb:");
+  sayEnvironment(server, hasApiKey ? "stack output apiKey --show-secrets" : undefined, report);
+}
+
+/** @param readKey arguments of pulumi that print the key; undefined where only hashes of keys are kept */
+function sayEnvironment({ environment }: ServerOutputs, readKey: string | undefined, report: Reporter): void {
+  const stored =
+    readKey === undefined
+      ? "KEY  # one that npm run keys has shown"
+      : `"$(npm run --silent pulumi -- ${readKey})"`;
+  const key = environment?.MSB_API_KEY ?? stored;
+  for (const [name, value] of Object.entries({ ...environment, MSB_API_KEY: key }))
+    report.say(`  export ${name}=${value}`);
+}
+
+/** What the default profile gives away, once at the end of each `up`. */
+function sayPrivileges(hosts: SetupHost[], report: Reporter): void {
+  if (!hosts.some(({ privileged }) => privileged)) return;
+  report.say(
+    "\nThe server is privileged: code that breaks out of its microVM is root on the host (docs/security.md). " +
+      "Without:  npm run pulumi -- config set privileged false",
+  );
+}
+
+/** Certificates of the user's that end soon. */
+function sayCertificates(hosts: SetupHost[], report: Reporter): void {
+  for (const { name, tls } of hosts) {
+    const warning = tls && certificateWarning(tls);
+    if (!warning) continue;
+    const where = hosts.length > 1 ? ` (host ${name})` : "";
+    report.say(`\n${warning.what}${where}\n  ${warning.remedy.replaceAll("\n", "\n  ")}`);
+  }
+}
+
+/** The hosts of a stack. Its first `up`, if it checks keys, makes one: 256 random bits, encrypted in the stack's file. */
+async function hostsWithKeys(stack: string, pulumi: Pulumi, report: Reporter): Promise<SetupHost[]> {
+  const hosts = hostsForSetup(stack);
+  if (hosts.every(({ devMode, hasKey }) => devMode || hasKey)) return hosts;
+  report.say(`Making an API key for stack ${stack}; it is stored encrypted in Pulumi.${stack}.yaml.`);
+  // Through standard input: an argument would be seen in the process list.
+  await pulumi.write(["config", "set", "--secret", "microsandbox:apiKey", "--stack", stack], newKey());
+  return hostsForSetup(stack);
+}

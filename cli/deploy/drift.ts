@@ -1,0 +1,144 @@
+import type { SetupHost } from "../stack";
+import { resourcesOf } from "./host-resources";
+
+/** What Pulumi's state knows of one resource. */
+export interface StateResource {
+  urn: string;
+  type: string;
+  id?: string;
+  parent?: string;
+  /** Set where Pulumi may not delete it. */
+  protect?: boolean;
+  /** Set where it stays on its host when Pulumi forgets it. */
+  retainOnDelete?: boolean;
+  outputs?: { name?: string; image?: string; stdout?: string; triggers?: unknown[]; hosts?: unknown };
+}
+
+/** An object of a host's engine. */
+export interface HostObject {
+  kind: "container" | "volume" | "network" | "image";
+  id: string;
+  name: string;
+  /** Of a container; `starting` and `unhealthy` are ways to run. @example "running", "paused", "exited" */
+  state: string;
+  /** The stack that made it, by its labels; empty for what no stack of this project made. */
+  stack: string;
+}
+
+/** What to do about changes that were made behind Pulumi's back. */
+export interface Mending {
+  /** What was found and what becomes of it, for the user. */
+  say: string[];
+  /** Commands for the docker client of the host. */
+  docker: string[][];
+  /** The container that has to get ready after them. */
+  await?: string;
+  /** Resources that Pulumi can't see are gone: to be made again. */
+  replace: string[];
+  /** Why nothing can be done without the user; nothing has been changed. */
+  refuse?: string;
+}
+
+/** Lists what is on a host, for `parseObjects`. */
+export const listScript = `l='{{.Label "io.microsandbox.project"}}\t{{.Label "io.microsandbox.stack"}}'
+docker ps --all --no-trunc --format "container\t{{.ID}}\t{{.Names}}\t{{.State}}\t$l\t{{.Status}}"
+docker volume ls --format "volume\t{{.Name}}\t{{.Name}}\t\t$l"
+docker network ls --no-trunc --format "network\t{{.ID}}\t{{.Name}}\t\t$l"
+docker image ls --no-trunc --quiet | sed 's/^/image\t/'`;
+
+/** @param stdout what `listScript` printed */
+export function parseObjects(stdout: string): HostObject[] {
+  return stdout.split("\n").flatMap((line) => {
+    const [kind, id = "", name = "", status = "", project = "", stack = "", text = ""] = line.split("\t");
+    if (kind !== "container" && kind !== "volume" && kind !== "network" && kind !== "image") return [];
+    // @example "Up 3 seconds (health: starting)", "Up 2 hours (unhealthy)", "Up 2 hours (unhealthy) (Paused)"
+    const health = status === "running" ? /\((?:health: )?(starting|unhealthy)\)/.exec(text)?.[1] : undefined;
+    return [{ kind, id, name, state: health ?? status, stack: project === "microsandbox" ? stack : "" }];
+  });
+}
+
+/** Compares what Pulumi's state has of a host with what is there. */
+export function compare(
+  stack: string,
+  host: Pick<SetupHost, "name" | "host" | "baseName" | "volumes">,
+  objects: readonly HostObject[],
+  resources: readonly StateResource[],
+): Mending {
+  const mending: Mending = { say: [], docker: [], replace: [] };
+  const find = (kind: HostObject["kind"], name: string) =>
+    objects.find((each) => each.kind === kind && each.name === name);
+  const recorded = (type: string, name: string) =>
+    resources.find((each) => each.type === `docker:index/${type}` && each.outputs?.name === name);
+
+  const container = recorded("container:Container", `${host.baseName}-server`);
+  const server = find("container", `${host.baseName}-server`);
+  if (server && server.id !== container?.id) return { ...mending, refuse: unknownServer(stack, server) };
+  if (container && !server)
+    mending.say.push(
+      `The container ${host.baseName}-server is gone: it is made again, the volumes are kept.`,
+    );
+  if (server) wake(server, mending);
+
+  const network = find("network", host.baseName);
+  if (recorded("network:Network", host.baseName) && !network)
+    mending.say.push(`The network ${host.baseName} is gone: it is made again.`);
+
+  for (const [role, described] of [
+    ["state", "sandboxes, images and volumes"],
+    ["workspace", "files of /workspace"],
+  ] as const) {
+    const name = host.volumes?.[role] ?? `${host.baseName}-${role}`;
+    const volume = find("volume", name);
+    const known = recorded("volume:Volume", name);
+    if (!known && volume && volume.stack !== stack) return { ...mending, refuse: foreignVolume(name, role) };
+    if (known && !volume)
+      mending.say.push(
+        `The volume ${name} is gone, and with it the ${described}: an empty one is made. From a backup: npm run restore -- FILE`,
+      );
+  }
+
+  const image = container?.outputs?.image;
+  if (host.host !== "local" && image && !objects.some(({ kind, id }) => kind === "image" && id === image)) {
+    mending.say.push("The server's image is gone from the host: it is sent again.");
+    mending.replace = resourcesOf(host, resources).filter((urn) => urn.endsWith("-image-load"));
+  }
+  return mending;
+}
+
+function wake({ id, name, state }: HostObject, mending: Mending): void {
+  if (state === "paused") {
+    mending.say.push(`The container ${name} was paused: it goes on.`);
+    mending.docker.push(["unpause", id]);
+  } else if (state === "exited" || state === "created") {
+    mending.say.push(`The container ${name} was stopped: it is started, and the sandboxes that ran with it.`);
+    mending.docker.push(["start", id]);
+  } else if (state === "starting") {
+    mending.say.push(`The container ${name} was started just now, by the engine or by hand: waiting for it.`);
+  } else if (state === "unhealthy") {
+    mending.say.push(
+      `The server in ${name} runs and is not ready. Why: docker logs --tail 20 ${name}; to start it again: docker restart ${name}`,
+    );
+  } else return;
+  mending.await = id;
+}
+
+function unknownServer(stack: string, { name, stack: maker }: HostObject): string {
+  if (maker === stack)
+    return (
+      `The container ${name} was made by stack ${stack}, but Pulumi's state here knows nothing of it: the state was lost, or\n` +
+      "the stack was deployed from another checkout. Nothing was changed.\n" +
+      `  to take it over (its volumes stay, the server is stopped and made again): npm run import -- --stack ${stack}`
+    );
+  return (
+    `A container ${name} exists that this stack did not make, and the server needs the name. Nothing was changed.\n` +
+    `  to keep it: docker rename ${name} ${name}-old && docker stop ${name}-old\n  to remove it: docker rm --force ${name}`
+  );
+}
+
+function foreignVolume(name: string, role: "state" | "workspace"): string {
+  return (
+    `The volume ${name} exists and was not made by this stack: the server would use what is in it. Nothing was changed.\n` +
+    `  another name: npm run pulumi -- config set --path volumes.${role} ${name}-2\n` +
+    `  what is in it: npm run up with the other name, then docker run --rm -v ${name}:/from -v ${name}-2:/to debian:13.2-slim cp -a /from/. /to/`
+  );
+}

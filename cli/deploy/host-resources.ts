@@ -1,0 +1,42 @@
+import { ofHost } from "../../components/settings/errors";
+import { resourceName } from "../../components/settings/hosts";
+import type { SetupHost } from "../stack";
+
+/** What tells whose a resource of the state is. */
+export interface Resource {
+  urn: string;
+  type: string;
+  parent?: string;
+}
+
+/** The resources below the component of a host, which come after it in the state. */
+export function resourcesOf({ name }: Pick<SetupHost, "name">, resources: readonly Resource[]): string[] {
+  const below = new Set<string>();
+  for (const { urn, type, parent } of resources) {
+    const isHost = type === "microsandbox:index:Microsandbox";
+    if (isHost ? urn.endsWith(`::${resourceName("microsandbox", name)}`) : parent && below.has(parent))
+      below.add(urn);
+  }
+  return [...below];
+}
+
+/**
+ * What is to be said of each host, from its own resources; of several, the host is named.
+ *
+ * @param explain the text for one host, or nothing
+ */
+export function sayByHost<R extends Resource>(
+  hosts: readonly SetupHost[],
+  resources: readonly R[],
+  explain: (host: SetupHost, own: R[]) => string | undefined,
+): string[] {
+  return hosts.flatMap((host) => {
+    const urns = new Set(resourcesOf(host, resources));
+    const text = explain(
+      host,
+      resources.filter(({ urn }) => urns.has(urn)),
+    );
+    if (text === undefined) return [];
+    return [hosts.length > 1 ? ofHost(host.name, text) : text];
+  });
+}

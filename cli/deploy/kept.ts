@@ -1,0 +1,26 @@
+import { shellQuote } from "../../components/host/connection";
+import type { SetupHost } from "../stack";
+import type { StateResource } from "./drift";
+import { sayByHost } from "./host-resources";
+
+/**
+ * What a destroyed stack has left on its hosts, as its settings say, and what to type to be rid of it. One text for
+ * each host with such volumes.
+ *
+ * @param resources the stack's before it was destroyed
+ */
+export function explainKept(hosts: readonly SetupHost[], resources: readonly StateResource[]): string[] {
+  return sayByHost(hosts, resources, (host, own) => {
+    const names = own
+      .filter(({ type, retainOnDelete }) => retainOnDelete && type === "docker:index/volume:Volume")
+      .flatMap(({ outputs }) => outputs?.name ?? []);
+    if (names.length === 0) return undefined;
+    return `The data stays (volumes.keep): the next npm run up goes on with it.\n  to remove it: ${removal(host, names)}`;
+  });
+}
+
+function removal({ host, baseName }: SetupHost, volumes: string[]): string {
+  if (host === "emulated") return `bash emulated-host/emulated-host.sh delete ${shellQuote(baseName)}`;
+  const engine = host === "local" ? [] : ["--host", host];
+  return ["docker", ...engine, "volume", "rm", ...volumes].map(shellQuote).join(" ");
+}

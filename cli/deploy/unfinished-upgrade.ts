@@ -1,0 +1,30 @@
+import type { SetupHost } from "../stack";
+import type { StateResource } from "./drift";
+import { sayByHost } from "./host-resources";
+
+/**
+ * What to type after an upgrade whose trial went well, and whose new server did not get ready all the same: the copy of
+ * the state is kept until one does. One text for each host that this concerns.
+ */
+export function unfinishedUpgrades(
+  stack: string,
+  hosts: readonly SetupHost[],
+  resources: readonly StateResource[],
+): string[] {
+  return sayByHost(hosts, resources, (host, own) => {
+    const find = (end: string) => own.find(({ urn }) => urn.endsWith(end))?.outputs;
+    const report = find("-upgrade-trial")?.stdout;
+    // What comes last is told of the trial that it belongs to.
+    if (!report || find("-upgrade-done")?.triggers?.[0] === report) return undefined;
+    const { copy, from }: { copy: string; from: string } = JSON.parse(report);
+    return copy ? explain(stack, from, from === host.version) : undefined;
+  });
+}
+
+function explain(stack: string, from: string, isSameVersion: boolean): string {
+  const up = `npm run up -- --stack ${stack}`;
+  const back = isSameVersion
+    ? `back: ${up}, from the checkout and with the settings of before`
+    : `back, with that state: npm run pulumi -- config set version ${from} --stack ${stack} && ${up}`;
+  return `The upgrade from microsandbox ${from} is not finished; the state of before it is kept.\n  on: ${up}\n  ${back}`;
+}

@@ -1,0 +1,24 @@
+import type { Reporter } from "../../setup/report";
+import type { SetupHost } from "../stack";
+import { type Resource, resourcesOf } from "./host-resources";
+import { dockerOn } from "./recover";
+
+/**
+ * Options for pulumi that leave the hosts out whose engine does not answer: a refresh of what is on them would end the
+ * whole run. The program still tells why they can't be used. Of a stack with one host nothing is left out.
+ */
+export async function leaveOutUnreachable(
+  hosts: readonly SetupHost[],
+  resources: readonly Resource[],
+  report: Reporter,
+): Promise<string[]> {
+  if (hosts.length < 2) return [];
+  const options = hosts.map(async (host) => {
+    const urns = resourcesOf(host, resources);
+    if (urns.length === 0 || !(await dockerOn(host, ["version", "--format", "{{.Server.Version}}"])).failed)
+      return [];
+    report.say(`Host ${host.name} does not answer: what is on it stays as it is.`);
+    return urns.flatMap((urn) => ["--exclude", urn]);
+  });
+  return (await Promise.all(options)).flat();
+}

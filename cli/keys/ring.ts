@@ -1,0 +1,184 @@
+import { randomBytes } from "node:crypto";
+import { z } from "zod";
+import { keyHash } from "../../components/server/key-file";
+import { type ConfiguredKey, DEFAULT_KEY, KEY_ID } from "../../components/settings/keys";
+import { nearest } from "../../components/settings/values";
+import { UserError } from "../../setup/user-error";
+import { parseDuration } from "../duration";
+
+/** The keys of a stack as its configuration holds them: `default` in plain (encrypted on disk), of others the hash. */
+export interface KeyRing {
+  apiKey?: string;
+  keys: ConfiguredKey[];
+}
+
+/** A key that was just made: the only time that it is to be seen. */
+export interface Made {
+  ring: KeyRing;
+  key: string;
+}
+
+/** What a new key is given. */
+export interface KeyTerms {
+  /** When it ends; null for never. */
+  expires?: Date | null;
+  limits?: ConfiguredKey["limits"];
+}
+
+/** 256 random bits. */
+export const newKey = (): string => `msb_${randomBytes(32).toString("hex")}`;
+
+/** @throws UserError if the id is no id, or there is a key with it */
+export function addKey(ring: KeyRing, id: string, { expires, limits }: KeyTerms, now: Date): Made {
+  if (!KEY_ID.test(id)) {
+    throw new UserError(
+      `${JSON.stringify(id)} is no id of a key: up to 64 letters, digits, '.', '_' and '-', a letter or digit first.`,
+    );
+  }
+  if (id === DEFAULT_KEY && !ring.apiKey) {
+    throw new UserError(
+      `${id} is the id of the key that npm run up makes where there is no other.\nChoose another id.`,
+    );
+  }
+  if (currentIds(ring).includes(id)) {
+    throw new UserError(
+      `There is a key with the id ${id} already.\nChoose another id, or replace it: npm run keys -- rotate ${id}`,
+    );
+  }
+  const key = newKey();
+  const entry = entryOf({ id, hash: keyHash(key), created: now, expires: expires ?? null, limits });
+  return { key, ring: { ...ring, keys: [...withoutEnded(ring.keys, now), entry] } };
+}
+
+/** Takes a key away, the one that it replaces too. @throws UserError for an id that no key has */
+export function revokeKey(ring: KeyRing, id: string): KeyRing {
+  requireKnown(ring, id);
+  const keys = ring.keys.filter((key) => key.id !== id);
+  return id === DEFAULT_KEY ? { keys } : { ...ring, keys };
+}
+
+/**
+ * Gives an id another key. The old one is taken for as long as `overlapMs` says, within its own end. Limits stay;
+ * without a new end, the new key lives as long as the old one was made for.
+ * @throws UserError for an id that no key has
+ */
+export function rotateKey(
+  ring: KeyRing,
+  id: string,
+  { overlapMs, expires }: { overlapMs: number; expires?: Date | null },
+  now: Date,
+): Made {
+  requireKnown(ring, id);
+  const old = ring.keys.find((key) => key.id === id && !key.replaced);
+  const hash = old?.hash ?? keyHash(ring.apiKey ?? "");
+  const ends = Math.min(now.getTime() + overlapMs, old?.expires ? Date.parse(old.expires) : Infinity);
+  const predecessor =
+    ends > now.getTime() ? [{ ...old, id, hash, expires: new Date(ends).toISOString(), replaced: true }] : [];
+  // Of several predecessors each has its end.
+  const others = withoutEnded(ring.keys, now).filter((key) => key !== old);
+  const key = newKey();
+  if (id === DEFAULT_KEY) return { key, ring: { apiKey: key, keys: [...others, ...predecessor] } };
+  const entry = entryOf({
+    ...{ id, hash: keyHash(key), created: now, limits: old?.limits },
+    expires: expires === undefined ? sameLife(old, now) : expires,
+  });
+  return { key, ring: { ...ring, keys: [...others, entry, ...predecessor] } };
+}
+
+function sameLife(old: ConfiguredKey | undefined, now: Date): Date | null {
+  if (!old?.expires || !old.created) return null;
+  return new Date(now.getTime() + Date.parse(old.expires) - Date.parse(old.created));
+}
+
+function entryOf(
+  key: Required<Pick<KeyTerms, "expires">> &
+    Pick<KeyTerms, "limits"> & { id: string; hash: string; created: Date },
+): ConfiguredKey {
+  const { id, hash, created, expires, limits } = key;
+  return {
+    ...{ id, hash, created: created.toISOString() },
+    ...(expires ? { expires: expires.toISOString() } : {}),
+    ...(limits && Object.keys(limits).length > 0 ? { limits } : {}),
+  };
+}
+
+/** Predecessors whose time is over are of no use to anybody. Keys that have ended stay until they are revoked. */
+function withoutEnded(keys: ConfiguredKey[], now: Date): ConfiguredKey[] {
+  return keys.filter(({ replaced, expires }) => !replaced || Date.parse(expires ?? "") > now.getTime());
+}
+
+function currentIds({ apiKey, keys }: KeyRing): string[] {
+  const ids = keys.filter(({ replaced }) => !replaced).map(({ id }) => id);
+  return apiKey ? [DEFAULT_KEY, ...ids] : ids;
+}
+
+function requireKnown(ring: KeyRing, id: string): void {
+  const ids = currentIds(ring);
+  if (ids.includes(id)) return;
+  const near = nearest(id, ids);
+  const known = ids.length > 0 ? `Keys: ${ids.join(", ")}.` : "There is none.";
+  throw new UserError(`There is no key ${id}.${near ? ` Did you mean ${near}?` : ""}\n${known}`);
+}
+
+/** A time from now, or a date (its beginning, in UTC), or a date and time with a zone; `never` is null. @throws UserError */
+export function parseExpires(text: string, now: Date): Date | null {
+  if (text === "never") return null;
+  const isDate =
+    z.iso.date().safeParse(text).success || z.iso.datetime({ offset: true }).safeParse(text).success;
+  const isTime = /^\d{1,6}[smhdw]$/.test(text);
+  if (!isDate && !isTime) {
+    throw new UserError(
+      `--expires ${text}: not a date. Accepted: a time from now (30d, 12h), a date (2027-01-31), a date and time with ` +
+        "its zone (2027-01-31T18:00:00Z), or never.",
+    );
+  }
+  const when = isTime ? new Date(now.getTime() + parseDuration(text, "--expires")) : new Date(text);
+  if (when.getTime() > now.getTime()) return when;
+  throw new UserError(`--expires ${text}: that is over. Accepted: a time to come.`);
+}
+
+/** The last use of each key on any server; undefined where none could be asked. */
+export function latestUses(all: (Record<string, string> | undefined)[]): Map<string, string> | undefined {
+  const known = all.filter((uses) => uses !== undefined);
+  if (known.length === 0) return undefined;
+  const latest = new Map<string, string>();
+  for (const [id, time] of known.flatMap((uses) => Object.entries(uses)))
+    if ((latest.get(id) ?? "") < time) latest.set(id, time);
+  return latest;
+}
+
+/** One line of `list`. */
+export interface KeyRow {
+  id: string;
+  created: string;
+  expires: string;
+  lastUse: string;
+  limits: string;
+}
+
+/** @param uses last use by id, as the server has it; undefined where it could not be asked */
+export function listKeys(
+  { apiKey, keys }: KeyRing,
+  uses: Map<string, string> | undefined,
+  now: Date,
+): KeyRow[] {
+  const lastUse = (id: string) => {
+    if (uses === undefined) return "?";
+    const time = uses.get(id);
+    return time === undefined ? "never" : minute(time);
+  };
+  const all: Partial<ConfiguredKey>[] = [...(apiKey ? [{ id: DEFAULT_KEY }] : []), ...keys];
+  return all.map(({ id = "", created, expires, replaced, limits }) => ({
+    id: replaced ? `${id} (old)` : id,
+    created: created ? minute(created) : "-",
+    expires: expires ? `${minute(expires)}${Date.parse(expires) <= now.getTime() ? " (over)" : ""}` : "never",
+    lastUse: lastUse(id),
+    limits: Object.entries(limits ?? {})
+      .filter(([, value]) => value !== undefined)
+      .map(([name, value]) => `${name} ${value}`)
+      .join(", "),
+  }));
+}
+
+/** `2026-11-24 10:39`, in UTC. */
+const minute = (time: string): string => new Date(time).toISOString().slice(0, 16).replace("T", " ");

@@ -1,0 +1,133 @@
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { hostArgv, hostShell } from "../../components/host/connection";
+import { keyLines, writeKeys } from "../../components/server/key-file";
+import { checkSettings } from "../../components/settings/checks";
+import { DEFAULT_HOST } from "../../components/settings/hosts";
+import { explainMistakes } from "../../components/settings/mistakes";
+import { type HostSettings, NAMESPACE } from "../../components/settings/schema";
+import { stateFolder } from "../../setup/backend";
+import { exec } from "../../setup/exec";
+import type { Reporter } from "../../setup/report";
+import { UserError } from "../../setup/user-error";
+import { type Server as Deployed, readOutputs } from "../outputs";
+import type { Pulumi } from "../pulumi";
+import type { KeyRing } from "./ring";
+
+/** Where the server writes down the last use of each key: docker/gateway/src/keys/key-use.ts. */
+const usesFile = "/var/lib/microsandbox/gateway/keys-used.json";
+
+/** The resource of components/keys.ts. */
+const keyFileResources = "**::microsandbox*-key-file";
+
+/** A server that checks keys. */
+interface Server extends Deployed {
+  /** Its host's name; `default` for the only one. */
+  host: string;
+}
+
+/** What a stack says of keys. */
+export interface StackKeys {
+  /** Those of the stack; a host may have others, which are its own affair. */
+  ring: KeyRing;
+  /** The settings of each host if the stack's keys were these. */
+  hostsWith: (ring: KeyRing) => Record<string, HostSettings>;
+}
+
+/** Reads the keys of a stack, decrypted. @throws UserError if a setting is wrong */
+export async function readKeys(stack: string, pulumi: Pulumi): Promise<StackKeys> {
+  const known: { name: string }[] = JSON.parse(await pulumi.read(["stack", "ls", "--json"]));
+  if (!known.some(({ name }) => name === stack)) await pulumi.read(["stack", "init", stack, "--no-select"]);
+  const config: Record<string, { value?: string; secret: boolean }> = JSON.parse(
+    await pulumi.read(["config", "--json", "--show-secrets", "--stack", stack]),
+  );
+  const raw = Object.entries(config).flatMap(([name, { value, secret }]) =>
+    name.startsWith(`${NAMESPACE}:`) ? [{ name: name.slice(NAMESPACE.length + 1), value, secret }] : [],
+  );
+  const secret = raw.filter((each) => each.secret).map(({ name }) => name);
+  const values = Object.fromEntries(raw.map(({ name, value }) => [name, value]));
+  const check = (change: Record<string, unknown>) => {
+    const { settings, hosts, mistakes } = checkSettings({ ...values, ...change }, secret);
+    if (!settings) throw new UserError(explainMistakes(mistakes, { stack }));
+    return { settings, hosts };
+  };
+  const { apiKey, keys } = check({}).settings;
+  return {
+    ring: { apiKey, keys },
+    hostsWith: (ring) => check({ apiKey: ring.apiKey, keys: ring.keys }).hosts,
+  };
+}
+
+/** Writes what has changed into the stack's file, encrypted; values go through standard input, never as arguments. */
+export async function saveKeys(stack: string, before: KeyRing, ring: KeyRing, pulumi: Pulumi): Promise<void> {
+  const text = ({ keys }: KeyRing) => (keys.length > 0 ? JSON.stringify(keys) : undefined);
+  for (const [name, old, value] of [
+    ["apiKey", before.apiKey, ring.apiKey],
+    ["keys", text(before), text(ring)],
+  ] as const) {
+    const words = [`${NAMESPACE}:${name}`, "--stack", stack];
+    if (value === old) continue;
+    if (value === undefined) await pulumi.read(["config", "rm", ...words]);
+    else await pulumi.write(["config", "set", "--secret", ...words], value);
+  }
+}
+
+/** The servers that a change of keys concerns now: those that are deployed, and check keys. */
+export async function serversWithKeys(stack: string, pulumi: Pulumi): Promise<Server[]> {
+  const { hosts, ...single } = await readOutputs(stack, pulumi);
+  return Object.entries(hosts ?? { [DEFAULT_HOST]: single }).flatMap(([host, { server, environment }]) =>
+    server && environment?.MSB_API_KEY === undefined ? [{ host, ...server }] : [],
+  );
+}
+
+/** Gives a running server its keys: it takes them within a second. @throws UserError if it can't be reached */
+export async function tellServer(
+  { container, connection }: Server,
+  keys: Pick<HostSettings, "apiKey" | "keys">,
+): Promise<void> {
+  const { exitCode, stderr } = await exec("sh", ["-c", hostShell(connection)], {
+    input: writeKeys(container, keyLines(keys)),
+    reject: false,
+  });
+  if (exitCode !== 0) throw new UserError(String(stderr).trim());
+}
+
+/** Brings the deployment up to date with what the server was told, so that the next `up` finds nothing to do. */
+export async function recordKeys(stack: string, pulumi: Pulumi): Promise<void> {
+  const flags = ["--yes", "--skip-preview", "--target", keyFileResources];
+  await pulumi.read(["up", ...flags, "--stack", stack]);
+}
+
+/** When each key was last used, by id; undefined where the server can't be asked. */
+export async function readUses({
+  container,
+  connection,
+}: Server): Promise<Record<string, string> | undefined> {
+  const line = `cat ${usesFile} 2>/dev/null || echo '{}'`;
+  const command = ["docker", "exec", container, "sh", "-c", line];
+  const [program = "docker", ...words] = hostArgv(connection, command);
+  const { exitCode, stdout } = await exec(program, words, { stdin: "ignore", reject: false });
+  return exitCode === 0 ? JSON.parse(String(stdout)) : undefined;
+}
+
+/** Runs `change` while no other run of this checkout changes the keys of the stack. */
+export async function withKeysLocked<T>(
+  stack: string,
+  report: Reporter,
+  change: () => Promise<T>,
+): Promise<T> {
+  const { default: lockfile } = await import("proper-lockfile");
+  mkdirSync(stateFolder, { recursive: true, mode: 0o700 });
+  const file = join(stateFolder, `keys-${stack}`);
+  writeFileSync(file, "", { flag: "a" });
+  let announced = false;
+  for (;;) {
+    const release = await lockfile.lock(file, { stale: 20_000, realpath: false }).catch((error) => {
+      if (error.code !== "ELOCKED") throw error;
+    });
+    if (release) return change().finally(release);
+    if (!announced) report.say(`Another run is changing the keys of stack ${stack}; waiting for it.`);
+    announced = true;
+    await new Promise((wake) => setTimeout(wake, 250));
+  }
+}

@@ -1,0 +1,143 @@
+/** The commands behind the npm scripts. Each one is a file in commands/. */
+import { Command } from "commander";
+import { benchGateway } from "../bench";
+import { benchNoop } from "../bench/noop";
+import { UserError } from "../setup/user-error";
+import { audit } from "./commands/audit";
+import { backup } from "./commands/backup";
+import { destroy } from "./commands/destroy";
+import { doctor } from "./commands/doctor";
+import { images } from "./commands/images";
+import { importStack } from "./commands/import";
+import { keysCommand } from "./commands/keys";
+import { passThrough } from "./commands/pulumi";
+import { restore } from "./commands/restore";
+import { sandbox } from "./commands/sandbox";
+import { sbom } from "./commands/sbom";
+import { setup } from "./commands/setup";
+import { runTests } from "./commands/test";
+import { up } from "./commands/up";
+
+const cli = new Command("npm run")
+  .description("Run your own microVM sandbox service.")
+  .enablePositionalOptions();
+const stackOption = [
+  "--stack <name>",
+  "stack to work on (default: dev, or emulated where KVM can't run guests)",
+] as const;
+const hostOption = ["--host <name>", "one of the stack's hosts, where it has several"] as const;
+
+cli
+  .command("up")
+  .description("Install what is missing, then deploy the service and wait until it is ready.")
+  .option(...stackOption)
+  .action(({ stack }) => up(stack));
+cli
+  .command("import")
+  .description("Take over what a stack of this name has on its hosts where Pulumi's state was lost.")
+  .option(...stackOption)
+  .action(({ stack }) => importStack(stack));
+cli
+  .command("destroy")
+  .description("Remove what `up` has made; volumes stay unless volumes.keep is false.")
+  .option(...stackOption)
+  .action(({ stack }) => destroy(stack));
+cli
+  .command("setup")
+  .description("Install the tools and images that `up` needs, and nothing else.")
+  .option(...stackOption)
+  .action(({ stack }) => setup(stack));
+cli
+  .command("doctor")
+  .description("Tell what is present and what is missing; changes nothing. Exit code 1 if `up` would fail.")
+  .option(...stackOption)
+  .option(...hostOption)
+  .action(({ stack, host }) => doctor(stack, host));
+cli
+  .command("test")
+  .description("Run the tests: all of them, or one kind.")
+  .argument("[kind]", "unit, integration, e2e or arm64")
+  .action(runTests);
+cli
+  .command("bench")
+  .description("Run a benchmark: each line is measured against something to compare with.")
+  .argument("<name>", "noop: an up with nothing to do; gateway: the server under load")
+  .option("--stack <name>", "gateway: a deployed stack, for what needs a microVM")
+  .action(async (name, { stack }) => {
+    if (name === "noop") return benchNoop();
+    if (name === "gateway") return benchGateway({ stack });
+    throw new UserError(`There is no benchmark ${name}. Benchmarks: noop, gateway.`);
+  });
+cli
+  .command("images")
+  .description("load FILE.tar (of docker save), list or prune the images that sandboxes start from.")
+  .argument("[words...]")
+  .option(...stackOption)
+  .option("--older-than <time>", "prune: only images that nobody started from in that time, like 7d")
+  .option("--max-size <size>", "prune: only until the images take no more than that on the disk, like 10G")
+  .option(...hostOption)
+  .action((words, { stack, host, ...limits }) => images(words, limits, { stack, host }));
+cli
+  .command("backup")
+  .description(
+    "Write the server's volumes to a new FILE: sandboxes with their disks, images, volumes, /workspace. " +
+      "The server is stopped for it; sandboxes that run are stopped cleanly and start again afterwards.",
+  )
+  .argument("<file>", "a file that does not exist yet")
+  .option(...stackOption)
+  .option(...hostOption)
+  .action(backup);
+cli
+  .command("restore")
+  .description(
+    "Put the volumes of a backup into a deployed stack, on the same host or on another one of the same architecture. " +
+      "Nothing is touched unless the file is intact.",
+  )
+  .argument("<file>", "a file of `npm run backup`")
+  .option(...stackOption)
+  .option(...hostOption)
+  .option("--force", "replace sandboxes, volumes and files that the stack has")
+  .option("--keys", "take the API keys of the backup too, in place of the stack's own")
+  .action(restore);
+cli
+  .command("sbom")
+  .description("Print the bill of materials of the server's image (CycloneDX), or write it to a file.")
+  .argument("[file]")
+  .option(...stackOption)
+  .option(...hostOption)
+  .action(sbom);
+cli
+  .command("audit")
+  .description("Ask the npm registry for advisories on the packages, and check their signatures.")
+  .option("--level <severity>", "least severity that makes the exit code 1 (2: nobody answered)", "low")
+  .action(({ level }) => audit(level));
+cli.addCommand(keysCommand(stackOption));
+// Everything after these names belongs to another program, --help included.
+cli
+  .command("pulumi")
+  .description("Run any pulumi command with this project's tools, backend and passphrase.")
+  .argument("[args...]")
+  .helpOption(false)
+  .allowUnknownOption()
+  .passThroughOptions()
+  .action(passThrough);
+cli
+  .command("sandbox")
+  .description("Run the msb CLI inside the running server.")
+  .argument("[args...]")
+  .helpOption(false)
+  .allowUnknownOption()
+  .passThroughOptions()
+  .action(sandbox);
+
+async function main(): Promise<void> {
+  try {
+    await cli.parseAsync();
+  } catch (error) {
+    if (!(error instanceof UserError)) throw error;
+    console.error(`\n${error.message}`);
+    process.exitCode = error.exitCode;
+  }
+}
+
+void main();

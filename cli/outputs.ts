@@ -1,0 +1,26 @@
+import type { Connection } from "../components/host/connection";
+import type { Pulumi } from "./pulumi";
+
+/** A server's container, and how to reach its host. */
+export interface Server {
+  container: string;
+  connection: Connection;
+}
+
+/** What a stack's outputs tell of one server: components/fleet.ts makes them. */
+export interface ServerOutputs {
+  endpoint?: string;
+  /** In dev mode with a key, as any will do. */
+  environment?: Record<string, string>;
+  server?: Server;
+}
+
+/** The outputs of a stack: those of its only host, or those of each one by its name. */
+export interface StackOutputs extends ServerOutputs {
+  hosts?: Record<string, ServerOutputs>;
+}
+
+/** The outputs of the last `up`; none of a stack that was never deployed. */
+export async function readOutputs(stack: string, pulumi: Pulumi): Promise<StackOutputs> {
+  return JSON.parse(await pulumi.read(["stack", "output", "--json", "--stack", stack]).catch(() => "{}"));
+}

@@ -1,0 +1,148 @@
+import * as docker from "@pulumi/docker";
+import * as pulumi from "@pulumi/pulumi";
+import { onHost, VisibleError } from "../settings/errors";
+import { askHost } from "./ask-host";
+import {
+  type Connection,
+  connectionOf,
+  dockerHost,
+  remoteCommand,
+  sshFlags,
+  withVariables,
+} from "./connection";
+import { EmulatedHost, emulatedHostTool } from "./emulated-host";
+import { explainPreflight, type PreflightReport, parsePreflightReport } from "./preflight-report";
+import { script } from "./scripts";
+
+/** Said, since a context of the environment (DOCKER_CONTEXT) would else take the place of the provider's host. */
+const NO_CONTEXT = "";
+
+export interface DockerHostArgs {
+  /** Name of the host among several, for error messages. */
+  hostName?: string;
+  /** Why nothing may be done there, where that is known beforehand. */
+  refused?: string;
+  /** Where the Docker engine is. @example "local", "ssh://root@10.1.2.3", "emulated" */
+  host: string;
+  /** Private key file for ssh hosts. @default the SSH agent */
+  sshKeyFile?: string;
+  /** known_hosts file for ssh hosts. @default the user's own */
+  sshKnownHostsFile?: string;
+  /** Processor of the host, or `auto` to ask the engine. An emulated host gets it; `auto` is this machine's own. */
+  architecture?: "auto" | "amd64" | "arm64";
+  /** Name of the server's container: a port that it holds is not taken. */
+  containerName: string;
+  /** Prefix of names on this machine. */
+  baseName: string;
+  /** Port on the host that the server will hold. */
+  hostPort: number;
+  /** Address that the port is bound to. */
+  bindAddress: string;
+  /** Memory (MiB) and disk (GiB) of an emulated host, and whether its disk outlives a destroy. */
+  emulated: { memoryMiB: number; diskGiB: number; keepDisk: boolean };
+}
+
+/**
+ * A host: this machine, a machine over SSH, or an emulated one. Each preview and up first asks its engine
+ * whether the stack can run there (version, permission, a free port); nothing is made before it can.
+ *
+ * @example const host = new DockerHost("host", { host: "local", containerName, hostPort: 5555, … })
+ */
+export class DockerHost extends pulumi.ComponentResource {
+  /** How to reach the host. */
+  readonly connection: pulumi.Output<Connection>;
+  /** What the preflight found. */
+  readonly preflight: pulumi.Output<PreflightReport>;
+  /** Provider of its engine. It starts while the host is still being checked, and makes nothing by itself. */
+  readonly engine: docker.Provider;
+  /** Provider of the engine that builds its image. */
+  readonly builder: docker.Provider;
+  /** Processor of the host. */
+  readonly architecture: pulumi.Output<"amd64" | "arm64">;
+  /** Command line that reads an image archive on standard input and loads it, where images are not built on the host. */
+  readonly imageLoader: pulumi.Output<string> | undefined;
+
+  constructor(name: string, args: DockerHostArgs, opts?: pulumi.ComponentResourceOptions) {
+    super("microsandbox:index:DockerHost", name, {}, opts);
+    const { architecture = "auto" } = args;
+
+    this.connection = this.connect(name, args);
+    const stdin = withVariables(
+      { NAME: args.containerName, HOST_PORT: args.hostPort, BIND_ADDRESS: publishAddress(args) },
+      script("host/preflight"),
+    );
+    this.preflight = askHost(this.connection, stdin, { parent: this, hostName: args.hostName }).apply(
+      (stdout) =>
+        onHost(args.hostName, () => {
+          if (args.refused) throw new VisibleError(args.refused);
+          return usableEngine(stdout, architecture);
+        }),
+    );
+    this.engine = new docker.Provider(
+      `${name}-engine`,
+      {
+        host: this.connection.apply(dockerHost),
+        context: NO_CONTEXT,
+        sshOpts: this.connection.apply(sshFlags),
+      },
+      { parent: this },
+    );
+    // An image that goes to another machine is built by this one's engine.
+    this.builder =
+      args.host === "local"
+        ? this.engine
+        : new docker.Provider(
+            `${name}-builder`,
+            { host: dockerHost({ kind: "local" }), context: NO_CONTEXT },
+            { parent: this },
+          );
+    this.architecture = this.preflight.apply(({ engine }) => (engine?.arch === "arm64" ? "arm64" : "amd64"));
+    this.imageLoader = this.loader(args);
+
+    this.registerOutputs({ connection: this.connection, architecture: this.architecture });
+  }
+
+  private connect(name: string, args: DockerHostArgs): pulumi.Output<Connection> {
+    if (args.host === "emulated") {
+      return new EmulatedHost(
+        `${name}-emulated`,
+        {
+          hostName: args.baseName,
+          hostPort: args.hostPort,
+          bindAddress: args.bindAddress,
+          architecture: args.architecture === "auto" ? undefined : args.architecture,
+          ...args.emulated,
+        },
+        { parent: this },
+      ).connection;
+    }
+    return pulumi.output(connectionOf(args));
+  }
+
+  private loader(args: DockerHostArgs): pulumi.Output<string> | undefined {
+    if (args.host === "local") return undefined;
+    if (args.host === "emulated") {
+      // Through the connection: the host has to run first.
+      return this.connection.apply(() => `${emulatedHostTool()} load-image ${args.baseName} -`);
+    }
+    return this.connection.apply((connection) => remoteCommand(connection, "docker load"));
+  }
+}
+
+/** The address the port is published on. An emulated host is reached through its network card; loopback is outside. */
+export function publishAddress(args: { host: string; bindAddress: string }): string {
+  return args.host === "emulated" ? "10.0.2.15" : args.bindAddress;
+}
+
+/** @throws VisibleError with what to type, where the preflight says no or the processor is not the expected one */
+export function usableEngine(stdout: string, architecture: "auto" | "amd64" | "arm64"): PreflightReport {
+  const preflight = parsePreflightReport(stdout);
+  if (!preflight.ok) throw new VisibleError(explainPreflight(preflight));
+  if (architecture !== "auto" && architecture !== preflight.engine?.arch) {
+    throw new VisibleError(
+      `architecture is ${architecture}, but the host's engine runs on ${preflight.engine?.arch}.\n` +
+        "  to use what the engine has: npm run pulumi -- config set architecture auto",
+    );
+  }
+  return preflight;
+}

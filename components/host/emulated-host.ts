@@ -1,0 +1,98 @@
+import * as command from "@pulumi/command";
+import * as pulumi from "@pulumi/pulumi";
+import type { Connection } from "./connection";
+import { packageRoot } from "./scripts";
+
+export interface EmulatedHostArgs {
+  /** Name of the host on this machine; its files live under it. @example "microsandbox-emulated" */
+  hostName: string;
+  /** Port of the server, forwarded from this machine to the same port of the host. */
+  hostPort: number;
+  /** Address of this machine that the port is opened on. @default "127.0.0.1" */
+  bindAddress?: string;
+  /** Processor to emulate. @default this machine's own */
+  architecture?: "amd64" | "arm64";
+  /** Memory of the host in MiB. @default 6144 */
+  memoryMiB?: number;
+  /** Size of the host's disk in GiB; it is sparse. @default 20 */
+  diskGiB?: number;
+  /** Whether the disk, and the volumes on it, outlive `pulumi destroy`. @default true */
+  keepDisk?: boolean;
+}
+
+/**
+ * A QEMU machine with a working /dev/kvm, for machines that have none: it emulates the processor with its
+ * virtualization, so real microVMs boot in it (slowly). A dead QEMU is noticed by the next preview or up: the
+ * number of starts that the state should hold then grows by one, which is an update of the command resource.
+ *
+ * @example new EmulatedHost("host", { hostName: "microsandbox-emulated", hostPort: 5555 })
+ */
+export class EmulatedHost extends pulumi.ComponentResource {
+  /** SSH connection to the host, on loopback, with a host key that is known beforehand. */
+  readonly connection: pulumi.Output<Connection>;
+
+  constructor(name: string, args: EmulatedHostArgs, opts?: pulumi.ComponentResourceOptions) {
+    super("microsandbox:index:EmulatedHost", name, {}, opts);
+    const {
+      hostName,
+      hostPort,
+      bindAddress = "127.0.0.1",
+      memoryMiB = 6144,
+      diskGiB = 20,
+      keepDisk = true,
+    } = args;
+    const tool = emulatedHostTool();
+
+    const status = command.local.runOutput(
+      {
+        command: `${tool} status "$EMULATED_HOST"`,
+        environment: { EMULATED_HOST: hostName },
+        logging: "none",
+      },
+      { parent: this },
+    );
+    const start =
+      `${tool} start "$EMULATED_HOST" --port "$SERVER_PORT" --memory-mib "$MEMORY_MIB" ` +
+      `--disk-gib "$DISK_GIB" --server-address "$SERVER_ADDRESS" --generation "$GENERATION"` +
+      (args.architecture ? ` --architecture ${args.architecture}` : "");
+    const machine = new command.local.Command(
+      `${name}-machine`,
+      {
+        create: start,
+        update: start,
+        delete: `${tool} delete "$EMULATED_HOST"${keepDisk ? " --keep-disk" : ""}`,
+        environment: {
+          EMULATED_HOST: hostName,
+          SERVER_ADDRESS: bindAddress,
+          SERVER_PORT: String(hostPort),
+          MEMORY_MIB: String(memoryMiB),
+          DISK_GIB: String(diskGiB),
+          GENERATION: status.stdout.apply((stdout) => String(JSON.parse(stdout).wanted)),
+        },
+        logging: "stderr",
+      },
+      { parent: this },
+    );
+    this.connection = machine.stdout.apply(parseStarted);
+
+    this.registerOutputs({ connection: this.connection });
+  }
+}
+
+/** Command line of the tool that makes, starts and removes emulated hosts. */
+export function emulatedHostTool(): string {
+  return `bash ${packageRoot}/emulated-host/emulated-host.sh`;
+}
+
+/** The connection in the one line of JSON that `start` prints. */
+export function parseStarted(stdout: string): Connection {
+  const started = JSON.parse(stdout);
+  return {
+    kind: "ssh",
+    user: started.sshUser,
+    address: started.sshAddress,
+    port: started.sshPort,
+    identityFile: started.identityFile,
+    knownHostsFile: started.knownHostsFile,
+  };
+}

@@ -1,0 +1,60 @@
+import { z } from "zod";
+import { parseReport } from "./kvm-report";
+
+/** What preflight.sh prints: one line of JSON. */
+export const preflightReportSchema = z.object({
+  /** Whether the server can be deployed to this engine. */
+  ok: z.boolean(),
+  code: z.enum([
+    "ok",
+    "docker-missing",
+    "engine-down",
+    "no-permission",
+    "group-after-login",
+    "engine-too-old",
+    "client-too-old",
+    "not-linux",
+    "unsupported-arch",
+    "no-such-address",
+    "port-taken",
+  ]),
+  /** One sentence: what was found. */
+  message: z.string(),
+  /** The command that mends it; empty where there is nothing to mend. */
+  remedy: z.string(),
+  /** The engine; null where it did not answer. */
+  engine: z
+    .object({
+      version: z.string(),
+      /** Version of the API, `1.41` or newer. */
+      api: z.string(),
+      /** amd64 or arm64; anything else only in a report of `unsupported-arch`. */
+      arch: z.string(),
+      os: z.string(),
+      cgroup: z.enum(["v1", "v2"]),
+      /** CPUs of the host. The engine refuses a container with a higher `cpus` than this. */
+      cpus: z.number(),
+    })
+    .nullable(),
+  /** Whether the host has /dev/net/tun. */
+  tun: z.boolean(),
+  /** Group that /dev/kvm belongs to; null where there is no device. */
+  kvmGid: z.number().nullable(),
+  /** Permissions of /dev/kvm in octal digits, `660`; empty where there is no device. */
+  kvmMode: z.string(),
+  /** IPv4 addresses of the host. */
+  addresses: z.array(z.string()),
+});
+
+export type PreflightReport = z.infer<typeof preflightReportSchema>;
+
+/** @throws VisibleError where the output is no report (the host printed something else) */
+export function parsePreflightReport(stdout: string): PreflightReport {
+  return parseReport(preflightReportSchema, "preflight check", stdout);
+}
+
+/** The report as text for the user: what was found and, if that is to be mended, what to type. */
+export function explainPreflight(report: PreflightReport): string {
+  if (report.ok) return report.message;
+  return `The server can't be deployed to this host (${report.code}).\n${report.message}\n  to mend: ${report.remedy}`;
+}

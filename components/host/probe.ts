@@ -1,0 +1,52 @@
+import { VisibleError } from "../settings/errors";
+import { type Connection, hostShell } from "./connection";
+
+const failed = "unreachable:";
+
+/**
+ * A command line that runs the script on its standard input on the host and always succeeds: where ssh itself
+ * fails, what it says comes back in place of the script's output, for `probed` to explain.
+ */
+export function probeCommand(connection: Connection): string {
+  if (connection.kind === "local") return hostShell(connection);
+  return `out=$(${hostShell(connection)} 2>&1) && printf '%s\\n' "$out" || printf '${failed} %s\\n' "$out"`;
+}
+
+/**
+ * The script's output.
+ *
+ * @throws VisibleError where the host could not be reached, with what ssh said, what it means and what to type
+ */
+export function probed(connection: Connection, stdout: string): string {
+  if (connection.kind === "local" || !stdout.startsWith(failed)) return stdout;
+  const said = stdout.slice(failed.length).trim();
+  const { cause, remedy } = explain(connection, said);
+  throw new VisibleError(
+    `The host ${connection.user}@${connection.address}:${connection.port} can't be used: ${cause}.\n` +
+      `  ssh said: ${said.split("\n").pop()}\n  to mend: ${remedy}`,
+  );
+}
+
+function explain(to: Extract<Connection, { kind: "ssh" }>, said: string): { cause: string; remedy: string } {
+  const target = `${to.user}@${to.address}`;
+  const port = to.port === 22 ? "" : ` -p ${to.port}`;
+  if (/host key|REMOTE HOST IDENTIFICATION/i.test(said)) {
+    return {
+      cause: "its host key is not a known one",
+      remedy: `compare the key with the host's own (ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub there), then: ssh${port} ${target}`,
+    };
+  }
+  if (/permission denied \(|too many authentication failures/i.test(said)) {
+    return {
+      cause: "it refuses the key",
+      remedy: `ssh-copy-id${port} ${target}   (another key: npm run pulumi -- config set sshKeyFile PATH)`,
+    };
+  }
+  if (/could not resolve|no route|timed out|refused|unreachable|closed/i.test(said)) {
+    return {
+      cause: "there is no way to its SSH server",
+      remedy: `check the address and that sshd runs there, then try: ssh${port} ${target} true`,
+    };
+  }
+  return { cause: "ssh failed", remedy: `ssh${port} ${target} true` };
+}

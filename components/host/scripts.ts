@@ -1,0 +1,46 @@
+import { readFileSync } from "node:fs";
+import { join, relative } from "node:path";
+
+/** Folder of this package, relative to the program: a path that stays the same when the checkout moves. */
+export const packageRoot = relative(process.cwd(), join(__dirname, "../..")) || ".";
+
+type ScriptName =
+  | "host/kvm-check"
+  | "host/preflight"
+  | "server/boot-check"
+  | "server/volume-owner"
+  | "host/host-advice"
+  | "image/send-image"
+  | "image/push-image"
+  | "image/pull-image"
+  | "server/tls-authority"
+  | "server/tls-certificate"
+  | "server/upgrade"
+  | "server/upgrade-done";
+
+/**
+ * A script that runs another one to its end whatever becomes of who has started it; server/outlive.sh tells how. The
+ * inner one is told when its starter is gone: it can read from the pipe `$WORK/client` until then.
+ *
+ * @param inner whole lines; none of them is `END OF SCRIPT`
+ */
+export function outliving(inner: string): string {
+  const outlive = read("server/outlive");
+  return `work=$(mktemp -d)\ncat >"$work/script" <<'END OF SCRIPT'\n${inner}\nEND OF SCRIPT\n${outlive}`;
+}
+
+/** What some scripts share is put before them. */
+const preludes: Partial<Record<ScriptName, string>> = {
+  "host/kvm-check": "host/report",
+  "host/preflight": "host/report",
+  "image/push-image": "image/registry-login",
+  "image/pull-image": "image/registry-login",
+};
+
+/** Text of a script below components/. It travels on standard input, so that it runs on any host as it is. */
+export function script(name: ScriptName): string {
+  const before = preludes[name];
+  return before ? `${read(before)}\n${read(name)}` : read(name);
+}
+
+const read = (path: string) => readFileSync(join(__dirname, "..", `${path}.sh`), "utf8");

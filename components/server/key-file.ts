@@ -1,0 +1,30 @@
+import { createHash } from "node:crypto";
+import { DEFAULT_KEY } from "../settings/keys";
+import type { StackSettings } from "../settings/stack-settings";
+import { writeServerFile } from "./server-file";
+
+/** Where the server reads the hashes of its keys: on the state volume, for its own eyes only. */
+export const keysFile = "/var/lib/microsandbox/gateway/keys";
+
+/** A key as configuration and server hold it. Keys have 256 random bits: one round of SHA-256 can't be searched. */
+export function keyHash(key: string): string {
+  return `sha256:${createHash("sha256").update(key).digest("hex")}`;
+}
+
+/** The lines of the key file; docker/gateway/src/keys/key-file.ts reads them. A key comes before the one it replaces. */
+export function keyLines({ apiKey, keys }: Pick<StackSettings, "apiKey" | "keys">): string[] {
+  const all = [
+    ...(apiKey ? [{ id: DEFAULT_KEY, hash: keyHash(apiKey), operator: true }] : []),
+    ...keys.filter(({ replaced }) => !replaced),
+    ...keys.filter(({ replaced }) => replaced),
+  ];
+  return all.map(({ id, hash, ...rest }) => {
+    const { expires, limits, operator } = rest as Partial<(typeof keys)[number]> & { operator?: boolean };
+    return JSON.stringify({ id, hash, expires, limits, operator });
+  });
+}
+
+/** A script that gives a running server these keys. */
+export function writeKeys(container: string, lines: string[]): string {
+  return writeServerFile(container, keysFile, lines.join("\n"));
+}

@@ -1,0 +1,41 @@
+import * as command from "@pulumi/command";
+import * as pulumi from "@pulumi/pulumi";
+import { type Connection, hostShell } from "../host/connection";
+import type { StackSettings } from "../settings/stack-settings";
+import { keyLines, writeKeys } from "./key-file";
+
+export interface KeysArgs extends Pick<StackSettings, "apiKey" | "keys"> {
+  /** The host that the server runs on. */
+  connection: pulumi.Input<Connection>;
+  /** Name of the server's container. */
+  containerName: pulumi.Input<string>;
+  /** Id of the container: a new one gets the file anew. */
+  containerId: pulumi.Input<string>;
+}
+
+/**
+ * The server's keys: their hashes in a file that the server reads again when it changes, so that other keys need
+ * no other container and cut no connection but those of a key that is gone. The keys themselves are in no
+ * environment, process list or layer. `npm run keys` changes one and brings this up to date.
+ *
+ * @example new Keys("key", { apiKey, keys, connection, containerName, containerId }, { dependsOn: server.ready })
+ */
+export class Keys extends pulumi.ComponentResource {
+  constructor(name: string, args: KeysArgs, opts?: pulumi.ComponentResourceOptions) {
+    super("microsandbox:index:Keys", name, {}, opts);
+    new command.local.Command(
+      `${name}-file`,
+      {
+        create: pulumi.output(args.connection).apply(hostShell),
+        // Secret: the user may have set a key of his own that can be guessed from its hash.
+        stdin: pulumi.secret(
+          pulumi.output(args.containerName).apply((container) => writeKeys(container, keyLines(args))),
+        ),
+        triggers: [args.containerId],
+        logging: "none",
+      },
+      { parent: this, deleteBeforeReplace: true },
+    );
+    this.registerOutputs({});
+  }
+}

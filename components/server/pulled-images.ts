@@ -1,0 +1,41 @@
+import * as command from "@pulumi/command";
+import * as pulumi from "@pulumi/pulumi";
+import { type Connection, hostShell, shellQuote } from "../host/connection";
+
+export interface PulledImagesArgs {
+  /** References to pull. @example ["python:3.13-slim"] */
+  images: string[];
+  /** Mirrors by registry: an image is pulled under the name that a sandbox's start will look for. */
+  mirrors: Record<string, string>;
+  /** The host that the server runs on. */
+  connection: pulumi.Input<Connection>;
+  /** Name of the server's container. */
+  containerName: pulumi.Input<string>;
+}
+
+/** Sandbox images pulled into the server's cache while deploying, so that a first start is not a download. */
+export class PulledImages extends pulumi.ComponentResource {
+  constructor(name: string, args: PulledImagesArgs, opts?: pulumi.ComponentResourceOptions) {
+    super("microsandbox:index:PulledImages", name, {}, opts);
+    const reference = Object.keys(args.mirrors).length > 0 ? mirroredName : shellQuote;
+    for (const image of args.images) {
+      new command.local.Command(
+        `${name}-${image}`,
+        {
+          create: pulumi.output(args.connection).apply(hostShell),
+          stdin: pulumi
+            .output(args.containerName)
+            .apply((container) => `docker exec ${container} msb pull ${reference(image, container)}`),
+          triggers: [image],
+        },
+        { parent: this, deleteBeforeReplace: true },
+      );
+    }
+    this.registerOutputs({});
+  }
+}
+
+/** A word of a shell script: the image's name under the mirrors, which the server knows. */
+function mirroredName(image: string, container: string): string {
+  return `"$(docker exec ${container} node /opt/gateway/server.cjs mirrored ${shellQuote(image)})"`;
+}

@@ -1,0 +1,60 @@
+import * as command from "@pulumi/command";
+import * as pulumi from "@pulumi/pulumi";
+import { type Connection, hostShell, remoteCommand, shellQuote } from "../host/connection";
+import type { RegistrySettings } from "../settings/registries";
+
+export interface RegistriesArgs {
+  /** Mirrors, authorities, registries without TLS and credentials. */
+  settings: RegistrySettings;
+  /** The host that the server runs on. */
+  connection: pulumi.Input<Connection>;
+  /** Name of the server's container. */
+  containerName: pulumi.Input<string>;
+  /** Id of the container: a new one may have another state volume. */
+  containerId: pulumi.Input<string>;
+}
+
+/**
+ * How the server gets at registries: files on the state volume that msb and the gateway read anew each time, so
+ * that other settings need no other container. Passwords come by standard input and are secret in the state.
+ *
+ * @example new Registries("registries", { settings, connection, containerName, containerId }, { dependsOn: server.ready })
+ */
+export class Registries extends pulumi.ComponentResource {
+  /** Settled once the settings hold. */
+  readonly applied: pulumi.Resource;
+
+  constructor(name: string, args: RegistriesArgs, opts?: pulumi.ComponentResourceOptions) {
+    super("microsandbox:index:Registries", name, {}, opts);
+    const connection = pulumi.output(args.connection);
+    this.applied = new command.local.Command(
+      `${name}-settings`,
+      {
+        create: connection.apply(hostShell),
+        delete: connection.apply((host) => remoteCommand(host, "sh -s clear")),
+        stdin: pulumi.secret(
+          pulumi.output(args.containerName).apply((container) => registriesScript(container, args.settings)),
+        ),
+        triggers: [args.containerId],
+        logging: "none",
+      },
+      { parent: this, deleteBeforeReplace: true },
+    );
+    this.registerOutputs({});
+  }
+}
+
+/** A script that hands the settings to the server; run with the word `clear`, it takes them back if it can. */
+export function registriesScript(container: string, settings: RegistrySettings): string {
+  const take = `docker exec --interactive ${shellQuote(container)} node /opt/gateway/server.cjs registries`;
+  return [
+    `if [ "\${1:-}" = clear ]; then`,
+    `  echo '{}' | ${take} || echo "no server to take the registries from" >&2`,
+    "  exit 0",
+    "fi",
+    `${take} <<'SETTINGS'`,
+    JSON.stringify(settings),
+    "SETTINGS",
+    "",
+  ].join("\n");
+}

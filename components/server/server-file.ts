@@ -1,0 +1,20 @@
+import { shellQuote } from "../host/connection";
+
+/**
+ * A script for the host that replaces a file in the server's container in one step: a reader sees the old text or the
+ * new one. The file is for the server's own eyes, and the text is in no command line.
+ *
+ * @param text whole lines; none of them is `END OF FILE`
+ * @param then what the container does after it. @example "sleep 2"
+ */
+export function writeServerFile(container: string, path: string, text: string, then = "true"): string {
+  const write = [
+    "umask 077",
+    `mkdir -p "$(dirname ${path})"`,
+    `cat >${path}.new`,
+    `chmod 400 ${path}.new`,
+    `mv -f ${path}.new ${path}`,
+    then,
+  ].join(" && ");
+  return `docker exec --interactive ${shellQuote(container)} sh -c ${shellQuote(write)} <<'END OF FILE'\n${text}\nEND OF FILE\n`;
+}

@@ -1,0 +1,259 @@
+import * as command from "@pulumi/command";
+import * as docker from "@pulumi/docker";
+import * as pulumi from "@pulumi/pulumi";
+import { type Connection, hostShell } from "../host/connection";
+import { labels } from "../host/labels";
+import { limitVariables } from "../settings/limits";
+import type { StackSettings } from "../settings/stack-settings";
+import { MIB } from "../settings/values";
+import { keysFile } from "./key-file";
+import { serverUser } from "./server-user";
+import { tlsFile } from "./tls";
+import { VolumeOwner } from "./volume-owner";
+
+export interface ServerArgs {
+  /** Name of the network; the container's is `<baseName>-server`. */
+  baseName: pulumi.Input<string>;
+  /** Id of the server's image in the host's engine. */
+  imageId: pulumi.Input<string>;
+  /** microsandbox version, for the label. */
+  version: pulumi.Input<string>;
+  /** Names of the two volumes. */
+  volumes: { state: pulumi.Input<string>; workspace: pulumi.Input<string> };
+  /** How to reach the host, for what the provider can't set. */
+  connection: pulumi.Input<Connection>;
+  /** API version of the engine. @example "1.45" */
+  engineApi: pulumi.Input<string>;
+  /** Whether the host has /dev/net/tun. */
+  tun: pulumi.Input<boolean>;
+  /** Group that may use the host's /dev/kvm; undefined where everybody may. Of no matter to a privileged server. */
+  kvmGroup: pulumi.Input<number | undefined>;
+  /** Full privileges, the compose stack's way; without them the container gets /dev/kvm and nothing else. */
+  privileged: boolean;
+  /** Port inside the container, port on the host, and the address the latter is bound to. */
+  port: number;
+  hostPort: number;
+  publishAddress: string;
+  /** Without a key. */
+  devMode: boolean;
+  /** Whether sandboxes and volumes are for the key alone that made them. */
+  ownSandboxes: boolean;
+  /** Names of DNS that a server without a key answers to, besides addresses and localhost. */
+  hostNames: string[];
+  /** Whether the port speaks TLS, with the certificate that comes once the container runs. */
+  hasTls: boolean;
+  /** What the server allows at most. */
+  limits: StackSettings["limits"];
+  /** The limit of what guests may reach, as docker/gateway/src/backends/msb/egress.ts reads it. */
+  egressPolicy: pulumi.Input<string>;
+  /** Whether an image that is not cached is pulled when a sandbox asks for it. */
+  autoPullImages: boolean;
+  /** IANA name. @example "Europe/Berlin" */
+  timezone: string;
+  /** CPUs of the host: an engine refuses a limit above them. */
+  hostCpus: pulumi.Input<number>;
+  /** CPUs: the limit, and the share in times of contention. */
+  cpuLimit: number;
+  cpuReservation: number;
+  /** Bytes: the limit, and the soft limit. */
+  memoryLimit: number;
+  memoryReservation: number;
+  /** Seconds that running sandboxes get to stop. */
+  stopTimeout: number;
+  /** Most processes and threads in the container. */
+  pidsLimit: number;
+  /** Size (Docker's form) and number of the log files. */
+  logMaxSize: string;
+  logMaxFiles: number;
+}
+
+/**
+ * Arguments of the container that the provider neither updates nor replaces it for: it takes a change of them into
+ * the state, and the container stays as it is. The CPU quota is another one, which is updated by a command of ours.
+ */
+const notUpdated = ["tmpfs", "init", "healthcheck"] as const;
+
+/** Microseconds of the CPU quota's period, the kernel's default. */
+const cpuPeriod = 100_000;
+
+/** Seconds that the container gets beyond the sandboxes' own time: to close pipes and write the state. */
+const stopMargin = 15;
+
+/**
+ * The server: one container in a network of its own, with /dev/kvm and both volumes. The resource is done when
+ * the container is healthy. Whatever the engine would fill in is set here, so that a refresh finds no difference.
+ *
+ * @example new Server("server", { baseName, imageId: image.imageId, volumes: storage, … }, { provider })
+ */
+export class Server extends pulumi.ComponentResource {
+  /** Name of the container. */
+  readonly containerName: pulumi.Output<string>;
+  /** Id of the container: new with every replacement. */
+  readonly containerId: pulumi.Output<string>;
+  /** Settled once the container is healthy and fully configured. */
+  readonly ready: pulumi.Resource;
+
+  constructor(name: string, args: ServerArgs, opts?: pulumi.ComponentResourceOptions) {
+    super("microsandbox:index:Server", name, {}, opts);
+
+    const containerName = pulumi.interpolate`${args.baseName}-server`;
+    const network = new docker.Network(
+      `${name}-network`,
+      { name: args.baseName, driver: "bridge", labels: labels("network") },
+      { parent: this },
+    );
+    const owner = args.privileged
+      ? undefined
+      : new VolumeOwner(`${name}-volumes`, { ...args, containerName, user: serverUser }, { parent: this });
+    const container = new docker.Container(
+      `${name}-container`,
+      {
+        name: containerName,
+        image: args.imageId,
+        hostname: args.baseName,
+        ...isolation(args),
+        ...resourceLimits(args),
+        ...lifecycle(args),
+        envs: environment(args),
+        networksAdvanced: [{ name: network.name }],
+        networkMode: "bridge",
+        ports: [{ internal: args.port, external: args.hostPort, ip: args.publishAddress, protocol: "tcp" }],
+        volumes: [
+          { volumeName: args.volumes.state, containerPath: "/var/lib/microsandbox" },
+          { volumeName: args.volumes.workspace, containerPath: "/workspace" },
+        ],
+        labels: pulumi.output(args.version).apply((version) => labels("server", version)),
+      },
+      {
+        parent: this,
+        deleteBeforeReplace: true,
+        dependsOn: owner ? [owner.done] : [],
+        replaceOnChanges: [...notUpdated],
+      },
+    );
+    this.containerName = container.name;
+    this.containerId = container.id;
+
+    // The provider has no setting for the one, and gives the others to a new container only.
+    const { cpuPeriod, cpuQuota } = resourceLimits(args);
+    this.ready = new command.local.Command(
+      `${name}-pids-limit`,
+      {
+        create: pulumi.output(args.connection).apply(hostShell),
+        stdin: pulumi.interpolate`docker update --pids-limit ${args.pidsLimit} --cpu-period ${cpuPeriod} --cpu-quota ${cpuQuota} ${container.name}`,
+        triggers: [container.id],
+        logging: "none",
+      },
+      { parent: this, deleteBeforeReplace: true },
+    );
+
+    this.registerOutputs({ containerName: this.containerName });
+  }
+}
+
+/** What the container may reach. */
+export function isolation(args: Pick<ServerArgs, "privileged" | "tun" | "kvmGroup">) {
+  const device = (path: string, permissions: string) => ({
+    hostPath: path,
+    containerPath: path,
+    permissions,
+  });
+  if (args.privileged) {
+    return {
+      privileged: true,
+      devices: pulumi
+        .output(args.tun)
+        .apply((tun) => ["/dev/kvm", ...(tun ? ["/dev/net/tun"] : [])].map((path) => device(path, "rwm"))),
+      // The engine adds the label to a privileged container by itself: said here, a refresh finds no difference.
+      securityOpts: ["apparmor=unconfined", "label=disable", "seccomp=unconfined"],
+    };
+  }
+  return {
+    privileged: false,
+    // msb needs /dev/kvm, no other device and no capability; seen with real microVMs.
+    devices: [device("/dev/kvm", "rw")],
+    capabilities: { drops: ["ALL"] },
+    user: `${serverUser}:${serverUser}`,
+    groupAdds: pulumi.output(args.kvmGroup).apply((group) => (group === undefined ? [] : [String(group)])),
+    readOnly: true,
+    tmpfs: { "/tmp": "rw,nosuid,nodev,size=256m" },
+    securityOpts: ["no-new-privileges"],
+  };
+}
+
+/** A CPU reservation is a share of 1024 for each CPU; a memory reservation is Docker's soft limit. */
+export function resourceLimits(
+  args: Pick<ServerArgs, "cpuLimit" | "hostCpus" | "cpuReservation" | "memoryLimit" | "memoryReservation">,
+) {
+  const mebibytes = (bytes: number) => Math.floor(bytes / MIB);
+  return {
+    // Not `cpus`: the provider reads that back in another form, which would show as a difference for ever.
+    cpuPeriod,
+    cpuQuota: pulumi
+      .output(args.hostCpus)
+      .apply((cpus) => Math.round(Math.min(args.cpuLimit, cpus) * cpuPeriod)),
+    cpuShares: Math.max(2, Math.round(args.cpuReservation * 1024)),
+    memory: mebibytes(args.memoryLimit),
+    memoryReservation: mebibytes(args.memoryReservation),
+    // Equal to the limit: no swap, which Docker would otherwise allow as much again of.
+    memorySwap: mebibytes(args.memoryLimit),
+    shmSize: 64,
+  };
+}
+
+/** How the container starts, proves itself, logs and stops. */
+export function lifecycle(
+  args: Pick<ServerArgs, "engineApi" | "port" | "hasTls" | "stopTimeout" | "logMaxSize" | "logMaxFiles">,
+) {
+  const healthPort = args.hasTls ? tlsHealthPort(args.port) : args.port;
+  return {
+    restart: "unless-stopped",
+    init: true,
+    mustRun: true,
+    wait: true,
+    waitTimeout: 300,
+    healthcheck: pulumi.output(args.engineApi).apply((api) => ({
+      tests: ["CMD", "wget", "-q", "-O", "/dev/null", `http://127.0.0.1:${healthPort}/readyz`],
+      // An engine of API 1.44 probes more often while the container starts; an older one has one interval for both.
+      ...(apiAtLeast(api, 44) ? { interval: "30s", startInterval: "1s" } : { interval: "5s" }),
+      timeout: "10s",
+      startPeriod: "30s",
+      retries: 3,
+    })),
+    logDriver: "json-file",
+    logOpts: { "max-size": args.logMaxSize, "max-file": String(args.logMaxFiles) },
+    stopSignal: "SIGTERM",
+    stopTimeout: args.stopTimeout + stopMargin,
+    destroyGraceSeconds: args.stopTimeout + stopMargin,
+  };
+}
+
+/** A port of the container's loopback that the server's own is not. */
+const tlsHealthPort = (port: number) => (port === 5554 ? 5553 : 5554);
+
+/** Whether an API version of the form `1.N` has at least this N. */
+function apiAtLeast(api: string, minor: number): boolean {
+  return Number(api.split(".")[1] ?? 0) >= minor;
+}
+
+/** The gateway's settings; docker/gateway/src/config.ts reads them. */
+export function environment(
+  args: Pick<
+    ServerArgs,
+    | ("port" | "devMode" | "autoPullImages" | "timezone" | "stopTimeout" | "limits")
+    | ("ownSandboxes" | "hostNames" | "egressPolicy" | "hasTls")
+  >,
+): pulumi.Output<string>[] {
+  return Object.entries({
+    ...(args.devMode ? {} : { API_KEYS_FILE: keysFile, OWN_SANDBOXES: args.ownSandboxes }),
+    ...(args.devMode && args.hostNames.length > 0 ? { HOST_NAMES: args.hostNames.join(",") } : {}),
+    AUTO_PULL_IMAGES: args.autoPullImages,
+    DEV_MODE: args.devMode,
+    EGRESS: args.egressPolicy,
+    ...(args.hasTls ? { TLS_FILE: tlsFile, HEALTH_PORT: tlsHealthPort(args.port) } : {}),
+    PORT: args.port,
+    STOP_TIMEOUT_SECONDS: args.stopTimeout,
+    TZ: args.timezone,
+    ...limitVariables(args.limits),
+  }).map(([key, value]) => pulumi.interpolate`${key}=${value}`);
+}

@@ -1,0 +1,47 @@
+import * as docker from "@pulumi/docker";
+import * as pulumi from "@pulumi/pulumi";
+import { labels } from "../host/labels";
+
+export interface StorageArgs {
+  /** Prefix of the default volume names. @example "microsandbox-dev" */
+  baseName: pulumi.Input<string>;
+  /** Name of the state volume: msb's whole home (images, disks, database). @default `<baseName>-state` */
+  state?: string;
+  /** Name of the workspace volume, mounted on /workspace. @default `<baseName>-workspace` */
+  workspace?: string;
+  /** Whether the volumes outlive `pulumi destroy`. @default true */
+  keep?: boolean;
+  /** Whether Pulumi refuses to delete or replace them. @default false */
+  protect?: boolean;
+}
+
+/**
+ * The two named volumes. They survive every replacement of the server, and a destroy unless `keep` is false.
+ *
+ * @example new Storage("storage", { baseName: "microsandbox-dev" }, { provider: host.engine })
+ */
+export class Storage extends pulumi.ComponentResource {
+  /** Name of the state volume. */
+  readonly state: pulumi.Output<string>;
+  /** Name of the workspace volume. */
+  readonly workspace: pulumi.Output<string>;
+
+  constructor(name: string, args: StorageArgs, opts?: pulumi.ComponentResourceOptions) {
+    super("microsandbox:index:Storage", name, {}, opts);
+    const { baseName, keep = true, protect = false } = args;
+
+    // From the base name even where another is set: the volume waits for all that it waits for.
+    const nameOf = (role: "state" | "workspace") =>
+      pulumi.output(baseName).apply((base) => args[role] ?? `${base}-${role}`);
+    const volume = (role: "state" | "workspace") =>
+      new docker.Volume(
+        `${name}-${role}`,
+        { name: nameOf(role), driver: "local", labels: labels(role) },
+        { parent: this, retainOnDelete: keep, protect },
+      );
+    this.state = volume("state").name;
+    this.workspace = volume("workspace").name;
+
+    this.registerOutputs({ state: this.state, workspace: this.workspace });
+  }
+}

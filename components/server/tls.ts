@@ -1,0 +1,106 @@
+import { isIP } from "node:net";
+import * as command from "@pulumi/command";
+import * as pulumi from "@pulumi/pulumi";
+import { type Connection, hostShell, shellQuote, withVariables } from "../host/connection";
+import { script } from "../host/scripts";
+import { givenPem } from "../settings/given-certificate";
+import { isGiven, type TlsSettings } from "../settings/tls";
+import { writeServerFile } from "./server-file";
+
+/** Where the server reads its certificate and key: on the state volume, for its own eyes only. */
+export const tlsFile = "/var/lib/microsandbox/gateway/tls.pem";
+
+/** Days that a certificate of our own is good for, and after which the next `up` makes another: a third is left. */
+const LIFE_DAYS = 90;
+const PERIOD_DAYS = 60;
+
+/** The server looks every second whether its certificate is another. */
+const SEEN = "sleep 2";
+
+export interface TlsArgs {
+  settings: TlsSettings;
+  /** Common name of the stack's own authority. */
+  authorityName: string;
+  /** Host names and addresses that clients may use. */
+  names: pulumi.Input<string[]>;
+  /** The host that the server runs on. */
+  connection: pulumi.Input<Connection>;
+  /** Name of the server's container. */
+  containerName: pulumi.Input<string>;
+  /** Id of the container: a new one gets the file anew. */
+  containerId: pulumi.Input<string>;
+}
+
+/**
+ * The server's certificate: the one that is given, or one of an authority of the stack's own. It goes into a file that
+ * the server reads again when it changes; private keys are secret in the state and nowhere else.
+ *
+ * @example new Tls("tls", { settings: { own: true, names: [] }, names: ["127.0.0.1"], … }, { dependsOn: server.ready })
+ */
+export class Tls extends pulumi.ComponentResource {
+  /** Certificate of the stack's own authority, PEM; empty where a certificate is given. */
+  readonly authority: pulumi.Output<string>;
+  /** Settled once the server has its certificate. */
+  readonly ready: pulumi.Resource;
+
+  constructor(name: string, args: TlsArgs, opts?: pulumi.ComponentResourceOptions) {
+    super("microsandbox:index:Tls", name, {}, opts);
+    const { settings } = args;
+    let pem: pulumi.Output<string>;
+    if (isGiven(settings)) {
+      const { certificate = "", key = "" } = givenPem(settings);
+      this.authority = pulumi.output("");
+      pem = pulumi.secret(`${key}\n${certificate}`);
+    } else {
+      const authority = this.made(
+        `${name}-authority`,
+        withVariables({ NAME: args.authorityName }, script("server/tls-authority")),
+      );
+      const names = pulumi.output(args.names).apply((own) => [...new Set([...own, ...settings.names])]);
+      const stdin = pulumi.all([authority, names]).apply(([signer, all]) => certificateScript(signer, all));
+      const period = Math.floor(Date.now() / (PERIOD_DAYS * 24 * 3_600_000));
+      pem = this.made(`${name}-certificate`, stdin, [period]);
+      this.authority = pulumi.unsecret(
+        authority.apply((text) => text.slice(text.indexOf("-----BEGIN CERTIFICATE"))),
+      );
+    }
+    this.ready = new command.local.Command(
+      `${name}-file`,
+      {
+        create: pulumi.output(args.connection).apply(hostShell),
+        stdin: pulumi.secret(
+          pulumi
+            .all([args.containerName, pem])
+            .apply(([container, text]) => writeServerFile(container, tlsFile, text.trim(), SEEN)),
+        ),
+        triggers: [args.containerId],
+        logging: "none",
+      },
+      { parent: this, deleteBeforeReplace: true },
+    );
+    this.registerOutputs({ authority: this.authority });
+  }
+
+  /** What a script prints, made once: a key with its certificate. */
+  private made(name: string, stdin: pulumi.Input<string>, triggers: number[] = []): pulumi.Output<string> {
+    const made = new command.local.Command(
+      name,
+      // An update of it would else get the key of before in its environment.
+      { create: "sh -s", stdin, triggers, logging: "none", addPreviousOutputInEnv: false },
+      {
+        parent: this,
+        additionalSecretOutputs: ["stdout"],
+        // Without a trigger it is never made anew, for no change of this text either: clients have the authority's certificate.
+        ignoreChanges: triggers.length ? [] : ["stdin", "addPreviousOutputInEnv"],
+      },
+    );
+    return pulumi.secret(made.stdout);
+  }
+}
+
+/** A script for this machine that prints a key and the authority's certificate for it. */
+export function certificateScript(authority: string, names: string[]): string {
+  const list = names.map((each) => `${isIP(each) ? "IP" : "DNS"}:${each}`).join(",");
+  // Not exported, as the other variables are: a key is in no environment.
+  return `AUTHORITY=${shellQuote(authority.trim())}\n${withVariables({ NAMES: list, DAYS: LIFE_DAYS }, script("server/tls-certificate"))}`;
+}

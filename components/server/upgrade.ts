@@ -1,0 +1,117 @@
+import * as command from "@pulumi/command";
+import * as pulumi from "@pulumi/pulumi";
+import { type Connection, hostShell, shellQuote, withVariables } from "../host/connection";
+import { outliving, script } from "../host/scripts";
+import { environment, isolation, type ServerArgs } from "./server";
+import { serverUser } from "./server-user";
+
+/** What the server is started with, as far as it tells on whether it gets ready. */
+type ServerLike = Parameters<typeof environment>[0] &
+  Parameters<typeof isolation>[0] &
+  Pick<ServerArgs, "memoryLimit" | "pidsLimit">;
+
+export interface UpgradeArgs extends ServerLike {
+  /** Name of the server's container. */
+  containerName: string;
+  /** Id of the image that the server is to run. */
+  imageId: pulumi.Input<string>;
+  /** microsandbox version in it. */
+  version: pulumi.Input<string>;
+  /** The host that the server runs on. */
+  connection: pulumi.Input<Connection>;
+  /** Names of the two volumes. */
+  volumes: { state: pulumi.Input<string>; workspace: pulumi.Input<string> };
+  /** Whether the new server has to boot a microVM before the old one goes. */
+  boot: boolean;
+  /** Copies of the state that stay after upgrades. */
+  upgradeCopies: number;
+}
+
+/**
+ * A change of the server's image, tried out before the container is replaced: the state is copied, the new image has
+ * to get ready on it, and if it does not, state and old server come back and the deployment fails. Runs once for each
+ * image; docs/adr/0006-upgrade-before-replacement.md says why here.
+ *
+ * @example
+ * const upgrade = new Upgrade("upgrade", { imageId: image.imageId, containerName, volumes, … });
+ * const server = new Server("server", { imageId: upgrade.imageId, … });
+ * upgrade.finish(server.ready);
+ */
+export class Upgrade extends pulumi.ComponentResource {
+  /** The same image, known once the state is fit for it. */
+  readonly imageId: pulumi.Output<string>;
+  private readonly report: pulumi.Output<string>;
+
+  constructor(
+    private readonly name: string,
+    private readonly args: UpgradeArgs,
+    opts?: pulumi.ComponentResourceOptions,
+  ) {
+    super("microsandbox:index:Upgrade", name, {}, opts);
+    const variables = pulumi
+      .all([args.imageId, args.volumes.state, args.volumes.workspace, this.runFlags()])
+      .apply(([IMAGE, STATE, WORKSPACE, RUN_FLAGS]) => ({
+        CONTAINER: args.containerName,
+        ...{ IMAGE, STATE, WORKSPACE, RUN_FLAGS, BOOT: args.boot ? 1 : 0 },
+        OWNER: args.privileged ? "" : serverUser,
+      }));
+    const trial = new command.local.Command(
+      `${name}-trial`,
+      {
+        create: pulumi.output(args.connection).apply(hostShell),
+        stdin: variables.apply((values) => outliving(withVariables(values, script("server/upgrade")))),
+        triggers: [args.imageId],
+        logging: "stderr",
+      },
+      // Where a setting of the server changes it runs too, and finds that the image is the same.
+      { parent: this, customTimeouts: { create: "60m", update: "60m" } },
+    );
+    this.report = trial.stdout;
+    this.imageId = pulumi.all([args.imageId, trial.stdout]).apply(([imageId]) => imageId);
+    this.registerOutputs({ imageId: this.imageId });
+  }
+
+  /** Says how long the service was away, and drops old copies, once these are done. */
+  finish(ready: pulumi.Input<pulumi.Input<pulumi.Resource>[]>): void {
+    const { args, name } = this;
+    const stdin = pulumi
+      .all([this.report, args.version, args.volumes.state])
+      .apply(([REPORT, VERSION, STATE]) =>
+        withVariables({ REPORT, VERSION, STATE, KEEP: args.upgradeCopies }, script("server/upgrade-done")),
+      );
+    new command.local.Command(
+      `${name}-done`,
+      {
+        create: pulumi.output(args.connection).apply(hostShell),
+        // Told once: not again where the number of copies changes.
+        update: ":",
+        stdin,
+        triggers: [this.report],
+        logging: "stderr",
+      },
+      { parent: this, dependsOn: ready },
+    );
+  }
+
+  /** The server's privileges, memory and environment, as words of `docker run`. */
+  private runFlags(): pulumi.Output<string> {
+    const { args } = this;
+    return pulumi.all([isolation(args), environment(args)]).apply(([isolated, variables]) => {
+      const memory = `${args.memoryLimit}b`;
+      return [
+        ...(isolated.privileged ? ["--privileged"] : []),
+        ...isolated.devices.flatMap(({ hostPath }) => ["--device", hostPath]),
+        ...isolated.securityOpts.flatMap((option) => ["--security-opt", option]),
+        ...(isolated.capabilities?.drops ?? []).flatMap((drop) => ["--cap-drop", drop]),
+        ...(isolated.user ? ["--user", isolated.user] : []),
+        ...(isolated.groupAdds ?? []).flatMap((group) => ["--group-add", group]),
+        ...(isolated.readOnly ? ["--read-only"] : []),
+        ...Object.entries(isolated.tmpfs ?? {}).flatMap(([path, how]) => ["--tmpfs", `${path}:${how}`]),
+        ...["--memory", memory, "--memory-swap", memory, "--pids-limit", String(args.pidsLimit)],
+        ...variables.flatMap((variable) => ["--env", variable]),
+      ]
+        .map(shellQuote)
+        .join(" ");
+    });
+  }
+}

@@ -1,0 +1,136 @@
+import { endpointHost } from "./endpoint";
+import { tlsMistake } from "./given-certificate";
+import { type Mistake, show } from "./mistakes";
+import { productionMistakes } from "./production";
+import { type StackSettings, settingsSchema } from "./schema";
+import { hasTls } from "./tls";
+import { formatSize, isLoopback } from "./values";
+
+/** What is wrong between settings that are right one by one. */
+export function crossMistakes(given: Partial<StackSettings>): Mistake[] {
+  return [
+    cpuMistake(given),
+    memoryMistake(given),
+    emulatedMistake(given),
+    devModeMistake(given),
+    plainHttpMistake(given),
+    certificateMistake(given),
+    ownSandboxesMistake(given),
+    volumesMistake(given),
+    ...productionMistakes(given),
+  ].filter((mistake) => mistake !== undefined);
+}
+
+function cpuMistake({ cpuLimit, cpuReservation }: Partial<StackSettings>): Mistake | undefined {
+  if (cpuLimit === undefined || cpuReservation === undefined || cpuReservation <= cpuLimit) return undefined;
+  return {
+    key: "cpuReservation",
+    problem: `is ${cpuReservation}, more than cpuLimit, which is ${cpuLimit}`,
+    accepted: `at most ${cpuLimit}, or a higher cpuLimit`,
+    fix: [{ key: "cpuReservation", value: `${cpuLimit}` }],
+  };
+}
+
+function memoryMistake({ memoryLimit, memoryReservation }: Partial<StackSettings>): Mistake | undefined {
+  if (memoryLimit === undefined || memoryReservation === undefined) return undefined;
+  if (memoryReservation <= memoryLimit) return undefined;
+  const limit = formatSize(memoryLimit);
+  return {
+    key: "memoryReservation",
+    problem: `is ${formatSize(memoryReservation)}, more than memoryLimit, which is ${limit}`,
+    accepted: `at most ${limit}, or a higher memoryLimit`,
+    fix: [{ key: "memoryReservation", value: limit }],
+  };
+}
+
+function emulatedMistake({ host, emulatedMemory, memoryLimit }: Partial<StackSettings>): Mistake | undefined {
+  if (host !== "emulated" || emulatedMemory === undefined || memoryLimit === undefined) return undefined;
+  if (emulatedMemory >= memoryLimit) return undefined;
+  const [memory, limit] = [formatSize(emulatedMemory), formatSize(memoryLimit)];
+  const canGrow = settingsSchema.shape.emulatedMemory.safeParse(limit).success;
+  return {
+    key: "emulatedMemory",
+    problem: `is ${memory}, less than memoryLimit, which is ${limit}`,
+    accepted: `at least ${limit}, or a lower memoryLimit`,
+    fix: [canGrow ? { key: "emulatedMemory", value: limit } : { key: "memoryLimit", value: memory }],
+  };
+}
+
+function devModeMistake({
+  devMode,
+  exposeDevMode,
+  bindAddress,
+}: Partial<StackSettings>): Mistake | undefined {
+  if (devMode !== true || exposeDevMode !== false || bindAddress === undefined) return undefined;
+  if (isLoopback(bindAddress)) return undefined;
+  return {
+    key: "bindAddress",
+    problem: `is ${bindAddress} while devMode checks no key: whoever reaches it could run code`,
+    accepted: "127.0.0.1 in dev mode; any address with devMode false, or with exposeDevMode true",
+    fix: [{ key: "bindAddress", value: "127.0.0.1" }],
+  };
+}
+
+/** In dev mode the same address is refused for want of a key. */
+function plainHttpMistake({
+  devMode,
+  exposeHttp,
+  bindAddress,
+  tls,
+}: Partial<StackSettings>): Mistake | undefined {
+  if (devMode !== false || exposeHttp !== false || tls === undefined || bindAddress === undefined)
+    return undefined;
+  if (hasTls(tls) || isLoopback(bindAddress)) return undefined;
+  return {
+    key: "bindAddress",
+    problem: `is ${bindAddress} without TLS: keys and data could be read on the way`,
+    accepted:
+      "127.0.0.1 without TLS; any address with tls.own true, with a certificate in tls, or with exposeHttp true",
+    fix: [{ key: "tls", value: '{"own":true}' }],
+  };
+}
+
+function certificateMistake({ tls, bindAddress, host }: Partial<StackSettings>): Mistake | undefined {
+  if (tls === undefined || bindAddress === undefined || host === undefined) return undefined;
+  return tlsMistake(tls, endpointHost({ bindAddress, host }));
+}
+
+function ownSandboxesMistake({ devMode, ownSandboxes }: Partial<StackSettings>): Mistake | undefined {
+  if (devMode !== true || ownSandboxes !== true) return undefined;
+  return {
+    key: "ownSandboxes",
+    problem: "is true while devMode checks no key: nobody could be told from anybody else",
+    accepted: "false in dev mode; true with devMode false",
+    fix: [{ key: "ownSandboxes", value: "false" }],
+  };
+}
+
+function volumesMistake({ volumes }: Partial<StackSettings>): Mistake | undefined {
+  if (volumes?.state === undefined || volumes.state !== volumes.workspace) return undefined;
+  const { workspace, ...rest } = volumes;
+  return {
+    key: "volumes.workspace",
+    problem: `is ${show(workspace)}, the same as volumes.state`,
+    accepted: "a volume of its own, or none for the name that comes from the stack",
+    fix: [{ key: "volumes", value: JSON.stringify(rest) }],
+  };
+}
+
+/** The registry is one for all hosts, so it is looked at once. */
+export function registryMistake({
+  registry,
+  registryUser,
+  registryPassword,
+}: Partial<StackSettings>): Mistake | undefined {
+  if (registryUser === undefined && registryPassword === undefined) return undefined;
+  const lacking = { registry, registryUser, registryPassword };
+  const [missing] = Object.entries(lacking).find(([, value]) => value === undefined) ?? [];
+  if (missing === undefined) return undefined;
+  const extra = Object.keys(lacking).filter((key) => key !== "registry");
+  return {
+    key: missing,
+    problem: "is missing",
+    accepted: "registry, registryUser and registryPassword together, or registry alone",
+    fix: extra.map((key) => ({ key })),
+  };
+}

@@ -1,0 +1,127 @@
+import { createPrivateKey, X509Certificate } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { isIP } from "node:net";
+import { homedir } from "node:os";
+import { resolve } from "node:path";
+import { packageRoot } from "../host/scripts";
+import type { Mistake } from "./mistakes";
+import type { TlsSettings } from "./tls";
+
+const DAY = 24 * 3_600_000;
+/** Days before its end at which a certificate is worth a word. */
+const SOON = 30;
+
+/** The certificate and the key that the settings give, whichever way; PEM. @throws Error that names a file */
+export function givenPem(settings: TlsSettings): { certificate?: string; key?: string } {
+  const { certificate, certificateFile, key, keyFile } = settings;
+  return {
+    certificate: certificate ?? (certificateFile && contentOf(certificateFile)),
+    key: key ?? (keyFile && contentOf(keyFile)),
+  };
+}
+
+/** A file of the machine that deploys; a path that is not absolute starts at the project. */
+function contentOf(path: string): string {
+  const file = resolve(packageRoot, path.replace(/^~(?=\/)/, homedir()));
+  try {
+    return readFileSync(file, "utf8");
+  } catch (error) {
+    throw new Error(`${file} can't be read (${(error as NodeJS.ErrnoException).code ?? error})`);
+  }
+}
+
+/**
+ * What is wrong with the settings of TLS as a whole: what must not be given together, and a certificate that no
+ * client would accept.
+ *
+ * @param address what clients find the server by, where `names` says nothing
+ * @param keyIsHidden whether the key may be there without being seen here, being encrypted
+ */
+export function tlsMistake(
+  settings: TlsSettings,
+  address: string,
+  { now = Date.now(), keyIsHidden = false } = {},
+): Mistake | undefined {
+  const { own, names, certificate, certificateFile, key, keyFile } = settings;
+  const given = [certificate, certificateFile, key, keyFile].some((each) => each !== undefined);
+  if (!given) return undefined;
+  if (own) return mistake("asks for a certificate of the stack's own, and has another");
+  if ((certificate && certificateFile) || (key && keyFile))
+    return mistake("has a certificate or a key twice, as text and as a file");
+
+  const pem = attempt(() => givenPem(settings));
+  if ("failed" in pem) return mistake(`names a file that is of no use: ${pem.failed}`);
+  if (pem.done.certificate === undefined || (pem.done.key === undefined && !keyIsHidden))
+    return mistake("has a certificate without a key, or a key without a certificate");
+  const read = attempt(() => new X509Certificate(pem.done.certificate ?? ""));
+  if ("failed" in read) return mistake(`has no certificate in ${certificateFile}`);
+  if (pem.done.key !== undefined) {
+    const fits = attempt(() => read.done.checkPrivateKey(createPrivateKey(pem.done.key ?? "")));
+    if ("failed" in fits) return mistake(`has no private key, or one with a passphrase, in ${keyFile}`);
+    if (!fits.done) return mistake("has a certificate and a private key that don't belong together");
+  }
+
+  const { validFrom, validTo } = read.done;
+  const renewed = `one that is good today${certificateFile ? `: put it into ${certificateFile}` : ""}`;
+  if (Date.parse(validTo) <= now)
+    return mistake(`has a certificate that ended on ${dayOf(validTo)}`, renewed);
+  if (Date.parse(validFrom) > now)
+    return mistake(`has a certificate that is good from ${dayOf(validFrom)} on only`, renewed);
+  const strangers = (names.length > 0 ? names : [address]).filter((name) => !isGoodFor(read.done, name));
+  if (strangers.length === 0) return undefined;
+  const good = namesOf(read.done);
+  const [first] = good.filter((name) => !name.includes("*"));
+  return {
+    ...mistake(
+      `has a certificate for ${good.join(", ") || "no name"}, and clients find the server by ${strangers.join(", ")}`,
+      "a certificate for that, or in tls.names what clients call the server and the certificate is for",
+    ),
+    ...(first && { fix: [{ key: "tls.names[0]", value: first, path: true }] }),
+  };
+}
+
+/** That a certificate of the user's ends soon, and what to do; undefined where it does not, or can't be read. */
+export function certificateWarning(
+  settings: TlsSettings,
+  now = Date.now(),
+): { what: string; remedy: string } | undefined {
+  const read = attempt(() => new X509Certificate(givenPem(settings).certificate ?? ""));
+  if ("failed" in read) return undefined;
+  const days = Math.floor((Date.parse(read.done.validTo) - now) / DAY);
+  if (days < 0 || days >= SOON) return undefined;
+  const renew = settings.certificateFile
+    ? `Renew ${settings.certificateFile}, then: npm run up`
+    : "npm run pulumi -- config set --path tls.certificate \"$(printf '\\n'; cat server.pem)\"\n" +
+      "npm run pulumi -- config set --secret --path tls.key < server.key   (then: npm run up)";
+  return {
+    what: `The certificate ends in ${days} ${days === 1 ? "day" : "days"}, on ${dayOf(read.done.validTo)}: clients refuse it from then on.`,
+    remedy: renew,
+  };
+}
+
+function mistake(
+  problem: string,
+  accepted = "own true alone, or a certificate with its key, each as text or as a file",
+): Mistake {
+  return { key: "tls", problem, accepted, fix: [{ key: "tls", value: '{"own":true}' }] };
+}
+
+/** Whether clients take a certificate for this name; they look at its alternative names alone. */
+function isGoodFor(certificate: X509Certificate, name: string): boolean {
+  if (isIP(name) !== 0) return certificate.checkIP(name) !== undefined;
+  return certificate.checkHost(name, { subject: "never" }) !== undefined;
+}
+
+function namesOf({ subjectAltName = "" }: X509Certificate): string[] {
+  return [...subjectAltName.matchAll(/(?:DNS|IP Address):([^,]+)/g)].map(([, name = ""]) => name);
+}
+
+const dayOf = (time: string) => new Date(time).toISOString().slice(0, 10);
+
+function attempt<T>(work: () => T): { done: T } | { failed: string } {
+  try {
+    return { done: work() };
+  } catch (error) {
+    return { failed: error instanceof Error ? error.message : String(error) };
+  }
+}

@@ -1,0 +1,94 @@
+import { shellQuote } from "../host/connection";
+import { NAMESPACE } from "./schema";
+import { nearest } from "./values";
+
+/** One thing that is wrong with the settings, and what mends it. */
+export interface Mistake {
+  /** The setting, `volumes.keep` for one inside another. */
+  key: string;
+  /** What is wrong with it: the rest of a sentence that begins with the key. */
+  problem: string;
+  /** What would be right. */
+  accepted: string;
+  /** Settings to set (in the text form of Pulumi's configuration) or, without a value, to remove. */
+  fix: Fix[];
+}
+
+interface Fix {
+  key: string;
+  value?: string;
+  /** The key is a path into an object. */
+  path?: boolean;
+}
+
+/** How the lines that mend a setting are written. */
+export interface FixStyle {
+  /** `stack`: `config set` lines. `code`: arguments of the component. Default: `stack`. */
+  source?: "stack" | "code";
+  /** Name of the stack, to be named in the `config set` lines. Default: the selected one. */
+  stack?: string;
+}
+
+/** A value as an error message shows it: short, on one line. */
+export function show(value: unknown): string {
+  if (value === undefined) return "missing";
+  const line = toText(value).replace(/\p{C}+/gu, " ");
+  const short = line.length > 80 ? `${line.slice(0, 79)}…` : line;
+  return typeof value === "string" ? `"${short}"` : short;
+}
+
+/** A value as Pulumi's configuration holds it: text, or JSON. A program may give what has neither form. */
+export function toText(value: unknown): string {
+  if (typeof value === "string") return value;
+  try {
+    return JSON.stringify(value) ?? `a ${typeof value}`;
+  } catch {
+    return `a ${typeof value}`;
+  }
+}
+
+/**
+ * The mistake of a key that is no setting. The nearest one takes its value over, unless that is set already.
+ *
+ * @param value the value to show in the line that mends it; undefined where it must not be shown
+ */
+export function unknownKey(
+  key: string,
+  value: string | undefined,
+  known: readonly string[],
+  set: readonly string[],
+): Mistake {
+  const near = nearest(key, known);
+  const takesOver = near !== undefined && !set.includes(near) && value !== undefined && value.length <= 200;
+  return {
+    key,
+    problem: "is not a setting",
+    accepted: near ? `${near} is the nearest one` : `one of ${known.join(", ")}`,
+    fix: takesOver ? [{ key: near, value }, { key }] : [{ key }],
+  };
+}
+
+/** All mistakes as one message; a line to type follows each of them. */
+export function explainMistakes(mistakes: readonly Mistake[], style: FixStyle = {}): string {
+  const count = mistakes.length === 1 ? "1 setting is wrong" : `${mistakes.length} settings are wrong`;
+  const blocks = mistakes.map(
+    (mistake) =>
+      `  ${NAMESPACE}:${mistake.key} ${mistake.problem}\n` +
+      `    accepted: ${mistake.accepted}\n` +
+      `    to mend:  ${fixLines(mistake, style)}`,
+  );
+  return `${count}; nothing was changed.\n\n${blocks.join("\n\n")}\n`;
+}
+
+/** What to type, or to write, to mend one. */
+export const fixLines = ({ fix }: Mistake, style: FixStyle): string =>
+  fix.map((each) => fixLine(each, style)).join(" && ");
+
+function fixLine(fix: Fix, style: FixStyle): string {
+  if (style.source === "code")
+    return fix.value === undefined ? `leave ${fix.key} out` : `${fix.key}: ${fix.value}`;
+  const stack = style.stack ? ` --stack ${shellQuote(style.stack)}` : "";
+  const path = fix.path ? ["--path"] : [];
+  const words = fix.value === undefined ? ["rm", ...path, fix.key] : ["set", ...path, fix.key, fix.value];
+  return `npm run pulumi -- config${stack} ${words.map(shellQuote).join(" ")}`;
+}

@@ -1,0 +1,43 @@
+import { expect, it } from "vitest";
+import { refuseProtected } from "../../../../cli/commands/destroy";
+import { explainKept } from "../../../../cli/deploy/kept";
+import type { SetupHost } from "../../../../cli/stack";
+
+const volume = { urn: "urn:v", type: "docker:index/volume:Volume", outputs: { name: "sandboxes-state" } };
+
+it("refuses to destroy a stack with protected volumes, and says how to allow it", () => {
+  expect(() => refuseProtected("prod", [{ ...volume, protect: true }])).toThrow(
+    /sandboxes-state must stay\. Nothing was removed\.\n.*volumes\.protect false --stack prod/,
+  );
+});
+
+it("lets go of a stack without them", () => {
+  expect(() => refuseProtected("prod", [volume, { ...volume, protect: false }])).not.toThrow();
+});
+
+/** A deployed host: its component and its volume. */
+function deployed(name: string, component: string, retainOnDelete: boolean) {
+  const parent = `urn:pulumi:s::p::microsandbox:index:Microsandbox::${component}`;
+  return [
+    { urn: parent, type: "microsandbox:index:Microsandbox" },
+    { ...volume, urn: `${parent}$volume`, parent, retainOnDelete, outputs: { name } },
+  ];
+}
+const hostCalled = (name: string, host: string) => ({ name, host, baseName: `base-${name}` }) as SetupHost;
+
+it("says how to remove the data that it keeps, on each kind of host", () => {
+  const local = hostCalled("default", "local");
+  expect(explainKept([local], deployed("v1", "microsandbox", true))).toEqual([
+    expect.stringMatching(/^The data stays .*\n {2}to remove it: docker volume rm v1$/),
+  ]);
+  expect(explainKept([local], deployed("v1", "microsandbox", false))).toEqual([]);
+  expect(
+    explainKept(
+      [hostCalled("a", "ssh://root@a.test"), hostCalled("b", "emulated")],
+      [...deployed("v1", "microsandbox-a", true), ...deployed("v2", "microsandbox-b", true)],
+    ),
+  ).toEqual([
+    expect.stringMatching(/^Host a: .*\n.*: docker --host ssh:\/\/root@a\.test volume rm v1$/),
+    expect.stringMatching(/^Host b: .*\n.*: bash emulated-host\/emulated-host\.sh delete base-b$/),
+  ]);
+});

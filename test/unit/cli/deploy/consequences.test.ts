@@ -1,0 +1,66 @@
+import { describe, expect, it } from "vitest";
+import { consequences, type StepEvent } from "../../../../cli/deploy/consequences";
+
+type Metadata = NonNullable<StepEvent["resourcePreEvent"]>["metadata"];
+
+const step = (type: string, op: string, change: Partial<Metadata> = {}): StepEvent => ({
+  resourcePreEvent: { metadata: { op, urn: `urn:pulumi:dev::microsandbox::${type}::it`, type, ...change } },
+});
+const container = (op: string, paths: string[] = []) => {
+  const detailedDiff = Object.fromEntries(paths.map((path) => [path, {}]));
+  return step("docker:index/container:Container", op, { detailedDiff, old: { inputs: { name: "server" } } });
+};
+const volume = (op: string, keep: boolean, next = "data") =>
+  step("docker:index/volume:Volume", op, {
+    old: { inputs: { name: "data" }, retainOnDelete: keep },
+    new: { inputs: { name: next } },
+  });
+const command = (op: string, name: string, remove = "") =>
+  step("command:local:Command", op, { urn: `urn::${name}`, old: { inputs: { delete: remove } } });
+
+describe("the consequences of a run, in words", () => {
+  it.each<[string, StepEvent[], (RegExp | string)[]]>([
+    ["nothing", [{}, container("same"), volume("same", true), container("refresh")], []],
+    ["a first deployment", [container("create"), volume("create", true)], []],
+    [
+      "another container",
+      [
+        container("delete-replaced"),
+        container("replace", ["image", "envs[0]", "envs[1]"]),
+        container("create-replacement"),
+      ],
+      [/server is REPLACED \(changed: image, envs\): the sandboxes .* stopped cleanly and start again/],
+    ],
+    ["a container changed in place", [container("update", ["memory"])], [/sandboxes go on/]],
+    ["no container any more", [container("delete")], [/server is REMOVED: the sandboxes .* stopped cleanly/]],
+    ["a volume that stays", [volume("delete", true)], [/data and all that is in it STAYS/]],
+    ["a volume that goes", [volume("delete", false)], [/data is REMOVED, with all that is in it/]],
+    [
+      "another volume",
+      [volume("replace", true, "other")],
+      [/data .* STAYS .*: the server goes on with other/],
+    ],
+    [
+      "a volume made anew",
+      [volume("replace", false)],
+      [/data is REMOVED.*: a new, empty one takes its place/],
+    ],
+    ["an upgrade", [command("replace", "microsandbox-upgrade-trial")], [/image changes.*state is copied/]],
+    ["a setting in the trial's script", [command("update", "microsandbox-upgrade-trial")], []],
+    ["a host started again", [command("update", "microsandbox-host-emulated-machine")], [/STARTED AGAIN/]],
+    [
+      "a host that goes, and its disk",
+      [command("delete", "microsandbox-host-emulated-machine", "tool delete host")],
+      [/REMOVED with its disk/],
+    ],
+    [
+      "a host that goes without its disk",
+      [command("delete", "microsandbox-host-emulated-machine", "tool delete host --keep-disk")],
+      [/its disk, with the volumes, STAYS/],
+    ],
+    ["each once", [container("update"), container("update")], [/sandboxes go on/]],
+  ])("%s", (_name, events, expected) => {
+    const sentences = consequences(events);
+    expect(sentences).toEqual(expected.map((each) => expect.stringMatching(each)));
+  });
+});

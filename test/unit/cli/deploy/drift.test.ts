@@ -1,0 +1,137 @@
+import { describe, expect, it } from "vitest";
+import { compare, type HostObject, parseObjects, type StateResource } from "../../../../cli/deploy/drift";
+
+const urn = (type: string, name: string) => `urn:pulumi:dev::microsandbox::${type}::${name}`;
+const service = urn("microsandbox:index:Microsandbox", "microsandbox");
+
+const resources: StateResource[] = [
+  { urn: service, type: "microsandbox:index:Microsandbox" },
+  {
+    ...{ urn: urn("docker:index/container:Container", "c"), type: "docker:index/container:Container" },
+    ...{ id: "c1", parent: service, outputs: { name: "microsandbox-dev-server", image: "sha256:i" } },
+  },
+  {
+    ...{ urn: urn("docker:index/network:Network", "n"), type: "docker:index/network:Network" },
+    ...{ id: "n1", parent: service, outputs: { name: "microsandbox-dev" } },
+  },
+  ...["state", "workspace"].map((role) => ({
+    ...{ urn: urn("docker:index/volume:Volume", role), type: "docker:index/volume:Volume" },
+    ...{ id: role, parent: service, outputs: { name: `microsandbox-dev-${role}` } },
+  })),
+  {
+    ...{ urn: urn("command:local:Command", "microsandbox-image-load"), type: "command:local:Command" },
+    parent: service,
+  },
+];
+
+const object = (kind: HostObject["kind"], id: string, name: string, change: Partial<HostObject> = {}) => ({
+  ...{ kind, id, name, state: kind === "container" ? "running" : "", stack: "dev" },
+  ...change,
+});
+const server = (change: Partial<HostObject> = {}) =>
+  object("container", "c1", "microsandbox-dev-server", change);
+const rest = {
+  network: object("network", "n1", "microsandbox-dev"),
+  state: object("volume", "microsandbox-dev-state", "microsandbox-dev-state"),
+  workspace: object("volume", "microsandbox-dev-workspace", "microsandbox-dev-workspace"),
+  image: object("image", "sha256:i", "", { stack: "" }),
+};
+const all = [server(), ...Object.values(rest)];
+const without = (gone: HostObject) => all.filter((each) => each !== gone);
+const local = { name: "default", host: "local", baseName: "microsandbox-dev" };
+const remote = { ...local, host: "ssh://root@host.test" };
+
+describe("what was changed behind Pulumi's back", () => {
+  it("is nothing where all is there", () => {
+    const nothing = { say: [], docker: [], replace: [] };
+    expect(compare("dev", local, all, resources)).toEqual(nothing);
+    expect(compare("dev", remote, all, resources)).toEqual(nothing);
+    expect(compare("dev", local, [], [])).toEqual(nothing);
+  });
+
+  it.each([
+    ["paused", "unpause"],
+    ["exited", "start"],
+    ["created", "start"],
+  ])("wakes a server that is %s", (state, command) => {
+    const found = compare("dev", local, [server({ state }), ...Object.values(rest)], resources);
+    expect(found).toMatchObject({ docker: [[command, "c1"]], await: "c1" });
+    expect(found.say).toHaveLength(1);
+  });
+
+  it.each(["starting", "unhealthy"])("waits for a server that is %s, and starts nothing", (state) => {
+    const found = compare("dev", local, [server({ state }), ...Object.values(rest)], resources);
+    expect(found).toMatchObject({ docker: [], await: "c1", say: [expect.stringContaining("dev-server")] });
+  });
+
+  it.each<[string, readonly HostObject[], RegExp]>([
+    ["container", Object.values(rest), /container microsandbox-dev-server is gone: it is made again/],
+    ["network", without(rest.network), /network microsandbox-dev is gone: it is made again/],
+    [
+      "state volume",
+      without(rest.state),
+      /microsandbox-dev-state is gone.*sandboxes.*an empty one.*npm run restore/,
+    ],
+    ["workspace volume", without(rest.workspace), /microsandbox-dev-workspace is gone.*\/workspace.*empty/],
+  ])("says that the %s is gone and what becomes of it", (_what, objects, message) => {
+    const { say, refuse } = compare("dev", local, objects, resources);
+    expect(refuse).toBeUndefined();
+    expect(say).toEqual([expect.stringMatching(message)]);
+  });
+
+  it("sends an image again that was pruned from another host; here Pulumi sees that it is gone", () => {
+    const { say, replace } = compare("dev", remote, without(rest.image), resources);
+    expect([say.length, replace]).toEqual([1, [urn("command:local:Command", "microsandbox-image-load")]]);
+    expect(compare("dev", local, without(rest.image), resources).replace).toEqual([]);
+  });
+
+  it.each<[string, readonly HostObject[], readonly StateResource[], RegExp]>([
+    ["a lost state", all, [], /knows nothing of it[\s\S]*npm run import -- --stack dev/],
+    [
+      "another container by the name",
+      [server({ id: "x", stack: "" })],
+      resources,
+      /did not make[\s\S]*docker rename/,
+    ],
+    ["another one, and a lost state", [server({ stack: "" })], [], /did not make[\s\S]*docker rm/],
+    [
+      "a volume that is not ours",
+      [{ ...rest.state, stack: "" }],
+      [],
+      /not made by this stack[\s\S]*volumes\.state/,
+    ],
+    ["a volume of another stack", [{ ...rest.workspace, stack: "prod" }], [], /not made by this stack/],
+  ])("changes nothing and explains: %s", (_what, objects, known, message) => {
+    const { refuse, docker } = compare("dev", local, objects, known);
+    expect(refuse).toMatch(message);
+    expect(docker).toEqual([]);
+  });
+
+  it("goes on with volumes that an earlier life of the stack left, and with those that settings name", () => {
+    expect(compare("dev", local, [rest.state, rest.workspace], [])).not.toHaveProperty("refuse");
+    const host = { ...local, volumes: { state: "mine", keep: true, protect: false } };
+    expect(compare("dev", host, [object("volume", "mine", "mine", { stack: "" })], []).refuse).toMatch(
+      /mine/,
+    );
+  });
+});
+
+it("reads what docker lists; the labels of other projects are nobody's", () => {
+  const text = [
+    "container\tc1\tmicrosandbox-dev-server\trunning\tmicrosandbox\tdev\tUp 2 hours (healthy)",
+    "container\tc2\tnew\trunning\t\t\tUp 3 seconds (health: starting)",
+    "container\tc3\till\trunning\t\t\tUp 2 hours (unhealthy)",
+    "container\tc4\tpaused\tpaused\t\t\tUp 2 hours (unhealthy) (Paused)",
+    "volume\tv\tv\t\tother\tdev",
+    "image\tsha256:i",
+    "WARNING: something",
+  ].join("\n");
+  expect(parseObjects(text)).toEqual([
+    server(),
+    object("container", "c2", "new", { state: "starting", stack: "" }),
+    object("container", "c3", "ill", { state: "unhealthy", stack: "" }),
+    object("container", "c4", "paused", { state: "paused", stack: "" }),
+    object("volume", "v", "v", { stack: "" }),
+    object("image", "sha256:i", "", { stack: "" }),
+  ]);
+});

@@ -1,0 +1,211 @@
+import { rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterEach, describe, expect, it } from "vitest";
+import { chooseServer, takeOptions } from "../../../cli/commands/sandbox";
+import { refuseToDropFirstHost } from "../../../cli/deploy/first-host";
+import { resourcesOf } from "../../../cli/deploy/host-resources";
+import { unfinishedUpgrades } from "../../../cli/deploy/unfinished-upgrade";
+import { hostsForSetup } from "../../../cli/stack";
+import { projectRoot } from "../../../setup/backend";
+
+describe("which server is meant", () => {
+  const server = (container: string) => ({ container, connection: { kind: "local" } as const });
+  const several = { hosts: { a: { server: server("a") }, b: { server: server("b") } } };
+
+  it.each<[string, string | undefined, Parameters<typeof chooseServer>[2], string]>([
+    ["the only one", undefined, { server: server("one") }, "one"],
+    ["the one that is named", "b", several, "b"],
+    ["the only one of a map", undefined, { server: server("a"), hosts: { a: { server: server("a") } } }, "a"],
+  ])("%s", (_name, host, outputs, container) => {
+    expect(chooseServer("dev", host, outputs).container).toBe(container);
+  });
+
+  it.each<[string, string | undefined, Parameters<typeof chooseServer>[2], RegExp]>([
+    [
+      "nothing is deployed",
+      undefined,
+      {},
+      /No server is deployed in stack dev[\s\S]*npm run up -- --stack dev/,
+    ],
+    ["it has to be said", undefined, several, /several hosts: a, b\. Say which one: --host a/],
+    ["there is one only", "a", { server: server("one") }, /has one host: leave --host a out/],
+    [
+      "it failed or is none",
+      "c",
+      several,
+      /host c of stack dev was not there after the last `up`[\s\S]*a, b/,
+    ],
+    ["it is a name of JavaScript's", "constructor", several, /host constructor/],
+  ])("says what to type: %s", (_name, host, outputs, message) => {
+    expect(() => chooseServer("dev", host, outputs)).toThrow(message);
+  });
+
+  it.each<[string[], ReturnType<typeof takeOptions>]>([
+    [["ls"], [{}, ["ls"]]],
+    [
+      ["--host", "a", "--stack=prod", "ls"],
+      [{ host: "a", stack: "prod" }, ["ls"]],
+    ],
+    [
+      ["run", "--host", "a"],
+      [{}, ["run", "--host", "a"]],
+    ],
+    [["--host"], [{}, ["--host"]]],
+  ])("takes the options in front of msb's words: %j", (args, expected) => {
+    expect(takeOptions(args)).toEqual(expected);
+  });
+});
+
+it("finds the resources of a host, and none of one whose name begins alike", () => {
+  const host = (name: string) => `urn:pulumi:dev::microsandbox::microsandbox:index:Microsandbox::${name}`;
+  const below = (name: string) => `${host(name)}-server`;
+  const resources = ["microsandbox", "microsandbox-a", "microsandbox-a-b"].flatMap((name) => [
+    { urn: host(name), type: "microsandbox:index:Microsandbox", parent: "urn:stack" },
+    { urn: below(name), type: "microsandbox:index:Server", parent: host(name) },
+    { urn: `${below(name)}-x`, type: "docker:index/container:Container", parent: below(name) },
+  ]);
+  const names = (name: string) => resourcesOf({ name }, resources).map((urn) => urn.split("::").pop());
+  expect(names("a")).toEqual(["microsandbox-a", "microsandbox-a-server", "microsandbox-a-server-x"]);
+  expect(names("default")).toEqual(["microsandbox", "microsandbox-server", "microsandbox-server-x"]);
+});
+
+describe("a stack with one host that gets several", () => {
+  const setup = {
+    baseName: "",
+    architecture: "auto",
+    debianVersion: "",
+    registryPrefix: "",
+    host: "local",
+  } as const;
+  const hosts = (...names: string[]) =>
+    names.map((name) => ({
+      ...setup,
+      name,
+      devMode: true,
+      privileged: true,
+      hasKey: false,
+      hasApiKey: false,
+    }));
+  const state = (outputs: object) => [
+    { urn: "urn:stack", type: "pulumi:pulumi:Stack", outputs },
+    { urn: "urn::microsandbox", type: "microsandbox:index:Microsandbox", parent: "urn:stack" },
+    { urn: "urn::microsandbox-server", type: "microsandbox:index:Server", parent: "urn::microsandbox" },
+  ];
+
+  it("is refused where none of them is the one that it has", () => {
+    expect(() =>
+      refuseToDropFirstHost("dev", hosts("east", "west"), state({ endpoint: "http://a" })),
+    ).toThrow(
+      /names east, west\.[\s\S]*Nothing was changed[\s\S]*call its host `default`[\s\S]*npm run destroy -- --stack dev/,
+    );
+  });
+
+  it.each([
+    ["one of them is", hosts("default", "east"), state({ endpoint: "http://a" })],
+    ["it goes from several", hosts("east"), state({ hosts: {} })],
+    ["nothing is deployed", hosts("east"), state({}).slice(0, 1)],
+    ["it has one still", hosts("default"), state({})],
+  ])("goes on where %s", (_why, some, resources) => {
+    expect(() => refuseToDropFirstHost("dev", some, resources)).not.toThrow();
+  });
+});
+
+describe("an upgrade whose new server did not get ready", () => {
+  const report = JSON.stringify({
+    image: "sha256:b",
+    from: "0.6.18",
+    copy: "0.6.18-20260102T030405Z",
+    stoppedAt: 5,
+  });
+  const state = (name: string, done?: string) => {
+    const parent = `urn::${name}`;
+    return [
+      { urn: parent, type: "microsandbox:index:Microsandbox", parent: "urn:stack" },
+      { urn: `${parent}-upgrade-trial`, type: "command:local:Command", parent, outputs: { stdout: report } },
+      ...(done === undefined
+        ? []
+        : [
+            {
+              urn: `${parent}-upgrade-done`,
+              type: "command:local:Command",
+              parent,
+              outputs: { triggers: [done] },
+            },
+          ]),
+    ];
+  };
+  const host = (name: string, version = "0.7.11") => ({
+    ...{ name, version, baseName: "", architecture: "auto" as const, debianVersion: "", registryPrefix: "" },
+    ...{ host: "local", devMode: true, privileged: true, hasKey: false, hasApiKey: false },
+  });
+
+  it("can be taken back, which is said", () => {
+    const [text, ...more] = unfinishedUpgrades("dev", [host("default")], state("microsandbox", "of before"));
+    expect(more).toEqual([]);
+    expect(text).toMatch(/from microsandbox 0\.6\.18 is not finished[\s\S]*on: npm run up -- --stack dev/);
+    expect(text).toMatch(/back.*config set version 0\.6\.18 --stack dev && npm run up -- --stack dev/);
+    expect(unfinishedUpgrades("dev", [host("default", "0.6.18")], state("microsandbox"))[0]).toMatch(
+      /back: .* from the checkout and with the settings of before/,
+    );
+  });
+
+  it("is told of its host where there are several", () => {
+    const resources = [...state("microsandbox-a", report), ...state("microsandbox-b")];
+    expect(unfinishedUpgrades("dev", [host("a"), host("b")], resources)).toEqual([
+      expect.stringMatching(/^Host b: [\s\S]*config set --path hosts\.b\.version 0\.6\.18/),
+    ]);
+  });
+
+  it("is no matter where there was none", () => {
+    expect(unfinishedUpgrades("dev", [host("default")], state("microsandbox", report))).toEqual([]);
+    expect(unfinishedUpgrades("dev", [host("default")], [])).toEqual([]);
+  });
+});
+
+describe("what set-up knows of the hosts", () => {
+  const file = join(projectRoot, "Pulumi.test-hosts-unit.yaml");
+  const hostsOf = (config: unknown) => {
+    writeFileSync(file, JSON.stringify({ config }));
+    return hostsForSetup("test-hosts-unit");
+  };
+  afterEach(() => rmSync(file));
+
+  it("names what is on them as the program does", () => {
+    const hosts = hostsOf({ "microsandbox:hosts": { a: { host: "emulated", hostPort: 6000 }, default: {} } });
+    expect(hosts.map(({ name, host, baseName }) => [name, host, baseName])).toEqual([
+      ["a", "emulated", "microsandbox-a-test-hosts-unit"],
+      ["default", "local", "microsandbox-test-hosts-unit"],
+    ]);
+  });
+
+  it("takes a host for what it is, whatever else is encrypted, wrong or does not go together", () => {
+    const secure = { secure: "v1:abc" };
+    const hosts = hostsOf({
+      "microsandbox:host": "emulated",
+      "microsandbox:registries": { logins: [{ registry: "r.example.com", user: "u", password: secure }] },
+      "microsandbox:tls": { certificate: "none", key: secure },
+      "microsandbox:bindAddress": "0.0.0.0",
+      "microsandbox:memoryLimit": "lots",
+      "microsandbox:volumes": '{"state":"mine"}',
+    });
+    expect(hosts).toMatchObject([{ name: "default", host: "emulated", volumes: { state: "mine" } }]);
+    const several = hostsOf({
+      "microsandbox:hosts": { a: { host: "emulated", tls: { key: secure } }, "B/": {} },
+    });
+    expect(several).toMatchObject([{ name: "a", host: "emulated" }]);
+  });
+
+  it("knows which ones have a key, and reads past what is encrypted", () => {
+    const secure = { secure: "v1:abc" };
+    const hosts = hostsOf({
+      "microsandbox:devMode": "false",
+      "microsandbox:hosts": { a: { apiKey: secure }, b: { hostPort: 6000 } },
+    });
+    expect(hosts.map(({ name, devMode, hasKey }) => [name, devMode, hasKey])).toEqual([
+      ["a", false, true],
+      ["b", false, false],
+    ]);
+    const all = hostsOf({ "microsandbox:apiKey": secure, "microsandbox:hosts": { a: {} } });
+    expect(all[0]?.hasKey).toBe(true);
+  });
+});

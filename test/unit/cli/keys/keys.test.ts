@@ -1,0 +1,177 @@
+import { describe, expect, it } from "vitest";
+import { parseDuration } from "../../../../cli/duration";
+import {
+  addKey,
+  type KeyRing,
+  latestUses,
+  listKeys,
+  parseExpires,
+  revokeKey,
+  rotateKey,
+} from "../../../../cli/keys/ring";
+import { keyHash, keyLines } from "../../../../components/server/key-file";
+import { keys as keysSchema } from "../../../../components/settings/keys";
+import { readKeys } from "../../../../docker/gateway/src/keys/key-file";
+import { UserError } from "../../../../setup/user-error";
+
+const now = new Date("2026-11-24T10:00:00.000Z");
+const later = (hours: number) => new Date(now.getTime() + hours * 3_600_000);
+const empty: KeyRing = { apiKey: "a".repeat(40), keys: [] };
+const withCi = () => addKey(empty, "ci", { expires: later(24), limits: { sandboxes: 3 } }, now);
+
+/** What the server makes of a ring: id, whether it is this key, end. */
+const served = (ring: KeyRing) =>
+  readKeys(keyLines(ring).join("\n")).keys.map(({ id, hash, expiresAt, limits }) => ({
+    id,
+    hash: `sha256:${hash.toString("hex")}`,
+    ends: expiresAt === Infinity ? "never" : new Date(expiresAt).toISOString(),
+    limits,
+  }));
+
+/** The message of the mistake; fails the test where there is none. */
+function mistake(act: () => unknown): string {
+  try {
+    act();
+  } catch (error) {
+    expect(error).toBeInstanceOf(UserError);
+    return (error as Error).message;
+  }
+  throw new Error("was accepted");
+}
+
+describe("add", () => {
+  it("makes a key of 256 random bits and keeps its hash alone", () => {
+    const { ring, key } = withCi();
+    expect(key).toMatch(/^msb_[0-9a-f]{64}$/);
+    expect(JSON.stringify(ring)).not.toContain(key.slice(4));
+    expect(served(ring)).toEqual([
+      { id: "default", hash: keyHash("a".repeat(40)), ends: "never", limits: {} },
+      { id: "ci", hash: keyHash(key), ends: later(24).toISOString(), limits: { sandboxes: 3 } },
+    ]);
+    expect(keysSchema.parse(JSON.parse(JSON.stringify(ring.keys)))).toEqual(ring.keys);
+  });
+
+  it("refuses an id that is taken, is the one of apiKey, or is none", () => {
+    const { ring } = withCi();
+    expect(mistake(() => addKey(ring, "ci", {}, now))).toContain("npm run keys -- rotate ci");
+    expect(mistake(() => addKey(ring, "default", {}, now))).toContain("rotate default");
+    expect(mistake(() => addKey({ keys: [] }, "default", {}, now))).toContain("npm run up makes");
+    for (const id of ["", "-x", "a b", "../a", "a\nb", "x".repeat(65)])
+      expect(mistake(() => addKey(ring, id, {}, now))).toContain("is no id of a key");
+  });
+});
+
+describe("revoke", () => {
+  it("takes the key away, and what it had replaced", () => {
+    const { ring } = withCi();
+    const rotated = rotateKey(ring, "ci", { overlapMs: 3_600_000 }, now).ring;
+    expect(rotated.keys).toHaveLength(2);
+    expect(revokeKey(rotated, "ci")).toEqual(empty);
+    expect(revokeKey(rotated, "default").apiKey).toBeUndefined();
+  });
+
+  it("names the nearest id for one that there is not", () => {
+    const { ring } = withCi();
+    expect(mistake(() => revokeKey(ring, "prod"))).toBe("There is no key prod.\nKeys: default, ci.");
+    expect(mistake(() => revokeKey(ring, "c1"))).toContain("Did you mean ci?");
+    expect(mistake(() => revokeKey(ring, "defualt"))).toContain("Did you mean default?");
+    expect(mistake(() => revokeKey({ keys: [] }, "ci"))).toContain("There is none.");
+  });
+});
+
+describe("rotate", () => {
+  it("gives another key with the same limits and life, and takes the old one for a while", () => {
+    const { ring, key: old } = withCi();
+    const { ring: rotated, key } = rotateKey(ring, "ci", { overlapMs: 3_600_000 }, later(1));
+    expect(served(rotated).slice(1)).toEqual([
+      { id: "ci", hash: keyHash(key), ends: later(25).toISOString(), limits: { sandboxes: 3 } },
+      { id: "ci", hash: keyHash(old), ends: later(2).toISOString(), limits: { sandboxes: 3 } },
+    ]);
+    expect(keysSchema.parse(JSON.parse(JSON.stringify(rotated.keys)))).toEqual(rotated.keys);
+  });
+
+  it("without overlap takes the old one no longer; nor beyond its own end", () => {
+    const { ring } = withCi();
+    expect(rotateKey(ring, "ci", { overlapMs: 0 }, now).ring.keys).toHaveLength(1);
+    expect(rotateKey(ring, "ci", { overlapMs: 3_600_000 }, later(25)).ring.keys).toHaveLength(1);
+    const [, old] = rotateKey(ring, "ci", { overlapMs: 48 * 3_600_000 }, now).ring.keys;
+    expect(old?.expires).toBe(later(24).toISOString());
+  });
+
+  it("rotates apiKey, whose predecessor is kept as a hash", () => {
+    const { ring, key } = rotateKey(empty, "default", { overlapMs: 3_600_000 }, now);
+    expect(ring.apiKey).toBe(key);
+    expect(served(ring).map(({ hash, ends }) => [hash, ends])).toEqual([
+      [keyHash(key), "never"],
+      [keyHash("a".repeat(40)), later(1).toISOString()],
+    ]);
+    expect(keysSchema.safeParse(ring.keys).success).toBe(true);
+    const again = rotateKey(ring, "default", { overlapMs: 3_600_000 }, later(2)).ring;
+    expect(again.keys.map(({ hash }) => hash)).toEqual([keyHash(key)]);
+  });
+
+  it("can end the new one at another time", () => {
+    const { ring } = withCi();
+    const [entry] = rotateKey(ring, "ci", { overlapMs: 0, expires: null }, now).ring.keys;
+    expect(entry?.expires).toBeUndefined();
+  });
+});
+
+describe("times", () => {
+  it.each([
+    ["30d", 30 * 86_400_000],
+    ["2w", 14 * 86_400_000],
+    ["12h", 12 * 3_600_000],
+    ["5m", 300_000],
+    ["90s", 90_000],
+    ["0", 0],
+  ])("%s", (text, ms) => expect(parseDuration(text, "--overlap")).toBe(ms));
+
+  it.each(["", "1", "h", "-1h", "1.5h", "1y", "1 h", "1h30m"])("%j is no time", (text) => {
+    expect(mistake(() => parseDuration(text, "--overlap"))).toContain("--overlap");
+  });
+
+  it.each([
+    ["never", null],
+    ["30d", later(30 * 24)],
+    ["2027-01-31", new Date("2027-01-31T00:00:00Z")],
+    ["2027-01-31T18:00:00Z", new Date("2027-01-31T18:00:00Z")],
+    ["2027-01-31T18:00:00+02:00", new Date("2027-01-31T16:00:00Z")],
+  ])("expires %s", (text, date) => expect(parseExpires(text, now)).toEqual(date));
+
+  it.each(["tomorrow", "2027-02-30", "2027-1-1", "31.01.2027", "2027-01-31T18:00:00", "0", ""])(
+    "%j is no date",
+    (text) => {
+      expect(mistake(() => parseExpires(text, now))).toContain("not a date");
+    },
+  );
+
+  it.each(["2026-11-24", "2020-01-01T00:00:00Z", "0d"])("%s is over", (text) => {
+    expect(mistake(() => parseExpires(text, now))).toContain("over");
+  });
+});
+
+it("knows the last use on any of several servers", () => {
+  const [early, late] = ["2026-11-24T09:00:00.000Z", "2026-11-24T10:00:00.000Z"];
+  expect(latestUses([{ a: early, b: late }, undefined, { a: late }])).toEqual(
+    new Map([
+      ["a", late],
+      ["b", late],
+    ]),
+  );
+  expect(latestUses([undefined])).toBeUndefined();
+});
+
+it("lists ends, last use and limits", () => {
+  const { ring } = withCi();
+  const rotated = rotateKey(ring, "ci", { overlapMs: 3_600_000 }, now).ring;
+  const rows = listKeys(rotated, new Map([["default", "2026-11-24T09:59:30.000Z"]]), later(2));
+  expect(rows.map((row) => Object.values(row))).toEqual([
+    ["default", "-", "never", "2026-11-24 09:59", ""],
+    ["ci", "2026-11-24 10:00", "2026-11-25 10:00", "never", "sandboxes 3"],
+    ["ci (old)", "2026-11-24 10:00", "2026-11-24 11:00 (over)", "never", "sandboxes 3"],
+  ]);
+  expect(listKeys(ring, undefined, now)[0]?.lastUse).toBe("?");
+  const { ring: odd } = addKey(empty, "constructor", { expires: null }, now);
+  expect(listKeys(odd, new Map(), now).map(({ lastUse }) => lastUse)).toEqual(["never", "never"]);
+});

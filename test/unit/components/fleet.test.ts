@@ -1,0 +1,91 @@
+import { describe, expect, it, vi } from "vitest";
+import { deployHosts, stackOutputs } from "../../../components/fleet";
+import { onHost, VisibleError } from "../../../components/settings/errors";
+import { REFUSED_HOSTS } from "../../../components/settings/hosts";
+import { checkSettings } from "../../../components/settings/stack-settings";
+import { healthyHost, type Registered, registered } from "../../harness/pulumi-mocks";
+
+const deploy = (raw: Record<string, unknown>, host = healthyHost) =>
+  registered(() => deployHosts("microsandbox", checkSettings(raw).hosts ?? {}), host);
+const urns = (resources: Registered[]) => resources.map(({ type, name }) => `${type} ${name}`).sort();
+const ofDocker = (resources: Registered[]) =>
+  resources.filter(({ type }) => type.startsWith("docker:")).map(({ inputs }) => inputs.name);
+
+describe("names", () => {
+  it("of the host `default` are those of a stack with one host, here and on the host", async () => {
+    const single = await deploy({});
+    const several = await deploy({ hosts: { default: {}, b: { host: "ssh://root@b.test" } } });
+    expect(urns(several)).toEqual(expect.arrayContaining(urns(single)));
+    expect(ofDocker(several)).toEqual(expect.arrayContaining(ofDocker(single)));
+  });
+
+  it("of one host stay when others come and go", async () => {
+    const b = { host: "ssh://root@b.test" };
+    const before = await deploy({ hosts: { b, c: { host: "ssh://root@c.test" } } });
+    const after = await deploy({ hosts: { a: { host: "ssh://root@a.test" }, b } });
+    const mine = (resources: Registered[]) =>
+      urns(resources).filter((urn) => / microsandbox-b(-|$)/.test(urn));
+    expect(mine(before).length).toBeGreaterThan(10);
+    expect(mine(after)).toEqual(mine(before));
+  });
+
+  it("are different on every host", async () => {
+    const names = ofDocker(
+      await deploy({ hosts: { a: {}, b: { hostPort: 6000 }, default: { hostPort: 6001 } } }),
+    );
+    expect(new Set(names).size).toBe(names.length);
+    expect(names).toContain("microsandbox-b-dev-server");
+    expect(names).toContain("microsandbox-dev-server");
+  });
+});
+
+it("makes nothing on a host that `npm run up` has found reason to leave alone, and all on the others", async () => {
+  vi.stubEnv(REFUSED_HOSTS, JSON.stringify({ b: "The container is somebody else's." }));
+  const raw = { hosts: { constructor: {}, b: { host: "ssh://root@b.test" } } };
+  const names = ofDocker(await deploy(raw));
+  expect(names).toContain("microsandbox-constructor-dev-server");
+  expect(names.filter((name) => name.includes("-b-"))).toEqual([]);
+});
+
+describe("outputs", () => {
+  const outputsOf = (raw: Record<string, unknown>) => {
+    let keys: string[] = [];
+    return registered(() => {
+      keys = Object.keys(stackOutputs(deployHosts("microsandbox", checkSettings(raw).hosts ?? {})));
+    }).then(() => keys.sort());
+  };
+  const single = ["apiKey", "authority", "endpoint", "environment", "guestKernel", "kvm", "server"];
+
+  it("of a stack with one host stay as they are", async () => {
+    expect(await outputsOf({})).toEqual(single);
+  });
+  it("of several hosts are maps", async () => {
+    const hosts = { a: {}, b: { hostPort: 6000 } };
+    expect(await outputsOf({ hosts })).toEqual(["apiKeys", "endpoints", "hosts"]);
+  });
+  it("of a map with one host are both", async () => {
+    expect(await outputsOf({ hosts: { a: {} } })).toEqual(
+      [...single, "apiKeys", "endpoints", "hosts"].sort(),
+    );
+  });
+});
+
+describe("an error of one host", () => {
+  const fail = (message: string) => () => {
+    throw new VisibleError(message);
+  };
+  it("names it, and its lines to type set that host's setting", () => {
+    const check = fail("Port taken.\n  to mend: npm run pulumi -- config set hostPort 6000");
+    expect(() => onHost("b", check)).toThrow(
+      "Host b: Port taken.\n  to mend: npm run pulumi -- config set --path hosts.b.hostPort 6000",
+    );
+    expect(() => onHost(undefined, check)).toThrow(/^Port taken\.[\s\S]*config set hostPort 6000/);
+  });
+
+  it("keeps its words while Pulumi puts the names of properties before them", () => {
+    const error = new VisibleError("Port taken.");
+    error.message = `error serializing property "image": ${error.message}`;
+    expect(error.message).toBe("Port taken.");
+    expect(error.stack).toBe("Port taken.");
+  });
+});

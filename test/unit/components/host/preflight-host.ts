@@ -1,0 +1,115 @@
+import { spawnSync } from "node:child_process";
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { afterAll, expect } from "vitest";
+import { type PreflightReport, parsePreflightReport } from "../../../../components/host/preflight-report";
+import { script } from "../../../../components/host/scripts";
+
+const temporary = mkdtempSync(join(tmpdir(), "preflight-"));
+afterAll(() => rmSync(temporary, { recursive: true }));
+
+/** An engine and its host to check. */
+export interface Host {
+  /** What `docker version` prints: version, API, architecture, system. Default: a recent engine. */
+  version?: string;
+  /** What `docker version` fails with. */
+  error?: string;
+  /** Lines of `docker ps`: name, tab, ports. */
+  containers?: string[];
+  /** Lines of /proc/net/tcp and tcp6, or `real` for this machine's. */
+  sockets?: string[] | "real";
+  noDocker?: boolean;
+  env?: Record<string, string>;
+  files?: Record<string, string>;
+  /** Output of `id`, by its arguments. */
+  id?: Record<string, string>;
+}
+
+let hosts = 0;
+
+/** A folder with the host's tools but without docker, which each host has its own of. */
+const tools = join(temporary, "tools");
+mkdirSync(tools);
+for (const tool of [
+  "sh",
+  "awk",
+  "cat",
+  "cut",
+  "find",
+  "grep",
+  "head",
+  "id",
+  "ip",
+  "sed",
+  "stat",
+  "tail",
+  "tr",
+]) {
+  const path = spawnSync("sh", ["-c", `command -v ${tool}`], { encoding: "utf8" }).stdout.trim();
+  if (path) symlinkSync(path, join(tools, tool));
+}
+
+/** Runs the check on a host and reads its report; `calls` are the subcommands of docker that it used. */
+export function preflight(host: Host): { report: PreflightReport; calls: string[] } {
+  const folder = join(temporary, String(hosts++));
+  const root = join(folder, "root");
+  const bin = join(folder, "bin");
+  const sockets = host.sockets === "real" ? [] : (host.sockets ?? []);
+  const files = { "proc/net/tcp": sockets.join("\n"), "dev/x": "", ...host.files };
+  for (const [path, text] of Object.entries(files)) {
+    mkdirSync(dirname(join(root, path)), { recursive: true });
+    writeFileSync(join(root, path), text);
+  }
+  mkdirSync(bin);
+  if (!host.noDocker) writeFakeDocker(bin, folder, host);
+  if (host.id) {
+    const cases = Object.entries(host.id).map(([words, answer]) => `"${words}") echo "${answer}" ;;`);
+    writeFileSync(join(bin, "id"), `#!/bin/sh\ncase "$*" in ${cases.join(" ")} esac\n`, { mode: 0o755 });
+  }
+  const { stdout, stderr, status } = spawnSync("/bin/sh", ["-s"], {
+    input: script("host/preflight"),
+    encoding: "utf8",
+    env: {
+      PATH: `${bin}:${tools}`,
+      NAME: "msb-dev-server",
+      HOST_PORT: "5555",
+      BIND_ADDRESS: "127.0.0.1",
+      ...(host.sockets === "real" ? {} : { PREFLIGHT_ROOT: root }),
+      ...host.env,
+    },
+  });
+  expect({ stderr, status, lines: stdout.trim().split("\n").length }).toEqual({
+    stderr: "",
+    status: 0,
+    lines: 1,
+  });
+  const calls = host.noDocker ? "" : readFileSync(join(folder, "calls"), "utf8");
+  return { report: parsePreflightReport(stdout), calls: calls.split("\n").filter(Boolean) };
+}
+
+function writeFakeDocker(bin: string, folder: string, host: Host): void {
+  writeFileSync(join(folder, "calls"), "");
+  writeFileSync(join(folder, "error"), host.error ?? "");
+  writeFileSync(join(folder, "version"), `${host.version ?? "26.1.5 1.45 amd64 linux"}\n`);
+  writeFileSync(join(folder, "ps"), (host.containers ?? []).map((line) => `${line}\n`).join(""));
+  const answer = `#!/bin/sh
+echo "$1" >> "${folder}/calls"
+if [ "$1" = version ] && [ -s "${folder}/error" ]; then cat "${folder}/error" >&2; exit 1; fi
+cat "${folder}/$1"
+`;
+  writeFileSync(join(bin, "docker"), answer);
+  chmodSync(join(bin, "docker"), 0o755);
+}
+
+/** A line of /proc/net/tcp: a socket on `address` (as there: hexadecimal) and port. */
+export function socket(address: string, port: number, state = "0A"): string {
+  const hexPort = port.toString(16).toUpperCase().padStart(4, "0");
+  const zeros = `${"0".repeat(address.length)}:0000`;
+  return `   0: ${address}:${hexPort} ${zeros} ${state} 00000000:00000000 00:00000000 00000000     0        0 999999999 1`;
+}
+export const loopback = "0100007F";
+export const any = "00000000";
+export const any6 = "0".repeat(32);
+export const mapped = `0000000000000000FFFF0000${loopback}`;
+export const loopback6 = `${"0".repeat(24)}01000000`;

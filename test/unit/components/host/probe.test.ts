@@ -1,0 +1,48 @@
+import { execFileSync } from "node:child_process";
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { parseSshHost } from "../../../../components/host/connection";
+import { probeCommand, probed } from "../../../../components/host/probe";
+
+const remote = parseSshHost("ssh://me@host.test:2200");
+let folder: string;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "probe-"));
+});
+afterEach(() => rmSync(folder, { recursive: true }));
+
+/** Runs the probe with an ssh on PATH that behaves as the script says. */
+function probeWith(ssh: string): string {
+  writeFileSync(join(folder, "ssh"), `#!/bin/sh\n${ssh}\n`);
+  chmodSync(join(folder, "ssh"), 0o755);
+  const env = { ...process.env, PATH: `${folder}:${process.env.PATH}`, HOME: folder };
+  return execFileSync("sh", ["-c", probeCommand(remote)], {
+    input: "echo from the script",
+    env,
+    encoding: "utf8",
+  });
+}
+
+it("gives the script to a shell on the host and its output back", () => {
+  expect(probed(remote, probeWith("sh -s"))).toBe("from the script\n");
+});
+
+describe("where ssh fails", () => {
+  it.each([
+    [
+      "me@host.test: Permission denied (publickey).",
+      /refuses the key[\s\S]*ssh-copy-id -p 2200 me@host.test/,
+    ],
+    ["Host key verification failed.", /host key is not a known one/],
+    ["ssh: connect to host host.test port 2200: Connection refused", /no way to its SSH server/],
+    ["ssh: Could not resolve hostname host.test: Name or service not known", /no way to its SSH server/],
+    ["ssh: connect to host host.test port 2200: No route to host", /no way to its SSH server/],
+    ["sh: 1: sh: Permission denied", /ssh failed[\s\S]*sh: 1: sh: Permission denied/],
+    ["something new", /ssh failed[\s\S]*something new/],
+  ])("%s", (said, message) => {
+    const stdout = probeWith(`cat >/dev/null; echo "${said}" >&2; exit 255`);
+    expect(() => probed(remote, stdout)).toThrow(message);
+  });
+});

@@ -1,0 +1,47 @@
+import { X509Certificate } from "node:crypto";
+import { expect, it } from "vitest";
+import { Microsandbox } from "../../../../components/microsandbox";
+import { certificateScript } from "../../../../components/server/tls";
+import { testAuthority } from "../../../harness/authority";
+import { healthyHost, registered } from "../../../harness/pulumi-mocks";
+
+const DAY = 24 * 3_600_000;
+
+it("a certificate of our own is good for its names, by its authority, for 90 days", () => {
+  const authority = testAuthority();
+  const signer = new X509Certificate(authority.certificate);
+  const pem = authority.issue(["10.1.2.3", "sandboxes.example.com"]);
+  const issued = new X509Certificate(pem.slice(pem.indexOf("-----BEGIN CERTIFICATE")));
+  expect(issued.verify(signer.publicKey)).toBe(true);
+  expect(issued.checkIP("10.1.2.3")).toBe("10.1.2.3");
+  expect(issued.checkHost("sandboxes.example.com")).toBe("sandboxes.example.com");
+  expect(issued.checkHost("example.com")).toBeUndefined();
+  expect(issued.ca).toBe(false);
+  expect(signer.ca).toBe(true);
+  const life = Date.parse(issued.validTo) - Date.parse(issued.validFrom);
+  expect(life).toBe(90 * DAY);
+});
+
+it("the authority's key is exported to no program", () => {
+  const script = certificateScript("-----BEGIN PRIVATE KEY-----", ["127.0.0.1"]);
+  expect(script).toMatch(/^AUTHORITY=/);
+  expect(script).not.toMatch(/export AUTHORITY/);
+});
+
+it("keys are secret in the state", async () => {
+  const resources = await registered(
+    () => new Microsandbox("sandboxes", { tls: { own: true } }),
+    healthyHost,
+  );
+  const SECRET = "1b47061264138c4ac30d75fd1eb44270";
+  for (const end of ["tls-certificate", "tls-file"]) {
+    const found = resources.find(({ name }) => name.endsWith(end));
+    expect(Object.values(found?.inputs.stdin ?? {}), end).toContain(SECRET);
+  }
+});
+
+it("an update of a command that prints a key does not get the key of before in its environment", async () => {
+  const resources = await registered(() => new Microsandbox("sandboxes", { tls: { own: true } }));
+  const makers = resources.filter(({ name }) => /-tls-(authority|certificate)$/.test(name));
+  expect(makers.map(({ inputs }) => inputs.addPreviousOutputInEnv)).toEqual([false, false]);
+});

@@ -1,0 +1,119 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import {
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterAll, describe, expect, it } from "vitest";
+import { withVariables } from "../../../../components/host/connection";
+import { outliving, script } from "../../../../components/host/scripts";
+
+const folders: string[] = [];
+afterAll(() => {
+  for (const folder of folders.splice(0)) rmSync(folder, { recursive: true, force: true });
+});
+
+/** An upgrade on a host with a fake engine, as the command plugins and ssh start it. */
+class Upgrade {
+  readonly folder = mkdtempSync(join(tmpdir(), "microsandbox-upgrade-"));
+  readonly client: ChildProcess;
+  output = "";
+
+  constructor(slow: string, variables: Record<string, string | number> = {}) {
+    folders.push(this.folder);
+    symlinkSync(join(__dirname, "fake-docker.sh"), join(this.folder, "docker"));
+    writeFileSync(join(this.folder, "running"), "true\n");
+    const given = { CONTAINER: "server", IMAGE: "sha256:new", STATE: "state", WORKSPACE: "workspace" };
+    const all = { ...given, RUN_FLAGS: "", BOOT: 1, OWNER: "", ...variables };
+    this.client = spawn("/bin/sh", ["-c", "sh -s"], {
+      detached: true,
+      env: {
+        ...process.env,
+        PATH: `${this.folder}:${process.env.PATH}`,
+        ...{ FAKE: this.folder, SLOW: slow, TMPDIR: this.folder },
+      },
+    });
+    this.client.stdin?.end(outliving(withVariables(all, script("server/upgrade"))));
+    for (const stream of [this.client.stdout, this.client.stderr])
+      stream?.on("data", (chunk: Buffer) => {
+        this.output += String(chunk);
+      });
+  }
+
+  isRunning = () => this.read("running").trim() === "true";
+  calls = () => this.read("calls").split("\n");
+  has = (name: string) => existsSync(join(this.folder, name));
+  /** Working folders of scripts that are left. */
+  left = () => readdirSync(this.folder).filter((name) => name.startsWith("tmp."));
+  ended = () =>
+    new Promise<number | null>((resolve) =>
+      this.client.once("close", (code: number | null) => resolve(code)),
+    );
+
+  async until(what: () => boolean): Promise<void> {
+    for (let i = 0; i < 600 && !what(); i++) await sleep(50);
+    expect(what(), `${what}\n${this.output}\n${this.read("calls")}`).toBe(true);
+  }
+
+  private read(name: string): string {
+    return this.has(name) ? readFileSync(join(this.folder, name), "utf8") : "";
+  }
+}
+
+const group = (signal: NodeJS.Signals) => (client: ChildProcess) => process.kill(-(client.pid ?? 0), signal);
+const ends: [string, (client: ChildProcess) => void][] = [
+  ["its shell is killed", (client) => client.kill("SIGKILL")],
+  ["all of it is killed", group("SIGKILL")],
+  ["Ctrl+C", group("SIGINT")],
+  ["it is asked to end", group("SIGTERM")],
+  // What sshd does to a command without a terminal.
+  ["nobody reads any more", (client) => [client.stdout, client.stderr].map((stream) => stream?.destroy())],
+];
+
+describe("the old server comes back by itself where the upgrade's client ends:", () => {
+  describe.each(ends)("%s", (_how, end) => {
+    it.concurrent.each(["stop", "copy", "trial", "await", "boot"])("in the phase %s", async (phase) => {
+      const upgrade = new Upgrade(phase);
+      await upgrade.until(() => upgrade.has("reached"));
+      end(upgrade.client);
+      await upgrade.until(() => upgrade.isRunning());
+      await upgrade.until(() => upgrade.left().length === 0);
+      expect(upgrade.has("trial")).toBe(false);
+      const isBack = upgrade.calls().some((call) => call.includes("read -r name keep <copies/.pending"));
+      expect(isBack).toBe(!["stop", "copy"].includes(phase));
+      // Nothing may send the state back once more, when the old server has gone on with it.
+      if (phase === "copy") expect(upgrade.calls().join("\n")).toMatch(/rm -f copies\/\.pending/);
+    });
+  });
+});
+
+it("says what it does, and its result on the last line", async () => {
+  const upgrade = new Upgrade("await");
+  expect(await upgrade.ended(), upgrade.output).toBe(0);
+  expect(upgrade.output).toMatch(
+    /Stopping the server of 0\.6\.18[\s\S]*It is ready, and has booted a microVM/,
+  );
+  const report = JSON.parse(upgrade.output.trim().split("\n").at(-1) ?? "");
+  expect(report).toMatchObject({ image: "sha256:new", from: "0.6.18" });
+  expect(upgrade.left()).toEqual([]);
+});
+
+it("starts the old server again where nobody replaces it after the trial", async () => {
+  const upgrade = new Upgrade("", { TAKE_OVER_SECONDS: 1 });
+  expect(await upgrade.ended()).toBe(0);
+  expect(upgrade.isRunning()).toBe(false);
+  await upgrade.until(() => upgrade.isRunning());
+});
+
+it("prints nothing but the report where there is nothing to do", async () => {
+  const upgrade = new Upgrade("", { IMAGE: "sha256:old" });
+  expect(await upgrade.ended()).toBe(0);
+  expect(upgrade.output).toBe('{"image":"sha256:old","from":"same","copy":"","stoppedAt":0}\n');
+});

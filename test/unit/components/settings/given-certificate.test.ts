@@ -1,0 +1,153 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { certificate as findings } from "../../../../cli/commands/doctor";
+import { readableHosts } from "../../../../components/settings/checks";
+import { certificateWarning } from "../../../../components/settings/given-certificate";
+import { parseSettings } from "../../../../components/settings/stack-settings";
+import { testAuthority } from "../../../harness/authority";
+
+const DAY = 24 * 3_600_000;
+const folder = mkdtempSync(join(tmpdir(), "microsandbox-certificate-"));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+const authority = testAuthority();
+/** A certificate for some names, with its key: as text, and as files. */
+function issued(...names: string[]) {
+  const pem = authority.issue(names);
+  const at = pem.indexOf("-----BEGIN CERTIFICATE");
+  const [certificateFile, keyFile] = ["pem", "key"].map((kind) => join(folder, `${names.join()}.${kind}`));
+  const [key, certificate] = [pem.slice(0, at), pem.slice(at)];
+  writeFileSync(certificateFile ?? "", certificate);
+  writeFileSync(keyFile ?? "", key);
+  return { text: { certificate, key }, file: { certificateFile, keyFile } };
+}
+const local = issued("127.0.0.1", "localhost");
+const other = issued("127.0.0.1");
+const named = issued("*.example.com", "sandboxes.example.com");
+const empty = join(folder, "empty");
+writeFileSync(empty, "");
+
+const refusal = (tls: object, more: object = {}) => {
+  try {
+    parseSettings({ tls, ...more }, { stack: "dev" });
+  } catch (error) {
+    return String(error);
+  }
+  throw new Error(`accepted: ${JSON.stringify(tls)}`);
+};
+
+beforeEach(() => void vi.useFakeTimers({ toFake: ["Date"] }));
+afterEach(() => void vi.useRealTimers());
+
+it.each<[string, object, object?]>([
+  ["text", local.text],
+  ["files", local.file],
+  ["one of each", { certificate: local.text.certificate, keyFile: local.file.keyFile }],
+  ["a name that clients use", { ...named.file, names: ["sandboxes.example.com", "a.example.com"] }],
+  ["the name of the host", named.file, { host: "ssh://root@kvm.example.com", bindAddress: "0.0.0.0" }],
+])("takes a certificate as %s", (_name, tls, more = {}) => {
+  expect(() => parseSettings({ tls, devMode: false, ...more })).not.toThrow();
+});
+
+it.each<[string, object, RegExp, object?]>([
+  ["two of them", { ...local.text, ...local.file }, /a key twice, as text and as a file/],
+  ["one besides the stack's own", { own: true, ...local.file }, /asks for a certificate of the stack's own/],
+  ["no key", { certificateFile: local.file.certificateFile }, /a certificate without a key/],
+  ["no certificate", { keyFile: local.file.keyFile }, /a key without a certificate/],
+  [
+    "the key of another",
+    { certificateFile: local.file.certificateFile, keyFile: other.file.keyFile },
+    /don't belong together/,
+  ],
+  [
+    "a file that is not there",
+    { ...local.file, keyFile: "/none.key" },
+    /\/none\.key can't be read \(ENOENT\)/,
+  ],
+  [
+    "a file without a certificate",
+    { ...local.file, certificateFile: empty },
+    /has no certificate in .*empty/,
+  ],
+  ["a file without a key", { ...local.file, keyFile: local.file.certificateFile }, /has no private key/],
+  [
+    "one for another name",
+    named.file,
+    /for \*\.example\.com, sandboxes\.example\.com, and clients find the server by 127\.0\.0\.1[\s\S]*config --stack dev set --path 'tls\.names\[0\]' sandboxes\.example\.com/,
+  ],
+  [
+    "one for another address",
+    local.file,
+    /find the server by 10\.1\.2\.3/,
+    { bindAddress: "10.1.2.3", devMode: false },
+  ],
+  [
+    "one for some of the names",
+    { ...local.file, names: ["127.0.0.1", "example.com"] },
+    /server by example\.com\n/,
+  ],
+])("refuses %s, and says what to type", (_name, tls, message, more) => {
+  const said = refusal(tls, more);
+  expect(said).toMatch(message);
+  expect(said).toMatch(/to mend: {2}npm run pulumi -- config --stack dev set /);
+  expect(said).not.toContain("PRIVATE KEY");
+});
+
+it("refuses one that has ended, and one that is not good yet", () => {
+  const now = Date.now();
+  vi.setSystemTime(now + 91 * DAY);
+  expect(refusal(local.text)).toMatch(/certificate that ended on \d{4}-\d\d-\d\d\n/);
+  expect(refusal(local.file)).toContain(`put it into ${local.file.certificateFile}`);
+  vi.setSystemTime(now - DAY);
+  expect(refusal(local.text)).toMatch(/good from \d{4}-\d\d-\d\d on only/);
+});
+
+describe("30 days before the end", () => {
+  const tls = (given: object) => parseSettings({ tls: given }).tls;
+
+  it("is said, with what to type", () => {
+    const now = Date.now();
+    const [text, file] = [tls(local.text), tls(local.file)];
+    expect(certificateWarning(file, now + 59 * DAY)).toBeUndefined();
+    expect(certificateWarning(file, now + 61 * DAY)).toMatchObject({
+      what: expect.stringMatching(/ends in 28 days, on/),
+      remedy: `Renew ${local.file.certificateFile}, then: npm run up`,
+    });
+    expect(certificateWarning(text, now + 61 * DAY)?.remedy).toMatch(/config set --secret --path tls\.key </);
+    expect(certificateWarning(tls({ own: true }), now)).toBeUndefined();
+  });
+
+  it("is said by doctor, which can't see an encrypted key", () => {
+    const now = Date.now();
+    const [host] = Object.values(
+      readableHosts({ tls: { certificate: local.text.certificate, key: { secure: "v1:x:y" } } }),
+    );
+    const asked = { name: "default", host: "local", tls: host?.tls };
+    expect(findings(asked, "dev")).toMatchObject([{ verdict: "ok" }]);
+    vi.setSystemTime(now + 61 * DAY);
+    expect(findings(asked, "dev")).toMatchObject([
+      { verdict: "warns", what: expect.stringContaining("28 days") },
+    ]);
+    vi.setSystemTime(now + 91 * DAY);
+    expect(findings(asked, "dev")).toMatchObject([
+      { verdict: "stops", what: expect.stringContaining("ended on") },
+    ]);
+    expect(findings({ ...asked, tls: tls({ own: true }) }, "dev")).toEqual([]);
+  });
+
+  it("is no matter where it is for another name: doctor says what to type for that host", () => {
+    const asked = { name: "east", host: "ssh://root@10.1.2.3", bindAddress: "0.0.0.0" };
+    const tls = { own: false, names: [], ...named.file };
+    expect(findings({ ...asked, tls }, "prod")).toMatchObject([
+      {
+        verdict: "stops",
+        what: expect.stringMatching(/^TLS: hosts\.east\.tls .*find the server by 10\.1\.2\.3$/),
+        remedy: expect.stringContaining(
+          "config --stack prod set --path 'hosts.east.tls.names[0]' sandboxes.example.com",
+        ),
+      },
+    ]);
+  });
+});

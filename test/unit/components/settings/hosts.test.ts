@@ -1,0 +1,172 @@
+import { setAllConfig } from "@pulumi/pulumi/runtime/config";
+import { afterEach, describe, expect, it } from "vitest";
+import { explainMistakes } from "../../../../components/settings/mistakes";
+import { checkSettings, readStackSettings } from "../../../../components/settings/stack-settings";
+
+/** Keys of the mistakes, and the lines that mend them. */
+function mistakesOf(raw: Record<string, unknown>): { keys: string[]; message: string } {
+  const { mistakes } = checkSettings(raw);
+  return { keys: mistakes.map(({ key }) => key), message: explainMistakes(mistakes) };
+}
+
+const a = "ssh://root@a.test";
+const b = "ssh://root@b.test";
+
+describe("the settings of each host", () => {
+  it("are the stack's own, with its overrides laid over them", () => {
+    const { hosts } = checkSettings({
+      memoryLimit: "2G",
+      limits: { sandboxes: 5, cpus: 2 },
+      hosts: { a: { host: a, memoryLimit: "8G" }, b: { host: b, limits: { sandboxes: 9 } } },
+    });
+    expect(Object.keys(hosts ?? {})).toEqual(["a", "b"]);
+    expect(hosts?.a).toMatchObject({
+      host: a,
+      memoryLimit: 8 * 1024 ** 3,
+      limits: { sandboxes: 5, cpus: 2 },
+    });
+    expect(hosts?.b).toMatchObject({
+      host: b,
+      memoryLimit: 2 * 1024 ** 3,
+      limits: { sandboxes: 9, cpus: 2 },
+    });
+  });
+
+  it("are those of the host `default` where there is none", () => {
+    expect(checkSettings({ hostPort: 6000 }).hosts).toMatchObject({ default: { hostPort: 6000 } });
+    expect(checkSettings({ hosts: "{}" }).hosts).toMatchObject({ default: { hostPort: 5555 } });
+  });
+
+  it("may be JSON, as a whole or of one host", () => {
+    const hosts = `{"a":{"host":"${a}","kvmCheck":false}}`;
+    expect(checkSettings({ hosts }).hosts?.a).toMatchObject({ host: a, kvmCheck: "off" });
+    expect(checkSettings({ hosts: { a: `{"host":"${a}"}` } }).hosts?.a).toMatchObject({ host: a });
+  });
+
+  it("need not go together before the overrides are laid over them", () => {
+    const raw = { bindAddress: "0.0.0.0", hosts: { a: { host: a, exposeDevMode: true } } };
+    expect(mistakesOf(raw).keys).toEqual([]);
+  });
+});
+
+describe("mistakes name the host and the setting", () => {
+  it.each<[string, Record<string, unknown>, string[], RegExp]>([
+    [
+      "a wrong value",
+      { hosts: { a: { host: a, memoryLimit: "lots" } } },
+      ["hosts.a.memoryLimit"],
+      /config set --path hosts\.a\.memoryLimit 4G/,
+    ],
+    [
+      "a wrong part",
+      { hosts: { a: { volumes: { keep: "maybe" } } } },
+      ["hosts.a.volumes.keep"],
+      /config set --path hosts\.a\.volumes '\{\}'/,
+    ],
+    [
+      "a misspelt name",
+      { hosts: { a: { hostport: 6000 } } },
+      ["hosts.a.hostport"],
+      /set --path hosts\.a\.hostPort 6000 && npm run pulumi -- config rm --path hosts\.a\.hostport/,
+    ],
+    [
+      "settings that don't go together",
+      { hosts: { a: { bindAddress: "0.0.0.0" } } },
+      ["hosts.a.bindAddress"],
+      /config set --path hosts\.a\.bindAddress 127\.0\.0\.1/,
+    ],
+    ["hosts of a host", { hosts: { a: { hosts: {} } } }, ["hosts.a.hosts"], /a setting of the whole stack/],
+    [
+      "a user of the registry alone, once for all",
+      { registry: "r.test", registryUser: "me", hosts: { a: {}, b: { hostPort: 6000 } } },
+      ["registryPassword"],
+      /together, or registry alone/,
+    ],
+    [
+      "a registry of a host",
+      { hosts: { a: { registry: "r.test" } } },
+      ["hosts.a.registry"],
+      /a setting of the whole stack/,
+    ],
+    ["a host that is no object", { hosts: { a: "local" } }, ["hosts.a"], /an object of hosts/],
+    ["hosts that are a list", { hosts: ["a"] }, ["hosts"], /an object of hosts/],
+    ["what the stack has wrong, once", { port: "x", hosts: { a: {} } }, ["port"], /config set port 5555/],
+    [
+      "what a host has wrong as well",
+      { port: "x", hosts: { a: { port: "y" } } },
+      ["port", "hosts.a.port"],
+      /"x"[\s\S]*"y"/,
+    ],
+  ])("%s", (_name, raw, keys, message) => {
+    const mistakes = mistakesOf(raw);
+    expect(mistakes.keys).toEqual(keys);
+    expect(mistakes.message).toMatch(message);
+  });
+
+  it.each(["A", "a_b", "-a", "a-", "", "a.b", "a".repeat(31), "../x", 'a"b'])("a name like %j", (name) => {
+    const { keys, message } = mistakesOf({ hosts: { [name]: {} } });
+    expect(keys).toEqual([`hosts.${name}`]);
+    expect(message).toMatch(/lower-case letters, digits and hyphens/);
+    expect(message).toContain("config rm --path");
+  });
+
+  it.each(["a", "0", "kvm-1", "a".repeat(30), "constructor"])("but takes %j", (name) => {
+    expect(Object.keys(checkSettings({ hosts: { [name]: {} } }).hosts ?? {})).toEqual([name]);
+  });
+
+  it.each(["constructor", "toString", "a"])("a host %j that is no object", (name) => {
+    const { keys, message } = mistakesOf({ hosts: { [name]: false } });
+    expect(keys).toEqual([`hosts.${name}`]);
+    expect(message).toContain("is false");
+  });
+
+  it("hides the values of a map that holds a secret", () => {
+    const { mistakes } = checkSettings({ hosts: { a: { apiKey: "hunter2" } } }, ["hosts"]);
+    expect(mistakes).toHaveLength(1);
+    expect(JSON.stringify(mistakes)).not.toContain("hunter2");
+  });
+});
+
+describe("two hosts on one engine", () => {
+  const port = "hosts.b.hostPort";
+  it.each<[string, Record<string, Record<string, unknown>>, string[]]>([
+    ["one port here", { a: {}, b: {} }, [port]],
+    ["one port over ssh, as other users", { a: { host: a }, b: { host: "ssh://me@A.test:22" } }, [port]],
+    ["one port, any address", { a: { exposeDevMode: true, bindAddress: "::" }, b: {} }, [port]],
+    ["one port here, of an emulated host", { a: {}, b: { host: "emulated" } }, [port]],
+    ["other addresses", { a: {}, b: { bindAddress: "127.0.0.2" } }, []],
+    ["other ports", { a: {}, b: { hostPort: 6000 } }, []],
+    ["other machines", { a: { host: a }, b: { host: b } }, []],
+    ["another SSH port", { a: { host: a }, b: { host: `${a}:2222` } }, []],
+    [
+      "one volume",
+      { a: { volumes: { state: "vol" } }, b: { hostPort: 6000, volumes: { workspace: "vol" } } },
+      ["hosts.b.volumes.workspace"],
+    ],
+    [
+      "one volume, each on its emulated host",
+      {
+        a: { host: "emulated", volumes: { state: "vol" } },
+        b: { host: "emulated", hostPort: 6000, volumes: { state: "vol" } },
+      },
+      [],
+    ],
+  ])("%s", (_name, hosts, keys) => {
+    expect(mistakesOf({ hosts }).keys).toEqual(keys);
+  });
+
+  it("are given ports of their own to choose", () => {
+    const { message } = mistakesOf({ hosts: { a: {}, b: {}, c: { hostPort: 5556 }, d: {} } });
+    expect(message).toContain("config set --path hosts.b.hostPort 5557");
+    expect(message).toContain("config set --path hosts.d.hostPort 5558");
+  });
+});
+
+describe("the stack's configuration", () => {
+  afterEach(() => setAllConfig({}));
+
+  it("gives the hosts by name", () => {
+    setAllConfig({ "microsandbox:hostPort": "6000", "microsandbox:hosts": `{"a":{"host":"${a}"}}` });
+    expect(readStackSettings()).toMatchObject({ a: { host: a, hostPort: 6000 } });
+  });
+});

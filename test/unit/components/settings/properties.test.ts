@@ -1,0 +1,174 @@
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { parseSshHost } from "../../../../components/host/connection";
+import { VisibleError } from "../../../../components/settings/errors";
+import { explainMistakes, type Mistake } from "../../../../components/settings/mistakes";
+import { checkSettings, parseSettings, settingsTable } from "../../../../components/settings/stack-settings";
+import {
+  formatSize,
+  isLoopback,
+  isSshHost,
+  isTimeZone,
+  nearest,
+  parseSize,
+} from "../../../../components/settings/values";
+
+const keys = settingsTable()
+  .map((row) => row.key)
+  .filter((key) => !key.includes("."));
+const goodTexts = settingsTable().flatMap((row) => [row.default, row.example]);
+
+/** Anything at all below known, nearly known and unknown keys. */
+const key = fc.oneof(
+  fc.constantFrom(...keys),
+  fc.constantFrom(...keys).map((name) => name.slice(1)),
+  fc.string(),
+);
+const value = fc.oneof(
+  fc.constantFrom(...goodTexts, "0.0.0.0", "emulated", "9", "8G", "0.5", "100M"),
+  fc.string({ unit: "binary" }),
+  fc.anything({ withBigInt: true, withDate: true, withNullPrototype: true, withSparseArray: true }),
+);
+const settings = fc.dictionary(key, value, { maxKeys: 12 });
+
+test("any settings are accepted or refused with a VisibleError, nothing else", () => {
+  fc.assert(
+    fc.property(settings, (raw) => {
+      try {
+        parseSettings(raw);
+      } catch (error) {
+        expect(error).toBeInstanceOf(VisibleError);
+      }
+    }),
+    { numRuns: 400 },
+  );
+});
+
+test("every mistake is listed once, with a line that sets or removes a setting", () => {
+  fc.assert(
+    fc.property(settings, (raw) => {
+      const { mistakes } = checkSettings(raw);
+      expect(new Set(mistakes.map((mistake) => mistake.key)).size).toBe(mistakes.length);
+      const message = explainMistakes(mistakes);
+      const lines = message.split("\n").filter((line) => line.startsWith("    to mend:"));
+      expect(lines).toHaveLength(mistakes.length);
+      // A value may go on in the next line.
+      for (const line of lines) expect(line).toMatch(/npm run pulumi -- config (set \S+ \S|rm \S)/);
+    }),
+    { numRuns: 200 },
+  );
+});
+
+/** What the configuration is after the user has typed the lines. */
+function mend(raw: Record<string, unknown>, mistakes: readonly Mistake[]): Record<string, unknown> {
+  const mended: Record<string, unknown> = structuredClone({ ...raw });
+  for (const { key, value, path } of mistakes.flatMap((mistake) => mistake.fix)) {
+    const names = path ? pathOf(key) : [key];
+    const last = names.pop() ?? key;
+    // An object may be typed as JSON.
+    if (path && names[0] && typeof mended[names[0]] === "string")
+      mended[names[0]] = JSON.parse(`${mended[names[0]]}`);
+    const part = names.reduce<unknown>((object, name) => isObject(object) && object[name], mended);
+    if (isObject(part) && value === undefined) delete part[last];
+    else if (isObject(part)) part[last] = value;
+    else mended[key] = value;
+  }
+  return mended;
+}
+
+const isObject = (value: unknown): value is Record<string, unknown> =>
+  typeof value === "object" && value !== null;
+
+/** The names in a path of `pulumi config --path`: `a.b`, `a["b"]`. */
+const pathOf = (path: string) =>
+  [...path.matchAll(/\["((?:[^"\\]|\\.)*)"\]|[^.[\]]+/g)].map(
+    ([plain, quoted]) => quoted?.replace(/\\(.)/g, "$1") ?? plain,
+  );
+
+test("the lines mend: typing them leads to accepted settings, in three rounds at most", () => {
+  fc.assert(
+    fc.property(settings, (raw) => {
+      let current: Record<string, unknown> = raw;
+      for (let round = 0; round < 3; round++) current = mend(current, checkSettings(current).mistakes);
+      expect(checkSettings(current).mistakes).toEqual([]);
+    }),
+    { numRuns: 300 },
+  );
+});
+
+test("parsed settings parse to themselves", () => {
+  fc.assert(
+    fc.property(settings, (raw) => {
+      const { settings } = checkSettings(raw);
+      if (settings !== undefined) expect(parseSettings(settings)).toEqual(settings);
+    }),
+  );
+});
+
+test("sizes: what formatSize writes, parseSize reads", () => {
+  fc.assert(fc.property(fc.maxSafeNat(), (bytes) => parseSize(formatSize(bytes)) === bytes));
+  const unit = fc.constantFrom(...["K", "M", "G", "T"].entries());
+  fc.assert(
+    fc.property(fc.integer({ min: 1, max: 1023 }), unit, (number, [power, letter]) => {
+      expect(parseSize(`${number}${letter}`)).toBe(number * 1024 ** (power + 1));
+      expect(parseSize(`${number}${letter.toLowerCase()}ib`)).toBe(number * 1024 ** (power + 1));
+      expect(formatSize(number * 1024 ** (power + 1))).toBe(`${number}${letter}`);
+    }),
+  );
+});
+
+test("sizes: text that is none is none", () => {
+  for (const text of ["", "G", "1.G", ".5G", "1 2", "-1", "1e3", "0x10", "1GG", "NaN", "1,5G", "9999999P"]) {
+    expect(parseSize(text), text).toBeUndefined();
+  }
+});
+
+test("ssh hosts: what is accepted can be taken apart, and no part looks like an option", () => {
+  const part = fc.stringMatching(/^[a-z0-9@:._[\]/-]{0,12}$/);
+  fc.assert(
+    fc.property(part, part, fc.option(fc.integer({ min: -1, max: 70_000 })), (user, address, port) => {
+      const host = `ssh://${user}@${address}${port === null ? "" : `:${port}`}`;
+      if (!isSshHost(host)) return;
+      const connection = parseSshHost(host);
+      if (connection.kind !== "ssh") throw new Error("not ssh");
+      expect(connection.user).not.toMatch(/^-|^$/);
+      expect(connection.address).not.toMatch(/^-|^$/);
+      expect(connection.port).toBeGreaterThan(0);
+      expect(connection.port).toBeLessThan(65_536);
+    }),
+    { numRuns: 500 },
+  );
+  fc.assert(
+    fc.property(fc.stringMatching(/^[a-z_][a-z0-9_-]{0,9}$/), fc.domain(), (user, address) => {
+      expect(isSshHost(`ssh://${user}@${address}:22`)).toBe(true);
+    }),
+  );
+});
+
+test("loopback: 127.0.0.0/8 and ::1 in any spelling, nothing else", () => {
+  fc.assert(fc.property(fc.ipV4(), (ip) => isLoopback(ip) === ip.startsWith("127.")));
+  for (const ip of ["::1", "0:0:0:0:0:0:0:1", "0000::0001", "::ffff:127.0.0.1"]) {
+    expect(isLoopback(ip), ip).toBe(true);
+  }
+  for (const ip of ["::", "::2", "fe80::1", "::ffff:10.0.0.1", "1::1", "localhost", ""]) {
+    expect(isLoopback(ip), ip).toBe(false);
+  }
+});
+
+test("time zones: each one that Node knows is accepted, and found again with a letter missing", () => {
+  const zones = Intl.supportedValuesOf("timeZone");
+  expect(zones.filter((zone) => !isTimeZone(zone))).toEqual([]);
+  expect(nearest("Europe/Brlin", zones)).toBe("Europe/Berlin");
+  expect(nearest("somewhere else", zones)).toBeUndefined();
+});
+
+test("nearest: a setting's name with one letter changed, left out or added leads back to it", () => {
+  const edit = fc.record({ at: fc.nat(), letter: fc.constantFrom(..."abcxyz", "") });
+  fc.assert(
+    fc.property(fc.constantFrom(...keys.filter((name) => name.length > 5)), edit, (name, { at, letter }) => {
+      const index = at % name.length;
+      const misspelt = name.slice(0, index) + letter + name.slice(index + 1);
+      expect(nearest(misspelt, keys)).toBe(name);
+    }),
+  );
+});

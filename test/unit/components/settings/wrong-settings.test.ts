@@ -1,0 +1,351 @@
+import { describe, expect, test } from "vitest";
+import { VisibleError } from "../../../../components/settings/errors";
+import { parseSettings } from "../../../../components/settings/stack-settings";
+import { testCertificate } from "../../../harness/certificate";
+
+/** The error message for wrong settings; fails the test where they are accepted. */
+function messageFor(raw: Record<string, unknown>, options?: Parameters<typeof parseSettings>[1]): string {
+  try {
+    parseSettings(raw, options);
+  } catch (error) {
+    expect(error).toBeInstanceOf(VisibleError);
+    return (error as VisibleError).message;
+  }
+  throw new Error(`accepted: ${JSON.stringify(raw)}`);
+}
+
+/** A key that is accepted. */
+const ci = { id: "ci", hash: `sha256:${"0".repeat(64)}` };
+
+/** What is given, and the whole message but its first lines. */
+const wrong: [Record<string, unknown>, string][] = [
+  [
+    { version: "v0.7.11" },
+    [
+      '  microsandbox:version is "v0.7.11"',
+      "    accepted: a version like 0.7.11, or latest",
+      "    to mend:  npm run pulumi -- config set version 0.7.11",
+    ].join("\n"),
+  ],
+  [
+    { registryPrefix: "https://registry.example.com" },
+    [
+      '  microsandbox:registryPrefix is "https://registry.example.com"',
+      "    accepted: nothing, or a registry (and path) that ends in /",
+      "    to mend:  npm run pulumi -- config set registryPrefix registry.example.com/",
+    ].join("\n"),
+  ],
+  [
+    { hostPort: "99999" },
+    [
+      '  microsandbox:hostPort is "99999"',
+      "    accepted: a TCP port, a whole number from 1 to 65535",
+      "    to mend:  npm run pulumi -- config set hostPort 5555",
+    ].join("\n"),
+  ],
+  [
+    { memoryLimit: "4X" },
+    [
+      '  microsandbox:memoryLimit is "4X" (not a size)',
+      "    accepted: a size from 256M to 64T in whole mebibytes, like 4G, 512M or 1.5g",
+      "    to mend:  npm run pulumi -- config set memoryLimit 4G",
+    ].join("\n"),
+  ],
+  [
+    { memoryLimit: "4" },
+    [
+      '  microsandbox:memoryLimit is "4" (4 bytes is too little)',
+      "    accepted: a size from 256M to 64T in whole mebibytes, like 4G, 512M or 1.5g",
+      "    to mend:  npm run pulumi -- config set memoryLimit 4G",
+    ].join("\n"),
+  ],
+  [
+    { cpuLimit: "0" },
+    [
+      '  microsandbox:cpuLimit is "0"',
+      "    accepted: a number of CPUs from 0.1 to 1024, like 2 or 0.5",
+      "    to mend:  npm run pulumi -- config set cpuLimit 4",
+    ].join("\n"),
+  ],
+  [
+    { cpuReservation: "8" },
+    [
+      "  microsandbox:cpuReservation is 8, more than cpuLimit, which is 4",
+      "    accepted: at most 4, or a higher cpuLimit",
+      "    to mend:  npm run pulumi -- config set cpuReservation 4",
+    ].join("\n"),
+  ],
+  [
+    { memoryReservation: "6G" },
+    [
+      "  microsandbox:memoryReservation is 6G, more than memoryLimit, which is 4G",
+      "    accepted: at most 4G, or a higher memoryLimit",
+      "    to mend:  npm run pulumi -- config set memoryReservation 4G",
+    ].join("\n"),
+  ],
+  [
+    { host: "root@10.1.2.3" },
+    [
+      '  microsandbox:host is "root@10.1.2.3"',
+      "    accepted: local, emulated or ssh://user@address[:port]",
+      "    to mend:  npm run pulumi -- config set host ssh://root@10.1.2.3",
+    ].join("\n"),
+  ],
+  [
+    { host: "emulated", memoryLimit: "8G" },
+    [
+      "  microsandbox:emulatedMemory is 6G, less than memoryLimit, which is 8G",
+      "    accepted: at least 8G, or a lower memoryLimit",
+      "    to mend:  npm run pulumi -- config set emulatedMemory 8G",
+    ].join("\n"),
+  ],
+  [
+    { bindAddress: "0.0.0.0" },
+    [
+      "  microsandbox:bindAddress is 0.0.0.0 while devMode checks no key: whoever reaches it could run code",
+      "    accepted: 127.0.0.1 in dev mode; any address with devMode false, or with exposeDevMode true",
+      "    to mend:  npm run pulumi -- config set bindAddress 127.0.0.1",
+    ].join("\n"),
+  ],
+  [
+    { devMode: "false", bindAddress: "0.0.0.0" },
+    [
+      "  microsandbox:bindAddress is 0.0.0.0 without TLS: keys and data could be read on the way",
+      "    accepted: 127.0.0.1 without TLS; any address with tls.own true, with a certificate in tls, or with exposeHttp true",
+      "    to mend:  npm run pulumi -- config set tls '{\"own\":true}'",
+    ].join("\n"),
+  ],
+  [
+    { tls: { certificate: testCertificate } },
+    [
+      "  microsandbox:tls has a certificate without a key, or a key without a certificate",
+      "    accepted: own true alone, or a certificate with its key, each as text or as a file",
+      "    to mend:  npm run pulumi -- config set tls '{\"own\":true}'",
+    ].join("\n"),
+  ],
+  [
+    { timezone: "Europe/Berln" },
+    [
+      '  microsandbox:timezone is "Europe/Berln"',
+      "    accepted: a name of the IANA time zone database, like UTC or Europe/Berlin",
+      "    to mend:  npm run pulumi -- config set timezone Europe/Berlin",
+    ].join("\n"),
+  ],
+  [
+    { architecture: "x86_64" },
+    [
+      '  microsandbox:architecture is "x86_64"',
+      "    accepted: auto, amd64 or arm64",
+      "    to mend:  npm run pulumi -- config set architecture amd64",
+    ].join("\n"),
+  ],
+  [
+    { images: "alpine" },
+    [
+      '  microsandbox:images is "alpine"',
+      '    accepted: a list of image references, like ["alpine:3.22"]',
+      "    to mend:  npm run pulumi -- config set images '[\"alpine\"]'",
+    ].join("\n"),
+  ],
+  [
+    { images: '["alpine","-v"]' },
+    [
+      '  microsandbox:images.1 is "-v"',
+      '    accepted: a list of image references, like ["alpine:3.22"]',
+      "    to mend:  npm run pulumi -- config set images '[\"alpine\"]'",
+    ].join("\n"),
+  ],
+  [
+    { volumes: '{"stat":"msb","keep":"maybe"}' },
+    [
+      '  microsandbox:volumes.keep is "maybe"',
+      "    accepted: true or false",
+      '    to mend:  npm run pulumi -- config set volumes \'{"state":"msb"}\'',
+      "",
+      "  microsandbox:volumes.stat is not a setting",
+      "    accepted: state is the nearest one",
+      '    to mend:  npm run pulumi -- config set volumes \'{"state":"msb"}\'',
+    ].join("\n"),
+  ],
+  [
+    { volumes: { state: "data", workspace: "data" } },
+    [
+      '  microsandbox:volumes.workspace is "data", the same as volumes.state',
+      "    accepted: a volume of its own, or none for the name that comes from the stack",
+      '    to mend:  npm run pulumi -- config set volumes \'{"state":"data","keep":true,"protect":false}\'',
+    ].join("\n"),
+  ],
+  [
+    { registry: "https://registry.example.com/" },
+    [
+      '  microsandbox:registry is "https://registry.example.com/"',
+      "    accepted: a registry with or without a path, like registry.example.com/team",
+      "    to mend:  npm run pulumi -- config set registry registry.example.com",
+    ].join("\n"),
+  ],
+  [
+    { registry: "registry.example.com", registryUser: "me" },
+    [
+      "  microsandbox:registryPassword is missing",
+      "    accepted: registry, registryUser and registryPassword together, or registry alone",
+      "    to mend:  npm run pulumi -- config rm registryUser && npm run pulumi -- config rm registryPassword",
+    ].join("\n"),
+  ],
+  [
+    { kvmCheck: "true" },
+    [
+      '  microsandbox:kvmCheck is "true"',
+      "    accepted: off, device or boot",
+      "    to mend:  npm run pulumi -- config set kvmCheck device",
+    ].join("\n"),
+  ],
+  [
+    { memoryLmit: "8G" },
+    [
+      "  microsandbox:memoryLmit is not a setting",
+      "    accepted: memoryLimit is the nearest one",
+      "    to mend:  npm run pulumi -- config set memoryLimit 8G && npm run pulumi -- config rm memoryLmit",
+    ].join("\n"),
+  ],
+  [
+    { devMode: "no", logMaxSize: "100MB" },
+    [
+      '  microsandbox:devMode is "no"',
+      "    accepted: true or false",
+      "    to mend:  npm run pulumi -- config set devMode false",
+      "",
+      '  microsandbox:logMaxSize is "100MB"',
+      "    accepted: a whole number with k, m or g, like 100m",
+      "    to mend:  npm run pulumi -- config set logMaxSize 100m",
+    ].join("\n"),
+  ],
+];
+
+describe("wrong settings", () => {
+  test.each(wrong)("%j", (given, blocks) => {
+    expect(messageFor(given).split("\n\n").slice(1).join("\n\n").trimEnd()).toBe(blocks);
+  });
+
+  test.each<[string, unknown[]]>([
+    ["version", ["v0.7.11", "0.7", "newest", "", 7]],
+    ["debianVersion", ["", "-slim", "13 slim", "debian:13"]],
+    ["registryPrefix", ["registry.example.com", "https://registry.example.com/", "/", "a//"]],
+    ["registry", ["https://registry.example.com", "registry.example.com/", "a b", "Registry"]],
+    ["registryUser", ["a:b", "a\nb"]],
+    ["autoPullImages", ["yes", "1", "", 1, null]],
+    ["port", ["0", "65536", "80.5", "http", "", "-1", "1e3", Number.NaN, {}]],
+    ["hostPort", ["0x50", "80/tcp", true, []]],
+    ["bindAddress", ["localhost", "", "256.0.0.1", "10.0.0.0/8", "::g"]],
+    ["timezone", ["", "utc", "Berlin", "+01:00", "Mars/Base", "../../etc/passwd"]],
+    ["cpuLimit", ["0", "0.05", "1025", "two", "-1", "1,5", Number.POSITIVE_INFINITY]],
+    ["memoryLimit", ["4", "4X", "1k", "-4G", "", "4 G B", "1000000k", "1e9G", "65T", null]],
+    ["memoryReservation", ["63M", "64.5K"]],
+    ["pidsLimit", ["0", "-1", "63", "unlimited"]],
+    [
+      "host",
+      ["", "remote", "ssh://host", "ssh://-oProxyCommand=x@h", "ssh://u@-h", "ssh://u:p@h", "ssh://u@h:0"],
+    ],
+    ["host", ["ssh://u@h/path", "ssh://u@h;reboot", "ssh://u@[::g]", "tcp://h:2375"]],
+    ["sshKeyFile", ["-oProxyCommand=x", "a\nb", 'a"b']],
+    ["emulatedMemory", ["1G", "2T"]],
+    ["emulatedDisk", ["7G", "17T"]],
+    ["architecture", ["x86_64", "arm", "AMD64"]],
+    ["images", ["alpine", "{}", [""], ["-v"], ["Alpine"], ["a b"], ["alpine@sha256:1"], [1]]],
+    [
+      "keys",
+      ["ci", "{}", [1], [{ id: "ci" }], [{ id: "ci", hash: "0".repeat(64) }], [{ ...ci, key: "msb_1" }]],
+    ],
+    ["keys", [[{ ...ci, id: "a b" }], [{ ...ci, id: "default" }], [ci, ci], [{ ...ci, replaced: true }]]],
+    ["keys", [[{ ...ci, expires: "2027-01-31" }], [{ ...ci, limits: { sandboxes: 0 } }]]],
+    ["volumes", ["state", "[]", { state: "a" }, { state: "../x" }, { keep: "maybe" }, { kept: true }, null]],
+    ["versionSha256", ["abc", { amd64: "0".repeat(63) }, { x86: "0".repeat(64) }]],
+    ["kvmCheck", ["on", "true", true, "Device"]],
+    ["stopTimeout", ["0", "3601", "60s"]],
+    ["logMaxSize", ["100", "100M", "m", "0m", "1.5m"]],
+    ["logMaxFiles", ["0", "1001"]],
+  ])("%s refuses %j", (key, values) => {
+    for (const value of values) expect(messageFor({ [key]: value })).toContain(`microsandbox:${key}`);
+  });
+
+  test("unknown keys: the nearest name takes the value over, unless it is set already", () => {
+    expect(messageFor({ host_port: "8080" })).toContain(
+      "config set hostPort 8080 && npm run pulumi -- config rm host_port",
+    );
+    expect(messageFor({ host_port: "8080", hostPort: "1" })).not.toContain("config set");
+    expect(messageFor({ colour: "red" })).toContain("one of version, ");
+    expect(messageFor(JSON.parse('{"__proto__": "x", "constructor": "y"}'))).toMatch(/^2 settings are wrong/);
+  });
+
+  test("all mistakes come at once, those between settings too", () => {
+    const message = messageFor({
+      port: "x",
+      hostport: "1",
+      cpuReservation: "9",
+      bindAddress: "0.0.0.0",
+      volumes: "{]",
+    });
+    expect(message).toMatch(/^5 settings are wrong; nothing was changed\.\n/);
+    for (const key of ["port", "hostport", "cpuReservation", "bindAddress", "volumes"]) {
+      expect(message.split(`microsandbox:${key} `)).toHaveLength(2);
+    }
+  });
+
+  test("a production stack lists all that is missing at once", () => {
+    const message = messageFor({ production: true, volumes: { keep: false } });
+    expect(message).toMatch(/^5 settings are wrong/);
+    for (const key of ["privileged", "devMode", "tls", "kvmCheck", "volumes.keep"])
+      expect(message).toContain(`microsandbox:${key} is `);
+  });
+
+  test("lines name the stack, and arguments when the settings come from a program", () => {
+    expect(messageFor({ port: "x" }, { stack: "prod" })).toContain("config --stack prod set port 5555");
+    const code = messageFor({ port: "x", colour: 1 }, { source: "code" });
+    expect(code).toContain("to mend:  port: 5555");
+    expect(code).toContain("to mend:  leave colour out");
+    expect(code).not.toContain("npm run");
+  });
+
+  test("keys: what is wrong with one is said, what is right is kept, and a secret list is not shown", () => {
+    const message = messageFor({ keys: [ci, { ...ci, expires: "2030-01-01T00:00:00Z" }] });
+    expect(message).toContain('keys.1.id is "ci" (there is a key with that id)');
+    expect(message).toContain(`config set keys '${JSON.stringify([ci])}'`);
+    const secret = messageFor({ keys: JSON.stringify([{ ...ci, id: "?" }]) }, { secretKeys: ["keys"] });
+    expect(secret).not.toContain(ci.hash);
+    expect(messageFor({ ownSandboxes: true })).toContain("while devMode checks no key");
+  });
+
+  test("a secret value is never shown, a long one is cut", () => {
+    const secret = messageFor(
+      { hostPort: "hunter2", hunter: "hunter2" },
+      { secretKeys: ["hostPort", "hunter"] },
+    );
+    expect(secret).not.toContain("hunter2");
+    expect(messageFor({ host: "x".repeat(10_000) }).length).toBeLessThan(500);
+  });
+
+  test("a registry's password is never shown, wherever the mistake is", () => {
+    const login = { username: "bot", password: "hunter2" };
+    for (const registries of [
+      { logins: { "ghcr.io": { ...login, password: ["hunter2"] } } },
+      { logins: { "ghcr.io": { ...login, token: "hunter2" } } },
+      { logins: { "not a host": login } },
+      { login: { "ghcr.io": login } },
+      { logins: { "ghcr.io": login }, plainHttp: ["http://x"] },
+      { logins: "ghcr.io bot hunter2" },
+    ]) {
+      const message = messageFor({ registries: JSON.stringify(registries) });
+      expect(message).toMatch(/microsandbox:registries\.(login|plainHttp)/);
+      expect(message).not.toContain("hunter2");
+    }
+  });
+
+  test("certificates are those, and a mirror is a prefix", () => {
+    const message = messageFor({
+      registries: { certificates: "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----" },
+    });
+    expect(message).toContain("accepted: PEM text of one certificate or more");
+    expect(messageFor({ registries: { mirrors: { "docker.io": "https://mirror.test" } } })).toContain(
+      "an object of prefixes by registry, each ending in /",
+    );
+  });
+});
