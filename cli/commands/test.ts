@@ -41,7 +41,7 @@ export async function runTests(asked?: string): Promise<void> {
     failed += results.failed;
     failures.push(...results.failures);
   }
-  for (const failure of failures) console.log(describe(failure));
+  console.log(summary(failures));
   process.exitCode = failed > 0 || passed === 0 ? 1 : 0;
   console.log(`${passed} passed, ${failed} failed`);
 }
@@ -93,9 +93,23 @@ async function runKind(kind: Kind): Promise<Results> {
   }
 }
 
-/** A failure once more, next to the counts: what vitest said of it is thousands of lines above. */
-function describe({ name, messages }: Failure): string {
-  const lines = messages.join("\n").split("\n");
-  const shown = lines.length > 20 ? [...lines.slice(0, 20), "…"] : lines;
-  return [`✗ ${name}`, ...shown.map((line) => `    ${line}`)].join("\n");
+/** How many failures are shown with what they say: later ones often follow from the first. */
+const DETAILED = 4;
+
+/**
+ * What failed once more, next to the counts: what vitest said of it is thousands of lines above. The names of all come
+ * first, then the first failures in detail, so that the end of a long log holds the cause.
+ */
+function summary(failures: Failure[]): string {
+  const later = failures.slice(DETAILED).map(({ name, messages }) => {
+    const [first = ""] = messages.join("\n").split("\n");
+    return `✗ ${name}: ${first}`.slice(0, 300);
+  });
+  const first = failures.slice(0, DETAILED).map(({ name, messages }) => {
+    const lines = messages.join("\n").split("\n");
+    // The end of a command's output says why it failed, its beginning what it did.
+    const shown = lines.length > 40 ? [...lines.slice(0, 8), "…", ...lines.slice(-32)] : lines;
+    return [`✗ ${name}`, ...shown.map((line) => `    ${line}`)].join("\n");
+  });
+  return [...later, ...first].join("\n");
 }

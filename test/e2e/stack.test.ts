@@ -54,8 +54,14 @@ afterAll(async () => {
 
 async function up(): Promise<string> {
   const { exitCode, output } = await stack.up();
-  expect(exitCode, output).toBe(0);
+  if (exitCode !== 0) expect.fail(`up ended with ${exitCode}:\n${output}\n${await serverState()}`);
   return output;
+}
+
+/** How the server's container is and what it wrote last, for the report of a failure. */
+async function serverState(): Promise<string> {
+  const line = `docker ps --all --no-trunc; docker logs --tail 15 ${hostName}-server 2>&1; free -m; df -h /`;
+  return onHost(`"${line}"`).catch(String);
 }
 
 async function hostStatus(): Promise<{ running: boolean; generation: number }> {
