@@ -1,18 +1,18 @@
 import { localEngine } from "./local-engine";
 
 /** How commands and the Docker provider reach a host. Holds paths only: a private key never enters the state. */
-export type Connection =
-  | { kind: "local" }
-  | {
-      kind: "ssh";
-      user: string;
-      address: string;
-      port: number;
-      /** Path of a private key file; the SSH agent and ~/.ssh/config are used when it is left out. */
-      identityFile?: string;
-      /** Path of a known_hosts file; the user's own is used when it is left out. */
-      knownHostsFile?: string;
-    };
+export type Connection = { kind: "local" } | SshConnection;
+
+export interface SshConnection {
+  kind: "ssh";
+  user: string;
+  address: string;
+  port: number;
+  /** Path of a private key file; the SSH agent and ~/.ssh/config are used when it is left out. */
+  identityFile?: string;
+  /** Path of a known_hosts file; the user's own is used when it is left out. */
+  knownHostsFile?: string;
+}
 
 /** `ssh://user@address[:port]` as a connection; the schema has checked the form. */
 export function parseSshHost(
@@ -56,9 +56,23 @@ export function sshFlags(connection: Connection): string[] {
     "ControlPersist=60",
     "ControlPath=~/.ssh/microsandbox-%C",
   ];
-  if (connection.knownHostsFile) options.push(`UserKnownHostsFile=${connection.knownHostsFile}`);
-  if (connection.identityFile) options.push(`IdentityFile=${connection.identityFile}`, "IdentitiesOnly=yes");
+  return [...options.flatMap((option) => ["-o", option]), ...fileFlags(connection)];
+}
+
+/** Flags for ssh that name the files of the user's choice. */
+export function fileFlags({ knownHostsFile, identityFile }: SshConnection): string[] {
+  const options: string[] = [];
+  if (knownHostsFile) options.push(`UserKnownHostsFile=${sshPath(knownHostsFile)}`);
+  if (identityFile) options.push(`IdentityFile=${sshPath(identityFile)}`, "IdentitiesOnly=yes");
   return options.flatMap((option) => ["-o", option]);
+}
+
+/**
+ * A path as the value of an ssh option: ssh splits values at blanks, and has `%h` and the like stand for other things.
+ * A `${` can't be written: ssh puts a variable of the environment in its place.
+ */
+function sshPath(path: string): string {
+  return `"${path.replace(/["\\]/g, "\\$&").replaceAll("%", "%%")}"`;
 }
 
 /** The address the Docker provider and the docker client are given. */

@@ -1,6 +1,6 @@
 import * as command from "@pulumi/command";
 import * as pulumi from "@pulumi/pulumi";
-import type { Connection } from "./connection";
+import { type Connection, shellQuote } from "./connection";
 import { packageRoot } from "./scripts";
 
 export interface EmulatedHostArgs {
@@ -81,7 +81,7 @@ export class EmulatedHost extends pulumi.ComponentResource {
 
 /** Command line of the tool that makes, starts and removes emulated hosts. */
 export function emulatedHostTool(): string {
-  return `bash ${packageRoot}/emulated-host/emulated-host.sh`;
+  return `bash ${shellQuote(`${packageRoot}/emulated-host/emulated-host.sh`)}`;
 }
 
 /** The connection in the one line of JSON that `start` prints. */

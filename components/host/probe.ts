@@ -1,5 +1,5 @@
 import { VisibleError } from "../settings/errors";
-import { type Connection, hostShell } from "./connection";
+import { type Connection, fileFlags, hostShell, type SshConnection, shellQuote } from "./connection";
 
 const failed = "unreachable:";
 
@@ -27,13 +27,15 @@ export function probed(connection: Connection, stdout: string): string {
   );
 }
 
-function explain(to: Extract<Connection, { kind: "ssh" }>, said: string): { cause: string; remedy: string } {
+function explain(to: SshConnection, said: string): { cause: string; remedy: string } {
   const target = `${to.user}@${to.address}`;
   const port = to.port === 22 ? "" : ` -p ${to.port}`;
+  // With the files of the settings: without them the line may work where a deployment does not.
+  const byHand = ["ssh", ...fileFlags(to)].map(shellQuote).join(" ") + port;
   if (/host key|REMOTE HOST IDENTIFICATION/i.test(said)) {
     return {
       cause: "its host key is not a known one",
-      remedy: `compare the key with the host's own (ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub there), then: ssh${port} ${target}`,
+      remedy: `compare the key with the host's own (ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub there), then: ${byHand} ${target}`,
     };
   }
   if (/permission denied \(|too many authentication failures/i.test(said)) {
@@ -45,8 +47,8 @@ function explain(to: Extract<Connection, { kind: "ssh" }>, said: string): { caus
   if (/could not resolve|no route|timed out|refused|unreachable|closed/i.test(said)) {
     return {
       cause: "there is no way to its SSH server",
-      remedy: `check the address and that sshd runs there, then try: ssh${port} ${target} true`,
+      remedy: `check the address and that sshd runs there, then try: ${byHand} ${target} true`,
     };
   }
-  return { cause: "ssh failed", remedy: `ssh${port} ${target} true` };
+  return { cause: "ssh failed", remedy: `${byHand} ${target} true` };
 }

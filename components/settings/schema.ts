@@ -22,8 +22,8 @@ const VOLUME = /^[a-zA-Z0-9][\w.-]{1,127}$/;
 const SHA256 = /^[0-9a-f]{64}$/;
 /** A key travels in a header. */
 const KEY = /^[\w.~+/=-]{32,256}$/;
-/** A path is an argument of ssh: neither an option nor anything that needs escaping. */
-const PATH = /^(?!-)[^\p{C}"]+$/u;
+/** A path that ssh can be given: `${` would be a variable there, and older versions take no double quote. */
+const PATH = /^(?!-|none$)(?:(?!\$\{)[^\p{C}"])+$/u;
 
 const acceptsVolume = "a volume name: at least 2 letters, digits, `_`, `.` or `-`";
 const acceptsHash = "64 hexadecimal digits in lower case";
@@ -141,12 +141,12 @@ export const settingsSchema = z.strictObject({
   hosts,
   sshKeyFile: optionalText(PATH, {
     description: "Private key for an `ssh://` host; ssh's own choice if not set. Only its path is stored.",
-    accepts: "the path of a file",
+    accepts: 'the path of a file, without " and ${',
     example: "~/.ssh/id_ed25519",
   }),
   sshKnownHostsFile: optionalText(PATH, {
     description: "Known host keys for an `ssh://` host; ssh's own file if not set.",
-    accepts: "the path of a file",
+    accepts: 'the path of a file, without " and ${',
     example: "~/.ssh/known_hosts",
   }),
   emulatedMemory: size(

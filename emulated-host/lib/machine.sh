@@ -44,6 +44,9 @@ machine_pid() {
 	echo "$pid"
 }
 
+# A path among QEMU's `name=value,` pairs, where a comma is written twice.
+qemu_path() { echo "${1//,/,,}"; }
+
 # Starts QEMU in a session of its own. It records its own id before it becomes QEMU, so that none can get lost.
 launch_machine() {
 	local base=$1 append
@@ -63,17 +66,17 @@ launch_machine() {
 		"$QEMU_PROGRAM" -nodefaults -no-user-config -display none -no-reboot "${QEMU_ARCH_FLAGS[@]}" \
 		-name "$NAME" -m "$MEMORY_MIB" -rtc base=utc,clock=host \
 		-kernel "$base/vmlinuz" -append "$append" \
-		-drive "id=system,file=$base/disk.img,format=raw,if=none,snapshot=on,cache=unsafe" \
+		-drive "id=system,file=$(qemu_path "$base/disk.img"),format=raw,if=none,snapshot=on,cache=unsafe" \
 		-device nvme,drive=system,serial=system \
-		-drive "id=data,file=$HOST_DIR/data.img,format=raw,if=none,cache=writeback,discard=unmap" \
+		-drive "id=data,file=$(qemu_path "$HOST_DIR/data.img"),format=raw,if=none,cache=writeback,discard=unmap" \
 		-device virtio-blk-pci,drive=data \
-		-drive "id=transfer,file=$HOST_DIR/transfer.img,format=raw,if=none,readonly=on,file.locking=off" \
+		-drive "id=transfer,file=$(qemu_path "$HOST_DIR/transfer.img"),format=raw,if=none,readonly=on,file.locking=off" \
 		-device virtio-blk-pci,drive=transfer \
 		-netdev "user,id=net,ipv6=off,hostfwd=tcp:$SERVER_ADDRESS:$SERVER_PORT-:$SERVER_PORT,hostfwd=tcp:127.0.0.1:$SSH_PORT-:22" \
 		-device virtio-net-pci,netdev=net,romfile= -device virtio-rng-pci \
 		-fw_cfg "name=opt/microsandbox/name,string=$NAME" \
-		-fw_cfg "name=opt/microsandbox/authorized-keys,file=$HOST_DIR/client_key.pub" \
-		-fw_cfg "name=opt/microsandbox/host-key,file=$HOST_DIR/host_key" \
+		-fw_cfg "name=opt/microsandbox/authorized-keys,file=$(qemu_path "$HOST_DIR/client_key.pub")" \
+		-fw_cfg "name=opt/microsandbox/host-key,file=$(qemu_path "$HOST_DIR/host_key")" \
 		-serial "file:$HOST_DIR/console.log" \
 		</dev/null >"$HOST_DIR/qemu.log" 2>&1 {LOCK_FD}>&- &
 	disown
@@ -116,10 +119,17 @@ show_logs() {
 	done
 }
 
+# A path as the value of an ssh option, like sshPath of components/host/connection.ts.
+ssh_path() {
+	local path=${1//\\/\\\\}
+	path=${path//\"/\\\"}
+	echo "\"${path//%/%%}\""
+}
+
 # Sets SSH_COMMAND: never asks, trusts the one key that this host was given.
 ssh_command() {
-	SSH_COMMAND=(ssh -F /dev/null -p "$SSH_PORT" -i "$HOST_DIR/client_key"
-		-o "UserKnownHostsFile=\"$HOST_DIR/known_hosts\"" -o GlobalKnownHostsFile=/dev/null
+	SSH_COMMAND=(ssh -F /dev/null -p "$SSH_PORT" -o "IdentityFile=$(ssh_path "$HOST_DIR/client_key")"
+		-o "UserKnownHostsFile=$(ssh_path "$HOST_DIR/known_hosts")" -o GlobalKnownHostsFile=/dev/null
 		-o StrictHostKeyChecking=yes -o IdentitiesOnly=yes -o BatchMode=yes -o ConnectTimeout=15
 		-o ServerAliveInterval=15 -o LogLevel=ERROR root@127.0.0.1)
 }

@@ -339,7 +339,7 @@ describe("every setting reaches its resource", () => {
       "sshKeyFile",
       { host: "ssh://me@host.test", sshKeyFile: "/keys/id" },
       (r) => String(r.find(({ name }) => name.endsWith("-host-engine"))?.inputs.sshOpts),
-      expect.stringContaining("IdentityFile=/keys/id"),
+      expect.stringContaining(JSON.stringify(`IdentityFile="/keys/id"`)),
     ],
     [
       "bindAddress of an emulated host",

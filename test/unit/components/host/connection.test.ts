@@ -65,7 +65,7 @@ describe("commands on the host", () => {
     );
     expect(command).toContain("StrictHostKeyChecking=yes");
     expect(command).toContain("BatchMode=yes");
-    expect(command).toContain("'IdentityFile=/my keys/id'");
+    expect(command).toContain(`'IdentityFile="/my keys/id"'`);
     expect(command.endsWith("-- me@host.test 'docker ps'")).toBe(true);
   });
 });

@@ -45,4 +45,12 @@ describe("where ssh fails", () => {
     const stdout = probeWith(`cat >/dev/null; echo "${said}" >&2; exit 255`);
     expect(() => probed(remote, stdout)).toThrow(message);
   });
+
+  it("the line to try by hand has the files of the settings: without them it may work", () => {
+    const files = { identityFile: "/my keys/id", knownHostsFile: "/kh" };
+    const withFiles = parseSshHost("ssh://me@host.test", files);
+    expect(() => probed(withFiles, "unreachable: something new")).toThrow(
+      `ssh -o 'UserKnownHostsFile="/kh"' -o 'IdentityFile="/my keys/id"' -o IdentitiesOnly=yes me@host.test true`,
+    );
+  });
 });
