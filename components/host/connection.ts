@@ -115,12 +115,19 @@ export function hostArgv(connection: Connection, command: string[], flags: strin
   return ssh ? [ssh, ...flags, ...words, ...command.map(shellQuote)] : command;
 }
 
-/** A script with shell variables set in front of it: ssh carries no environment of ours. */
-export function withVariables(variables: Record<string, string | number>, script: string): string {
-  const lines = Object.entries(variables).map(
-    ([name, value]) => `export ${name}=${shellQuote(String(value))}`,
-  );
-  return `${lines.join("\n")}\n${script}`;
+/**
+ * A script with shell variables set in front of it: ssh carries no environment of ours.
+ *
+ * @param secrets variables of the script alone: they are not exported, so no program that it runs has them in its environment
+ */
+export function withVariables(
+  variables: Record<string, string | number>,
+  script: string,
+  secrets: Record<string, string> = {},
+): string {
+  const assigned = (values: Record<string, string | number>) =>
+    Object.entries(values).map(([name, value]) => `${name}=${shellQuote(String(value))}`);
+  return [...assigned(variables).map((line) => `export ${line}`), ...assigned(secrets), script].join("\n");
 }
 
 /** Quotes a word for a POSIX shell. */

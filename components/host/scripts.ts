@@ -11,6 +11,7 @@ type ScriptName =
   | "server/volume-owner"
   | "host/host-advice"
   | "image/send-image"
+  | "image/registry-login"
   | "image/push-image"
   | "image/pull-image"
   | "server/tls-authority"

@@ -7,7 +7,7 @@ docker pull "$SOURCE" >"${work:?}/pulled" 2>&1 || {
   tail -n 3 "$work/pulled" >&2
   cat >&2 <<FAILED
 This host could not pull the image from $REGISTRY, to which it was pushed.
-  to mend: the registry has to be reached from here by that address too, and its authority be trusted (or, without TLS,
+  The registry has to be reached from here by that address too, and its authority be trusted (or, without TLS,
   be among the insecure-registries) by the Docker engine here.
 FAILED
   exit 1

@@ -21,8 +21,9 @@ docker push "$target" >"$work/pushed" 2>&1 || {
   tail -n 3 "$work/pushed" >&2
   cat >&2 <<FAILED
 The image could not be pushed to $REGISTRY.
-  to mend: check the settings registry, registryUser and registryPassword; a registry without TLS has to be among the
-  insecure-registries of the Docker engine here and on the hosts.
+  another registry: pulumi config set microsandbox:registry ADDRESS --stack $STACK
+  a login for it:   pulumi config set microsandbox:registryUser NAME --stack $STACK
+  a registry without TLS has to be among the insecure-registries of the Docker engine here and on the hosts.
 FAILED
   exit 1
 }

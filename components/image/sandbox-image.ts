@@ -145,7 +145,8 @@ export class SandboxImage extends pulumi.ComponentResource {
     const REGISTRY = address.split("/")[0] ?? address;
     const login: Record<string, string> =
       user && password ? { REGISTRY_USER: user, REGISTRY_PASSWORD: password } : {};
-    const repository = `${address}/microsandbox-${pulumi.getStack()}`;
+    const STACK = pulumi.getStack();
+    const repository = `${address}/microsandbox-${STACK}`;
     // Hosts of a stack may be built from other bases: not under one tag.
     const tag = shortHash([content, args.debianVersion, args.registryPrefix, args.versionSha256]);
     const LIST = pulumi.output(args.version).apply((version) => `${repository}:${version}-${tag}`);
@@ -158,8 +159,9 @@ export class SandboxImage extends pulumi.ComponentResource {
             .all([image.name, args.architecture, LIST])
             .apply(([REFERENCE, ARCHITECTURE, list]) =>
               withVariables(
-                { REFERENCE, ARCHITECTURE, LIST: list, REGISTRY, ...login },
+                { REFERENCE, ARCHITECTURE, LIST: list, REGISTRY, STACK },
                 script("image/push-image"),
+                login,
               ),
             ),
         ),
@@ -180,8 +182,9 @@ export class SandboxImage extends pulumi.ComponentResource {
       .all([digest, pulled])
       .apply(([sha256, REFERENCE]) =>
         withVariables(
-          { SOURCE: `${repository}@${sha256}`, REFERENCE, REGISTRY, ...login },
+          { SOURCE: `${repository}@${sha256}`, REFERENCE, REGISTRY, STACK },
           script("image/pull-image"),
+          login,
         ),
       );
     return this.onHost(name, connection, pulled, {

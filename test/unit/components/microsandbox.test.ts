@@ -325,9 +325,7 @@ describe("every setting reaches its resource", () => {
       "registryUser and registryPassword",
       { registry: "registry.test", registryUser: "me", registryPassword: "s3cret" },
       (r) => only(r, "Command", "image-push").stdin.value,
-      expect.stringMatching(
-        /REGISTRY=registry\.test\n[\s\S]*REGISTRY_USER=me\n[\s\S]*REGISTRY_PASSWORD=s3cret\n/,
-      ),
+      expect.stringMatching(/REGISTRY=registry\.test\n[\s\S]*\nREGISTRY_USER=me\nREGISTRY_PASSWORD=s3cret\n/),
     ],
     [
       "no registry: the image is sent",
