@@ -79,6 +79,8 @@ export class SandboxImage extends pulumi.ComponentResource {
           platform: pulumi.interpolate`linux/${args.architecture}`,
           buildArgs,
           remove: true,
+          // With one, an engine with containerd's image store makes an index of the image, which can't be part of another.
+          provenance: "false",
         },
         triggers: { context: content },
         keepLocally: false,
