@@ -3,7 +3,6 @@ import type { Connection } from "./host/connection";
 import { DockerHost, type DockerHostArgs, publishAddress } from "./host/docker-host";
 import { KvmCheck } from "./host/kvm-check";
 import { SandboxImage } from "./image/sandbox-image";
-import { resolveVersion } from "./image/version";
 import { BootCheck } from "./server/boot-check";
 import { Keys } from "./server/keys";
 import { PulledImages } from "./server/pulled-images";
@@ -58,7 +57,6 @@ export class Microsandbox extends pulumi.ComponentResource {
     const settings = parseSettings(args, { source: "code" });
     requireKey(settings);
     const baseName = `${name}-${pulumi.getStack()}`;
-    const version = resolveVersion(name, settings.version, this);
 
     const host = new DockerHost(
       `${name}-host`,
@@ -81,7 +79,6 @@ export class Microsandbox extends pulumi.ComponentResource {
       {
         ...settings,
         baseName,
-        version,
         architecture: checked.architecture,
         transfer: host.imageLoader && {
           connection: host.connection,
@@ -99,7 +96,6 @@ export class Microsandbox extends pulumi.ComponentResource {
     );
     const started = {
       ...settings,
-      version,
       volumes: storage,
       connection: host.connection,
       tun: host.preflight.apply(({ tun }) => tun),

@@ -13,7 +13,7 @@ import { isSshHost, isTimeZone, nearest, nearestTimeZone } from "./values";
 /** The namespace of the settings in a stack's configuration. */
 export const NAMESPACE = "microsandbox";
 
-const VERSION = /^\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?$|^latest$/;
+const VERSION = /^\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?$/;
 const TAG = /^\w[\w.-]{0,127}$/;
 const REGISTRY = /^$|^[a-z0-9][a-z0-9.-]*(:\d{1,5})?(\/[a-z0-9][a-z0-9._-]*)*\/$/;
 const IMAGE =
@@ -68,9 +68,9 @@ export const settingFields = {
 /** Every setting below `microsandbox:`, in the order of the settings table. */
 export const settingsSchema = z.strictObject({
   version: text("0.7.11", VERSION, {
-    description: "Version of microsandbox; `latest` is resolved once and then recorded.",
-    accepts: "a version like 0.7.11, or latest",
-    example: "latest",
+    description: "Version of microsandbox.",
+    accepts: "a version like 0.7.11",
+    example: "0.6.18",
     suggest: (given) => given.trim().replace(/^v/, ""),
   }),
   versionSha256: hashes.optional().register(settingMeta, {

@@ -42,7 +42,6 @@ describe("good settings", () => {
   });
 
   test.each<[string, unknown, unknown]>([
-    ["version", "latest", "latest"],
     ["version", "0.8.0-rc.1", "0.8.0-rc.1"],
     ["registryPrefix", "localhost:5000/", "localhost:5000/"],
     ["registryPrefix", "registry.example.com/a/b/", "registry.example.com/a/b/"],

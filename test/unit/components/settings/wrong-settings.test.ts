@@ -23,7 +23,16 @@ const wrong: [Record<string, unknown>, string][] = [
     { version: "v0.7.11" },
     [
       '  microsandbox:version is "v0.7.11"',
-      "    accepted: a version like 0.7.11, or latest",
+      "    accepted: a version like 0.7.11",
+      "    to mend:  npm run pulumi -- config set version 0.7.11",
+    ].join("\n"),
+  ],
+  [
+    // No hash is known of what is the latest some day.
+    { version: "latest" },
+    [
+      '  microsandbox:version is "latest"',
+      "    accepted: a version like 0.7.11",
       "    to mend:  npm run pulumi -- config set version 0.7.11",
     ].join("\n"),
   ],
