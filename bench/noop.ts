@@ -4,6 +4,7 @@ import { prepare } from "../cli/commands/setup";
 import { type Pulumi, pulumiWith } from "../cli/pulumi";
 import { projectRoot } from "../setup/backend";
 import { createReporter } from "../setup/report";
+import { ensureTools } from "../setup/tools";
 import { UserError } from "../setup/user-error";
 import { canRunPrivileged } from "../test/harness/docker";
 import { freePort, TestStack } from "../test/harness/stack";
@@ -18,7 +19,7 @@ const goal = 1.5;
  */
 export async function benchNoop(): Promise<void> {
   const report = createReporter();
-  const pulumi = pulumiWith(await prepare("dev", report));
+  const pulumi = pulumiWith(await prepare("dev", await ensureTools(report), report));
   const stack = new TestStack("test-bench", {
     hostPort: await freePort(),
     privileged: await canRunPrivileged(),

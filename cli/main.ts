@@ -2,6 +2,7 @@
 import { Command } from "commander";
 import { benchGateway } from "../bench";
 import { benchNoop } from "../bench/noop";
+import { linesToType } from "../setup/named-stack";
 import { UserError } from "../setup/user-error";
 import { audit } from "./commands/audit";
 import { backup } from "./commands/backup";
@@ -17,14 +18,12 @@ import { sbom } from "./commands/sbom";
 import { setup } from "./commands/setup";
 import { runTests } from "./commands/test";
 import { up } from "./commands/up";
+import { STACK_RULE } from "./stack";
 
 const cli = new Command("npm run")
   .description("Run your own microVM sandbox service.")
   .enablePositionalOptions();
-const stackOption = [
-  "--stack <name>",
-  "stack to work on (default: dev, or emulated where KVM can't run guests)",
-] as const;
+const stackOption = ["--stack <name>", STACK_RULE] as const;
 const hostOption = ["--host <name>", "one of the stack's hosts, where it has several"] as const;
 
 cli
@@ -41,7 +40,8 @@ cli
   .command("destroy")
   .description("Remove what `up` has made; volumes stay unless volumes.keep is false.")
   .option(...stackOption)
-  .action(({ stack }) => destroy(stack));
+  .option("--yes", "do not ask; needed without a terminal where production is true")
+  .action(({ stack, yes }) => destroy(stack, yes));
 cli
   .command("setup")
   .description("Install the tools and images that `up` needs, and nothing else.")
@@ -135,7 +135,7 @@ async function main(): Promise<void> {
     await cli.parseAsync();
   } catch (error) {
     if (!(error instanceof UserError)) throw error;
-    console.error(`\n${error.message}`);
+    console.error(`\n${linesToType(error.message)}`);
     process.exitCode = error.exitCode;
   }
 }

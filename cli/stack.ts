@@ -6,20 +6,38 @@ import { readableHosts } from "../components/settings/checks";
 import { resourceName } from "../components/settings/hosts";
 import { type HostSettings, NAMESPACE } from "../components/settings/schema";
 import { projectRoot } from "../setup/backend";
+import { nameInLines } from "../setup/named-stack";
 import type { Reporter } from "../setup/report";
 import { UserError } from "../setup/user-error";
 import { localKvm } from "./kvm";
 import type { Pulumi } from "./pulumi";
 
-/** The stack to work on: the one asked for, or the one that fits this machine. */
-export async function chooseStack(asked: string | undefined, report: Reporter): Promise<string> {
-  if (asked) {
-    if (existsSync(stackFile(asked))) return asked;
-    throw new UserError(
-      `There is no stack ${asked}: ${stackFile(asked)} does not exist. Stacks here: ${stackNames().join(", ")}.\n` +
-        `To make one: cp Pulumi.dev.yaml Pulumi.${asked}.yaml`,
-    );
-  }
+/** How the help of every command tells {@link chooseStack}'s rule. */
+export const STACK_RULE =
+  "stack to work on (default: the selected one, which is the one deployed last; without one, dev, or emulated where " +
+  "this machine's KVM can't run guests)";
+
+/**
+ * The stack that a command works on, by one rule for all of them: the one asked for, else the one that Pulumi has
+ * selected (`up` selects what it deploys), else the one that fits this machine. From then on every line to type names it.
+ *
+ * @param pulumi undefined where the tools are not there yet, and are not to be made: then nothing was ever selected
+ * @throws UserError where there is no such stack, with those that there are
+ */
+export async function chooseStack(
+  asked: string | undefined,
+  pulumi: Pick<Pulumi, "read"> | undefined,
+  report: Reporter,
+): Promise<string> {
+  const selected = async () => (await pulumi?.read(["stack", "--show-name"]).catch(() => ""))?.trim();
+  const named = asked ?? (await selected());
+  const stack = named || (await fitting(report));
+  if (!existsSync(stackFile(stack)) && !(await isKnown(stack, pulumi))) throw noSuchStack(stack);
+  nameInLines(stack);
+  return stack;
+}
+
+async function fitting(report: Reporter): Promise<string> {
   const kvm = await localKvm();
   if (kvm.usable) return "dev";
   report.say(`This machine has no KVM that can run guests: ${kvm.reason}`);
@@ -29,21 +47,26 @@ export async function chooseStack(asked: string | undefined, report: Reporter): 
   return "emulated";
 }
 
-/** The stack that is meant where one may be deployed already: asked for, selected by pulumi, or fit for this machine. */
-export async function currentStack(
-  asked: string | undefined,
-  pulumi: Pulumi,
-  report: Reporter,
-): Promise<string> {
-  if (asked) return asked;
-  const selected = await pulumi.read(["stack", "--show-name"]).catch(() => undefined);
-  return selected ?? chooseStack(undefined, report);
+/** Whether the backend has a stack of this name: its settings may come from elsewhere than a file. */
+async function isKnown(stack: string, pulumi: Pick<Pulumi, "read"> | undefined): Promise<boolean> {
+  const listed = await pulumi?.read(["stack", "ls", "--json"]).catch(() => undefined);
+  const stacks: { name: string }[] = JSON.parse(listed || "[]");
+  return stacks.some(({ name }) => name === stack || name.endsWith(`/${stack}`));
+}
+
+function noSuchStack(stack: string): UserError {
+  const names = stackNames();
+  const remedy =
+    names.length > 0
+      ? `To use another one: --stack NAME (${names.join(", ")})\nTo make it: cp Pulumi.${names[0]}.yaml Pulumi.${stack}.yaml`
+      : `To make it: echo 'config: {}' > Pulumi.${stack}.yaml`;
+  return new UserError(`There is no stack ${stack}: ${stackFile(stack)} does not exist.\n${remedy}`);
 }
 
 /** Names of the stacks that have a settings file. */
 export function stackNames(): string[] {
   return readdirSync(projectRoot)
-    .map((file) => /^Pulumi\.([\w-]+)\.yaml$/.exec(file)?.[1])
+    .map((file) => /^Pulumi\.([\w.-]+)\.yaml$/.exec(file)?.[1])
     .filter((name) => name !== undefined);
 }
 
@@ -58,6 +81,8 @@ export type SetupHost = Pick<HostSettings, "host" | "architecture" | "debianVers
     baseName: string;
     devMode: boolean;
     privileged: boolean;
+    /** Whether it is there to stay: nothing of it changes without a question. */
+    production: boolean;
     /** Whether it has a key, of its own or the stack's. */
     hasKey: boolean;
     /** Whether one of them is `apiKey`, which can be shown again. */
@@ -69,7 +94,8 @@ export type SetupHost = Pick<HostSettings, "host" | "architecture" | "debianVers
  * Pulumi's own check explains the mistake.
  */
 export function hostsForSetup(stack: string): SetupHost[] {
-  const config: Record<string, unknown> = parse(readFileSync(stackFile(stack), "utf8"))?.config ?? {};
+  const text = existsSync(stackFile(stack)) ? readFileSync(stackFile(stack), "utf8") : "";
+  const config: Record<string, unknown> = parse(text)?.config ?? {};
   const raw = Object.fromEntries(
     Object.entries(config)
       .filter(([key]) => key.startsWith(`${NAMESPACE}:`))
@@ -82,6 +108,7 @@ export function hostsForSetup(stack: string): SetupHost[] {
     registryPrefix: "",
     devMode: true,
     privileged: false,
+    production: false,
   };
   return Object.entries(readableHosts(raw)).map(([name, settings]) => ({
     ...defaults,
@@ -108,7 +135,7 @@ function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-/** The settings file of a stack. */
+/** The settings file of a stack, whose name may be preceded by its organization and project. */
 export function stackFile(stack: string): string {
-  return join(projectRoot, `Pulumi.${stack}.yaml`);
+  return join(projectRoot, `Pulumi.${stack.split("/").pop()}.yaml`);
 }

@@ -1,5 +1,7 @@
 /** Progress reporting: what is being done, that it still goes on, and how long it took. */
 
+import { linesToType } from "./named-stack";
+
 /** Where progress goes. Everything a user reads while setting up passes through one of these. */
 export interface Reporter {
   /** Prints one line. */
@@ -28,7 +30,8 @@ export interface ReporterOptions {
  * It writes to standard error: standard output stays free for the output of the command itself.
  */
 export function createReporter(options: ReporterOptions = {}): Reporter {
-  const write = options.write ?? ((line: string) => void process.stderr.write(`${line}\n`));
+  const print = options.write ?? ((line: string) => void process.stderr.write(`${line}\n`));
+  const write = (line: string) => print(linesToType(line));
   const heartbeatMs = options.heartbeatMs ?? 5_000;
   return {
     say: write,

@@ -151,7 +151,7 @@ export class ServerVolumes {
       if (ran) {
         await this.report.step("Start the server", () => this.start());
         this.report.say(`The server was away for ${Math.round((Date.now() - began) / 1000)} s.`);
-      } else this.report.say("The server did not run, and is left so: npm run up starts it.");
+      } else this.report.say("The server did not run, and is left so. To start it: npm run up.");
     }
   }
 

@@ -1,27 +1,34 @@
 import { createReporter } from "../../setup/report";
 import { ensureTools } from "../../setup/tools";
 import { UserError } from "../../setup/user-error";
+import { askConsent } from "../consent";
 import type { StateResource } from "../deploy/drift";
 import { explainKept } from "../deploy/kept";
 import { recoverStack, wakeEmulatedHosts } from "../deploy/recover";
 import { pulumiWith } from "../pulumi";
-import { currentStack, hostsForSetup } from "../stack";
+import { chooseStack, hostsForSetup } from "../stack";
 
 /** `npm run destroy`: removes what `up` has made. Volumes stay unless `volumes.keep` is false. */
-export async function destroy(asked?: string): Promise<void> {
+export async function destroy(asked?: string, yes?: boolean): Promise<void> {
   const report = createReporter();
   const pulumi = pulumiWith(await ensureTools(report));
-  const stack = await currentStack(asked, pulumi, report);
+  const stack = await chooseStack(asked, pulumi, report);
   const known: { name: string }[] = JSON.parse(await pulumi.read(["stack", "ls", "--json"]));
   if (!known.some(({ name }) => name === stack)) {
     report.say(`Nothing to destroy: stack ${stack} was never deployed from this checkout.`);
     return;
   }
-  report.say(`Destroying stack ${stack}.`);
   const hosts = hostsForSetup(stack);
   await wakeEmulatedHosts(hosts, report);
   const resources = await recoverStack(stack, hosts, pulumi, report);
   refuseProtected(stack, resources);
+  report.say(`Destroying stack ${stack}: ${named(resources)}.`);
+  await askConsent({
+    question: `Destroy stack ${stack}?`,
+    yes,
+    strict: hosts.some(({ production }) => production),
+    line: `npm run destroy -- --yes --stack ${stack}`,
+  });
   // Of several hosts, one that can't be reached is no reason to leave the others as they are.
   const code = await pulumi.run([
     "destroy",
@@ -33,6 +40,24 @@ export async function destroy(asked?: string): Promise<void> {
   ]);
   if (code !== 0) throw new UserError(`pulumi destroy failed (exit code ${code}); the reason is above.`);
   for (const text of explainKept(hosts, resources)) report.say(`\n${text}`);
+}
+
+/** What a destroy takes away and what it leaves, by the names it has on the hosts. */
+export function named(resources: readonly StateResource[]): string {
+  const names = (kind: string, keep?: boolean) =>
+    resources
+      .filter(({ type }) => type === `docker:index/${kind}`)
+      .filter(({ retainOnDelete = false }) => keep === undefined || retainOnDelete === keep)
+      .flatMap(({ outputs }) => outputs?.name ?? []);
+  const list = (what: string, found: string[], fate = "") =>
+    found.length > 0 ? [`${what}${found.length > 1 ? "s" : ""} ${found.join(", ")}${fate}`] : [];
+  const parts = [
+    ...list("container", names("container:Container")),
+    ...list("network", names("network:Network")),
+    ...list("volume", names("volume:Volume", false), " with ALL THAT IS IN IT"),
+    ...list("volume", names("volume:Volume", true), " (kept)"),
+  ];
+  return parts.join("; ") || "nothing of it is on a host";
 }
 
 /** Pulumi would remove the server before it comes to the volumes that it must not. @throws UserError */

@@ -12,10 +12,11 @@ import { isGiven } from "../../components/settings/tls";
 import { canInstallPackages, emulationPackages, inspectEngine, missingPackages } from "../../setup/engine";
 import { exec } from "../../setup/exec";
 import { createReporter } from "../../setup/report";
-import { inspectTools } from "../../setup/tools";
+import { ensureTools, inspectTools, type ToolStatus } from "../../setup/tools";
 import { UserError } from "../../setup/user-error";
 import { adviceFor } from "../advice";
 import { localKvm } from "../kvm";
+import { pulumiWith } from "../pulumi";
 import { chooseStack, emulatedArchitecture, hostsForSetup, type SetupHost } from "../stack";
 
 /** One finding: `stops` means that `up` would fail, `mends` that it would put it right by itself, `warns` neither. */
@@ -28,7 +29,10 @@ interface Finding {
 /** `npm run doctor`: what is present and what is missing. Read-only. Sets exit code 1 if `up` would fail. */
 export async function doctor(asked?: string, askedHost?: string): Promise<void> {
   const report = createReporter({ write: console.log });
-  const stack = await chooseStack(asked, report);
+  const present = await inspectTools();
+  // It makes nothing: without the tools it can't ask what is selected.
+  const ready = present.every((tool) => tool.present);
+  const stack = await chooseStack(asked, ready ? pulumiWith(await ensureTools(report)) : undefined, report);
   const hosts = hostsForSetup(stack);
   const chosen = hosts.filter(({ name }) => askedHost === undefined || name === askedHost);
   if (chosen.length === 0) {
@@ -36,7 +40,7 @@ export async function doctor(asked?: string, askedHost?: string): Promise<void> 
     throw new UserError(`Stack ${stack} has no host ${askedHost}. Its hosts: ${names}`);
   }
   const ofHosts = await Promise.all(chosen.map((host) => findingsOf(host, stack, hosts.length > 1)));
-  const findings = [...(await tools()), await engine(), ...ofHosts.flat()];
+  const findings = [...tools(present), await engine(), ...ofHosts.flat()];
 
   const marks = { ok: "✓", mends: "•", warns: "!", stops: "✗" };
   for (const { verdict, what, remedy } of findings) {
@@ -49,8 +53,8 @@ export async function doctor(asked?: string, askedHost?: string): Promise<void> 
   process.exitCode = stopped ? 1 : 0;
 }
 
-async function tools(): Promise<Finding[]> {
-  return (await inspectTools()).map(({ name, version, present, where, remedy }) => ({
+function tools(present: readonly ToolStatus[]): Finding[] {
+  return present.map(({ name, version, present, where, remedy }) => ({
     verdict: present ? "ok" : "mends",
     what: `${name} ${version}: ${where}`,
     remedy,

@@ -1,7 +1,9 @@
 import { createReporter } from "../../setup/report";
+import { ensureTools } from "../../setup/tools";
 import { UserError } from "../../setup/user-error";
 import { listScript, parseObjects } from "../deploy/drift";
 import { dockerOn, shellOn } from "../deploy/recover";
+import { pulumiWith } from "../pulumi";
 import { chooseStack, hostsForSetup } from "../stack";
 import { prepare } from "./setup";
 import { deploy } from "./up";
@@ -13,8 +15,9 @@ import { deploy } from "./up";
  */
 export async function importStack(asked?: string): Promise<void> {
   const report = createReporter();
-  const stack = await chooseStack(asked, report);
-  const tools = await prepare(stack, report);
+  const tools = await ensureTools(report);
+  const stack = await chooseStack(asked, pulumiWith(tools), report);
+  await prepare(stack, tools, report);
   for (const host of hostsForSetup(stack)) {
     const { stdout, failed } = await shellOn(host, listScript);
     if (failed)

@@ -26,7 +26,7 @@ import {
   withKeysLocked,
 } from "../keys/stack-keys";
 import { type Pulumi, pulumiWith } from "../pulumi";
-import { chooseStack, currentStack } from "../stack";
+import { chooseStack } from "../stack";
 
 interface LimitOptions {
   sandboxes?: string;
@@ -131,7 +131,7 @@ async function change(asked: string | undefined, make: (ring: KeyRing, now: Date
         report.say(
           "Its sandboxes stay: npm run sandbox -- ls shows them, and a new key of that id owns them.",
         );
-      if (isEmpty(ring)) report.say("No key is left: the next npm run up makes one.");
+      if (isEmpty(ring)) report.say("No key is left: the next up makes one.");
     }
     await apply({ stack, ring, hostsWith, pulumi, report });
   });
@@ -160,11 +160,11 @@ async function apply({ stack, ring, hostsWith, pulumi, report }: Apply): Promise
   if (isEmpty(ring)) return;
   await recordKeys(stack, pulumi).catch((error: Error) => {
     throw new UserError(
-      `It was not recorded, so that an npm run up that is under way may undo it: ${error.message}\n` +
+      `It was not recorded, so that an up that is under way may undo it: ${error.message}\n` +
         `To make it last: ${up}`,
     );
   });
-  report.say("Recorded: the next npm run up has nothing to change.");
+  report.say("Recorded: the next up has nothing to change.");
 }
 
 async function list(asked?: string): Promise<void> {
@@ -199,7 +199,7 @@ async function list(asked?: string): Promise<void> {
 async function open(asked?: string) {
   const report = createReporter();
   const pulumi = pulumiWith(await ensureTools(report));
-  const stack = asked ? await chooseStack(asked, report) : await currentStack(undefined, pulumi, report);
+  const stack = await chooseStack(asked, pulumi, report);
   return { stack, pulumi, report };
 }
 

@@ -13,7 +13,7 @@ import {
   sandboxTable,
   withHandles,
 } from "../sandbox-names";
-import { currentStack } from "../stack";
+import { chooseStack } from "../stack";
 
 /** A server, and the stack that it is of. */
 export type DeployedServer = Server & { stack: string };
@@ -77,7 +77,7 @@ async function output({ connection, container }: Server, words: string[]): Promi
 export async function deployedServer(asked: Asked): Promise<DeployedServer> {
   const report = createReporter();
   const pulumi = pulumiWith(await ensureTools(report));
-  const stack = await currentStack(asked.stack, pulumi, report);
+  const stack = await chooseStack(asked.stack, pulumi, report);
   return { stack, ...chooseServer(stack, asked.host, await readOutputs(stack, pulumi)) };
 }
 

@@ -1,20 +1,21 @@
 import { ensureBaseImage, ensureEmulationPackages, ensureEngine } from "../../setup/engine";
 import { createReporter, type Reporter } from "../../setup/report";
 import { ensureTools, type Tools } from "../../setup/tools";
+import { pulumiWith } from "../pulumi";
 import { chooseStack, emulatedArchitecture, hostsForSetup } from "../stack";
 
 /** `npm run setup`: everything that deploying a stack needs on this machine, and nothing of the stack itself. */
 export async function setup(asked?: string): Promise<void> {
   const report = createReporter();
-  const stack = await chooseStack(asked, report);
-  await prepare(stack, report);
+  const tools = await ensureTools(report);
+  const stack = await chooseStack(asked, pulumiWith(tools), report);
+  await prepare(stack, tools, report);
   report.say(`Ready. To deploy: npm run up -- --stack ${stack}`);
 }
 
 /** Makes what a stack needs on this machine; what is there is left alone. */
-export async function prepare(stack: string, report: Reporter): Promise<Tools> {
+export async function prepare(stack: string, tools: Tools, report: Reporter): Promise<Tools> {
   const hosts = hostsForSetup(stack);
-  const tools = await ensureTools(report);
   const engine = await ensureEngine(report);
   for (const host of hosts) {
     if (host.host === "emulated") await ensureEmulationPackages(report, emulatedArchitecture(host));

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { projectRoot } from "../../setup/backend";
 import { exec } from "../../setup/exec";
 import { createReporter } from "../../setup/report";
+import { ensureTools } from "../../setup/tools";
 import { UserError } from "../../setup/user-error";
 import { FAILURES_FILE, type Failure } from "../../test/harness/failures-reporter";
 import { prepare } from "./setup";
@@ -35,7 +36,7 @@ export async function runTests(asked?: string): Promise<void> {
   let failed = 0;
   const failures: Failure[] = [];
   for (const kind of wanted) {
-    if (kind !== "unit") await prepare("emulated", report);
+    if (kind !== "unit") await prepare("emulated", await ensureTools(report), report);
     const results = await report.step(`Tests: ${kind}`, () => runKind(kind));
     passed += results.passed;
     failed += results.failed;

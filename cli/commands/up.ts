@@ -1,7 +1,7 @@
 import { certificateWarning } from "../../components/settings/given-certificate";
 import { REFUSED_HOSTS } from "../../components/settings/hosts";
 import { createReporter, type Reporter } from "../../setup/report";
-import type { Tools } from "../../setup/tools";
+import { ensureTools, type Tools } from "../../setup/tools";
 import { UserError } from "../../setup/user-error";
 import { refuseToDropFirstHost } from "../deploy/first-host";
 import { mendDrift } from "../deploy/mend";
@@ -17,9 +17,10 @@ import { prepare } from "./setup";
 /** `npm run up`: from whatever state this machine and the stack are in to a running, ready service. */
 export async function up(asked?: string): Promise<void> {
   const report = createReporter();
-  const stack = await chooseStack(asked, report);
-  report.say(`Deploying stack ${stack}: tools and images first (only what is missing), then pulumi up.`);
-  await deploy(stack, await prepare(stack, report), report);
+  const tools = await ensureTools(report);
+  const stack = await chooseStack(asked, pulumiWith(tools), report);
+  report.say(`Deploying stack ${stack}: what is missing first, then Pulumi.`);
+  await deploy(stack, await prepare(stack, tools, report), report);
 }
 
 /** What comes after the tools: recovery, what was changed behind Pulumi's back, and `pulumi up` itself. */

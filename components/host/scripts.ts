@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { join, relative } from "node:path";
+import { programStack, withStack } from "../settings/lines-to-type";
 
 /** Folder of this package, relative to the program: a path that stays the same when the checkout moves. */
 export const packageRoot = relative(process.cwd(), join(__dirname, "../..")) || ".";
@@ -41,7 +42,8 @@ const preludes: Partial<Record<ScriptName, string>> = {
 /** Text of a script below components/. It travels on standard input, so that it runs on any host as it is. */
 export function script(name: ScriptName): string {
   const before = preludes[name];
-  return before ? `${read(before)}\n${read(name)}` : read(name);
+  const text = before ? `${read(before)}\n${read(name)}` : read(name);
+  return withStack(text, programStack());
 }
 
 const read = (path: string) => readFileSync(join(__dirname, "..", `${path}.sh`), "utf8");

@@ -1,3 +1,5 @@
+import { programStack, withStack } from "./lines-to-type";
+
 /**
  * A mistake that the user can mend: a wrong setting, a taken port, an engine that does not answer.
  *
@@ -11,7 +13,9 @@ export class VisibleError extends Error {
   /** The sign of a `RunError`. Not by inheritance: the commands that run before Pulumi would wait for it to load. */
   readonly __pulumiRunError = true;
 
-  constructor(message: string) {
+  /** @param text lines to type in it get the program's stack, where they name none */
+  constructor(text: string) {
+    const message = withStack(text, programStack());
     super(message);
     setMessage(this, message);
   }
@@ -33,7 +37,7 @@ export function onHost<T>(host: string | undefined, check: () => T): T {
 
 /** What is wrong with one host among several: it is named, and lines to type set that host's settings. */
 export function ofHost(host: string, message: string): string {
-  const lines = /(npm run pulumi -- config set) (?:--path (?!hosts\.)|(?!-))/g;
+  const lines = /(npm run pulumi -- config(?: --stack \S+)? set) (?:--path (?!hosts\.)|(?!-))/g;
   return `Host ${host}: ${message.replaceAll(lines, `$1 --path hosts.${host}.`)}`;
 }
 

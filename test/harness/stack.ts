@@ -51,7 +51,7 @@ export class TestStack {
     return this.npm("up", ["--stack", this.name]);
   }
 
-  destroy = () => this.npm("destroy", ["--stack", this.name]);
+  destroy = () => this.npm("destroy", ["--yes", "--stack", this.name]);
   pulumi = (...args: string[]) => this.npm("pulumi", [...args, "--stack", this.name]);
   doctor = (...args: string[]) => this.npm("doctor", ["--stack", this.name, ...args]);
   keys = (...args: string[]) => this.npm("keys", [...args, "--stack", this.name]);

@@ -83,6 +83,7 @@ describe("a stack with one host that gets several", () => {
       name,
       devMode: true,
       privileged: true,
+      production: false,
       hasKey: false,
       hasApiKey: false,
     }));
@@ -136,7 +137,14 @@ describe("an upgrade whose new server did not get ready", () => {
   };
   const host = (name: string, version = "0.7.11") => ({
     ...{ name, version, baseName: "", architecture: "auto" as const, debianVersion: "", registryPrefix: "" },
-    ...{ host: "local", devMode: true, privileged: true, hasKey: false, hasApiKey: false },
+    ...{
+      host: "local",
+      devMode: true,
+      privileged: true,
+      production: false,
+      hasKey: false,
+      hasApiKey: false,
+    },
   });
 
   it("can be taken back, which is said", () => {

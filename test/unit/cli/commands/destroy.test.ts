@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { refuseProtected } from "../../../../cli/commands/destroy";
+import { named, refuseProtected } from "../../../../cli/commands/destroy";
 import { explainKept } from "../../../../cli/deploy/kept";
 import type { SetupHost } from "../../../../cli/stack";
 
@@ -40,4 +40,21 @@ it("says how to remove the data that it keeps, on each kind of host", () => {
     expect.stringMatching(/^Host a: .*\n.*: docker --host ssh:\/\/root@a\.test volume rm v1$/),
     expect.stringMatching(/^Host b: .*\n.*: bash emulated-host\/emulated-host\.sh delete base-b$/),
   ]);
+});
+
+it("names what it takes away, and what of it stays", () => {
+  const of = (kind: string, name: string, retainOnDelete?: boolean) => ({
+    ...{ urn: `urn:${name}`, type: `docker:index/${kind}`, outputs: { name } },
+    ...(retainOnDelete === undefined ? {} : { retainOnDelete }),
+  });
+  expect(
+    named([
+      of("container:Container", "a-server"),
+      of("network:Network", "a"),
+      of("volume:Volume", "kept", true),
+      of("volume:Volume", "gone", false),
+      of("volume:Volume", "gone2"),
+    ]),
+  ).toBe("container a-server; network a; volumes gone, gone2 with ALL THAT IS IN IT; volume kept (kept)");
+  expect(named([])).toBe("nothing of it is on a host");
 });

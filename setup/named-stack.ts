@@ -1,0 +1,11 @@
+import { withStack } from "../components/settings/lines-to-type";
+
+let stack: string | undefined;
+
+/** From now on every line to type that this process prints names this stack. */
+export function nameInLines(name: string): void {
+  stack = name;
+}
+
+/** A text for the user, its lines to type naming the stack that the command works on. */
+export const linesToType = (text: string): string => withStack(text, stack);
