@@ -23,6 +23,7 @@ export function contextHash(folder: string): string {
 function filesBelow(folder: string, prefix = ""): { path: string; isLink: boolean }[] {
   return readdirSync(join(folder, prefix), { withFileTypes: true })
     .filter((entry) => entry.name !== "node_modules")
+    .filter((entry) => entry.isDirectory() || entry.isFile() || entry.isSymbolicLink())
     .sort((a, b) => (a.name < b.name ? -1 : 1))
     .flatMap((entry) => {
       const path = prefix ? `${prefix}/${entry.name}` : entry.name;

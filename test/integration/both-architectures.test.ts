@@ -1,4 +1,5 @@
-import { readFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { type Pulumi, pulumiWith } from "../../cli/pulumi";
@@ -28,6 +29,7 @@ interface Bill {
 
 let pulumi: Pulumi;
 let registry: PushRegistry;
+const scratch = mkdtempSync(join(tmpdir(), "microsandbox-images-"));
 
 beforeAll(async () => {
   registry = new PushRegistry(`127.0.0.1:${await freePort()}`);
@@ -40,6 +42,7 @@ afterAll(async () => {
   await pulumi.read(["destroy", "--yes", "--skip-preview", ...program]);
   await pulumi.read(["stack", "rm", "--yes", "--force", ...program]);
   await registry.stop();
+  rmSync(scratch, { recursive: true });
 });
 
 const output = async (name: "references" | "again"): Promise<string[]> =>
@@ -139,7 +142,22 @@ it("says in the image what is in it: each Debian and npm package, node, msb and 
   }
 });
 
-it("is the same, layer for layer, when it is built again without a cache", async () => {
+/** A checkout of somebody else's: what git knows of the image's context, with other modes, and what editors leave. */
+async function otherCheckout(): Promise<string> {
+  const folder = join(scratch, "docker");
+  const lines = [
+    `mkdir ${folder} && git -C docker ls-files -z | tar -C docker --null -T - -c | tar -x -C ${folder} && cd ${folder}`,
+    "find . -type f -exec chmod 600 {} + && find . -type d -exec chmod 700 {} +",
+    "chmod 777 gateway/src/*.ts && chmod -x build/*.sh",
+    "touch Dockerfile~ build/make-rootfs.sh.orig gateway/src/.app.ts.swp gateway/src/http/notes.md",
+    "ln -s me@host.1:2 .#Dockerfile && ln -s me@host.1:2 build/.#make-rootfs.sh",
+  ];
+  await exec("sh", ["-c", lines.join(" && ")], { cwd: projectRoot });
+  return folder;
+}
+
+it("is the same, layer for layer, when it is built again without a cache, from another checkout", async () => {
+  process.env.TEST_CONTEXT = await otherCheckout();
   const layers = (image = "") => docker("image", "inspect", "--format", "{{json .RootFS.Layers}}", image);
   const debian = async (image = "") =>
     (await billOf(image)).components.filter(({ purl }) => purl.startsWith("pkg:deb"));

@@ -14,11 +14,12 @@ const image = (architecture: "amd64" | "arm64") =>
 const amd64 = image("amd64");
 export const references = [amd64.reference, image("arm64").reference];
 
-/** Has the engine build every stage, whatever it has in its cache. */
-const withoutCache: pulumi.ResourceTransform = ({ type, props, opts }) =>
-  type === "docker:index/remoteImage:RemoteImage"
-    ? { props: { ...props, build: { ...props.build, noCache: true } }, opts }
-    : undefined;
+/** Has the engine build every stage, whatever it has in its cache, from another folder of the same content. */
+const withoutCache: pulumi.ResourceTransform = ({ type, props, opts }) => {
+  if (type !== "docker:index/remoteImage:RemoteImage") return undefined;
+  const { TEST_CONTEXT: context = props.build.context } = process.env;
+  return { props: { ...props, build: { ...props.build, context, noCache: true } }, opts };
+};
 
 /** The image for amd64 built again, one after the other: builds of the same that run side by side are one build. */
 let before = amd64.reference;

@@ -1,4 +1,6 @@
+import { execFileSync } from "node:child_process";
 import {
+  appendFileSync,
   chmodSync,
   cpSync,
   mkdirSync,
@@ -7,10 +9,12 @@ import {
   readFileSync,
   rmSync,
   symlinkSync,
+  utimesSync,
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, dirname, join, relative } from "node:path";
+import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { contextHash } from "../../../../components/image/context-hash";
 import { giveCertificates } from "../../../../components/image/deployer-certificates";
@@ -68,7 +72,7 @@ describe("takes no notice of", () => {
     ["an editor's lock, a link to nowhere", () => symlinkSync("me@host.1", join(folder, "build/.#make.sh"))],
     ["a file manager's notes", write("gateway/src/http/.DS_Store")],
     ["a merge's leftovers", write("gateway/src/app.ts.orig")],
-    ["notes beside the sources", write("NOTES.md")],
+    ["notes beside the sources", write("gateway/src/NOTES.md")],
     ["a build of the gateway", () => mkdirSync(join(folder, "gateway/dist"))],
     ["a file system where all may be run", () => chmodSync(join(folder, "build/make.sh"), 0o755)],
     ["the authorities of this machine", () => giveCertificates(folder, [authorities()])],
@@ -107,10 +111,95 @@ it("gives the build the authorities of this machine, and takes them back when th
   expect(readdirSync(join(folder, "build"))).toEqual([]);
 });
 
-it("holds all files of the image's context that git knows, and no other", async () => {
+/** Files of the image's context that git knows, and the folders that they are in. */
+async function tracked() {
   const { stdout } = await exec("git", ["ls-files"], { cwd: context });
-  const before = contextHash(context);
+  const files = stdout.split("\n").filter((file) => file !== ".dockerignore");
+  return { files, folders: [...new Set(files.map((file) => dirname(file)))] };
+}
+
+async function copyOfContext(): Promise<string> {
   const copy = join(folder, "copy");
-  for (const file of stdout.split("\n")) cpSync(join(context, file), join(copy, file));
+  const { files } = await tracked();
+  for (const file of [".dockerignore", ...files]) cpSync(join(context, file), join(copy, file));
+  return copy;
+}
+
+it("holds all files of the image's context that git knows, and no other", async () => {
+  expect(contextHash(await copyOfContext())).toBe(contextHash(context));
+});
+
+it("changes with each single file that git knows", async () => {
+  const copy = await copyOfContext();
+  const before = contextHash(copy);
+  for (const file of (await tracked()).files) {
+    appendFileSync(join(copy, file), "\n");
+    expect(contextHash(copy), file).not.toBe(before);
+    cpSync(join(context, file), join(copy, file));
+  }
   expect(contextHash(copy)).toBe(before);
+});
+
+const word = fc.stringMatching(/^[A-Za-z0-9_][A-Za-z0-9_ -]{0,8}$/);
+const leftBeside = (file: string) =>
+  fc.oneof(
+    fc.constantFrom(
+      `.#${file}`,
+      `#${file}#`,
+      `.${file}.swp`,
+      `${file}~`,
+      `.${file}.kate-swp`,
+      `.nfs0000${file}`,
+    ),
+    fc
+      .constantFrom("orig", "rej", "bak", "swp", "tmp", "old", "save", "1", "~1~")
+      .map((end) => `${file}.${end}`),
+    fc
+      .tuple(word, fc.constantFrom("log", "md", "map", "swp", "pyc", "tmp", "txt~"))
+      .map((name) => name.join(".")),
+    word.map((name) => `.${name}`),
+    fc.constantFrom(".DS_Store", "Thumbs.db", "desktop.ini", "node_modules"),
+  );
+
+it("takes no notice of what editors and others leave there, nor of modes and times", async () => {
+  const copy = await copyOfContext();
+  const before = contextHash(copy);
+  const { files, folders } = await tracked();
+  const stray = fc
+    .record({ file: fc.constantFrom(...files), kind: fc.constantFrom("file", "folder", "link", "pipe") })
+    .chain(({ file, kind }) =>
+      leftBeside(basename(file)).map((name) => ({ path: join(copy, dirname(file), name), kind })),
+    );
+  const mode = fc.constantFrom(0o600, 0o644, 0o666, 0o700, 0o755, 0o777, 0o444);
+  const scrambled = fc.record({
+    strays: fc.array(stray, { minLength: 1, maxLength: 8 }),
+    modes: fc.array(fc.tuple(fc.constantFrom(...files, ...folders), mode), { maxLength: 8 }),
+  });
+  fc.assert(
+    fc.property(scrambled, ({ strays, modes }) => {
+      const made = new Set<string>();
+      for (const { path, kind } of strays) {
+        if (made.has(path) || files.includes(relative(copy, path))) continue;
+        made.add(path);
+        if (kind === "file") writeFileSync(path, "left by somebody");
+        else if (kind === "link") symlinkSync("me@host.1234:5678", path);
+        else if (kind === "pipe") execFileSync("mkfifo", [path]);
+        else {
+          mkdirSync(path);
+          writeFileSync(join(path, "index.ts"), "left by somebody");
+        }
+      }
+      for (const [path, bits] of modes) {
+        const isFolder = folders.includes(path);
+        chmodSync(join(copy, path), isFolder ? bits | 0o700 : bits | 0o400);
+        utimesSync(join(copy, path), bits, bits);
+      }
+      try {
+        expect(contextHash(copy)).toBe(before);
+      } finally {
+        for (const path of made) rmSync(path, { recursive: true });
+      }
+    }),
+    { numRuns: 100 },
+  );
 });
