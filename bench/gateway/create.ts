@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { pulumiWith } from "../../cli/pulumi";
-import { type Connection, shellQuote, sshArgv } from "../../components/host/connection";
+import { type Connection, hostArgv } from "../../components/host/connection";
 import { exec } from "../../setup/exec";
 import type { Reporter } from "../../setup/report";
 import { ensureTools } from "../../setup/tools";
@@ -81,8 +81,7 @@ async function serverOf(stack: string, report: Reporter): Promise<DeployedServer
 
 function inContainer({ container, connection }: DeployedServer): string[] {
   const command = ["docker", "exec", "--interactive", container, "node", "-"];
-  const ssh = sshArgv(connection);
-  return ssh.length > 0 ? [...ssh, ...command.map(shellQuote)] : command;
+  return hostArgv(connection, command);
 }
 
 async function seconds([program = "node", ...words]: string[], variables: object): Promise<number> {

@@ -6,8 +6,10 @@ export type Connection = { kind: "local" } | SshConnection;
 export interface SshConnection {
   kind: "ssh";
   user: string;
+  /** Name or address; a name may be a `Host` of ~/.ssh/config. */
   address: string;
-  port: number;
+  /** Left to ~/.ssh/config, and to ssh's default, where the setting names none. */
+  port?: number;
   /** Path of a private key file; the SSH agent and ~/.ssh/config are used when it is left out. */
   identityFile?: string;
   /** Path of a known_hosts file; the user's own is used when it is left out. */
@@ -24,7 +26,7 @@ export function parseSshHost(
     kind: "ssh",
     user: decodeURIComponent(username),
     address: hostname.replace(/^\[|\]$/g, ""),
-    port: port ? Number(port) : 22,
+    ...(port ? { port: Number(port) } : {}),
     ...(files.identityFile ? { identityFile: files.identityFile } : {}),
     ...(files.knownHostsFile ? { knownHostsFile: files.knownHostsFile } : {}),
   };
@@ -42,21 +44,30 @@ export function connectionOf(settings: {
 }
 
 /**
- * Flags for ssh, for our commands and for the Docker provider alike: never ask, trust known hosts only,
- * and share one connection (a handshake costs a second on a slow host, and `up` makes dozens).
+ * Where one connection to a host is shared: a handshake costs a second on a slow host, and `up` makes dozens. The path
+ * of a socket has 104 bytes at most, which a home folder can be too long for. `%i` is the user's id.
+ */
+const SHARED = "ControlPath=/tmp/microsandbox-%i/%C";
+
+/** Makes the folder of the shared connections. In one that is another user's, ssh would talk to whom that user likes. */
+const MAKE_SHARED_FOLDER =
+  '{ mkdir -m 700 "/tmp/microsandbox-$(id -u)" 2>/dev/null; [ -O "/tmp/microsandbox-$(id -u)" ] && ' +
+  '[ ! -h "/tmp/microsandbox-$(id -u)" ] || { echo "/tmp/microsandbox-$(id -u) is not a folder of this user\'s" >&2; false; }; }';
+
+const COMMON_OPTIONS = [
+  "BatchMode=yes",
+  "ConnectTimeout=15",
+  "StrictHostKeyChecking=yes",
+  "ServerAliveInterval=15",
+];
+
+/**
+ * Flags of ssh for the Docker provider: never ask, trust known hosts only. It uses a connection that our commands have
+ * opened, and opens no shared one: it runs without them too, where the folder is not there.
  */
 export function sshFlags(connection: Connection): string[] {
   if (connection.kind === "local") return [];
-  const options = [
-    "BatchMode=yes",
-    "ConnectTimeout=15",
-    "StrictHostKeyChecking=yes",
-    "ServerAliveInterval=15",
-    "ControlMaster=auto",
-    "ControlPersist=60",
-    "ControlPath=~/.ssh/microsandbox-%C",
-  ];
-  return [...options.flatMap((option) => ["-o", option]), ...fileFlags(connection)];
+  return [...asFlags([...COMMON_OPTIONS, "ControlMaster=no", SHARED]), ...fileFlags(connection)];
 }
 
 /** Flags for ssh that name the files of the user's choice. */
@@ -64,8 +75,10 @@ export function fileFlags({ knownHostsFile, identityFile }: SshConnection): stri
   const options: string[] = [];
   if (knownHostsFile) options.push(`UserKnownHostsFile=${sshPath(knownHostsFile)}`);
   if (identityFile) options.push(`IdentityFile=${sshPath(identityFile)}`, "IdentitiesOnly=yes");
-  return options.flatMap((option) => ["-o", option]);
+  return asFlags(options);
 }
+
+const asFlags = (options: string[]) => options.flatMap((option) => ["-o", option]);
 
 /**
  * A path as the value of an ssh option: ssh splits values at blanks, and has `%h` and the like stand for other things.
@@ -78,7 +91,8 @@ function sshPath(path: string): string {
 /** The address the Docker provider and the docker client are given. */
 export function dockerHost(connection: Connection): string {
   if (connection.kind === "local") return localEngine();
-  return `ssh://${connection.user}@${urlHost(connection.address)}:${connection.port}`;
+  const port = connection.port ? `:${connection.port}` : "";
+  return `ssh://${connection.user}@${urlHost(connection.address)}${port}`;
 }
 
 /** A command line for `sh -c` that runs, on the host, the shell script given on standard input. */
@@ -89,19 +103,8 @@ export function hostShell(connection: Connection): string {
 /** A command line for `sh -c` that runs `command` on the host, with this machine's standard input. */
 export function remoteCommand(connection: Connection, command: string): string {
   if (connection.kind === "local") return command;
-  // ssh does not make the folder that the shared connection's socket is in, and finds it by the user, not by HOME.
-  return [
-    "eval mkdir -p -m 700 ~$(id -un)/.ssh &&",
-    ...sshArgv(connection).map(shellQuote),
-    shellQuote(command),
-  ].join(" ");
-}
-
-/** The ssh program with all that leads to the host; empty for this machine. */
-export function sshArgv(connection: Connection): string[] {
-  if (connection.kind === "local") return [];
-  const target = `${connection.user}@${connection.address}`;
-  return ["ssh", ...sshFlags(connection), "-p", String(connection.port), "--", target];
+  const words = [...sshWords(connection), command].map(shellQuote);
+  return `${MAKE_SHARED_FOLDER} && ${words.join(" ")}`;
 }
 
 /**
@@ -110,9 +113,18 @@ export function sshArgv(connection: Connection): string[] {
  * @param flags flags of ssh for this run alone, like `-t` for a terminal; of no use on this machine
  */
 export function hostArgv(connection: Connection, command: string[], flags: string[] = []): string[] {
-  const [ssh, ...words] = sshArgv(connection);
+  if (connection.kind === "local") return command;
+  const start = ["sh", "-c", `${MAKE_SHARED_FOLDER} && exec "$@"`, "sh"];
   // ssh joins its words with spaces and hands them to a shell: each is quoted for it.
-  return ssh ? [ssh, ...flags, ...words, ...command.map(shellQuote)] : command;
+  return [...start, ...sshWords(connection, flags), ...command.map(shellQuote)];
+}
+
+/** The ssh program with all that leads to the host. */
+function sshWords(connection: SshConnection, flags: string[] = []): string[] {
+  const { user, address, port } = connection;
+  const shared = asFlags([...COMMON_OPTIONS, "ControlMaster=auto", "ControlPersist=60", SHARED]);
+  const where = [...(port ? ["-p", String(port)] : []), "--", `${user}@${address}`];
+  return ["ssh", ...flags, ...shared, ...fileFlags(connection), ...where];
 }
 
 /**

@@ -111,7 +111,7 @@ explain_permission() {
   case " $(id -Gn "$user" 2>/dev/null) " in *" $group "*) later=true ;; *) later=false ;; esac
   if [ "$now" = false ] && [ "$later" = true ]; then
     report group-after-login "$user is in the group $group since after this login: the session doesn't have it yet." \
-      "newgrp $group   (or log out and in again; for a host over SSH: rm -f ~/.ssh/microsandbox-*)"
+      "newgrp $group   (or log out and in again; for a host over SSH: rm -rf /tmp/microsandbox-\$(id -u))"
   fi
   if [ "$group" = root ] || [ "$now" = true ]; then
     report no-permission "$user may not open /dev/kvm: it belongs to the group $group, with mode $(stat -L -c '%a' "$device")." \

@@ -70,7 +70,7 @@ explain_silence() {
       user=$(id -un 2>/dev/null || id -u)
       case " $(id -Gn "$user" 2>/dev/null) " in
         *' docker '*) report group-after-login "$user is in the group docker since after this login." \
-          "newgrp docker   (or log out and in again; for a host over SSH: rm -f ~/.ssh/microsandbox-*)" ;;
+          "newgrp docker   (or log out and in again; for a host over SSH: rm -rf /tmp/microsandbox-\$(id -u))" ;;
       esac
       report no-permission "$user may not use the Docker engine's socket $socket." \
         "sudo usermod -aG docker $user && newgrp docker" ;;

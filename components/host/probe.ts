@@ -22,14 +22,14 @@ export function probed(connection: Connection, stdout: string): string {
   const said = stdout.slice(failed.length).trim();
   const { cause, remedy } = explain(connection, said);
   throw new VisibleError(
-    `The host ${connection.user}@${connection.address}:${connection.port} can't be used: ${cause}.\n` +
+    `The host ${connection.user}@${connection.address}${connection.port ? `:${connection.port}` : ""} can't be used: ${cause}.\n` +
       `  ssh said: ${said.split("\n").pop()}\n  to mend: ${remedy}`,
   );
 }
 
 function explain(to: SshConnection, said: string): { cause: string; remedy: string } {
   const target = `${to.user}@${to.address}`;
-  const port = to.port === 22 ? "" : ` -p ${to.port}`;
+  const port = to.port ? ` -p ${to.port}` : "";
   // With the files of the settings: without them the line may work where a deployment does not.
   const byHand = ["ssh", ...fileFlags(to)].map(shellQuote).join(" ") + port;
   if (/host key|REMOTE HOST IDENTIFICATION/i.test(said)) {
@@ -49,6 +49,10 @@ function explain(to: SshConnection, said: string): { cause: string; remedy: stri
       cause: "there is no way to its SSH server",
       remedy: `check the address and that sshd runs there, then try: ${byHand} ${target} true`,
     };
+  }
+  const folder = /^(\S+) is not a folder of this user's$/m.exec(said)?.[1];
+  if (folder) {
+    return { cause: "another user has the folder for its connections", remedy: `sudo rm -rf ${folder}` };
   }
   return { cause: "ssh failed", remedy: `${byHand} ${target} true` };
 }

@@ -67,7 +67,7 @@ describe("the engine of this machine is the docker client's:", () => {
 
 it.each([
   ["local", ["unix:///run/rootless.sock"]],
-  ["ssh://me@host.test", ["ssh://me@host.test:22", "unix:///run/rootless.sock"]],
+  ["ssh://me@host.test", ["ssh://me@host.test", "unix:///run/rootless.sock"]],
 ])("every provider uses its own engine, whatever the context: %s", async (host, expected) => {
   vi.stubEnv("DOCKER_HOST", undefined);
   vi.stubEnv("DOCKER_CONTEXT", undefined);

@@ -40,6 +40,10 @@ describe("where ssh fails", () => {
     ["ssh: Could not resolve hostname host.test: Name or service not known", /no way to its SSH server/],
     ["ssh: connect to host host.test port 2200: No route to host", /no way to its SSH server/],
     ["sh: 1: sh: Permission denied", /ssh failed[\s\S]*sh: 1: sh: Permission denied/],
+    [
+      "/tmp/microsandbox-7 is not a folder of this user's",
+      /another user has the folder[\s\S]*sudo rm -rf \/tmp\/microsandbox-7/,
+    ],
     ["something new", /ssh failed[\s\S]*something new/],
   ])("%s", (said, message) => {
     const stdout = probeWith(`cat >/dev/null; echo "${said}" >&2; exit 255`);

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import fc from "fast-check";
 import { afterAll, describe, expect, it } from "vitest";
-import { hostShell, parseSshHost, shellQuote, sshArgv } from "../../../../components/host/connection";
+import { hostArgv, hostShell, parseSshHost, shellQuote } from "../../../../components/host/connection";
 import { parseSettings } from "../../../../components/settings/stack-settings";
 
 /** Number 1 of the public reports: any path that a user may have reaches ssh as it is. */
@@ -74,8 +74,10 @@ describe("1: a key file and a known hosts file reach ssh whatever their paths ar
         const identityFile = join(folder, "keys", name);
         mkdirSync(dirname(identityFile), { recursive: true });
         copyFileSync(key, identityFile);
-        const [ssh = "", ...words] = sshArgv(parseSshHost("ssh://me@host.test", { identityFile }));
-        const { stderr } = spawnSync(ssh, ["-v", "-o", "ProxyCommand=false", ...words], { encoding: "utf8" });
+        const connection = parseSshHost("ssh://me@host.test", { identityFile });
+        const flags = ["-v", "-o", "ProxyCommand=false"];
+        const [program = "", ...words] = hostArgv(connection, ["true"], flags);
+        const { stderr } = spawnSync(program, words, { encoding: "utf8" });
         rmSync(join(folder, "keys"), { recursive: true });
         // -1: no such file.
         expect(stderr).toMatch(/identity file .* type (?!-1)/);
