@@ -83,10 +83,6 @@ export type SetupHost = Pick<HostSettings, "host" | "architecture" | "debianVers
     privileged: boolean;
     /** Whether it is there to stay: nothing of it changes without a question. */
     production: boolean;
-    /** Whether it has a key, of its own or the stack's. */
-    hasKey: boolean;
-    /** Whether one of them is `apiKey`, which can be shown again. */
-    hasApiKey: boolean;
   };
 
 /**
@@ -115,8 +111,6 @@ export function hostsForSetup(stack: string): SetupHost[] {
     ...settings,
     name,
     baseName: `${resourceName("microsandbox", name)}-${stack}`,
-    hasKey: "apiKey" in raw || "keys" in raw || hasOwnKey(raw.hosts, name),
-    hasApiKey: "apiKey" in raw || hasOwnKey(raw.hosts, name),
   }));
 }
 
@@ -124,15 +118,6 @@ export function hostsForSetup(stack: string): SetupHost[] {
 export function emulatedArchitecture({ architecture }: Pick<SetupHost, "architecture">): "amd64" | "arm64" {
   if (architecture !== "auto") return architecture;
   return process.arch === "arm64" ? "arm64" : "amd64";
-}
-
-function hasOwnKey(hosts: unknown, name: string): boolean {
-  const own = isObject(hosts) ? hosts[name] : undefined;
-  return isObject(own) && "apiKey" in own;
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 /** The settings file of a stack, whose name may be preceded by its organization and project. */

@@ -1,5 +1,6 @@
 import * as pulumi from "@pulumi/pulumi";
 import { Microsandbox } from "./microsandbox";
+import { madeApiKey, takesMadeKey } from "./server/api-key";
 import { setMessage } from "./settings/errors";
 import { REFUSED_HOSTS } from "./settings/hosts";
 import { DEFAULT_HOST, type HostSettings, resourceName } from "./settings/stack-settings";
@@ -15,8 +16,10 @@ export function deployHosts(name: string, hosts: Record<string, HostSettings>): 
   const isSingle = Object.keys(hosts).join() === DEFAULT_HOST;
   if (!isSingle) shortenFailures();
   const refused = new Map<string, string>(Object.entries(JSON.parse(process.env[REFUSED_HOSTS] || "{}")));
+  const keyless = Object.values(hosts).filter(takesMadeKey);
+  const madeKey = keyless.length > 0 ? madeApiKey(`${name}-api-key`, keyless) : undefined;
   const services = Object.entries(hosts).map(([host, settings]) => {
-    const args = { ...settings, hostName: isSingle ? undefined : host, refused: refused.get(host) };
+    const args = { ...settings, hostName: isSingle ? undefined : host, refused: refused.get(host), madeKey };
     return [host, new Microsandbox(resourceName(name, host), args)] as const;
   });
   return Object.fromEntries(services);
@@ -26,7 +29,7 @@ export function deployHosts(name: string, hosts: Record<string, HostSettings>): 
  * The outputs of a stack. Of its only host:
  * - `endpoint`: URL of the server,
  * - `environment`: variables to export, so that the official SDKs and the msb CLI use this server,
- * - `apiKey`: the API key, a secret (`npm run pulumi -- stack output apiKey --show-secrets`), empty in dev mode,
+ * - `apiKey`: the API key, a secret (`pulumi stack output apiKey --show-secrets`), empty in dev mode,
  * - `server`: container of the server and how to reach its host, for `npm run sandbox`,
  * - `kvm`: what the KVM check found on the host,
  * - `guestKernel`: kernel of the guest that the boot check started, where that is on,

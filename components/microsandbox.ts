@@ -3,6 +3,7 @@ import type { Connection } from "./host/connection";
 import { DockerHost, type DockerHostArgs, publishAddress } from "./host/docker-host";
 import { KvmCheck } from "./host/kvm-check";
 import { SandboxImage } from "./image/sandbox-image";
+import { madeApiKey, requireKey, takesMadeKey } from "./server/api-key";
 import { BootCheck } from "./server/boot-check";
 import { Keys } from "./server/keys";
 import { PulledImages } from "./server/pulled-images";
@@ -14,7 +15,7 @@ import { Tls } from "./server/tls";
 import { Upgrade } from "./server/upgrade";
 import { egressVariable } from "./settings/egress";
 import { endpointHost, endpointUrl, hostNames } from "./settings/endpoint";
-import { onHost as namingHost, VisibleError } from "./settings/errors";
+import { onHost as namingHost } from "./settings/errors";
 import { hasRegistrySettings } from "./settings/registries";
 import { type HostSettings, type MicrosandboxArgs, parseSettings } from "./settings/stack-settings";
 import { hasTls } from "./settings/tls";
@@ -33,7 +34,7 @@ export class Microsandbox extends pulumi.ComponentResource {
   readonly endpoint: pulumi.Output<string>;
   /** The variables that point the official SDKs and the msb CLI to this server. */
   readonly environment: pulumi.Output<Record<string, string>>;
-  /** The API key in `apiKey`, a secret; empty in dev mode, and where there are only keys of `npm run keys`. */
+  /** The API key, a secret: the setting `apiKey` or the one that was made; empty in dev mode, and where there are only `keys`. */
   readonly apiKey: pulumi.Output<string>;
   /** Where the server runs, for `npm run sandbox`. */
   readonly server: pulumi.Output<{ container: string; connection: Connection }>;
@@ -46,16 +47,15 @@ export class Microsandbox extends pulumi.ComponentResource {
 
   /**
    * @param args the settings; `hostName` where errors have to tell the host from others, `refused` where a look at it
-   * before Pulumi has found why nothing may be done there
+   * before Pulumi has found why nothing may be done there, `madeKey` where several services share the key that is made
    */
   constructor(
     name: string,
-    { hostName, refused, ...args }: MicrosandboxArgs & { hostName?: string; refused?: string } = {},
+    { hostName, refused, madeKey, ...args }: MicrosandboxArgs & InFleet = {},
     opts?: pulumi.ComponentResourceOptions,
   ) {
     super("microsandbox:index:Microsandbox", name, {}, opts);
     const settings = parseSettings(args, { source: "code" });
-    requireKey(settings);
     const baseName = `${name}-${pulumi.getStack()}`;
 
     const host = new DockerHost(
@@ -64,6 +64,7 @@ export class Microsandbox extends pulumi.ComponentResource {
       { parent: this },
     );
     const { connection, preflight } = host;
+    const apiKey = this.keyOf(name, settings, madeKey);
     const kvm =
       settings.kvmCheck === "off"
         ? undefined
@@ -144,7 +145,8 @@ export class Microsandbox extends pulumi.ComponentResource {
       new PulledImages(`${name}-images`, args, { parent: this, dependsOn });
     }
     if (!settings.devMode) {
-      new Keys(`${name}-key`, { ...inServer, ...settings, containerId: server.containerId }, afterServer);
+      const { keys } = settings;
+      new Keys(`${name}-key`, { ...inServer, apiKey, keys, containerId: server.containerId }, afterServer);
     }
     const tls = hasTls(settings.tls)
       ? new Tls(
@@ -166,13 +168,34 @@ export class Microsandbox extends pulumi.ComponentResource {
 
     this.endpoint = (tls ?? server).ready.urn.apply(() => endpointUrl(settings));
     this.environment = this.endpoint.apply((url) => clientEnvironment(url, settings.devMode));
-    this.apiKey = pulumi.secret((settings.devMode ? undefined : settings.apiKey) ?? "");
+    this.apiKey = pulumi.secret(apiKey);
     this.server = pulumi
       .all([host.connection, server.containerName])
       .apply(([connection, container]) => ({ container, connection }));
     this.kvm = kvm ? kvm.report.apply(({ message }) => message) : pulumi.output("not checked");
     this.registerOutputs({ endpoint: this.endpoint });
   }
+
+  /** The key of the settings, or the one that is made; empty where there is neither. */
+  private keyOf(name: string, settings: HostSettings, shared?: pulumi.Output<string>): pulumi.Input<string> {
+    if (settings.devMode) return "";
+    if (settings.apiKey !== undefined) return settings.apiKey;
+    if (!takesMadeKey(settings)) {
+      requireKey(settings.keys, undefined);
+      return "";
+    }
+    return shared ?? madeApiKey(`${name}-api-key`, [settings], this);
+  }
+}
+
+/** What a service among several is given besides its settings. */
+interface InFleet {
+  /** Name of its host, for errors. */
+  hostName?: string;
+  /** Why nothing may be done there. */
+  refused?: string;
+  /** The key that the services share which have none of their own. @default one for this service */
+  madeKey?: pulumi.Output<string>;
 }
 
 function hostArgs(settings: HostSettings, baseName: string): DockerHostArgs {
@@ -191,15 +214,6 @@ function hostArgs(settings: HostSettings, baseName: string): DockerHostArgs {
 
 function imageRegistry({ registry, registryUser: user, registryPassword: password }: HostSettings) {
   return registry === undefined ? undefined : { address: registry, user, password };
-}
-
-/** @throws VisibleError where keys are checked and there is none */
-function requireKey({ devMode, apiKey, keys }: HostSettings): void {
-  if (devMode || apiKey || keys.length > 0) return;
-  throw new VisibleError(
-    "devMode is false and there is no key: nobody could use the server.\n" +
-      "  to mend: npm run up (it makes one), or: npm run keys -- add NAME",
-  );
 }
 
 /** The three variables of the official clients. Dev mode takes any key, but the clients insist on sending one. */

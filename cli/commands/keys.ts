@@ -111,7 +111,8 @@ type Changed = { ring: KeyRing; key?: string; said: string };
 async function change(asked: string | undefined, make: (ring: KeyRing, now: Date) => Changed): Promise<void> {
   const { stack, pulumi, report } = await open(asked);
   await withKeysLocked(stack, report, async () => {
-    const { ring: before, hostsWith } = await readKeys(stack, pulumi);
+    const known = await readKeys(stack, pulumi);
+    const { ring: before, hostsWith } = known;
     const hosts = Object.values(hostsWith(before));
     if (hosts.every(({ devMode }) => devMode)) {
       throw new UserError(
@@ -120,7 +121,7 @@ async function change(asked: string | undefined, make: (ring: KeyRing, now: Date
       );
     }
     const { ring, key, said } = make(before, new Date());
-    await saveKeys(stack, before, ring, pulumi);
+    await saveKeys(stack, known, ring, pulumi);
     if (key) {
       // First of all: if what follows fails, the key is not lost.
       report.say(`${said} of stack ${stack}, shown this once:`);
@@ -131,7 +132,7 @@ async function change(asked: string | undefined, make: (ring: KeyRing, now: Date
         report.say(
           "Its sandboxes stay: npm run sandbox -- ls shows them, and a new key of that id owns them.",
         );
-      if (isEmpty(ring)) report.say("No key is left: the next up makes one.");
+      if (isEmpty(ring)) report.say(`No key is left. To make one: npm run keys -- add NAME --stack ${stack}`);
     }
     await apply({ stack, ring, hostsWith, pulumi, report });
   });

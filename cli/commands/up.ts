@@ -8,7 +8,7 @@ import { mendDrift } from "../deploy/mend";
 import { readResources, recoverStack, wakeEmulatedHosts } from "../deploy/recover";
 import { unfinishedUpgrades } from "../deploy/unfinished-upgrade";
 import { leaveOutUnreachable } from "../deploy/unreachable";
-import { newKey } from "../keys/ring";
+import { readApiKey } from "../keys/stack-keys";
 import { readOutputs, type ServerOutputs, type StackOutputs } from "../outputs";
 import { type Pulumi, pulumiWith } from "../pulumi";
 import { chooseStack, hostsForSetup, type SetupHost } from "../stack";
@@ -27,7 +27,7 @@ export async function up(asked?: string): Promise<void> {
 export async function deploy(stack: string, tools: Tools, report: Reporter): Promise<void> {
   const pulumi = pulumiWith(tools);
   await pulumi.read(["stack", "select", "--create", stack]);
-  const hosts = await hostsWithKeys(stack, pulumi, report);
+  const hosts = hostsForSetup(stack);
   const names = hosts.map(({ name }) => name);
   await wakeEmulatedHosts(hosts, report);
   const resources = await recoverStack(stack, hosts, pulumi, report);
@@ -45,7 +45,7 @@ export async function deploy(stack: string, tools: Tools, report: Reporter): Pro
   });
   const outputs = await readOutputs(stack, pulumi);
   const missing = names.filter((host) => outputs.hosts && !Object.hasOwn(outputs.hosts, host));
-  if (code === 0 || missing.length > 0) sayReady(outputs, hosts, report);
+  if (code === 0 || missing.length > 0) sayReady(outputs, await hasApiKey(stack, pulumi), report);
   sayPrivileges(hosts, report);
   sayCertificates(hosts, report);
   if (code === 0) return;
@@ -57,9 +57,12 @@ export async function deploy(stack: string, tools: Tools, report: Reporter): Pro
   );
 }
 
-function sayReady({ hosts, ...single }: StackOutputs, known: SetupHost[], report: Reporter): void {
+const hasApiKey = async (stack: string, pulumi: Pulumi) => (await readApiKey(stack, pulumi)) !== undefined;
+
+/** @param canShowKey whether the key is in an output; else only hashes of keys are kept */
+function sayReady({ hosts, ...single }: StackOutputs, canShowKey: boolean, report: Reporter): void {
   if (hosts === undefined) {
-    if (single.endpoint) saySingle(single, known[0]?.hasApiKey, report);
+    if (single.endpoint) saySingle(single, canShowKey, report);
     return;
   }
   const ready = Object.entries(hosts);
@@ -70,16 +73,15 @@ function sayReady({ hosts, ...single }: StackOutputs, known: SetupHost[], report
   const [host, server] = first;
   report.say(`Try it:  npm run sandbox -- --host ${host} run starter -- echo "Hello from sandbox"`);
   report.say(`SDKs and msb, for the host ${host}:`);
-  const { hasApiKey } = known.find(({ name }) => name === host) ?? {};
   const readKey = `stack output apiKeys --json --show-secrets | jq -r '.["${host}"]'`;
-  sayEnvironment(server, hasApiKey ? readKey : undefined, report);
+  sayEnvironment(server, canShowKey ? readKey : undefined, report);
 }
 
-function saySingle(server: ServerOutputs, hasApiKey: boolean | undefined, report: Reporter): void {
+function saySingle(server: ServerOutputs, canShowKey: boolean, report: Reporter): void {
   report.say(`\nReady: ${server.endpoint}`);
   report.say('Try it:  npm run sandbox -- run starter -- echo "Hello from sandbox"');
   report.say("SDKs and msb:");
-  sayEnvironment(server, hasApiKey ? "stack output apiKey --show-secrets" : undefined, report);
+  sayEnvironment(server, canShowKey ? "stack output apiKey --show-secrets" : undefined, report);
 }
 
 /** @param readKey arguments of pulumi that print the key; undefined where only hashes of keys are kept */
@@ -110,14 +112,4 @@ function sayCertificates(hosts: SetupHost[], report: Reporter): void {
     const where = hosts.length > 1 ? ` (host ${name})` : "";
     report.say(`\n${warning.what}${where}\n  ${warning.remedy.replaceAll("\n", "\n  ")}`);
   }
-}
-
-/** The hosts of a stack. Its first `up`, if it checks keys, makes one: 256 random bits, encrypted in the stack's file. */
-async function hostsWithKeys(stack: string, pulumi: Pulumi, report: Reporter): Promise<SetupHost[]> {
-  const hosts = hostsForSetup(stack);
-  if (hosts.every(({ devMode, hasKey }) => devMode || hasKey)) return hosts;
-  report.say(`Making an API key for stack ${stack}; it is stored encrypted in Pulumi.${stack}.yaml.`);
-  // Through standard input: an argument would be seen in the process list.
-  await pulumi.write(["config", "set", "--secret", "microsandbox:apiKey", "--stack", stack], newKey());
-  return hostsForSetup(stack);
 }

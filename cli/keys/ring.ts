@@ -37,7 +37,7 @@ export function addKey(ring: KeyRing, id: string, { expires, limits }: KeyTerms,
   }
   if (id === DEFAULT_KEY && !ring.apiKey) {
     throw new UserError(
-      `${id} is the id of the key that up makes where there is no other.\nChoose another id.`,
+      `${id} is the id of the key that the first up makes, where there is no other.\nChoose another id.`,
     );
   }
   if (currentIds(ring).includes(id)) {

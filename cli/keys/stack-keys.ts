@@ -17,8 +17,8 @@ import type { KeyRing } from "./ring";
 /** Where the server writes down the last use of each key: docker/gateway/src/keys/key-use.ts. */
 const usesFile = "/var/lib/microsandbox/gateway/keys-used.json";
 
-/** The resource of components/keys.ts. */
-const keyFileResources = "**::microsandbox*-key-file";
+/** The resources of components/server/keys.ts and api-key.ts. */
+const keyResources = ["**::microsandbox*-key-file", "**::microsandbox-api-key"];
 
 /** A server that checks keys. */
 interface Server extends Deployed {
@@ -30,6 +30,8 @@ interface Server extends Deployed {
 export interface StackKeys {
   /** Those of the stack; a host may have others, which are its own affair. */
   ring: KeyRing;
+  /** Whether the key `default` is the one that the first `up` made, and in the state; else it is in the settings. */
+  isMade: boolean;
   /** The settings of each host if the stack's keys were these. */
   hostsWith: (ring: KeyRing) => Record<string, HostSettings>;
 }
@@ -51,15 +53,29 @@ export async function readKeys(stack: string, pulumi: Pulumi): Promise<StackKeys
     if (!settings) throw new UserError(explainMistakes(mistakes, { stack }));
     return { settings, hosts };
   };
-  const { apiKey, keys } = check({}).settings;
+  const { apiKey, keys, makeApiKey } = check({}).settings;
+  const made = apiKey === undefined && makeApiKey ? await readApiKey(stack, pulumi) : undefined;
   return {
-    ring: { apiKey, keys },
+    ring: { apiKey: apiKey ?? made, keys },
+    isMade: made !== undefined,
     hostsWith: (ring) => check({ apiKey: ring.apiKey, keys: ring.keys }).hosts,
   };
 }
 
+/** The API key that a deployed stack has, of its first host; undefined where it has none. */
+export async function readApiKey(stack: string, pulumi: Pulumi): Promise<string | undefined> {
+  const words = ["stack", "output", "--json", "--show-secrets", "--stack", stack];
+  const outputs: { apiKey?: string; apiKeys?: Record<string, string> } = JSON.parse(await pulumi.read(words));
+  return [outputs.apiKey, ...Object.values(outputs.apiKeys ?? {})].find((key) => key);
+}
+
 /** Writes what has changed into the stack's file, encrypted; values go through standard input, never as arguments. */
-export async function saveKeys(stack: string, before: KeyRing, ring: KeyRing, pulumi: Pulumi): Promise<void> {
+export async function saveKeys(
+  stack: string,
+  { ring: before, isMade }: Pick<StackKeys, "ring" | "isMade">,
+  ring: KeyRing,
+  pulumi: Pulumi,
+): Promise<void> {
   const text = ({ keys }: KeyRing) => (keys.length > 0 ? JSON.stringify(keys) : undefined);
   for (const [name, old, value] of [
     ["apiKey", before.apiKey, ring.apiKey],
@@ -67,7 +83,9 @@ export async function saveKeys(stack: string, before: KeyRing, ring: KeyRing, pu
   ] as const) {
     const words = [`${NAMESPACE}:${name}`, "--stack", stack];
     if (value === old) continue;
-    if (value === undefined) await pulumi.read(["config", "rm", ...words]);
+    if (value === undefined && name === "apiKey" && isMade)
+      await pulumi.read(["config", "set", `${NAMESPACE}:makeApiKey`, "false", "--stack", stack]);
+    else if (value === undefined) await pulumi.read(["config", "rm", ...words]);
     else await pulumi.write(["config", "set", "--secret", ...words], value);
   }
 }
@@ -94,7 +112,7 @@ export async function tellServer(
 
 /** Brings the deployment up to date with what the server was told, so that the next `up` finds nothing to do. */
 export async function recordKeys(stack: string, pulumi: Pulumi): Promise<void> {
-  const flags = ["--yes", "--skip-preview", "--target", keyFileResources];
+  const flags = ["--yes", "--skip-preview", ...keyResources.flatMap((urn) => ["--target", urn])];
   await pulumi.read(["up", ...flags, "--stack", stack]);
 }
 

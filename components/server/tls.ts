@@ -5,6 +5,7 @@ import { type Connection, hostShell, shellQuote, withVariables } from "../host/c
 import { script } from "../host/scripts";
 import { givenPem } from "../settings/given-certificate";
 import { isGiven, type TlsSettings } from "../settings/tls";
+import { secretFrom } from "./secret-command";
 import { writeServerFile } from "./server-file";
 
 /** Where the server reads its certificate and key: on the state volume, for its own eyes only. */
@@ -52,14 +53,16 @@ export class Tls extends pulumi.ComponentResource {
       this.authority = pulumi.output("");
       pem = pulumi.secret(`${key}\n${certificate}`);
     } else {
-      const authority = this.made(
+      // Made once, for no change of the script again: clients have the authority's certificate.
+      const authority = secretFrom(
         `${name}-authority`,
         withVariables({ NAME: args.authorityName }, script("server/tls-authority")),
+        { parent: this },
       );
       const names = pulumi.output(args.names).apply((own) => [...new Set([...own, ...settings.names])]);
       const stdin = pulumi.all([authority, names]).apply(([signer, all]) => certificateScript(signer, all));
       const period = Math.floor(Date.now() / (PERIOD_DAYS * 24 * 3_600_000));
-      pem = this.made(`${name}-certificate`, stdin, [period]);
+      pem = secretFrom(`${name}-certificate`, stdin, { parent: this, triggers: [period] });
       this.authority = pulumi.unsecret(
         authority.apply((text) => text.slice(text.indexOf("-----BEGIN CERTIFICATE"))),
       );
@@ -79,22 +82,6 @@ export class Tls extends pulumi.ComponentResource {
       { parent: this, deleteBeforeReplace: true },
     );
     this.registerOutputs({ authority: this.authority });
-  }
-
-  /** What a script prints, made once: a key with its certificate. */
-  private made(name: string, stdin: pulumi.Input<string>, triggers: number[] = []): pulumi.Output<string> {
-    const made = new command.local.Command(
-      name,
-      // An update of it would else get the key of before in its environment.
-      { create: "sh -s", stdin, triggers, logging: "none", addPreviousOutputInEnv: false },
-      {
-        parent: this,
-        additionalSecretOutputs: ["stdout"],
-        // Without a trigger it is never made anew, for no change of this text either: clients have the authority's certificate.
-        ignoreChanges: triggers.length ? [] : ["stdin", "addPreviousOutputInEnv"],
-      },
-    );
-    return pulumi.secret(made.stdout);
   }
 }
 

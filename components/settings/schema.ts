@@ -94,10 +94,15 @@ export const settingsSchema = z.strictObject({
   devMode: flag(true, "Check no API key. Only on a loopback address, unless `exposeDevMode` is set."),
   exposeDevMode: flag(false, "Allow dev mode where other machines reach it: any of them can run code."),
   apiKey: optionalText(KEY, {
-    description: "The key that clients send where `devMode` is false; a secret, made by `npm run up`.",
+    description:
+      "The key that clients send where `devMode` is false; a secret. Without it and `keys`, the first `up` makes one.",
     accepts: "32 to 256 letters, digits or . _ ~ + / = -",
     example: "msb_0123456789abcdef0123456789abcdef",
   }),
+  makeApiKey: flag(
+    true,
+    "Make a key where `apiKey` is not set. It stays as long as this is true and `apiKey` is not set; see the output `apiKey`.",
+  ),
   keys,
   ownSandboxes,
   port: port(5555, "Port of the gateway inside the container."),

@@ -84,8 +84,6 @@ describe("a stack with one host that gets several", () => {
       devMode: true,
       privileged: true,
       production: false,
-      hasKey: false,
-      hasApiKey: false,
     }));
   const state = (outputs: object) => [
     { urn: "urn:stack", type: "pulumi:pulumi:Stack", outputs },
@@ -137,14 +135,7 @@ describe("an upgrade whose new server did not get ready", () => {
   };
   const host = (name: string, version = "0.7.11") => ({
     ...{ name, version, baseName: "", architecture: "auto" as const, debianVersion: "", registryPrefix: "" },
-    ...{
-      host: "local",
-      devMode: true,
-      privileged: true,
-      production: false,
-      hasKey: false,
-      hasApiKey: false,
-    },
+    ...{ host: "local", devMode: true, privileged: true, production: false },
   });
 
   it("can be taken back, which is said", () => {
@@ -201,19 +192,5 @@ describe("what set-up knows of the hosts", () => {
       "microsandbox:hosts": { a: { host: "emulated", tls: { key: secure } }, "B/": {} },
     });
     expect(several).toMatchObject([{ name: "a", host: "emulated" }]);
-  });
-
-  it("knows which ones have a key, and reads past what is encrypted", () => {
-    const secure = { secure: "v1:abc" };
-    const hosts = hostsOf({
-      "microsandbox:devMode": "false",
-      "microsandbox:hosts": { a: { apiKey: secure }, b: { hostPort: 6000 } },
-    });
-    expect(hosts.map(({ name, devMode, hasKey }) => [name, devMode, hasKey])).toEqual([
-      ["a", false, true],
-      ["b", false, false],
-    ]);
-    const all = hostsOf({ "microsandbox:apiKey": secure, "microsandbox:hosts": { a: {} } });
-    expect(all[0]?.hasKey).toBe(true);
   });
 });

@@ -80,7 +80,16 @@ const settings: { [setting in keyof MicrosandboxArgs]?: MicrosandboxArgs[] } = {
 /** Settings of the image, of the host, of files that the server reads again, and of what an `up` does. */
 const elsewhere: (keyof typeof settingsSchema.shape)[] = [
   ...(["versionSha256", "debianVersion", "registryPrefix", "registry", "registryUser"] as const),
-  ...(["registryPassword", "apiKey", "keys", "host", "hosts", "sshKeyFile", "sshKnownHostsFile"] as const),
+  ...([
+    "registryPassword",
+    "apiKey",
+    "makeApiKey",
+    "keys",
+    "host",
+    "hosts",
+    "sshKeyFile",
+    "sshKnownHostsFile",
+  ] as const),
   ...(["emulatedMemory", "emulatedDisk", "architecture", "images", "registries", "production"] as const),
   ...(["kvmCheck", "upgradeCopies"] as const),
 ];

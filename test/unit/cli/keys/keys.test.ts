@@ -55,7 +55,7 @@ describe("add", () => {
     const { ring } = withCi();
     expect(mistake(() => addKey(ring, "ci", {}, now))).toContain("npm run keys -- rotate ci");
     expect(mistake(() => addKey(ring, "default", {}, now))).toContain("rotate default");
-    expect(mistake(() => addKey({ keys: [] }, "default", {}, now))).toContain("that up makes");
+    expect(mistake(() => addKey({ keys: [] }, "default", {}, now))).toContain("first up makes");
     for (const id of ["", "-x", "a b", "../a", "a\nb", "x".repeat(65)])
       expect(mistake(() => addKey(ring, id, {}, now))).toContain("is no id of a key");
   });
