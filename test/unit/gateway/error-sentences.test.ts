@@ -5,7 +5,8 @@ import type { Subject } from "../../../docker/gateway/src/backends/msb/error-sen
 /** What msb 0.6.18 and 0.7.11 say, word for word the same where nothing else is noted; taken from the programs. */
 const SAID: [about: Subject["what"] | undefined, kind: string, stderr: string][] = [
   ["sandbox", "sandboxNotFound", "error: sandbox not found: x"],
-  ["sandbox", "nameTaken", "error: sandbox already exists: x"],
+  // Never a client's name: what msb calls a sandbox is its id.
+  ["sandbox", "runtimeFailed", "error: sandbox already exists: sandbox 'x' already exists; remove it"],
   ["sandbox", "invalidSpec", "error: volume not found: novol"],
   ["sandbox", "invalidSpec", "error: image error: image not cached: docker.io/library/aa:latest"],
   [

@@ -65,7 +65,9 @@ create() {
   done
   image=$(field "$conf" oci)
   [ "$image" = starter ] || [ -f "$fake/images/$(file_of "$image")" ] || fail "image error: image not cached: $image"
-  [ ! -f "$sandboxes/$name.status" ] || fail "sandbox already exists: $name"
+  # As msb does: the folder comes first, and its being there is enough to refuse the name.
+  mkdir -p "$MSB_HOME/sandboxes"
+  mkdir "$MSB_HOME/sandboxes/$name" 2>/dev/null || fail "sandbox already exists: sandbox '$name' already exists; remove it"
   echo "$conf" >"$sandboxes/$name.conf"
   now >"$sandboxes/$name.created"
   set_status "$name" Starting

@@ -68,7 +68,14 @@ test.each([
     busy,
     `#!/bin/sh
 case $1 in create | start)
-  [ -e "$MSB_HOME/asked-$1" ] || { : >"$MSB_HOME/asked-$1"; echo "${said}" >&2; exit 1; } ;;
+  # By then msb has made the sandbox's folder, and no row: \`msb rm\` does not find it.
+  if [ ! -e "$MSB_HOME/asked-$1" ]; then
+    : >"$MSB_HOME/asked-$1"
+    for name in "$@"; do :; done
+    mkdir -p "$MSB_HOME/sandboxes/$name"
+    echo "${said}" >&2
+    exit 1
+  fi ;;
 esac
 exec ${FAKE_MSB} "$@"
 `,

@@ -100,7 +100,8 @@ export class MsbBackend implements Backend {
     await rm(join(state, "tmp"), { recursive: true, force: true });
     await removeHalfWritten(state);
     await removeHalfWritten(join(home, "secrets", "registries"));
-    const commands = new SandboxCommands(msb, join(state, "tmp"));
+    const folders = new SandboxFolders(home);
+    const commands = new SandboxCommands(msb, join(state, "tmp"), folders);
     const records = await RecordStore.open(join(state, "sandboxes"), sandboxRecord, log);
     const index = new SandboxIndex(records.all());
     const rules = new RegistryRules(home);
@@ -111,7 +112,6 @@ export class MsbBackend implements Backend {
     });
     const payloads = new PayloadStore(join(state, "payloads"));
     await payloads.open(new Set([...records.all()].filter(isUnmade).map(({ id }) => id)));
-    const folders = new SandboxFolders(home);
     const files = new VolumeFileStore(options);
     const volumes = new MsbVolumes(
       msb,
@@ -125,7 +125,6 @@ export class MsbBackend implements Backend {
         commands,
         images,
         payloads,
-        folders,
         autoPull,
         egress,
         booted,

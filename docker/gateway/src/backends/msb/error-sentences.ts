@@ -1,11 +1,4 @@
-import {
-  invalidRequest,
-  invalidSpec,
-  nameTaken,
-  ServiceError,
-  sandboxNotFound,
-  volumeNotFound,
-} from "../../errors";
+import { invalidRequest, invalidSpec, ServiceError, sandboxNotFound, volumeNotFound } from "../../errors";
 
 /** What a command of msb was about. */
 export type Subject = { what: "sandbox" | "volume" | "image"; name: string };
@@ -28,7 +21,6 @@ const SENTENCES: Sentence[] = [
     becomes: () => diskFull(),
   },
   { says: /sandbox not found/i, about: "sandbox", becomes: sandboxNotFound },
-  { says: /sandbox.*already exists/i, about: "sandbox", becomes: nameTaken },
   { says: /volume not found/i, about: "volume", becomes: volumeNotFound },
   { says: /volume not found/i, about: "sandbox", becomes: (_name, said) => invalidSpec(said) },
   {

@@ -8,7 +8,6 @@ import type { ImageCache } from "./image-cache";
 import { type Actions, NothingMade } from "./lifecycle";
 import type { PayloadStore } from "./payload-store";
 import type { SandboxCommands } from "./sandbox-commands";
-import type { SandboxFolders } from "./sandbox-folders";
 import type { SandboxRecord } from "./sandbox-record";
 
 /** How long a create waits for its image. */
@@ -18,7 +17,6 @@ export type ActionOptions = {
   commands: SandboxCommands;
   images: Pick<ImageCache, "withImage">;
   payloads: Pick<PayloadStore, "whole">;
-  folders: Pick<SandboxFolders, "remove">;
   msbVersion: () => Promise<string>;
   autoPull: boolean;
   /** What guests may reach at most. */
@@ -60,10 +58,7 @@ export function sandboxActions(options: ActionOptions): Actions {
         });
       } catch (error) {
         if (!asked) throw new NothingMade(error);
-        await commands.remove(handle, { owner: owner ?? "" }).then(
-          () => options.folders.remove(handle),
-          () => undefined,
-        );
+        await commands.remove(handle, { owner: owner ?? "" }).catch(() => undefined);
         throw error;
       }
       // Its disk holds the patches and scripts now, msb itself the secrets.
@@ -85,7 +80,6 @@ export function sandboxActions(options: ActionOptions): Actions {
 
     async remove({ handle, owner }) {
       await commands.remove(handle, { owner: owner ?? "" });
-      await options.folders.remove(handle);
       return {};
     },
   };

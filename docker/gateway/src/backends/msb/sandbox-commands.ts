@@ -6,6 +6,7 @@ import type { Resolved } from "../../sandboxes/backend";
 import { type Msb, MsbError, outputOf, type RunOptions } from "./command-line";
 import type { CreatePlan } from "./create-plan";
 import type { Seen } from "./reconciler";
+import type { SandboxFolders } from "./sandbox-folders";
 
 const listed = z.array(z.object({ name: z.string(), status: z.string(), created_at: z.string() }));
 
@@ -42,6 +43,7 @@ export class SandboxCommands {
   constructor(
     private readonly msb: Msb,
     private readonly temporary: string,
+    private readonly folders: Pick<SandboxFolders, "remove">,
   ) {}
 
   async list(options?: CallOptions): Promise<Seen[]> {
@@ -101,25 +103,31 @@ export class SandboxCommands {
     outputOf(args, await this.msb.runNow(args, { deadlineMs: Date.now() + timeoutMs }));
   }
 
-  /** Removes a sandbox, running or not; one that is not there is no error. */
+  /**
+   * Removes a sandbox, running or not, with what a create that failed has left of it: `msb rm` does not find its folder,
+   * and `msb create` refuses the name for its sake. One that is not there is no error.
+   */
   async remove(name: string, options?: CallOptions): Promise<void> {
     try {
       await this.call(name, ["rm", "--force", "--", name], options);
     } catch (error) {
       if (!isKind(error, "sandboxNotFound")) throw error;
     }
+    await this.folders.remove(name);
   }
 
   /** msb first asks its own program what it is, and gives it two seconds, which a busy host may not have. */
   private async boot(name: string, args: string[], options?: RunOptions): Promise<void> {
-    try {
-      await this.call(name, args, options);
-    } catch (error) {
-      if (!(error instanceof ServiceError && LATE_PROBE.test(error.message))) throw error;
-      // Nothing runs by then; whether there is a row of it depends on which probe was late.
-      if (args[0] === "create") await this.remove(name, options);
-      await this.call(name, args, options);
-    }
+    for (let tries = 1; ; tries++)
+      try {
+        await this.call(name, args, options);
+        return;
+      } catch (error) {
+        const late = error instanceof ServiceError && LATE_PROBE.test(error.message);
+        if (!late || tries === BOOT_TRIES) throw error;
+        // Nothing runs by then; what there is of it depends on which probe was late.
+        if (args[0] === "create") await this.remove(name, options);
+      }
   }
 
   private async call(name: string, args: string[], options?: RunOptions): Promise<string> {
@@ -130,6 +138,8 @@ export class SandboxCommands {
     }
   }
 }
+
+const BOOT_TRIES = 3;
 
 /** What msb 0.7.11 says of that: it takes the silence of a late probe for a runtime without the feature. */
 const LATE_PROBE = /runtime version probe timed out|selected msb runtime does not support/;
