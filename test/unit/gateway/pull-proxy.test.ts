@@ -13,7 +13,10 @@ import { randomFrom } from "../../harness/random";
 import { temporaryFolder } from "./harness";
 
 /** A proxy to whose eyes names are at those addresses, and to whom every address is a server here. */
-async function proxyOver(addresses: Record<string, string[] | (() => string[])>) {
+async function proxyOver(
+  addresses: Record<string, string[] | (() => string[])>,
+  closedRanges: string[] = [],
+) {
   const reached: string[] = [];
   const server = createServer((socket) => socket.on("data", (data) => socket.write(`echo ${data}`)));
   server.listen(0, "127.0.0.1");
@@ -30,6 +33,7 @@ async function proxyOver(addresses: Record<string, string[] | (() => string[])>)
       if (!found) throw new Error("ENOTFOUND");
       return typeof found === "function" ? found() : found;
     },
+    closedRanges: () => closedRanges,
     connect: (port, address) => {
       reached.push(`${address}:${port}`);
       return connect(portOf(port === 5000 ? http : server), "127.0.0.1");
@@ -141,6 +145,30 @@ describe("what a pull may reach", () => {
     } else expect(reached).toEqual([]);
     expect(reached.every((address) => !/^127|^10\.0\.0\.9/.test(address))).toBe(true);
   });
+
+  test.each([
+    ["registry.test/x", "of-host.test:443", 403],
+    ["registry.test/x", "mapped-host.test:443", 403],
+    ["registry.test/x", "of-host-6.test:443", 403],
+    ["registry.test/x", "beside.test:443", 200],
+    // What the settings name is there on purpose.
+    ["of-host.test:5001/x", "of-host.test:5001", 200],
+  ])(
+    "of the host's own public addresses only what is named: from %s, %s is answered %i",
+    async (reference, target, status) => {
+      const hosts = {
+        ...{ "of-host.test": ["203.0.114.9"], "mapped-host.test": ["::ffff:203.0.114.9"] },
+        ...{ "of-host-6.test": ["2a01:4f8::7"], "beside.test": ["203.0.115.1"] },
+      };
+      const { proxy } = await proxyOver(hosts, ["203.0.114.0/24", "2a01:4f8::/64"]);
+      const logins = { "of-host.test:5001": { username: "u", password: "p" } };
+      const lease = proxy.lease((await rules({ logins })).reachOf(reference));
+      const answered = await tunnel(lease.env.HTTPS_PROXY ?? "", target);
+      expect(answered.status).toBe(status);
+      lease.end();
+      answered.socket.destroy();
+    },
+  );
 
   test("without TLS only what the settings say has none", async () => {
     const { proxy } = await proxyOver(addresses);

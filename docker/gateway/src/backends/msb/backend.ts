@@ -7,7 +7,7 @@ import type { Backend, Owner, Usage } from "../../sandboxes/backend";
 import { type SandboxSpec, type SandboxStatus, sandboxStatus } from "../../sandboxes/spec";
 import { Msb } from "./command-line";
 import { planCreate } from "./create-plan";
-import type { EgressPolicy } from "./egress";
+import { type EgressPolicy, ownNetworks } from "./egress";
 import { ImageCache } from "./image-cache";
 import { Lifecycle, type LifecycleLog } from "./lifecycle";
 import { Liveness } from "./liveness";
@@ -109,6 +109,7 @@ export class MsbBackend implements Backend {
     const images = await ImageCache.open({
       ...{ home, msb, rules, maxBytes: limits.imageGib * 1024 ** 3 },
       wanted: () => wantedImages(index, rules),
+      closedRanges: () => [...egress.hostRanges, ...ownNetworks()],
     });
     const payloads = new PayloadStore(join(state, "payloads"));
     await payloads.open(new Set([...records.all()].filter(isUnmade).map(({ id }) => id)));

@@ -51,6 +51,8 @@ export type ImageCacheOptions = {
   wanted: () => Iterable<string>;
   /** Bytes that the cache may take before a pull. */
   maxBytes: number;
+  /** Public ranges that no pull reaches, unless the settings of registries name what is there. */
+  closedRanges: () => string[];
 };
 
 /** An answer of msb's that old will do before a pull. */
@@ -81,7 +83,11 @@ export class ImageCache {
 
   static async open(options: ImageCacheOptions): Promise<ImageCache> {
     const access = await ImageAccess.open(join(options.home, "gateway", "image-access.json"));
-    const cache = new ImageCache(options, access, await PullProxy.open());
+    const cache = new ImageCache(
+      options,
+      access,
+      await PullProxy.open({ closedRanges: options.closedRanges }),
+    );
     try {
       cache.lastUse = new Map(Object.entries(uses.parse(JSON.parse(await readFile(cache.file, "utf8")))));
     } catch {

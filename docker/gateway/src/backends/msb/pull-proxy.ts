@@ -11,6 +11,8 @@ export type ProxyOptions = {
   /** Every address of a name. */
   lookup?: (host: string) => Promise<string[]>;
   connect?: (port: number, address: string) => Socket;
+  /** Ranges that are closed though their addresses are public ones: those of the server's own host. Default: none. */
+  closedRanges?: () => string[];
 };
 
 /** The proxy as one pull uses it. */
@@ -33,8 +35,8 @@ const MAX_SOCKETS = 256;
 
 /**
  * What every pull goes through: msb's requests to registries, to the token servers that they name and to where they
- * redirect. It connects to public addresses only, and to the very address that it looked at, so that no name, redirect
- * or change of DNS leads into the server's own network. What the stack names itself is reached wherever it is.
+ * redirect. It connects to public addresses only, none of the host's among them, and to the very address that it looked
+ * at, so that no name, redirect or change of DNS leads into the server's own network. What the stack names itself is reached wherever it is.
  * It listens on loopback, and knows each pull by a password of its own.
  */
 export class PullProxy {
@@ -55,6 +57,7 @@ export class PullProxy {
     const proxy = new PullProxy({
       lookup: async (host) => (await systemLookup(host, { all: true })).map(({ address }) => address),
       connect: (port, address) => systemConnect({ port, host: address }),
+      closedRanges: () => [],
       ...options,
     });
     await new Promise<void>((resolve, reject) =>
@@ -135,7 +138,8 @@ export class PullProxy {
     if (!isNamed && (onlyNamed || isIP(host) !== 0 || !isUsual)) return refuse(grant);
     if (grant.sockets.size >= MAX_SOCKETS) return undefined;
     const addresses = isIP(host) ? [host] : await this.options.lookup(host).catch(() => []);
-    const open = isNamed ? addresses : addresses.filter(isPublic);
+    const closed = this.options.closedRanges();
+    const open = isNamed ? addresses : addresses.filter((address) => isPublic(address, closed));
     if (open.length === 0) return refuse(grant);
     for (const address of open) {
       const socket = this.options.connect(number, address);
@@ -151,12 +155,15 @@ export class PullProxy {
   }
 }
 
-/** Whether an address is one of the public internet's; translators to others are not. */
-export function isPublic(address: string): boolean {
+/**
+ * Whether an address is one of the public internet's; translators to others are not.
+ * @param closed more ranges that are not
+ */
+export function isPublic(address: string, closed: string[] = []): boolean {
   if (!ipaddr.isValid(address)) return false;
   const plain = ipaddr.process(address);
   const range = `${plain}/${plain.kind() === "ipv4" ? 32 : 128}`;
-  return plain.range() === "unicast" && !NOT_PUBLIC.some((other) => isWithin(range, other));
+  return plain.range() === "unicast" && ![...NOT_PUBLIC, ...closed].some((other) => isWithin(range, other));
 }
 
 function refuse(grant: Grant): undefined {
