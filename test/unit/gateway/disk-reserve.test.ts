@@ -31,6 +31,31 @@ test.skipIf(!disk)(
   },
 );
 
+const fewFiles = smallDisk("64m", ",nr_inodes=400");
+
+test.skipIf(!fewFiles)(
+  "a tenth of the files of a disk is kept free as well, whatever room there is",
+  async () => {
+    const path = String(fewFiles);
+    const [kept, none] = [MIB, 0].map((reserveBytes) => new DiskReserve({ path, reserveBytes }));
+    let made = 0;
+    const fill = async (free: number) => {
+      for (let left = (await statfs(path)).ffree; left > free; left--)
+        writeFileSync(join(path, `f${made++}`), "");
+    };
+    await fill(40);
+    await expect(kept?.check(0)).resolves.toBeUndefined();
+    await fill(39);
+    await expect(kept?.check(1000)).rejects.toMatchObject({
+      ...full,
+      message: expect.stringContaining("files"),
+    });
+    await expect(none?.check(1000)).resolves.toBeUndefined();
+    await unlink(join(path, "f0"));
+    await expect(kept?.check(2000)).resolves.toBeUndefined();
+  },
+);
+
 test("a disk that can't be asked is not full", async () => {
   const reserve = new DiskReserve({ path: "/nonexistent", reserveBytes: MIB });
   await expect(reserve.check()).resolves.toBeUndefined();

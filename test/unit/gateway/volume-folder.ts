@@ -59,10 +59,20 @@ export async function* bytes(...chunks: (string | Buffer)[]): AsyncGenerator<Buf
   for (const chunk of chunks) yield Buffer.from(chunk);
 }
 
-/** A small disk of its own; undefined, with a line that says why, where none can be mounted. */
-export function smallDisk(size: string): string | undefined {
+/**
+ * A small disk of its own; undefined, with a line that says why, where none can be mounted.
+ * @param options of tmpfs, beside its size
+ */
+export function smallDisk(size: string, options = ""): string | undefined {
   const folder = newFolder();
-  const { status, stderr } = spawnSync("mount", ["-t", "tmpfs", "-o", `size=${size}`, "tmpfs", folder]);
+  const { status, stderr } = spawnSync("mount", [
+    "-t",
+    "tmpfs",
+    "-o",
+    `size=${size}${options}`,
+    "tmpfs",
+    folder,
+  ]);
   if (status !== 0) {
     console.warn(`no small disk: ${stderr?.toString().trim() || "mount is not permitted"}`);
     return undefined;

@@ -4,11 +4,15 @@ import { ServiceError } from "../errors";
 const MAX_AGE_MS = 1000;
 /** No reserve is more than this share of its file system: a small disk can be used too. */
 const GREATEST_SHARE = 1 / 10;
+const LEAST_FILES = 1000;
 
 export type DiskReserveOptions = {
   /** Any path on the file system that is meant. */
   path: string;
-  /** Bytes that are to stay free; at most a tenth of the file system. 0 for no reserve. */
+  /**
+   * Bytes that are to stay free; at most a tenth of the file system. 0 for no reserve. With one, files (inodes) are kept
+   * free too, where the file system has a fixed number of them: the same share of all, or a thousand, at most a tenth.
+   */
   reserveBytes: number;
 };
 
@@ -37,8 +41,14 @@ export class DiskReserve {
     // A disk that does not tell is not full for that.
     const disk = await statfs(this.options.path).catch(() => undefined);
     if (!disk) return undefined;
-    const reserve = Math.min(this.options.reserveBytes, disk.blocks * disk.bsize * GREATEST_SHARE);
-    if (disk.bavail * disk.bsize >= reserve) return undefined;
-    return `the server's disk is full but for its reserve of ${Math.round(reserve / 1024 / 1024)} MiB`;
+    const size = disk.blocks * disk.bsize;
+    const reserve = Math.min(this.options.reserveBytes, size * GREATEST_SHARE);
+    if (disk.bavail * disk.bsize < reserve)
+      return `the server's disk is full but for its reserve of ${Math.round(reserve / 1024 / 1024)} MiB`;
+    // Some file systems make inodes as they need them, and say that they have none.
+    const share = Math.max(LEAST_FILES, (disk.files * reserve) / size);
+    const files = Math.floor(Math.min(share, disk.files * GREATEST_SHARE));
+    if (disk.ffree >= files) return undefined;
+    return `the server's disk has room for no more files but for its reserve of ${files}`;
   }
 }
