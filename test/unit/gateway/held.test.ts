@@ -11,7 +11,7 @@ import { forEach, UPGRADE } from "./spellings";
 const VOLUME = "00000000-0000-4000-8000-000000000002";
 const FIGURES = [
   ...["msb_gateway_connections_held", "msb_gateway_key_holds", "msb_gateway_pipes_open"],
-  ...["msb_gateway_pipe_buffer_bytes", "msb_gateway_requests_open"],
+  ...["msb_gateway_pipe_buffer_bytes", "msb_gateway_requests_open", "msb_gateway_body_bytes"],
 ];
 
 /** An msb that takes its time for a list, so that a client can leave while a route waits for it. */

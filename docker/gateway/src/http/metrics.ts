@@ -67,6 +67,11 @@ export class Metrics {
     this.gauge("msb_gateway_pipe_buffer_bytes", "Bytes that pipes hold beyond the usual", () => memory.bytes);
   }
 
+  /** Adds what the bodies of requests take. */
+  watchBodies(bytes: () => number): void {
+    this.gauge("msb_gateway_body_bytes", "Bytes of bodies whose requests are not over", bytes);
+  }
+
   /** Adds what keys hold open: connections that count against limits, and what a revocation would end. */
   watchHeld(connections: () => number, held: () => number): void {
     this.gauge("msb_gateway_connections_held", "Pipes, log streams and transfers that are open", connections);

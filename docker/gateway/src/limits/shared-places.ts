@@ -14,16 +14,21 @@ export class SharedPlaces {
     this.most = Math.ceil(total / 2);
   }
 
-  /** Takes one; the function returned gives it back, and is to be called once. @throws ServiceError 429 */
-  take(owner: string): () => void {
-    const own = this.byOwner.get(owner) ?? 0;
-    if (this.taken >= this.total) throw this.refusal(`more than ${this.total} ${this.what} at once`);
-    if (own >= this.most) throw this.refusal(`more than ${this.most} ${this.what} at once with one key`);
-    this.taken += 1;
-    this.byOwner.set(owner, own + 1);
+  /** All that are taken. */
+  get inUse(): number {
+    return this.taken;
+  }
+
+  /** Takes some; the function returned gives them back, and is to be called once. @throws ServiceError 429 */
+  take(owner: string, places = 1): () => void {
+    const own = (this.byOwner.get(owner) ?? 0) + places;
+    if (this.taken + places > this.total) throw this.refusal(`more than ${this.total} ${this.what} at once`);
+    if (own > this.most) throw this.refusal(`more than ${this.most} ${this.what} at once with one key`);
+    this.taken += places;
+    this.byOwner.set(owner, own);
     return () => {
-      this.taken -= 1;
-      const left = (this.byOwner.get(owner) ?? 1) - 1;
+      this.taken -= places;
+      const left = (this.byOwner.get(owner) ?? places) - places;
       if (left > 0) this.byOwner.set(owner, left);
       else this.byOwner.delete(owner);
     };
