@@ -11,7 +11,7 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { VolumeFileStore } from "../../../docker/gateway/src/backends/msb/volume-files/store";
-import type { VolumeFiles } from "../../../docker/gateway/src/sandboxes/volume-files";
+import type { FileInfo, VolumeFiles } from "../../../docker/gateway/src/sandboxes/volume-files";
 import { atFileEnd } from "../../harness/file-end";
 import { removeFolder } from "../../harness/remove-folder";
 
@@ -42,11 +42,19 @@ export class VolumeFolder {
   };
   write = (path: string | Buffer, content: string | Buffer) =>
     this.files.write(Buffer.from(path), bytes(content));
+  list = (path: string | Buffer) => listed(this.files, path);
   /** The whole content of a file, as a client reads it. */
   async read(path: string | Buffer): Promise<Buffer> {
     const { content } = await this.files.read(Buffer.from(path));
     return Buffer.concat(await content.toArray());
   }
+}
+
+/** All parts of a list together. */
+export async function listed(files: Pick<VolumeFiles, "list">, path: string | Buffer): Promise<FileInfo[]> {
+  const infos: FileInfo[] = [];
+  for await (const part of files.list(Buffer.from(path))) infos.push(...part);
+  return infos;
 }
 
 export function newFolder(): string {

@@ -21,15 +21,27 @@ export function fileBodyOf(info: FileInfo): FileBody {
   };
 }
 
-/** Entries that are made into text at once: a long list must not hold the event loop. */
-const ENTRIES_AT_ONCE = 500;
+/** Characters of an answer that are made at once: a long list must not hold the event loop. */
+const TEXT_AT_ONCE = 64 * 1024;
 
-/** The answer to a list, in pieces. */
-export function* fileListOf(infos: FileInfo[]): Generator<string> {
-  yield '{"entries":[';
-  for (let from = 0; from < infos.length; from += ENTRIES_AT_ONCE) {
-    const text = JSON.stringify(infos.slice(from, from + ENTRIES_AT_ONCE).map(fileBodyOf));
-    yield `${from > 0 ? "," : ""}${text.slice(1, -1)}`;
+/** The answer to a list, in pieces. @param parts of it, the first of which has come */
+export async function* fileListOf(
+  first: FileInfo[],
+  parts: AsyncIterable<FileInfo[]>,
+): AsyncGenerator<string> {
+  let text = '{"entries":[';
+  let comma = "";
+  async function* all() {
+    yield first;
+    yield* parts;
   }
-  yield "]}";
+  for await (const infos of all())
+    for (const info of infos) {
+      text += comma + JSON.stringify(fileBodyOf(info));
+      comma = ",";
+      if (text.length < TEXT_AT_ONCE) continue;
+      yield text;
+      text = "";
+    }
+  yield `${text}]}`;
 }

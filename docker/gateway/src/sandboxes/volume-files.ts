@@ -44,8 +44,12 @@ export type WriteOptions = {
  * folder, or can't be used so; `diskFull`; `unavailable` where the server is short of something for a moment.
  */
 export interface VolumeFiles {
-  /** What is in a folder, in no order. @throws ServiceError invalidPath above {@link MAX_ENTRIES} entries */
-  list(path: FilePath): Promise<FileInfo[]>;
+  /**
+   * What is in a folder, in no order, in parts: whatever the folder's size, no more than one part is in memory. What is
+   * wrong with the path is thrown before the first part, which comes also where there is nothing.
+   * @throws ServiceError invalidPath above {@link MAX_ENTRIES} entries
+   */
+  list(path: FilePath): AsyncGenerator<FileInfo[]>;
   stat(path: FilePath): Promise<FileInfo>;
   /** Whether something is there. No error for a path below a file. */
   exists(path: FilePath): Promise<boolean>;

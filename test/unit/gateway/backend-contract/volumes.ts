@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import type { Volume } from "../../../../docker/gateway/src/sandboxes/backend";
+import { listed } from "../volume-folder";
 import { type MakeWorld, refused, running, wanted, within } from "./world";
 
 const path = (text: string) => Buffer.from(text);
@@ -76,7 +77,7 @@ export function describeVolumes(make: MakeWorld): void {
     const read = await files.read(path("/folder/file"));
     expect(read.size).toBe(content.length);
     expect(Buffer.concat(await read.content.toArray())).toEqual(content);
-    expect((await files.list(path("/folder"))).map(({ path }) => path.toString())).toEqual(["/folder/file"]);
+    expect((await listed(files, "/folder")).map(({ path }) => path.toString())).toEqual(["/folder/file"]);
     await refused(files.read(path("/none")), "fileNotFound");
     await refused(files.write(path("/../out"), pieces(content)), "invalidPath");
     await refused(files.write(path("/f"), pieces(content), { maxBytes: 3 }), "tooLarge");

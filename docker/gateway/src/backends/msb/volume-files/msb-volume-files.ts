@@ -1,17 +1,12 @@
 import { type FileHandle, lstat, open, rename, rmdir, unlink } from "node:fs/promises";
 import type { Readable } from "node:stream";
 import type { DiskReserve } from "../../../limits/disk-reserve";
-import {
-  type FileInfo,
-  type FilePath,
-  MAX_ENTRIES,
-  type VolumeFiles,
-  type WriteOptions,
-} from "../../../sandboxes/volume-files";
+import type { FileInfo, FilePath, VolumeFiles, WriteOptions } from "../../../sandboxes/volume-files";
 import { atMost, chunksOf, streamOf } from "./content";
 import { codeOf, invalidPath, NOTHING_THERE, translate } from "./errors";
-import { infoOf, infoOfEach, mayBeSpecial, targetOf } from "./guest-stat";
-import { namesIn, removeTree } from "./remove-tree";
+import { infoOf, mayBeSpecial, targetOf } from "./guest-stat";
+import { infosIn } from "./list";
+import { removeTree } from "./remove-tree";
 import { keptOf, replace } from "./replace";
 import type { Staging } from "./staging";
 import { at, join, openFolder, PINNED, READABLE, split, using } from "./walk";
@@ -26,31 +21,23 @@ export type MsbVolumeFilesOptions = {
   disk: DiskReserve;
 };
 
-/** Names of a folder that are looked at together. */
-const BATCH = 1000;
-
 type Place = (folder: FileHandle, name: string) => Promise<void>;
 
 /** The files of a volume that is a folder on this machine. */
 export class MsbVolumeFiles implements VolumeFiles {
   constructor(private readonly options: MsbVolumeFilesOptions) {}
 
-  list(path: FilePath): Promise<FileInfo[]> {
-    return this.inFolder(path, async (folder, parts) => {
-      const infos: FileInfo[] = [];
-      let batch: string[] = [];
-      let seen = 0;
-      for await (const name of namesIn(folder, BATCH)) {
-        if (parts.length === 0 && this.isHidden(name)) continue;
-        if (++seen > MAX_ENTRIES)
-          throw invalidPath(path, `has more than ${MAX_ENTRIES} entries: too many to list`);
-        if (batch.push(name) < BATCH) continue;
-        infos.push(...(await infoOfEach(folder, parts, batch)));
-        batch = [];
-      }
-      infos.push(...(await infoOfEach(folder, parts, batch)));
-      return infos;
-    });
+  async *list(path: FilePath): AsyncGenerator<FileInfo[]> {
+    const parts = this.split(path);
+    const hides = (name: string) => parts.length === 0 && this.isHidden(name);
+    const folder = await translated(path, () => openFolder(this.options.root, parts));
+    try {
+      yield* infosIn(folder, parts, hides);
+    } catch (error) {
+      throw translate(path, error);
+    } finally {
+      await folder.close();
+    }
   }
 
   stat(path: FilePath): Promise<FileInfo> {
@@ -145,13 +132,6 @@ export class MsbVolumeFiles implements VolumeFiles {
     const parts = split(path);
     if (parts[0] !== undefined && this.isHidden(parts[0])) throw invalidPath(path, "is the server's own");
     return parts;
-  }
-
-  private inFolder<T>(path: FilePath, work: (folder: FileHandle, parts: string[]) => Promise<T>): Promise<T> {
-    const parts = this.split(path);
-    return translated(path, async () =>
-      using(await openFolder(this.options.root, parts), (folder) => work(folder, parts)),
-    );
   }
 
   /** Runs a work in the folder above a path; the root itself is "." in itself. */
