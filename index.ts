@@ -1,4 +1,5 @@
-import { deployHosts, readStackSettings, stackOutputs } from "./components";
+import { deployHosts, stackOutputs } from "./components/fleet";
+import { readStackSettings } from "./components/settings/stack-settings";
 
 /** The stack: one sandbox service on each host that the settings name, which is one as a rule. */
 export = stackOutputs(deployHosts("microsandbox", readStackSettings()));

@@ -1,9 +1,10 @@
 import * as pulumi from "@pulumi/pulumi";
+import type { MicrosandboxArgs } from "./args";
 import { Microsandbox } from "./microsandbox";
 import { madeApiKey, takesMadeKey } from "./server/api-key";
 import { setMessage } from "./settings/errors";
 import { REFUSED_HOSTS } from "./settings/hosts";
-import { DEFAULT_HOST, type HostSettings, resourceName } from "./settings/stack-settings";
+import { DEFAULT_HOST, formatSize, type HostSettings, resourceName } from "./settings/stack-settings";
 
 /**
  * One service on each host, all at once. Each stands alone: its resources have names of its own, and what fails on one
@@ -17,12 +18,25 @@ export function deployHosts(name: string, hosts: Record<string, HostSettings>): 
   if (!isSingle) shortenFailures();
   const refused = new Map<string, string>(Object.entries(JSON.parse(process.env[REFUSED_HOSTS] || "{}")));
   const keyless = Object.values(hosts).filter(takesMadeKey);
-  const madeKey = keyless.length > 0 ? madeApiKey(`${name}-api-key`, keyless) : undefined;
+  const needsKey = keyless.some(({ keys }) => keys.length === 0);
+  const madeKey = keyless.length > 0 ? madeApiKey(`${name}-api-key`, needsKey) : undefined;
   const services = Object.entries(hosts).map(([host, settings]) => {
-    const args = { ...settings, hostName: isSingle ? undefined : host, refused: refused.get(host), madeKey };
-    return [host, new Microsandbox(resourceName(name, host), args)] as const;
+    const opts = { hostName: isSingle ? undefined : host, refused: refused.get(host), madeKey };
+    return [host, new Microsandbox(resourceName(name, host), asArgs(settings), opts)] as const;
   });
   return Object.fromEntries(services);
+}
+
+/** Checked settings as args: sizes are text there. */
+function asArgs(settings: HostSettings): MicrosandboxArgs {
+  const { memoryLimit, memoryReservation, emulatedMemory, emulatedDisk } = settings;
+  return {
+    ...settings,
+    memoryLimit: formatSize(memoryLimit),
+    memoryReservation: formatSize(memoryReservation),
+    emulatedMemory: formatSize(emulatedMemory),
+    emulatedDisk: formatSize(emulatedDisk),
+  };
 }
 
 /**

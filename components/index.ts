@@ -1,7 +1,10 @@
-/** What other programs may use. */
-export { deployHosts, stackOutputs } from "./fleet";
+// What other programs use. Nothing happens on import; the program of this project's own stack is ../index.ts.
+export * from "./args";
 export { EmulatedHost, type EmulatedHostArgs } from "./host/emulated-host";
-export { SandboxImage, type SandboxImageArgs } from "./image/sandbox-image";
-export { Microsandbox } from "./microsandbox";
-export type { HostSettings, MicrosandboxArgs, StackSettings } from "./settings/schema";
-export { readStackSettings } from "./settings/stack-settings";
+export {
+  type ImageRegistry,
+  type ImageTransfer,
+  SandboxImage,
+  type SandboxImageArgs,
+} from "./image/sandbox-image";
+export { Microsandbox, type MicrosandboxOptions } from "./microsandbox";

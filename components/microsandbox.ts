@@ -1,9 +1,11 @@
 import * as pulumi from "@pulumi/pulumi";
+import type { MicrosandboxArgs } from "./args";
+import { type CheckedArgs, checkArgs, type Structure } from "./checked-args";
 import type { Connection } from "./host/connection";
 import { DockerHost, type DockerHostArgs, publishAddress } from "./host/docker-host";
 import { KvmCheck } from "./host/kvm-check";
 import { SandboxImage } from "./image/sandbox-image";
-import { madeApiKey, requireKey, takesMadeKey } from "./server/api-key";
+import { madeApiKey, requireKey } from "./server/api-key";
 import { BootCheck } from "./server/boot-check";
 import { Keys } from "./server/keys";
 import { PulledImages } from "./server/pulled-images";
@@ -16,10 +18,17 @@ import { Upgrade } from "./server/upgrade";
 import { egressVariable } from "./settings/egress";
 import { endpointHost, endpointUrl, hostNames } from "./settings/endpoint";
 import { onHost as namingHost } from "./settings/errors";
-import { hasRegistrySettings } from "./settings/registries";
-import { type HostSettings, type MicrosandboxArgs, parseSettings } from "./settings/stack-settings";
-import { hasTls } from "./settings/tls";
 import { GIB, MIB } from "./settings/values";
+
+/** Options of a service: those of any component, and what is not for every language. */
+export interface MicrosandboxOptions extends pulumi.ComponentResourceOptions {
+  /** Name that error messages give the host, where a program has several. */
+  hostName?: string;
+  /** @internal Why nothing may be done on the host, where that is known beforehand. */
+  refused?: string;
+  /** @internal The key that services share which have none of their own. @default one for this service */
+  madeKey?: pulumi.Output<string>;
+}
 
 /**
  * A private sandbox service on one host: the host itself, its KVM check, the server's image, two volumes and
@@ -45,28 +54,22 @@ export class Microsandbox extends pulumi.ComponentResource {
   /** Kernel of the guest that the boot check started; empty where the check is not `boot`. */
   readonly guestKernel: pulumi.Output<string>;
 
-  /**
-   * @param args the settings; `hostName` where errors have to tell the host from others, `refused` where a look at it
-   * before Pulumi has found why nothing may be done there, `madeKey` where several services share the key that is made
-   */
-  constructor(
-    name: string,
-    { hostName, refused, madeKey, ...args }: MicrosandboxArgs & InFleet = {},
-    opts?: pulumi.ComponentResourceOptions,
-  ) {
+  /** @param args the settings; `{}` is a service on this machine for trying */
+  constructor(name: string, args: MicrosandboxArgs, opts: MicrosandboxOptions = {}) {
     super("microsandbox:index:Microsandbox", name, {}, opts);
-    const settings = parseSettings(args, { source: "code" });
+    const { hostName, refused } = opts;
+    const { structure, values, tlsNames } = checkArgs(args);
     const baseName = `${name}-${pulumi.getStack()}`;
 
     const host = new DockerHost(
       `${name}-host`,
-      { ...hostArgs(settings, baseName), hostName, refused },
+      { ...hostArgs(structure, values, baseName), hostName, refused },
       { parent: this },
     );
     const { connection, preflight } = host;
-    const apiKey = this.keyOf(name, settings, madeKey);
+    const apiKey = this.keyOf(name, structure, values, opts.madeKey);
     const kvm =
-      settings.kvmCheck === "off"
+      structure.kvmCheck === "off"
         ? undefined
         : new KvmCheck(`${name}-kvm`, { connection, preflight, hostName }, { parent: this });
     const verdict: pulumi.Output<unknown> = kvm ? kvm.report : host.preflight;
@@ -78,34 +81,45 @@ export class Microsandbox extends pulumi.ComponentResource {
     const image = new SandboxImage(
       `${name}-image`,
       {
-        ...settings,
+        ...values,
         baseName,
         architecture: checked.architecture,
         transfer: host.imageLoader && {
           connection: host.connection,
           loader: host.imageLoader,
-          sparing: settings.host === "emulated",
+          sparing: structure.hostKind === "emulated",
         },
-        registry: imageRegistry(settings),
+        registry: imageRegistry(structure, values),
       },
       { parent: this, providers: { docker: host.builder } },
     );
     const storage = new Storage(
       `${name}-storage`,
-      { baseName: checked.baseName, ...settings.volumes },
+      {
+        ...structure.volumes,
+        baseName: checked.baseName,
+        state: values.volumes.state,
+        workspace: values.volumes.workspace,
+      },
       onHost,
     );
+    const { egress, egressAllow } = values;
     const started = {
-      ...settings,
+      ...values,
+      ...{ privileged: structure.privileged, devMode: structure.devMode },
       volumes: storage,
       connection: host.connection,
       tun: host.preflight.apply(({ tun }) => tun),
-      kvmGroup: settings.privileged
+      kvmGroup: structure.privileged
         ? undefined
         : host.preflight.apply((report) => namingHost(hostName, () => kvmGroup(report))),
-      hasTls: hasTls(settings.tls),
-      hostNames: hostNames(settings),
-      egressPolicy: host.preflight.apply(({ addresses }) => egressVariable(settings, addresses)),
+      hasTls: structure.tls !== "none",
+      hostNames: pulumi.all([values.host, tlsNames]).apply(([address, names]) => hostNames(address, names)),
+      egressPolicy: pulumi
+        .all([egress, egressAllow, host.preflight])
+        .apply(([level, allow, { addresses }]) =>
+          egressVariable({ egress: level, egressAllow: allow }, addresses),
+        ),
     };
     const upgrade = new Upgrade(
       `${name}-upgrade`,
@@ -113,7 +127,7 @@ export class Microsandbox extends pulumi.ComponentResource {
         ...started,
         containerName: `${baseName}-server`,
         imageId: image.imageId,
-        boot: settings.kvmCheck === "boot",
+        boot: structure.kvmCheck === "boot",
       },
       { parent: this },
     );
@@ -125,95 +139,102 @@ export class Microsandbox extends pulumi.ComponentResource {
         imageId: upgrade.imageId,
         engineApi: host.preflight.apply(({ engine }) => engine?.api ?? ""),
         hostCpus: host.preflight.apply(({ engine }) => engine?.cpus ?? 1),
-        publishAddress: publishAddress(settings),
+        publishAddress: publishAddress({ kind: structure.hostKind, bindAddress: values.bindAddress }),
       },
       onHost,
     );
     const inServer = { connection: host.connection, containerName: server.containerName };
     const afterServer = { parent: this, dependsOn: server.ready };
-    const registries = hasRegistrySettings(settings.registries)
+    const registries = structure.hasRegistries
       ? new Registries(
           `${name}-registries`,
-          { ...inServer, settings: settings.registries, containerId: server.containerId },
+          { ...inServer, settings: values.registries, containerId: server.containerId },
           afterServer,
         )
       : undefined;
-    if (settings.images.length > 0) {
-      const { mirrors } = settings.registries;
+    if (structure.images.length > 0) {
+      const mirrors = values.registries.apply((each) => each.mirrors);
       const dependsOn = registries?.applied ?? server.ready;
-      const args = { ...inServer, images: settings.images, mirrors };
-      new PulledImages(`${name}-images`, args, { parent: this, dependsOn });
+      const pulled = { ...inServer, images: structure.images, mirrors };
+      new PulledImages(`${name}-images`, pulled, { parent: this, dependsOn });
     }
-    if (!settings.devMode) {
-      const { keys } = settings;
+    if (!structure.devMode) {
+      const { keys } = values;
       new Keys(`${name}-key`, { ...inServer, apiKey, keys, containerId: server.containerId }, afterServer);
     }
-    const tls = hasTls(settings.tls)
-      ? new Tls(
-          `${name}-tls`,
-          {
-            ...{ ...inServer, settings: settings.tls, containerId: server.containerId },
-            authorityName: `${baseName} authority`,
-            names: [endpointHost(settings), "127.0.0.1", "localhost"],
-          },
-          afterServer,
-        )
-      : undefined;
+    const endpoint = pulumi
+      .all([values.bindAddress, values.hostPort, values.host, tlsNames])
+      .apply(([bindAddress, hostPort, address, names]) => ({
+        names: [endpointHost({ bindAddress, host: address }), "127.0.0.1", "localhost", ...names],
+        url: endpointUrl({ bindAddress, hostPort, host: address }, structure.tls, names),
+      }));
+    const tls =
+      structure.tls === "none"
+        ? undefined
+        : new Tls(
+            `${name}-tls`,
+            {
+              ...{ ...inServer, settings: values.tls, containerId: server.containerId },
+              own: structure.tls === "own",
+              authorityName: `${baseName} authority`,
+              names: endpoint.names,
+            },
+            afterServer,
+          );
     this.authority = tls?.authority ?? pulumi.output("");
     const bootArgs = { ...inServer, containerId: server.containerId };
     const boot =
-      settings.kvmCheck === "boot" ? new BootCheck(`${name}-boot`, bootArgs, afterServer) : undefined;
+      structure.kvmCheck === "boot" ? new BootCheck(`${name}-boot`, bootArgs, afterServer) : undefined;
     this.guestKernel = boot?.guestKernel ?? pulumi.output("");
     upgrade.finish(boot ? [server.ready, boot] : [server.ready]);
 
-    this.endpoint = (tls ?? server).ready.urn.apply(() => endpointUrl(settings));
-    this.environment = this.endpoint.apply((url) => clientEnvironment(url, settings.devMode));
+    this.endpoint = pulumi.all([endpoint.url, (tls ?? server).ready.urn]).apply(([url]) => url);
+    this.environment = this.endpoint.apply((url) => clientEnvironment(url, structure.devMode));
     this.apiKey = pulumi.secret(apiKey);
     this.server = pulumi
       .all([host.connection, server.containerName])
-      .apply(([connection, container]) => ({ container, connection }));
+      .apply(([at, container]) => ({ container, connection: at }));
     this.kvm = kvm ? kvm.report.apply(({ message }) => message) : pulumi.output("not checked");
     this.registerOutputs({ endpoint: this.endpoint });
   }
 
   /** The key of the settings, or the one that is made; empty where there is neither. */
-  private keyOf(name: string, settings: HostSettings, shared?: pulumi.Output<string>): pulumi.Input<string> {
-    if (settings.devMode) return "";
-    if (settings.apiKey !== undefined) return settings.apiKey;
-    if (!takesMadeKey(settings)) {
-      requireKey(settings.keys, undefined);
-      return "";
-    }
-    return shared ?? madeApiKey(`${name}-api-key`, [settings], this);
+  private keyOf(
+    name: string,
+    { devMode, hasApiKey, hasKeys, takesMadeKey }: Structure,
+    values: CheckedArgs["values"],
+    shared: pulumi.Output<string> | undefined,
+  ): pulumi.Input<string> {
+    if (devMode) return "";
+    if (hasApiKey) return values.apiKey.apply((key) => key ?? "");
+    if (takesMadeKey) return shared ?? madeApiKey(`${name}-api-key`, !hasKeys, this);
+    if (!hasKeys) requireKey([], undefined);
+    return "";
   }
 }
 
-/** What a service among several is given besides its settings. */
-interface InFleet {
-  /** Name of its host, for errors. */
-  hostName?: string;
-  /** Why nothing may be done there. */
-  refused?: string;
-  /** The key that the services share which have none of their own. @default one for this service */
-  madeKey?: pulumi.Output<string>;
-}
-
-function hostArgs(settings: HostSettings, baseName: string): DockerHostArgs {
-  const { volumes, emulatedMemory, emulatedDisk } = settings;
+function hostArgs(
+  { hostKind: kind, architecture, volumes }: Structure,
+  values: CheckedArgs["values"],
+  baseName: string,
+): DockerHostArgs {
+  const { host, sshKeyFile, sshKnownHostsFile, hostPort, bindAddress } = values;
+  const whole = (unit: number) => (bytes: number) => Math.floor(bytes / unit);
   return {
-    ...settings,
+    ...{ kind, host, sshKeyFile, sshKnownHostsFile, hostPort, bindAddress, architecture },
     baseName,
     containerName: `${baseName}-server`,
     emulated: {
-      memoryMiB: Math.floor(emulatedMemory / MIB),
-      diskGiB: Math.floor(emulatedDisk / GIB),
+      memoryMiB: values.emulatedMemory.apply(whole(MIB)),
+      diskGiB: values.emulatedDisk.apply(whole(GIB)),
       keepDisk: volumes.keep,
     },
   };
 }
 
-function imageRegistry({ registry, registryUser: user, registryPassword: password }: HostSettings) {
-  return registry === undefined ? undefined : { address: registry, user, password };
+function imageRegistry({ hasRegistry }: Structure, values: CheckedArgs["values"]) {
+  const { registry, registryUser: user, registryPassword: password } = values;
+  return hasRegistry ? { address: registry.apply((address) => address ?? ""), user, password } : undefined;
 }
 
 /** The three variables of the official clients. Dev mode takes any key, but the clients insist on sending one. */

@@ -14,13 +14,13 @@ import { probeCommand, probed } from "./probe";
  */
 export function askHost(
   connection: pulumi.Input<Connection>,
-  stdin: string,
+  stdin: pulumi.Input<string>,
   { parent, hostName, after }: { parent: pulumi.Resource; hostName?: string; after?: pulumi.Input<unknown> },
 ): pulumi.Output<string> {
   // In an apply, not as the invoke's own inputs: those wrap an error of theirs in another one, with a stack trace.
-  const said = pulumi.output(connection).apply(async (host) => {
+  const said = pulumi.all([connection, stdin]).apply(async ([host, input]) => {
     const command = probeCommand(host);
-    return { host, ...(await local.run({ command, stdin, logging: "none" }, { parent })) };
+    return { host, ...(await local.run({ command, stdin: input, logging: "none" }, { parent })) };
   });
   return pulumi
     .all([said, after])

@@ -22,12 +22,14 @@ export interface DockerHostArgs {
   hostName?: string;
   /** Why nothing may be done there, where that is known beforehand. */
   refused?: string;
+  /** What kind of host it is: known before its address is. */
+  kind: "local" | "ssh" | "emulated";
   /** Where the Docker engine is. @example "local", "ssh://root@10.1.2.3", "emulated" */
-  host: string;
+  host: pulumi.Input<string>;
   /** Private key file for ssh hosts. @default the SSH agent */
-  sshKeyFile?: string;
+  sshKeyFile?: pulumi.Input<string | undefined>;
   /** known_hosts file for ssh hosts. @default the user's own */
-  sshKnownHostsFile?: string;
+  sshKnownHostsFile?: pulumi.Input<string | undefined>;
   /** Processor of the host, or `auto` to ask the engine. An emulated host gets it; `auto` is this machine's own. */
   architecture?: "auto" | "amd64" | "arm64";
   /** Name of the server's container: a port that it holds is not taken. */
@@ -35,18 +37,18 @@ export interface DockerHostArgs {
   /** Prefix of names on this machine. */
   baseName: string;
   /** Port on the host that the server will hold. */
-  hostPort: number;
+  hostPort: pulumi.Input<number>;
   /** Address that the port is bound to. */
-  bindAddress: string;
+  bindAddress: pulumi.Input<string>;
   /** Memory (MiB) and disk (GiB) of an emulated host, and whether its disk outlives a destroy. */
-  emulated: { memoryMiB: number; diskGiB: number; keepDisk: boolean };
+  emulated: { memoryMiB: pulumi.Input<number>; diskGiB: pulumi.Input<number>; keepDisk: boolean };
 }
 
 /**
  * A host: this machine, a machine over SSH, or an emulated one. Each preview and up first asks its engine
  * whether the stack can run there (version, permission, a free port); nothing is made before it can.
  *
- * @example const host = new DockerHost("host", { host: "local", containerName, hostPort: 5555, … })
+ * @example const host = new DockerHost("host", { kind: "local", host: "local", containerName, hostPort: 5555, … })
  */
 export class DockerHost extends pulumi.ComponentResource {
   /** How to reach the host. */
@@ -67,10 +69,11 @@ export class DockerHost extends pulumi.ComponentResource {
     const { architecture = "auto" } = args;
 
     this.connection = this.connect(name, args);
-    const stdin = withVariables(
-      { NAME: args.containerName, HOST_PORT: args.hostPort, BIND_ADDRESS: publishAddress(args) },
-      script("host/preflight"),
-    );
+    const stdin = pulumi
+      .all([args.hostPort, publishAddress(args)])
+      .apply(([HOST_PORT, BIND_ADDRESS]) =>
+        withVariables({ NAME: args.containerName, HOST_PORT, BIND_ADDRESS }, script("host/preflight")),
+      );
     this.preflight = askHost(this.connection, stdin, { parent: this, hostName: args.hostName }).apply(
       (stdout) =>
         onHost(args.hostName, () => {
@@ -89,7 +92,7 @@ export class DockerHost extends pulumi.ComponentResource {
     );
     // An image that goes to another machine is built by this one's engine.
     this.builder =
-      args.host === "local"
+      args.kind === "local"
         ? this.engine
         : new docker.Provider(
             `${name}-builder`,
@@ -103,7 +106,7 @@ export class DockerHost extends pulumi.ComponentResource {
   }
 
   private connect(name: string, args: DockerHostArgs): pulumi.Output<Connection> {
-    if (args.host === "emulated") {
+    if (args.kind === "emulated") {
       return new EmulatedHost(
         `${name}-emulated`,
         {
@@ -116,12 +119,16 @@ export class DockerHost extends pulumi.ComponentResource {
         { parent: this },
       ).connection;
     }
-    return pulumi.output(connectionOf(args));
+    return pulumi
+      .all([args.host, args.sshKeyFile, args.sshKnownHostsFile])
+      .apply(([host, sshKeyFile, sshKnownHostsFile]) =>
+        connectionOf({ host, sshKeyFile, sshKnownHostsFile }),
+      );
   }
 
   private loader(args: DockerHostArgs): pulumi.Output<string> | undefined {
-    if (args.host === "local") return undefined;
-    if (args.host === "emulated") {
+    if (args.kind === "local") return undefined;
+    if (args.kind === "emulated") {
       // Through the connection: the host has to run first.
       return this.connection.apply(() => `${emulatedHostTool()} load-image ${args.baseName} -`);
     }
@@ -130,8 +137,8 @@ export class DockerHost extends pulumi.ComponentResource {
 }
 
 /** The address the port is published on. An emulated host is reached through its network card; loopback is outside. */
-export function publishAddress(args: { host: string; bindAddress: string }): string {
-  return args.host === "emulated" ? "10.0.2.15" : args.bindAddress;
+export function publishAddress(args: Pick<DockerHostArgs, "kind" | "bindAddress">): pulumi.Input<string> {
+  return args.kind === "emulated" ? "10.0.2.15" : args.bindAddress;
 }
 
 /** @throws VisibleError with what to type, where the preflight says no or the processor is not the expected one */

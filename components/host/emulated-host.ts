@@ -7,15 +7,15 @@ export interface EmulatedHostArgs {
   /** Name of the host on this machine; its files live under it. @example "microsandbox-emulated" */
   hostName: string;
   /** Port of the server, forwarded from this machine to the same port of the host. */
-  hostPort: number;
+  hostPort: pulumi.Input<number>;
   /** Address of this machine that the port is opened on. @default "127.0.0.1" */
-  bindAddress?: string;
+  bindAddress?: pulumi.Input<string>;
   /** Processor to emulate. @default this machine's own */
   architecture?: "amd64" | "arm64";
   /** Memory of the host in MiB. @default 6144 */
-  memoryMiB?: number;
+  memoryMiB?: pulumi.Input<number>;
   /** Size of the host's disk in GiB; it is sparse. @default 20 */
-  diskGiB?: number;
+  diskGiB?: pulumi.Input<number>;
   /** Whether the disk, and the volumes on it, outlive `pulumi destroy`. @default true */
   keepDisk?: boolean;
 }
@@ -64,9 +64,9 @@ export class EmulatedHost extends pulumi.ComponentResource {
         environment: {
           EMULATED_HOST: hostName,
           SERVER_ADDRESS: bindAddress,
-          SERVER_PORT: String(hostPort),
-          MEMORY_MIB: String(memoryMiB),
-          DISK_GIB: String(diskGiB),
+          SERVER_PORT: pulumi.interpolate`${hostPort}`,
+          MEMORY_MIB: pulumi.interpolate`${memoryMiB}`,
+          DISK_GIB: pulumi.interpolate`${diskGiB}`,
           GENERATION: status.stdout.apply((stdout) => String(JSON.parse(stdout).wanted)),
         },
         logging: "stderr",

@@ -16,11 +16,11 @@ export interface SandboxImageArgs {
   /** microsandbox version in the image. @example "0.7.11" */
   version: pulumi.Input<string>;
   /** SHA-256 of the wheels, for a version that docker/wheels has no pin of. */
-  versionSha256?: { amd64?: string; arm64?: string };
+  versionSha256?: pulumi.Input<{ amd64?: string; arm64?: string } | undefined>;
   /** Tag of the Debian image that the build starts from. @example "13.2-slim" */
-  debianVersion: string;
+  debianVersion: pulumi.Input<string>;
   /** Registry in front of the base image's name, empty or ending in "/". @default "" */
-  registryPrefix?: string;
+  registryPrefix?: pulumi.Input<string>;
   /** Where the image has to go when it is not built on the host itself. */
   transfer?: ImageTransfer;
   /** Registry that the image is pushed to, and that a host which has not built it pulls it from. */
@@ -37,10 +37,10 @@ export interface ImageTransfer {
 
 export interface ImageRegistry {
   /** @example "registry.example.com/team" */
-  address: string;
+  address: pulumi.Input<string>;
   /** User and password; without them each engine's own `docker login` holds. */
-  user?: string;
-  password?: string;
+  user?: pulumi.Input<string | undefined>;
+  password?: pulumi.Input<string | undefined>;
 }
 
 /**
@@ -110,12 +110,12 @@ export class SandboxImage extends pulumi.ComponentResource {
 
   private buildArgs(args: SandboxImageArgs): pulumi.Output<{ [name: string]: string }> {
     return pulumi
-      .all([args.version, args.architecture])
-      .apply(([version, architecture]): { [name: string]: string } => {
-        const sha256 = args.versionSha256?.[architecture];
+      .all([args.version, args.architecture, args.versionSha256, args.registryPrefix, args.debianVersion])
+      .apply(([version, architecture, hashes, registryPrefix, debianVersion]): { [name: string]: string } => {
+        const sha256 = hashes?.[architecture];
         return {
-          REGISTRY_PREFIX: args.registryPrefix ?? "",
-          DEBIAN_VERSION: args.debianVersion,
+          REGISTRY_PREFIX: registryPrefix ?? "",
+          DEBIAN_VERSION: debianVersion,
           MICROSANDBOX_VERSION: version,
           ...(sha256 ? { MICROSANDBOX_SHA256: sha256 } : {}),
         };
@@ -144,26 +144,32 @@ export class SandboxImage extends pulumi.ComponentResource {
     content: string,
     { address, user, password }: ImageRegistry,
   ): pulumi.Output<string> | undefined {
-    const REGISTRY = address.split("/")[0] ?? address;
-    const login: Record<string, string> =
-      user && password ? { REGISTRY_USER: user, REGISTRY_PASSWORD: password } : {};
     const STACK = pulumi.getStack();
-    const repository = `${address}/microsandbox-${STACK}`;
+    const repository = pulumi.interpolate`${address}/microsandbox-${STACK}`;
+    const REGISTRY = pulumi.output(address).apply((registry) => registry.split("/")[0] ?? registry);
+    const login = pulumi
+      .all([user, password])
+      .apply(
+        ([name, secret]): Record<string, string> =>
+          name && secret ? { REGISTRY_USER: name, REGISTRY_PASSWORD: secret } : {},
+      );
     // Hosts of a stack may be built from other bases: not under one tag.
-    const tag = shortHash([content, args.debianVersion, args.registryPrefix, args.versionSha256]);
-    const LIST = pulumi.output(args.version).apply((version) => `${repository}:${version}-${tag}`);
+    const tag = pulumi
+      .all([args.debianVersion, args.registryPrefix, args.versionSha256])
+      .apply((bases) => shortHash([content, ...bases]));
+    const LIST = pulumi.interpolate`${repository}:${args.version}-${tag}`;
     const pushed = new command.local.Command(
       `${name}-push`,
       {
         create: "sh -s",
         stdin: pulumi.secret(
           pulumi
-            .all([image.name, args.architecture, LIST])
-            .apply(([REFERENCE, ARCHITECTURE, list]) =>
+            .all([image.name, args.architecture, LIST, REGISTRY, login])
+            .apply(([REFERENCE, ARCHITECTURE, list, registry, secrets]) =>
               withVariables(
-                { REFERENCE, ARCHITECTURE, LIST: list, REGISTRY, STACK },
+                { REFERENCE, ARCHITECTURE, LIST: list, REGISTRY: registry, STACK },
                 script("image/push-image"),
-                login,
+                secrets,
               ),
             ),
         ),
@@ -181,12 +187,12 @@ export class SandboxImage extends pulumi.ComponentResource {
       .all([image.name, digest])
       .apply(([reference, sha256]) => `${reference}-${sha256.slice("sha256:".length, 19)}`);
     const stdin = pulumi
-      .all([digest, pulled])
-      .apply(([sha256, REFERENCE]) =>
+      .all([digest, pulled, repository, REGISTRY, login])
+      .apply(([sha256, REFERENCE, from, registry, secrets]) =>
         withVariables(
-          { SOURCE: `${repository}@${sha256}`, REFERENCE, REGISTRY, STACK },
+          { SOURCE: `${from}@${sha256}`, REFERENCE, REGISTRY: registry, STACK },
           script("image/pull-image"),
-          login,
+          secrets,
         ),
       );
     return this.onHost(name, connection, pulled, {

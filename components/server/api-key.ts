@@ -6,22 +6,20 @@ import { secretFrom } from "./secret-command";
 /** 256 random bits, as hexadecimal digits. */
 const script = `printf 'msb_%s\\n' "$(od -An -v -tx1 -N32 /dev/urandom | tr -d ' \\n')"`;
 
-type KeySettings = Pick<HostSettings, "devMode" | "apiKey" | "keys" | "makeApiKey">;
-
 /** Whether a host takes the key that the first `up` makes, if one is made. */
-export const takesMadeKey = ({ devMode, apiKey, makeApiKey }: KeySettings): boolean =>
+export const takesMadeKey = ({
+  devMode,
+  apiKey,
+  makeApiKey,
+}: Pick<HostSettings, "devMode" | "makeApiKey"> & { apiKey?: unknown }): boolean =>
   !devMode && apiKey === undefined && makeApiKey;
 
 /**
  * The API key of services whose settings hold none: made by the first `up`, the same ever after, encrypted in the state.
- * Empty where all of them had other keys (`keys`) at that time.
+ *
+ * @param isNeeded whether a service has no other key (`keys`); empty where none was needed at that time
  */
-export function madeApiKey(
-  name: string,
-  services: readonly KeySettings[],
-  parent?: pulumi.Resource,
-): pulumi.Output<string> {
-  const isNeeded = services.some(({ keys }) => keys.length === 0);
+export function madeApiKey(name: string, isNeeded: boolean, parent?: pulumi.Resource): pulumi.Output<string> {
   return secretFrom(name, isNeeded ? script : ":", { parent }).apply((text) => text.trim());
 }
 

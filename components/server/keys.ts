@@ -1,13 +1,15 @@
 import * as command from "@pulumi/command";
 import * as pulumi from "@pulumi/pulumi";
 import { type Connection, hostShell } from "../host/connection";
-import type { StackSettings } from "../settings/stack-settings";
+import type { HostSettings } from "../settings/stack-settings";
 import { requireKey } from "./api-key";
 import { keyLines, writeKeys } from "./key-file";
 
-export interface KeysArgs extends Pick<StackSettings, "keys"> {
+export interface KeysArgs {
   /** The key in the setting `apiKey`, or the one that was made; empty where there are only `keys`. */
   apiKey: pulumi.Input<string>;
+  /** All others, as their hashes. */
+  keys: pulumi.Input<HostSettings["keys"]>;
   /** The host that the server runs on. */
   connection: pulumi.Input<Connection>;
   /** Name of the server's container. */
@@ -32,9 +34,9 @@ export class Keys extends pulumi.ComponentResource {
         create: pulumi.output(args.connection).apply(hostShell),
         // Secret: the user may have set a key of his own that can be guessed from its hash.
         stdin: pulumi.secret(
-          pulumi.all([args.containerName, args.apiKey]).apply(([container, apiKey]) => {
-            requireKey(args.keys, apiKey);
-            return writeKeys(container, keyLines({ apiKey, keys: args.keys }));
+          pulumi.all([args.containerName, args.apiKey, args.keys]).apply(([container, apiKey, keys]) => {
+            requireKey(keys, apiKey);
+            return writeKeys(container, keyLines({ apiKey, keys }));
           }),
         ),
         triggers: [args.containerId],

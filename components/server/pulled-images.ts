@@ -6,7 +6,7 @@ export interface PulledImagesArgs {
   /** References to pull. @example ["python:3.13-slim"] */
   images: string[];
   /** Mirrors by registry: an image is pulled under the name that a sandbox's start will look for. */
-  mirrors: Record<string, string>;
+  mirrors: pulumi.Input<Record<string, string>>;
   /** The host that the server runs on. */
   connection: pulumi.Input<Connection>;
   /** Name of the server's container. */
@@ -17,15 +17,14 @@ export interface PulledImagesArgs {
 export class PulledImages extends pulumi.ComponentResource {
   constructor(name: string, args: PulledImagesArgs, opts?: pulumi.ComponentResourceOptions) {
     super("microsandbox:index:PulledImages", name, {}, opts);
-    const reference = Object.keys(args.mirrors).length > 0 ? mirroredName : shellQuote;
     for (const image of args.images) {
       new command.local.Command(
         `${name}-${image}`,
         {
           create: pulumi.output(args.connection).apply(hostShell),
           stdin: pulumi
-            .output(args.containerName)
-            .apply((container) => `docker exec ${container} msb pull ${reference(image, container)}`),
+            .all([args.containerName, args.mirrors])
+            .apply(([container, mirrors]) => pullCommand(image, container, mirrors)),
           triggers: [image],
         },
         { parent: this, deleteBeforeReplace: true },
@@ -33,6 +32,11 @@ export class PulledImages extends pulumi.ComponentResource {
     }
     this.registerOutputs({});
   }
+}
+
+function pullCommand(image: string, container: string, mirrors: Record<string, string>): string {
+  const reference = Object.keys(mirrors).length > 0 ? mirroredName : shellQuote;
+  return `docker exec ${container} msb pull ${reference(image, container)}`;
 }
 
 /** A word of a shell script: the image's name under the mirrors, which the server knows. */

@@ -5,7 +5,7 @@ import type { RegistrySettings } from "../settings/registries";
 
 export interface RegistriesArgs {
   /** Mirrors, authorities, registries without TLS and credentials. */
-  settings: RegistrySettings;
+  settings: pulumi.Input<RegistrySettings>;
   /** The host that the server runs on. */
   connection: pulumi.Input<Connection>;
   /** Name of the server's container. */
@@ -33,7 +33,9 @@ export class Registries extends pulumi.ComponentResource {
         create: connection.apply(hostShell),
         delete: connection.apply((host) => remoteCommand(host, "sh -s clear")),
         stdin: pulumi.secret(
-          pulumi.output(args.containerName).apply((container) => registriesScript(container, args.settings)),
+          pulumi
+            .all([args.containerName, args.settings])
+            .apply(([container, settings]) => registriesScript(container, settings)),
         ),
         triggers: [args.containerId],
         logging: "none",

@@ -31,40 +31,40 @@ export interface ServerArgs {
   /** Full privileges, the compose stack's way; without them the container gets /dev/kvm and nothing else. */
   privileged: boolean;
   /** Port inside the container, port on the host, and the address the latter is bound to. */
-  port: number;
-  hostPort: number;
-  publishAddress: string;
+  port: pulumi.Input<number>;
+  hostPort: pulumi.Input<number>;
+  publishAddress: pulumi.Input<string>;
   /** Without a key. */
   devMode: boolean;
   /** Whether sandboxes and volumes are for the key alone that made them. */
-  ownSandboxes: boolean;
+  ownSandboxes: pulumi.Input<boolean>;
   /** Names of DNS that a server without a key answers to, besides addresses and localhost. */
-  hostNames: string[];
+  hostNames: pulumi.Input<string[]>;
   /** Whether the port speaks TLS, with the certificate that comes once the container runs. */
   hasTls: boolean;
   /** What the server allows at most. */
-  limits: StackSettings["limits"];
+  limits: pulumi.Input<StackSettings["limits"]>;
   /** The limit of what guests may reach, as docker/gateway/src/backends/msb/egress.ts reads it. */
   egressPolicy: pulumi.Input<string>;
   /** Whether an image that is not cached is pulled when a sandbox asks for it. */
-  autoPullImages: boolean;
+  autoPullImages: pulumi.Input<boolean>;
   /** IANA name. @example "Europe/Berlin" */
-  timezone: string;
+  timezone: pulumi.Input<string>;
   /** CPUs of the host: an engine refuses a limit above them. */
   hostCpus: pulumi.Input<number>;
   /** CPUs: the limit, and the share in times of contention. */
-  cpuLimit: number;
-  cpuReservation: number;
+  cpuLimit: pulumi.Input<number>;
+  cpuReservation: pulumi.Input<number>;
   /** Bytes: the limit, and the soft limit. */
-  memoryLimit: number;
-  memoryReservation: number;
+  memoryLimit: pulumi.Input<number>;
+  memoryReservation: pulumi.Input<number>;
   /** Seconds that running sandboxes get to stop. */
-  stopTimeout: number;
+  stopTimeout: pulumi.Input<number>;
   /** Most processes and threads in the container. */
-  pidsLimit: number;
+  pidsLimit: pulumi.Input<number>;
   /** Size (Docker's form) and number of the log files. */
-  logMaxSize: string;
-  logMaxFiles: number;
+  logMaxSize: pulumi.Input<string>;
+  logMaxFiles: pulumi.Input<number>;
 }
 
 /**
@@ -185,14 +185,15 @@ export function isolation(args: Pick<ServerArgs, "privileged" | "tun" | "kvmGrou
 export function resourceLimits(
   args: Pick<ServerArgs, "cpuLimit" | "hostCpus" | "cpuReservation" | "memoryLimit" | "memoryReservation">,
 ) {
-  const mebibytes = (bytes: number) => Math.floor(bytes / MIB);
+  const mebibytes = (size: pulumi.Input<number>) =>
+    pulumi.output(size).apply((bytes) => Math.floor(bytes / MIB));
   return {
     // Not `cpus`: the provider reads that back in another form, which would show as a difference for ever.
     cpuPeriod,
     cpuQuota: pulumi
-      .output(args.hostCpus)
-      .apply((cpus) => Math.round(Math.min(args.cpuLimit, cpus) * cpuPeriod)),
-    cpuShares: Math.max(2, Math.round(args.cpuReservation * 1024)),
+      .all([args.cpuLimit, args.hostCpus])
+      .apply(([limit, cpus]) => Math.round(Math.min(limit, cpus) * cpuPeriod)),
+    cpuShares: pulumi.output(args.cpuReservation).apply((cpus) => Math.max(2, Math.round(cpus * 1024))),
     memory: mebibytes(args.memoryLimit),
     memoryReservation: mebibytes(args.memoryReservation),
     // Equal to the limit: no swap, which Docker would otherwise allow as much again of.
@@ -205,15 +206,16 @@ export function resourceLimits(
 export function lifecycle(
   args: Pick<ServerArgs, "engineApi" | "port" | "hasTls" | "stopTimeout" | "logMaxSize" | "logMaxFiles">,
 ) {
-  const healthPort = args.hasTls ? tlsHealthPort(args.port) : args.port;
+  const healthPort = pulumi.output(args.port).apply((port) => (args.hasTls ? tlsHealthPort(port) : port));
+  const stopTime = pulumi.output(args.stopTimeout).apply((seconds) => seconds + stopMargin);
   return {
     restart: "unless-stopped",
     init: true,
     mustRun: true,
     wait: true,
     waitTimeout: 300,
-    healthcheck: pulumi.output(args.engineApi).apply((api) => ({
-      tests: ["CMD", "wget", "-q", "-O", "/dev/null", `http://127.0.0.1:${healthPort}/readyz`],
+    healthcheck: pulumi.all([args.engineApi, healthPort]).apply(([api, port]) => ({
+      tests: ["CMD", "wget", "-q", "-O", "/dev/null", `http://127.0.0.1:${port}/readyz`],
       // An engine of API 1.44 probes more often while the container starts; an older one has one interval for both.
       ...(apiAtLeast(api, 44) ? { interval: "30s", startInterval: "1s" } : { interval: "5s" }),
       timeout: "10s",
@@ -221,10 +223,10 @@ export function lifecycle(
       retries: 3,
     })),
     logDriver: "json-file",
-    logOpts: { "max-size": args.logMaxSize, "max-file": String(args.logMaxFiles) },
+    logOpts: { "max-size": args.logMaxSize, "max-file": pulumi.interpolate`${args.logMaxFiles}` },
     stopSignal: "SIGTERM",
-    stopTimeout: args.stopTimeout + stopMargin,
-    destroyGraceSeconds: args.stopTimeout + stopMargin,
+    stopTimeout: stopTime,
+    destroyGraceSeconds: stopTime,
   };
 }
 
@@ -243,17 +245,31 @@ export function environment(
     | ("port" | "devMode" | "autoPullImages" | "timezone" | "stopTimeout" | "limits")
     | ("ownSandboxes" | "hostNames" | "egressPolicy" | "hasTls")
   >,
-): pulumi.Output<string>[] {
-  return Object.entries({
-    ...(args.devMode ? {} : { API_KEYS_FILE: keysFile, OWN_SANDBOXES: args.ownSandboxes }),
-    ...(args.devMode && args.hostNames.length > 0 ? { HOST_NAMES: args.hostNames.join(",") } : {}),
-    AUTO_PULL_IMAGES: args.autoPullImages,
-    DEV_MODE: args.devMode,
-    EGRESS: args.egressPolicy,
-    ...(args.hasTls ? { TLS_FILE: tlsFile, HEALTH_PORT: tlsHealthPort(args.port) } : {}),
-    PORT: args.port,
-    STOP_TIMEOUT_SECONDS: args.stopTimeout,
-    TZ: args.timezone,
-    ...limitVariables(args.limits),
-  }).map(([key, value]) => pulumi.interpolate`${key}=${value}`);
+): pulumi.Output<string[]> {
+  const { port, devMode, autoPullImages, timezone, stopTimeout, limits } = args;
+  const { ownSandboxes, hostNames, egressPolicy, hasTls } = args;
+  const known = {
+    port,
+    autoPullImages,
+    timezone,
+    stopTimeout,
+    limits,
+    ownSandboxes,
+    hostNames,
+    egressPolicy,
+  };
+  return pulumi.output(known).apply((values) =>
+    Object.entries({
+      ...(devMode ? {} : { API_KEYS_FILE: keysFile, OWN_SANDBOXES: values.ownSandboxes }),
+      ...(devMode && values.hostNames.length > 0 ? { HOST_NAMES: values.hostNames.join(",") } : {}),
+      AUTO_PULL_IMAGES: values.autoPullImages,
+      DEV_MODE: devMode,
+      EGRESS: values.egressPolicy,
+      ...(hasTls ? { TLS_FILE: tlsFile, HEALTH_PORT: tlsHealthPort(values.port) } : {}),
+      PORT: values.port,
+      STOP_TIMEOUT_SECONDS: values.stopTimeout,
+      TZ: values.timezone,
+      ...limitVariables(values.limits),
+    }).map(([key, value]) => `${key}=${value}`),
+  );
 }

@@ -6,9 +6,9 @@ export interface StorageArgs {
   /** Prefix of the default volume names. @example "microsandbox-dev" */
   baseName: pulumi.Input<string>;
   /** Name of the state volume: msb's whole home (images, disks, database). @default `<baseName>-state` */
-  state?: string;
+  state?: pulumi.Input<string | undefined>;
   /** Name of the workspace volume, mounted on /workspace. @default `<baseName>-workspace` */
-  workspace?: string;
+  workspace?: pulumi.Input<string | undefined>;
   /** Whether the volumes outlive `pulumi destroy`. @default true */
   keep?: boolean;
   /** Whether Pulumi refuses to delete or replace them. @default false */
@@ -32,7 +32,7 @@ export class Storage extends pulumi.ComponentResource {
 
     // From the base name even where another is set: the volume waits for all that it waits for.
     const nameOf = (role: "state" | "workspace") =>
-      pulumi.output(baseName).apply((base) => args[role] ?? `${base}-${role}`);
+      pulumi.all([baseName, args[role]]).apply(([base, given]) => given ?? `${base}-${role}`);
     const volume = (role: "state" | "workspace") =>
       new docker.Volume(
         `${name}-${role}`,

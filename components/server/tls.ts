@@ -4,7 +4,7 @@ import * as pulumi from "@pulumi/pulumi";
 import { type Connection, hostShell, shellQuote, withVariables } from "../host/connection";
 import { script } from "../host/scripts";
 import { givenPem } from "../settings/given-certificate";
-import { isGiven, type TlsSettings } from "../settings/tls";
+import type { TlsSettings } from "../settings/tls";
 import { secretFrom } from "./secret-command";
 import { writeServerFile } from "./server-file";
 
@@ -19,11 +19,13 @@ const PERIOD_DAYS = 60;
 const SEEN = "sleep 2";
 
 export interface TlsArgs {
-  settings: TlsSettings;
+  /** Whether the certificate is one of an authority of the stack's own. */
+  own: boolean;
+  settings: pulumi.Input<TlsSettings>;
   /** Common name of the stack's own authority. */
   authorityName: string;
   /** Host names and addresses that clients may use. */
-  names: pulumi.Input<string[]>;
+  names: pulumi.Input<pulumi.Input<string>[]>;
   /** The host that the server runs on. */
   connection: pulumi.Input<Connection>;
   /** Name of the server's container. */
@@ -36,7 +38,7 @@ export interface TlsArgs {
  * The server's certificate: the one that is given, or one of an authority of the stack's own. It goes into a file that
  * the server reads again when it changes; private keys are secret in the state and nowhere else.
  *
- * @example new Tls("tls", { settings: { own: true, names: [] }, names: ["127.0.0.1"], … }, { dependsOn: server.ready })
+ * @example new Tls("tls", { own: true, settings, names: ["127.0.0.1"], … }, { dependsOn: server.ready })
  */
 export class Tls extends pulumi.ComponentResource {
   /** Certificate of the stack's own authority, PEM; empty where a certificate is given. */
@@ -46,12 +48,15 @@ export class Tls extends pulumi.ComponentResource {
 
   constructor(name: string, args: TlsArgs, opts?: pulumi.ComponentResourceOptions) {
     super("microsandbox:index:Tls", name, {}, opts);
-    const { settings } = args;
     let pem: pulumi.Output<string>;
-    if (isGiven(settings)) {
-      const { certificate = "", key = "" } = givenPem(settings);
+    if (!args.own) {
       this.authority = pulumi.output("");
-      pem = pulumi.secret(`${key}\n${certificate}`);
+      pem = pulumi.secret(
+        pulumi.output(args.settings).apply((settings) => {
+          const { certificate = "", key = "" } = givenPem(settings);
+          return `${key}\n${certificate}`;
+        }),
+      );
     } else {
       // Made once, for no change of the script again: clients have the authority's certificate.
       const authority = secretFrom(
@@ -59,7 +64,7 @@ export class Tls extends pulumi.ComponentResource {
         withVariables({ NAME: args.authorityName }, script("server/tls-authority")),
         { parent: this },
       );
-      const names = pulumi.output(args.names).apply((own) => [...new Set([...own, ...settings.names])]);
+      const names = pulumi.output(args.names).apply((all) => [...new Set(all)]);
       const stdin = pulumi.all([authority, names]).apply(([signer, all]) => certificateScript(signer, all));
       const period = Math.floor(Date.now() / (PERIOD_DAYS * 24 * 3_600_000));
       pem = secretFrom(`${name}-certificate`, stdin, { parent: this, triggers: [period] });

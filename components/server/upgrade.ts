@@ -24,7 +24,7 @@ export interface UpgradeArgs extends ServerLike {
   /** Whether the new server has to boot a microVM before the old one goes. */
   boot: boolean;
   /** Copies of the state that stay after upgrades. */
-  upgradeCopies: number;
+  upgradeCopies: pulumi.Input<number>;
 }
 
 /**
@@ -75,9 +75,9 @@ export class Upgrade extends pulumi.ComponentResource {
   finish(ready: pulumi.Input<pulumi.Input<pulumi.Resource>[]>): void {
     const { args, name } = this;
     const stdin = pulumi
-      .all([this.report, args.version, args.volumes.state])
-      .apply(([REPORT, VERSION, STATE]) =>
-        withVariables({ REPORT, VERSION, STATE, KEEP: args.upgradeCopies }, script("server/upgrade-done")),
+      .all([this.report, args.version, args.volumes.state, args.upgradeCopies])
+      .apply(([REPORT, VERSION, STATE, KEEP]) =>
+        withVariables({ REPORT, VERSION, STATE, KEEP }, script("server/upgrade-done")),
       );
     new command.local.Command(
       `${name}-done`,
@@ -96,8 +96,10 @@ export class Upgrade extends pulumi.ComponentResource {
   /** The server's privileges, memory and environment, as words of `docker run`. */
   private runFlags(): pulumi.Output<string> {
     const { args } = this;
-    return pulumi.all([isolation(args), environment(args)]).apply(([isolated, variables]) => {
-      const memory = `${args.memoryLimit}b`;
+    const { memoryLimit, pidsLimit } = args;
+    const all = pulumi.all([isolation(args), environment(args), memoryLimit, pidsLimit]);
+    return all.apply(([isolated, variables, bytes, processes]) => {
+      const memory = `${bytes}b`;
       return [
         ...(isolated.privileged ? ["--privileged"] : []),
         ...isolated.devices.flatMap(({ hostPath }) => ["--device", hostPath]),
@@ -107,7 +109,7 @@ export class Upgrade extends pulumi.ComponentResource {
         ...(isolated.groupAdds ?? []).flatMap((group) => ["--group-add", group]),
         ...(isolated.readOnly ? ["--read-only"] : []),
         ...Object.entries(isolated.tmpfs ?? {}).flatMap(([path, how]) => ["--tmpfs", `${path}:${how}`]),
-        ...["--memory", memory, "--memory-swap", memory, "--pids-limit", String(args.pidsLimit)],
+        ...["--memory", memory, "--memory-swap", memory, "--pids-limit", String(processes)],
         ...variables.flatMap((variable) => ["--env", variable]),
       ]
         .map(shellQuote)

@@ -40,6 +40,24 @@ export function checkSettings(raw: Record<string, unknown>, secretKeys: readonly
 }
 
 /**
+ * Checks what is known of the settings of one host.
+ *
+ * @param raw values by key; of what is not known yet nothing
+ * @param later keys that are not known yet, wholly or in part: whether they go with others is not asked
+ * @returns the settings, with defaults for what is not known, and all that is wrong
+ */
+export function checkKnown(
+  raw: Record<string, unknown>,
+  later: readonly string[],
+): { settings: HostSettings; mistakes: Mistake[] } {
+  const { good, mistakes } = checkKeys(raw, []);
+  const sure = Object.fromEntries(Object.entries(good).filter(([key]) => !later.includes(key)));
+  const lacking = registryKeys.some((key) => later.includes(key)) ? undefined : registryMistake(sure);
+  if (lacking && !mistakes.some(({ key }) => key === lacking.key)) mistakes.push(lacking);
+  return { settings: good as HostSettings, mistakes: [...mistakes, ...crossMistakes(sure)] };
+}
+
+/**
  * What can be told of each host without its secrets: a setting that is encrypted or wrong is left out, and whether
  * all of them go together is not asked.
  *

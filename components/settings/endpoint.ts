@@ -1,16 +1,22 @@
 import { isIP } from "node:net";
 import { parseSshHost, urlHost } from "../host/connection";
 import type { HostSettings } from "./stack-settings";
-import { hasTls, isGiven } from "./tls";
 
-/** Where clients find the server: by the address it is bound to, or the host's own where that is any address. */
+/**
+ * Where clients find the server: by the address it is bound to, or the host's own where that is any address.
+ *
+ * @param tls which certificate the server has
+ * @param names what clients call the server by
+ */
 export function endpointUrl(
-  settings: Pick<HostSettings, "bindAddress" | "hostPort" | "host" | "tls">,
+  settings: Pick<HostSettings, "bindAddress" | "hostPort" | "host">,
+  tls: "none" | "own" | "given",
+  names: readonly string[],
 ): string {
-  const { tls, hostPort } = settings;
   // A certificate of the user's is for a name of theirs.
-  const [name] = isGiven(tls) ? tls.names : [];
-  return `${hasTls(tls) ? "https" : "http"}://${urlHost(name ?? endpointHost(settings))}:${hostPort}`;
+  const [name] = tls === "given" ? names : [];
+  const scheme = tls === "none" ? "http" : "https";
+  return `${scheme}://${urlHost(name ?? endpointHost(settings))}:${settings.hostPort}`;
 }
 
 /** The address, or the name that an `ssh://` host has in its setting. */
@@ -20,10 +26,8 @@ export function endpointHost({ bindAddress, host }: Pick<HostSettings, "bindAddr
 }
 
 /** Names of DNS that clients may know the server by. */
-export function hostNames({ host, tls }: Pick<HostSettings, "host" | "tls">): string[] {
-  return [sshAddress(host), ...tls.names].filter(
-    (name) => name !== undefined && isIP(name) === 0,
-  ) as string[];
+export function hostNames(host: string, names: readonly string[]): string[] {
+  return [sshAddress(host), ...names].filter((name) => name !== undefined && isIP(name) === 0) as string[];
 }
 
 function sshAddress(host: string): string | undefined {

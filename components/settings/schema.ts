@@ -234,8 +234,8 @@ export type StackSettings = z.infer<typeof settingsSchema>;
 /** The settings of one host. */
 export type HostSettings = Omit<StackSettings, "hosts">;
 
-/** The settings as a program may give them: plain values, all of them optional. One `Microsandbox` is one host. */
-export type MicrosandboxArgs = Omit<z.input<typeof settingsSchema>, "hosts">;
+/** The settings of one host before they are checked: plain values, all of them optional. */
+export type SettingsInput = Omit<z.input<typeof settingsSchema>, "hosts">;
 
 function asSshHost(given: string): string {
   const address = given.trim().replace(/^\w+:\/\//, "");

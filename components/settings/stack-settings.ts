@@ -12,7 +12,7 @@ import { defaultText } from "./wrong-fields";
 
 export { checkSettings } from "./checks";
 export { DEFAULT_HOST, resourceName } from "./hosts";
-export { type HostSettings, type MicrosandboxArgs, NAMESPACE, type StackSettings } from "./schema";
+export { type HostSettings, NAMESPACE, type SettingsInput, type StackSettings } from "./schema";
 export { formatSize, isLoopback, parseSize } from "./values";
 
 /** How `parseSettings` reads its input and words its errors. */

@@ -55,13 +55,14 @@ export async function registered(
   program: () => unknown,
   host: FakeHost = healthyHost,
   stack = "dev",
+  { preview = false, project = "microsandbox" } = {},
 ): Promise<Registered[]> {
   const { stackTraceLimit } = Error;
   // Pulumi takes a stack for each output, and vitest maps its lines: half of the time of these tests.
   Error.stackTraceLimit = 0;
   try {
     const resources: Registered[] = [];
-    await pulumi.runtime.setMocks(mocks(resources, host), "microsandbox", stack, false);
+    await pulumi.runtime.setMocks(mocks(resources, host), project, stack, preview);
     recordOptions(resources);
     await program();
     await settled(resources);

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
+import type { MicrosandboxArgs } from "../../../components/args";
 import { Microsandbox } from "../../../components/microsandbox";
 import { settingsSchema } from "../../../components/settings/schema";
-import type { MicrosandboxArgs } from "../../../components/settings/stack-settings";
 import { healthyHost, type Registered, registered } from "../../harness/pulumi-mocks";
 
 /**

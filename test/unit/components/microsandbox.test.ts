@@ -3,9 +3,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
 import { parse } from "yaml";
+import type { MicrosandboxArgs } from "../../../components/args";
 import { clientEnvironment, Microsandbox } from "../../../components/microsandbox";
 import { endpointUrl } from "../../../components/settings/endpoint";
-import { type MicrosandboxArgs, parseSettings } from "../../../components/settings/stack-settings";
+import { parseSettings } from "../../../components/settings/stack-settings";
 import { testAuthority } from "../../harness/authority";
 import { testCertificate } from "../../harness/certificate";
 import { hashOf } from "../../harness/key-file";
@@ -475,25 +476,18 @@ describe("several services in one program", () => {
 });
 
 describe("endpointUrl", () => {
-  const tls = { own: false, names: [] };
-  const given = { own: false, names: ["sandboxes.test"], certificateFile: "a.pem", keyFile: "a.key" };
+  const none = "none";
   it.each([
-    ["loopback here", "local", "127.0.0.1", tls, "http://127.0.0.1:5555"],
-    ["any address here", "local", "0.0.0.0", tls, "http://127.0.0.1:5555"],
-    ["any address there", "ssh://me@host.test", "0.0.0.0", tls, "http://host.test:5555"],
-    ["a named address there", "ssh://me@host.test", "10.1.2.3", tls, "http://10.1.2.3:5555"],
-    ["IPv6", "local", "::1", tls, "http://[::1]:5555"],
-    ["emulated", "emulated", "127.0.0.1", tls, "http://127.0.0.1:5555"],
-    [
-      "a certificate of our own",
-      "local",
-      "127.0.0.1",
-      { ...given, own: true, certificateFile: undefined },
-      "https://127.0.0.1:5555",
-    ],
-    ["a given certificate", "local", "127.0.0.1", given, "https://sandboxes.test:5555"],
-  ])("%s", (_name, host, bindAddress, tls, expected) => {
-    expect(endpointUrl({ host, bindAddress, hostPort: 5555, tls })).toBe(expected);
+    ["loopback here", "local", "127.0.0.1", none, "http://127.0.0.1:5555"],
+    ["any address here", "local", "0.0.0.0", none, "http://127.0.0.1:5555"],
+    ["any address there", "ssh://me@host.test", "0.0.0.0", none, "http://host.test:5555"],
+    ["a named address there", "ssh://me@host.test", "10.1.2.3", none, "http://10.1.2.3:5555"],
+    ["IPv6", "local", "::1", none, "http://[::1]:5555"],
+    ["emulated", "emulated", "127.0.0.1", none, "http://127.0.0.1:5555"],
+    ["a certificate of our own", "local", "127.0.0.1", "own", "https://127.0.0.1:5555"],
+    ["a given certificate", "local", "127.0.0.1", "given", "https://sandboxes.test:5555"],
+  ] as const)("%s", (_name, host, bindAddress, tls, expected) => {
+    expect(endpointUrl({ host, bindAddress, hostPort: 5555 }, tls, ["sandboxes.test"])).toBe(expected);
   });
 });
 

@@ -1,9 +1,9 @@
 import { spawnSync } from "node:child_process";
 import { isSecret } from "@pulumi/pulumi";
 import { describe, expect, it } from "vitest";
+import type { MicrosandboxArgs } from "../../../../components/args";
 import { deployHosts } from "../../../../components/fleet";
 import { Microsandbox } from "../../../../components/microsandbox";
-import type { MicrosandboxArgs } from "../../../../components/settings/schema";
 import { checkSettings } from "../../../../components/settings/stack-settings";
 import { hashOf } from "../../../harness/key-file";
 import { type Registered, registered } from "../../../harness/pulumi-mocks";

@@ -1,9 +1,9 @@
 import { setAllConfig } from "@pulumi/pulumi/runtime/config";
 import { afterEach, describe, expect, test } from "vitest";
 import {
-  type MicrosandboxArgs,
   parseSettings,
   readStackSettings,
+  type SettingsInput,
   settingsTable,
 } from "../../../../components/settings/stack-settings";
 
@@ -78,7 +78,7 @@ describe("good settings", () => {
     expect(settings).toMatchObject({ cpuReservation: 0.5, memoryReservation: GIB / 2 });
   });
 
-  test.each<MicrosandboxArgs>([
+  test.each<SettingsInput>([
     { devMode: false, bindAddress: "0.0.0.0", exposeHttp: true },
     { devMode: false, bindAddress: "0.0.0.0", tls: { own: true } },
     { exposeDevMode: true, bindAddress: "0.0.0.0" },
