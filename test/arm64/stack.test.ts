@@ -18,6 +18,7 @@ beforeAll(async () => {
     devMode: true,
     volumes: '{"keep":false}',
   });
+  await stack.removeLeftovers();
 });
 afterAll(() => stack.remove());
 

@@ -43,6 +43,7 @@ beforeAll(async () => {
     devMode: false,
     volumes: '{"keep":false}',
   });
+  await stack.removeLeftovers();
 });
 afterAll(async () => {
   outer?.close();

@@ -38,6 +38,7 @@ describe.skipIf(!hasHistory)(`a deployed stack of commit ${BEFORE}`, () => {
       ...{ emulatedMemory: "3G", memoryLimit: "2G", memoryReservation: "512M" },
     };
     stack = new TestStack(NAME, settings, checkout);
+    await stack.removeLeftovers();
   });
   afterAll(async () => {
     await stack.remove();

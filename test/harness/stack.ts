@@ -46,6 +46,13 @@ export class TestStack {
     );
   }
 
+  /** Removes what a run that was cut off left of an emulated host and of the stack: they bear the same names. */
+  async removeLeftovers(): Promise<void> {
+    const tool = join(projectRoot, "emulated-host/emulated-host.sh");
+    await exec("bash", [tool, "delete", `microsandbox-${this.name}`], { stdio: "ignore" });
+    await this.pulumi("stack", "rm", "--yes", "--force", "--preserve-config");
+  }
+
   async up(): Promise<Outcome> {
     if (this.settings.privileged === false) await giveKvmToItsGroup();
     return this.npm("up", ["--stack", this.name]);
