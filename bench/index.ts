@@ -1,7 +1,7 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { arch, cpus } from "node:os";
 import { join } from "node:path";
-import { projectRoot } from "../setup/backend";
+import { projectRoot } from "../setup/project";
 import { createReporter } from "../setup/report";
 import { createToOutput } from "./gateway/create";
 import { eventLoop } from "./gateway/event-loop";

@@ -2,7 +2,7 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { prepare } from "../cli/commands/setup";
 import { type Pulumi, pulumiWith } from "../cli/pulumi";
-import { projectRoot } from "../setup/backend";
+import { projectRoot } from "../setup/project";
 import { createReporter } from "../setup/report";
 import { ensureTools } from "../setup/tools";
 import { UserError } from "../setup/user-error";

@@ -3,10 +3,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Options } from "execa";
 import { localEngine } from "../components/host/local-engine";
-import { backendEnvironment, projectRoot } from "../setup/backend";
 import { exec } from "../setup/exec";
+import { projectRoot } from "../setup/project";
 import type { Tools } from "../setup/tools";
 import { UserError } from "../setup/user-error";
+import { backendEnvironment } from "./backend";
 import { consequences, type StepEvent } from "./deploy/consequences";
 
 /** Runs pulumi with the right tools, backend and passphrase. */

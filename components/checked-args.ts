@@ -4,8 +4,9 @@ import { takesMadeKey } from "./server/api-key";
 import { checkKnown } from "./settings/checks";
 import { VisibleError } from "./settings/errors";
 import { explainMistakes, type Mistake } from "./settings/mistakes";
+import { parseSettings } from "./settings/parse-settings";
 import { hasRegistrySettings } from "./settings/registries";
-import { type HostSettings, parseSettings, type SettingsInput } from "./settings/stack-settings";
+import type { HostSettings, SettingsInput } from "./settings/schema";
 import { isGiven } from "./settings/tls";
 
 /** What decides which resources there are: known at once. */

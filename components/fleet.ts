@@ -3,8 +3,9 @@ import type { MicrosandboxArgs } from "./args";
 import { Microsandbox } from "./microsandbox";
 import { madeApiKey, takesMadeKey } from "./server/api-key";
 import { setMessage } from "./settings/errors";
-import { REFUSED_HOSTS } from "./settings/hosts";
-import { DEFAULT_HOST, formatSize, type HostSettings, resourceName } from "./settings/stack-settings";
+import { DEFAULT_HOST, REFUSED_HOSTS, resourceName } from "./settings/hosts";
+import type { HostSettings } from "./settings/schema";
+import { formatSize } from "./settings/values";
 
 /**
  * One service on each host, all at once. Each stands alone: its resources have names of its own, and what fails on one

@@ -17,7 +17,7 @@ import { Tls } from "./server/tls";
 import { Upgrade } from "./server/upgrade";
 import { egressVariable } from "./settings/egress";
 import { endpointHost, endpointUrl, hostNames } from "./settings/endpoint";
-import { onHost as namingHost } from "./settings/errors";
+import { namingHost } from "./settings/errors";
 import { GIB, MIB } from "./settings/values";
 
 /** Options of a service: those of any component, and what is not for every language. */

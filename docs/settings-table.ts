@@ -6,13 +6,47 @@
  */
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join, relative } from "node:path";
-import { type SettingRow, settingsTable } from "../components/settings/stack-settings";
+import type { z } from "zod";
+import { settingMeta } from "../components/settings/fields";
+import { type StackSettings, settingsSchema } from "../components/settings/schema";
+import { fieldsOf } from "../components/settings/text-form";
+import { defaultText } from "../components/settings/wrong-fields";
 
 const START = "<!-- settings:start -->";
 const END = "<!-- settings:end -->";
 
 /** The pages that show the table, between the two marks. */
 export const pages = ["README.md", "docs/configuration.md"].map((page) => join(__dirname, "..", page));
+
+/** One row of the settings table. */
+export interface SettingRow {
+  /** Without the namespace; a field of a structured setting is written `volumes.keep`. */
+  key: string;
+  /** What is accepted, and the unit of it. */
+  type: string;
+  /** As it is typed; empty where there is none. */
+  default: string;
+  description: string;
+  /** A value other than the default, as it is typed. */
+  example: string;
+}
+
+/** All settings in the order of the schema, for the documentation; parts follow the setting that they are of. */
+export function settingsTable(): SettingRow[] {
+  const rows: SettingRow[] = [];
+  for (const key of Object.keys(settingsSchema.shape) as (keyof StackSettings)[]) {
+    rows.push(settingRow(key, settingsSchema.shape[key]));
+    for (const [name, part] of Object.entries(fieldsOf(key))) rows.push(settingRow(`${key}.${name}`, part));
+  }
+  return rows;
+}
+
+function settingRow(key: string, schema: z.core.$ZodType): SettingRow {
+  const meta = settingMeta.get(schema);
+  if (meta === undefined) throw new Error(`the setting ${key} has no description`);
+  const { accepts, description, example } = meta;
+  return { key, type: accepts, default: defaultText(schema) ?? "", description, example };
+}
 
 /** The settings as a Markdown table. */
 export function markdownTable(rows: readonly SettingRow[] = settingsTable()): string {

@@ -3,9 +3,9 @@ import { chmod } from "node:fs/promises";
 import { join } from "node:path";
 import type { Reporter } from "../setup/report";
 import { makeEntry } from "../setup/tools/cache";
-import type { GoRecipe } from "../setup/tools/pins";
 import { UserError } from "../setup/user-error";
 import { findGo } from "./go";
+import type { GoRecipe } from "./recipes";
 import { goRoot, hashFolder } from "./sources";
 
 /** Runs the build; a parameter so that tests can put a fake one in its place. Rejects with the compiler's words. */

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join, relative, sep } from "node:path";
-import { projectRoot } from "../setup/backend";
+import { projectRoot } from "../setup/project";
 
 /** Where the pinned Go modules are. */
 export const goRoot = join(__dirname, "go");

@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { z } from "zod";
-import { projectRoot } from "../../setup/backend";
 import { exec } from "../../setup/exec";
+import { projectRoot } from "../../setup/project";
 import { UserError } from "../../setup/user-error";
 
 /** From what is worth knowing to what can't wait. */

@@ -3,10 +3,11 @@ import { explainKvm, parseKvmReport } from "../../components/host/kvm-report";
 import { explainPreflight, parsePreflightReport } from "../../components/host/preflight-report";
 import { probeCommand, probed } from "../../components/host/probe";
 import { script } from "../../components/host/scripts";
+import { mistakeOfHost } from "../../components/settings/check-hosts";
 import { endpointHost } from "../../components/settings/endpoint";
 import { VisibleError } from "../../components/settings/errors";
 import { certificateWarning, tlsMistake } from "../../components/settings/given-certificate";
-import { DEFAULT_HOST, ofHost } from "../../components/settings/hosts";
+import { DEFAULT_HOST } from "../../components/settings/hosts";
 import { fixLines } from "../../components/settings/mistakes";
 import { isGiven } from "../../components/settings/tls";
 import { canInstallPackages, emulationPackages, inspectEngine, missingPackages } from "../../setup/engine";
@@ -95,7 +96,7 @@ export function certificate(
 ): Finding[] {
   if (tls === undefined || !isGiven(tls)) return [];
   const found = tlsMistake(tls, endpointHost({ host, bindAddress }), { keyIsHidden: !tls.keyFile });
-  const wrong = found && (name === DEFAULT_HOST ? found : ofHost(name, found));
+  const wrong = found && (name === DEFAULT_HOST ? found : mistakeOfHost(name, found));
   if (wrong) {
     const remedy = `Expected: ${wrong.accepted}\n${fixLines(wrong, { stack })}`;
     return [{ verdict: "stops", what: `TLS: ${wrong.key} ${wrong.problem}`, remedy }];

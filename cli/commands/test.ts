@@ -1,8 +1,8 @@
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { projectRoot } from "../../setup/backend";
 import { exec } from "../../setup/exec";
+import { projectRoot } from "../../setup/project";
 import { createReporter } from "../../setup/report";
 import { ensureTools } from "../../setup/tools";
 import { UserError } from "../../setup/user-error";

@@ -1,4 +1,4 @@
-import { ofHost } from "../../components/settings/errors";
+import { hostMessage } from "../../components/settings/errors";
 import { resourceName } from "../../components/settings/hosts";
 import type { SetupHost } from "../stack";
 
@@ -37,6 +37,6 @@ export function sayByHost<R extends Resource>(
       resources.filter(({ urn }) => urns.has(urn)),
     );
     if (text === undefined) return [];
-    return [hosts.length > 1 ? ofHost(host.name, text) : text];
+    return [hosts.length > 1 ? hostMessage(host.name, text) : text];
   });
 }

@@ -1,4 +1,4 @@
-import { shellQuote } from "../../components/host/connection";
+import { shellQuote } from "../../components/settings/shell";
 import type { SetupHost } from "../stack";
 import type { StateResource } from "./drift";
 import { sayByHost } from "./host-resources";

@@ -1,4 +1,4 @@
-import { ofHost } from "../../components/settings/errors";
+import { hostMessage } from "../../components/settings/errors";
 import type { Reporter } from "../../setup/report";
 import { UserError } from "../../setup/user-error";
 import type { SetupHost } from "../stack";
@@ -40,12 +40,12 @@ export async function mendDrift(
   );
   if (Object.keys(refused).length === hosts.length) {
     const reasons = Object.entries(refused).map(([name, reason]) =>
-      several ? ofHost(name, reason) : reason,
+      several ? hostMessage(name, reason) : reason,
     );
     throw new UserError(reasons.join("\n"));
   }
   const mend = async (host: SetupHost, { say, docker, await: id }: Mending) => {
-    for (const line of say) report.say(several ? ofHost(host.name, line) : line);
+    for (const line of say) report.say(several ? hostMessage(host.name, line) : line);
     for (const args of docker) await dockerOn(host, args);
     // One that does not get ready is left to Pulumi, which makes it again.
     if (id)

@@ -1,10 +1,12 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
-import { connectionOf, hostArgv, shellQuote } from "../../components/host/connection";
-import { projectRoot, stateFolder } from "../../setup/backend";
+import { connectionOf, hostArgv } from "../../components/host/connection";
+import { shellQuote } from "../../components/settings/shell";
 import { exec } from "../../setup/exec";
+import { projectRoot } from "../../setup/project";
 import type { Reporter } from "../../setup/report";
+import { stateFolder } from "../backend";
 import type { Pulumi } from "../pulumi";
 import type { SetupHost } from "../stack";
 import type { StateResource } from "./drift";

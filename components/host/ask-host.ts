@@ -1,6 +1,6 @@
 import { local } from "@pulumi/command";
 import * as pulumi from "@pulumi/pulumi";
-import { onHost } from "../settings/errors";
+import { namingHost } from "../settings/errors";
 import type { Connection } from "./connection";
 import { probeCommand, probed } from "./probe";
 
@@ -24,5 +24,5 @@ export function askHost(
   });
   return pulumi
     .all([said, after])
-    .apply(([{ host, stdout }]) => onHost(hostName, () => probed(host, stdout)));
+    .apply(([{ host, stdout }]) => namingHost(hostName, () => probed(host, stdout)));
 }

@@ -1,3 +1,5 @@
+import { sshAddress, urlHost } from "../settings/endpoint";
+import { shellQuote } from "../settings/shell";
 import { localEngine } from "./local-engine";
 
 /** How commands and the Docker provider reach a host. Holds paths only: a private key never enters the state. */
@@ -21,11 +23,11 @@ export function parseSshHost(
   url: string,
   files: { identityFile?: string; knownHostsFile?: string } = {},
 ): Connection {
-  const { username, hostname, port } = new URL(url);
+  const { username, port } = new URL(url);
   return {
     kind: "ssh",
     user: decodeURIComponent(username),
-    address: hostname.replace(/^\[|\]$/g, ""),
+    address: sshAddress(url) ?? "",
     ...(port ? { port: Number(port) } : {}),
     ...(files.identityFile ? { identityFile: files.identityFile } : {}),
     ...(files.knownHostsFile ? { knownHostsFile: files.knownHostsFile } : {}),
@@ -140,14 +142,4 @@ export function withVariables(
   const assigned = (values: Record<string, string | number>) =>
     Object.entries(values).map(([name, value]) => `${name}=${shellQuote(String(value))}`);
   return [...assigned(variables).map((line) => `export ${line}`), ...assigned(secrets), script].join("\n");
-}
-
-/** Quotes a word for a POSIX shell. */
-export function shellQuote(word: string): string {
-  return /^[\w@%+=:,./~-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
-}
-
-/** An address as it stands in a URL: IPv6 in brackets. */
-export function urlHost(address: string): string {
-  return address.includes(":") ? `[${address}]` : address;
 }

@@ -1,6 +1,6 @@
 import * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
-import { onHost, VisibleError } from "../settings/errors";
+import { namingHost, VisibleError } from "../settings/errors";
 import { askHost } from "./ask-host";
 import {
   type Connection,
@@ -76,7 +76,7 @@ export class DockerHost extends pulumi.ComponentResource {
       );
     this.preflight = askHost(this.connection, stdin, { parent: this, hostName: args.hostName }).apply(
       (stdout) =>
-        onHost(args.hostName, () => {
+        namingHost(args.hostName, () => {
           if (args.refused) throw new VisibleError(args.refused);
           return usableEngine(stdout, architecture);
         }),

@@ -1,6 +1,7 @@
 import * as command from "@pulumi/command";
 import * as pulumi from "@pulumi/pulumi";
-import { type Connection, shellQuote } from "./connection";
+import { shellQuote } from "../settings/shell";
+import type { Connection } from "./connection";
 import { packageRoot } from "./scripts";
 
 export interface EmulatedHostArgs {

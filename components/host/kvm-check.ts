@@ -1,6 +1,6 @@
 import * as command from "@pulumi/command";
 import * as pulumi from "@pulumi/pulumi";
-import { onHost, VisibleError } from "../settings/errors";
+import { namingHost, VisibleError } from "../settings/errors";
 import { askHost } from "./ask-host";
 import { type Connection, hostShell } from "./connection";
 import { explainKvm, type KvmReport, parseKvmReport } from "./kvm-report";
@@ -33,7 +33,7 @@ export class KvmCheck extends pulumi.ComponentResource {
     const stdin = script("host/kvm-check");
 
     this.report = askHost(connection, stdin, { parent: this, hostName, after }).apply((stdout) =>
-      onHost(hostName, () => usableKvm(stdout)),
+      namingHost(hostName, () => usableKvm(stdout)),
     );
 
     new command.local.Command(

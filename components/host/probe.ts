@@ -1,5 +1,6 @@
 import { VisibleError } from "../settings/errors";
-import { type Connection, fileFlags, hostShell, type SshConnection, shellQuote } from "./connection";
+import { shellQuote } from "../settings/shell";
+import { type Connection, fileFlags, hostShell, type SshConnection } from "./connection";
 
 const failed = "unreachable:";
 

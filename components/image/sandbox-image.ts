@@ -3,8 +3,9 @@ import { join } from "node:path";
 import * as command from "@pulumi/command";
 import * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
-import { type Connection, hostShell, remoteCommand, shellQuote, withVariables } from "../host/connection";
+import { type Connection, hostShell, remoteCommand, withVariables } from "../host/connection";
 import { packageRoot, script } from "../host/scripts";
+import { shellQuote } from "../settings/shell";
 import { contextHash } from "./context-hash";
 import { giveCertificates } from "./deployer-certificates";
 

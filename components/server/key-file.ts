@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { DEFAULT_KEY } from "../settings/keys";
-import type { StackSettings } from "../settings/stack-settings";
+import type { StackSettings } from "../settings/schema";
 import { writeServerFile } from "./server-file";
 
 /** Where the server reads the hashes of its keys: on the state volume, for its own eyes only. */

@@ -1,7 +1,7 @@
 import * as command from "@pulumi/command";
 import * as pulumi from "@pulumi/pulumi";
 import { type Connection, hostShell } from "../host/connection";
-import type { HostSettings } from "../settings/stack-settings";
+import type { HostSettings } from "../settings/schema";
 import { requireKey } from "./api-key";
 import { keyLines, writeKeys } from "./key-file";
 

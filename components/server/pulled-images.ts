@@ -1,6 +1,7 @@
 import * as command from "@pulumi/command";
 import * as pulumi from "@pulumi/pulumi";
-import { type Connection, hostShell, shellQuote } from "../host/connection";
+import { type Connection, hostShell } from "../host/connection";
+import { shellQuote } from "../settings/shell";
 
 export interface PulledImagesArgs {
   /** References to pull. @example ["python:3.13-slim"] */

@@ -1,7 +1,8 @@
 import * as command from "@pulumi/command";
 import * as pulumi from "@pulumi/pulumi";
-import { type Connection, hostShell, remoteCommand, shellQuote } from "../host/connection";
+import { type Connection, hostShell, remoteCommand } from "../host/connection";
 import type { RegistrySettings } from "../settings/registries";
+import { shellQuote } from "../settings/shell";
 
 export interface RegistriesArgs {
   /** Mirrors, authorities, registries without TLS and credentials. */

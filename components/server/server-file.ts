@@ -1,4 +1,4 @@
-import { shellQuote } from "../host/connection";
+import { shellQuote } from "../settings/shell";
 
 /**
  * A script for the host that replaces a file in the server's container in one step: a reader sees the old text or the

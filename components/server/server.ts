@@ -4,7 +4,7 @@ import * as pulumi from "@pulumi/pulumi";
 import { type Connection, hostShell } from "../host/connection";
 import { labels } from "../host/labels";
 import { limitVariables } from "../settings/limits";
-import type { StackSettings } from "../settings/stack-settings";
+import type { StackSettings } from "../settings/schema";
 import { MIB } from "../settings/values";
 import { keysFile } from "./key-file";
 import { serverUser } from "./server-user";

@@ -1,9 +1,10 @@
 import { isIP } from "node:net";
 import * as command from "@pulumi/command";
 import * as pulumi from "@pulumi/pulumi";
-import { type Connection, hostShell, shellQuote, withVariables } from "../host/connection";
+import { type Connection, hostShell, withVariables } from "../host/connection";
 import { script } from "../host/scripts";
 import { givenPem } from "../settings/given-certificate";
+import { shellQuote } from "../settings/shell";
 import type { TlsSettings } from "../settings/tls";
 import { secretFrom } from "./secret-command";
 import { writeServerFile } from "./server-file";

@@ -1,7 +1,8 @@
 import * as command from "@pulumi/command";
 import * as pulumi from "@pulumi/pulumi";
-import { type Connection, hostShell, shellQuote, withVariables } from "../host/connection";
+import { type Connection, hostShell, withVariables } from "../host/connection";
 import { outliving, script } from "../host/scripts";
+import { shellQuote } from "../settings/shell";
 import { environment, isolation, type ServerArgs } from "./server";
 import { serverUser } from "./server-user";
 

@@ -1,7 +1,8 @@
+import { type CheckedHosts, checkHosts } from "./check-hosts";
 import { crossMistakes, registryMistake } from "./cross";
-import { type CheckedHosts, checkHosts, DEFAULT_HOST, isHostName } from "./hosts";
+import { DEFAULT_HOST, isHostName } from "./hosts";
+import { registryKeys } from "./image-registry";
 import { type Mistake, toText, unknownKey } from "./mistakes";
-import { registryKeys } from "./registry";
 import { type HostSettings, type StackSettings, settingsSchema } from "./schema";
 import { fromText, isGroup, isObject } from "./text-form";
 import { fieldMistakes } from "./wrong-fields";

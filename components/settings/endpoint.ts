@@ -1,6 +1,5 @@
 import { isIP } from "node:net";
-import { parseSshHost, urlHost } from "../host/connection";
-import type { HostSettings } from "./stack-settings";
+import type { HostSettings } from "./schema";
 
 /**
  * Where clients find the server: by the address it is bound to, or the host's own where that is any address.
@@ -30,8 +29,12 @@ export function hostNames(host: string, names: readonly string[]): string[] {
   return [sshAddress(host), ...names].filter((name) => name !== undefined && isIP(name) === 0) as string[];
 }
 
-function sshAddress(host: string): string | undefined {
-  if (!host.startsWith("ssh://")) return undefined;
-  const connection = parseSshHost(host);
-  return connection.kind === "ssh" ? connection.address : undefined;
+/** The address of a host over SSH; undefined for any other. IPv6 stands without brackets. */
+export function sshAddress(host: string): string | undefined {
+  return host.startsWith("ssh://") ? new URL(host).hostname.replace(/^\[|\]$/g, "") : undefined;
+}
+
+/** An address as it stands in a URL: IPv6 in brackets. */
+export function urlHost(address: string): string {
+  return address.includes(":") ? `[${address}]` : address;
 }

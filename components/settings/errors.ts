@@ -26,17 +26,17 @@ export class VisibleError extends Error {
  *
  * @param host name of the host; undefined where the stack has one only
  */
-export function onHost<T>(host: string | undefined, check: () => T): T {
+export function namingHost<T>(host: string | undefined, check: () => T): T {
   try {
     return check();
   } catch (error) {
     if (host === undefined || !(error instanceof VisibleError)) throw error;
-    throw new VisibleError(ofHost(host, error.message));
+    throw new VisibleError(hostMessage(host, error.message));
   }
 }
 
 /** What is wrong with one host among several: it is named, and lines to type set that host's settings. */
-export function ofHost(host: string, message: string): string {
+export function hostMessage(host: string, message: string): string {
   const lines = /(npm run pulumi -- config(?: --stack \S+)? set) (?:--path (?!hosts\.)|(?!-))/g;
   return `Host ${host}: ${message.replaceAll(lines, `$1 --path hosts.${host}.`)}`;
 }

@@ -3,7 +3,6 @@ import { readFileSync } from "node:fs";
 import { isIP } from "node:net";
 import { homedir } from "node:os";
 import { resolve } from "node:path";
-import { packageRoot } from "../host/scripts";
 import type { Mistake } from "./mistakes";
 import type { TlsSettings } from "./tls";
 
@@ -22,7 +21,7 @@ export function givenPem(settings: TlsSettings): { certificate?: string; key?: s
 
 /** A file of the machine that deploys; a path that is not absolute starts at the project. */
 function contentOf(path: string): string {
-  const file = resolve(packageRoot, path.replace(/^~(?=\/)/, homedir()));
+  const file = resolve(path.replace(/^~(?=\/)/, homedir()));
   try {
     return readFileSync(file, "utf8");
   } catch (error) {

@@ -1,5 +1,5 @@
-import { shellQuote } from "../host/connection";
 import { NAMESPACE } from "./schema";
+import { shellQuote } from "./shell";
 import { nearest } from "./values";
 
 /** One thing that is wrong with the settings, and what mends it. */

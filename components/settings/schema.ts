@@ -3,10 +3,10 @@ import { z } from "zod";
 import { egress, egressAllow } from "./egress";
 import { choice, cpus, flag, integer, inWords, optionalText, port, settingMeta, size, text } from "./fields";
 import { hosts } from "./hosts";
+import { imageRegistry } from "./image-registry";
 import { keys, ownSandboxes } from "./keys";
 import { limits } from "./limits";
 import { registries } from "./registries";
-import { imageRegistry } from "./registry";
 import { tls } from "./tls";
 import { isSshHost, isTimeZone, nearest, nearestTimeZone } from "./values";
 

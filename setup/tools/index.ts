@@ -1,10 +1,8 @@
-import { builtEntry } from "../../offline/go-build";
-import { standInEntry } from "../../offline/stand-in";
 import type { Reporter } from "../report";
 import { toolsCache } from "./cache";
 import { acceptCandidate, type Candidate, findCandidates, fingerprint } from "./found";
-import { goRecipes, pins } from "./pins";
-import { findCached, resolveTools } from "./resolve";
+import { pins } from "./pins";
+import { findCached, resolveTools, sourcesFingerprint } from "./resolve";
 import { type Manifest, readSet, setEntry, setEnvironment, writeSet } from "./tool-set";
 import type { Origin, ToolName, ToolStatus, Tools } from "./types";
 
@@ -53,8 +51,7 @@ const originWords: Record<Origin, string> = {
 
 /** A set stands for all that decides which tools are used: the sources, the pins and what the machine has. */
 function currentSet(candidates: readonly Candidate[]): string {
-  const sources = Object.values(goRecipes).map(builtEntry);
-  return setEntry(["layout 1", ...sources, standInEntry() ?? "no stand-in", ...candidates.map(fingerprint)]);
+  return setEntry(["layout 1", ...sourcesFingerprint(), ...candidates.map(fingerprint)]);
 }
 
 function statusOf(name: ToolName, version: string, tools: Manifest): ToolStatus {

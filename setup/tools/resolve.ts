@@ -1,7 +1,14 @@
 import { existsSync, realpathSync } from "node:fs";
 import { join } from "node:path";
-import { buildTool, findBuilt, type GoBuilder } from "../../offline/go-build";
-import { bundleStandIn, standInEntry } from "../../offline/stand-in";
+import {
+  buildTool,
+  builtEntry,
+  bundleStandIn,
+  findBuilt,
+  type GoBuilder,
+  goRecipes,
+  standInEntry,
+} from "../../offline";
 import type { Reporter } from "../report";
 import { UserError } from "../user-error";
 import { acceptCandidate, type Candidate } from "./found";
@@ -13,7 +20,7 @@ import {
   officialReleases,
   Unreachable,
 } from "./official";
-import { goRecipes, pins } from "./pins";
+import { pins } from "./pins";
 import { languageBeside, type Manifest, officialPulumi, type ResolvedTool } from "./tool-set";
 import type { ToolName } from "./types";
 
@@ -146,4 +153,9 @@ export function findCached(cache: string, name: ToolName): string | undefined {
     ],
   };
   return places[name].find((path) => path !== undefined && existsSync(path));
+}
+
+/** What tells one state of the sources that tools are made from here from another. */
+export function sourcesFingerprint(): string[] {
+  return [...Object.values(goRecipes).map(builtEntry), standInEntry() ?? "no stand-in"];
 }

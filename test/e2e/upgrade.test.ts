@@ -4,8 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { projectRoot } from "../../setup/backend";
 import { exec } from "../../setup/exec";
+import { projectRoot } from "../../setup/project";
 import { createBody } from "../harness/gateway";
 import { freePort, TestStack } from "../harness/stack";
 

@@ -1,6 +1,6 @@
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { projectRoot } from "../../setup/backend";
+import { projectRoot } from "../../setup/project";
 
 /** The fake msb that fails as it is told to; see its head for what it reads. */
 export const faultyMsb = join(projectRoot, "test/harness/faulty-msb.sh");

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { build } from "esbuild";
-import { projectRoot } from "../../setup/backend";
+import { projectRoot } from "../../setup/project";
 import { UserError } from "../../setup/user-error";
 import { removeFolder } from "./remove-folder";
 import { freePort } from "./stack";

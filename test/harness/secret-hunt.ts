@@ -1,8 +1,8 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { projectRoot } from "../../setup/backend";
 import { exec } from "../../setup/exec";
+import { projectRoot } from "../../setup/project";
 
 /** What must be found nowhere in plain text, by the name under which a failure tells of it. */
 export type Secrets = Record<string, string>;

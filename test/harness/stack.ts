@@ -2,8 +2,9 @@ import { existsSync, readFileSync, rmSync, statSync, writeFileSync } from "node:
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { parse, stringify } from "yaml";
-import { backendEnvironment, projectRoot } from "../../setup/backend";
+import { backendEnvironment } from "../../cli/backend";
 import { exec } from "../../setup/exec";
+import { projectRoot } from "../../setup/project";
 
 /** What a command printed and how it ended. */
 export interface Outcome {

@@ -1,7 +1,7 @@
 import { renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { stateFolder } from "../../setup/backend";
+import { stateFolder } from "../../cli/backend";
 import { canRunPrivileged, docker, ownedBy } from "../harness/docker";
 import { freePort, TestStack } from "../harness/stack";
 

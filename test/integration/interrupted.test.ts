@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { stateFolder } from "../../setup/backend";
+import { stateFolder } from "../../cli/backend";
 import { canRunPrivileged, docker, ownedBy } from "../harness/docker";
 import { freePort, TestStack } from "../harness/stack";
 

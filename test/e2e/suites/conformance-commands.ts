@@ -3,7 +3,7 @@ import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, it } from "vitest";
 import type { Session } from "../clients/session";
-import { limit, type Shared } from "./conformance";
+import { limit, type Shared } from "./conformance-shared";
 
 const MIB = 1024 * 1024;
 

@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
 import type { Refused, Session } from "../clients/session";
-import { limit, type Shared } from "./conformance";
+import { limit, type Shared } from "./conformance-shared";
 
 /** What the server says about each. */
 const reasons: Record<Refused, RegExp> = {

@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
 import type { VolumeFiles } from "../clients/session";
-import { limit, type Shared } from "./conformance";
+import { limit, type Shared } from "./conformance-shared";
 
 /** Cases of a volume that is mounted at /data of the running sandbox, for the clients that can mount. */
 export function mountCases(shared: Shared): void {

@@ -7,9 +7,10 @@ import { z } from "zod";
 import { type Asked, ask } from "../../harness/ask";
 import { msbCli } from "../clients/cli-session";
 import { npmSdk, pythonSdk } from "../clients/sdk-session";
-import type { Client, Session } from "../clients/session";
+import type { Client } from "../clients/session";
 import { commandCases } from "./conformance-commands";
 import { endCases, logCases, refusalCases, trustCases } from "./conformance-lifecycle";
+import { type ConformanceServer, limit, type Shared } from "./conformance-shared";
 import { mountCases, volumeCases } from "./conformance-volumes";
 
 /** The official clients that a stack is tested with. A version more is a line more. */
@@ -20,28 +21,6 @@ export const officialClients: Client[] = [
   msbCli("0.7.11"),
   msbCli("0.6.18"),
 ];
-
-/** A deployed server, as its stack's outputs describe it. */
-export interface ConformanceServer extends Asked {
-  /** Undefined or empty for a server in dev mode, which takes any. */
-  key?: string;
-}
-
-/** What the cases of one client share: each boot of a microVM takes many seconds, so they share one sandbox. */
-export interface Shared {
-  client: Client;
-  session: Session;
-  /** Another process of the same client; the caller closes it. */
-  open(options?: { key?: string; trusting?: boolean }): Promise<Session>;
-  server: ConformanceServer;
-  sandbox: string;
-  volume: string;
-  /** A folder of this machine for files. */
-  folder: string;
-}
-
-/** The time limit of one case: a microVM of an emulated host is slow to boot. */
-export const limit = { timeout: 180_000 };
 
 /**
  * Declares the tests of the official clients against a server. One sandbox runs at a time, so that they pass on the

@@ -6,7 +6,7 @@ import { refuseToDropFirstHost } from "../../../cli/deploy/first-host";
 import { resourcesOf } from "../../../cli/deploy/host-resources";
 import { unfinishedUpgrades } from "../../../cli/deploy/unfinished-upgrade";
 import { hostsForSetup } from "../../../cli/stack";
-import { projectRoot } from "../../../setup/backend";
+import { projectRoot } from "../../../setup/project";
 
 describe("which server is meant", () => {
   const server = (container: string) => ({ container, connection: { kind: "local" } as const });

@@ -6,8 +6,8 @@ import { describe, expect, expectTypeOf, it } from "vitest";
 import type { z } from "zod";
 import type { KeyArgs, LimitsArgs, MicrosandboxArgs } from "../../../components/args";
 import { keyLimits } from "../../../components/settings/keys";
-import { settingFields, settingsSchema } from "../../../components/settings/schema";
-import { type SettingsInput, settingsTable } from "../../../components/settings/stack-settings";
+import { type SettingsInput, settingFields, settingsSchema } from "../../../components/settings/schema";
+import { settingsTable } from "../../../docs/settings-table";
 
 /** A field of an interface, as its author has described it. */
 interface Field {

@@ -1,8 +1,8 @@
 import { describe, expect, it, vi } from "vitest";
 import { deployHosts, stackOutputs } from "../../../components/fleet";
-import { onHost, VisibleError } from "../../../components/settings/errors";
+import { checkSettings } from "../../../components/settings/checks";
+import { namingHost, VisibleError } from "../../../components/settings/errors";
 import { REFUSED_HOSTS } from "../../../components/settings/hosts";
-import { checkSettings } from "../../../components/settings/stack-settings";
 import { healthyHost, type Registered, registered } from "../../harness/pulumi-mocks";
 
 const deploy = (raw: Record<string, unknown>, host = healthyHost) =>
@@ -76,10 +76,10 @@ describe("an error of one host", () => {
   };
   it("names it, and its lines to type set that host's setting", () => {
     const check = fail("Port taken.\n  to mend: npm run pulumi -- config set hostPort 6000");
-    expect(() => onHost("b", check)).toThrow(
+    expect(() => namingHost("b", check)).toThrow(
       "Host b: Port taken.\n  to mend: npm run pulumi -- config set --path hosts.b.hostPort 6000",
     );
-    expect(() => onHost(undefined, check)).toThrow(/^Port taken\.[\s\S]*config set hostPort 6000/);
+    expect(() => namingHost(undefined, check)).toThrow(/^Port taken\.[\s\S]*config set hostPort 6000/);
   });
 
   it("keeps its words while Pulumi puts the names of properties before them", () => {

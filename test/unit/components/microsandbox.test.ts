@@ -6,7 +6,7 @@ import { parse } from "yaml";
 import type { MicrosandboxArgs } from "../../../components/args";
 import { clientEnvironment, Microsandbox } from "../../../components/microsandbox";
 import { endpointUrl } from "../../../components/settings/endpoint";
-import { parseSettings } from "../../../components/settings/stack-settings";
+import { parseSettings } from "../../../components/settings/parse-settings";
 import { testAuthority } from "../../harness/authority";
 import { testCertificate } from "../../harness/certificate";
 import { hashOf } from "../../harness/key-file";

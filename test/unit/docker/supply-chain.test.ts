@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, it } from "vitest";
-import { projectRoot } from "../../../setup/backend";
+import { projectRoot } from "../../../setup/project";
 
 const read = (path: string) => readFileSync(join(projectRoot, path), "utf8");
 

@@ -1,8 +1,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { basename } from "node:path";
 import { expect, test } from "vitest";
-import { settingsTable } from "../../../components/settings/stack-settings";
-import { markdownTable, pages, withTable } from "../../../docs/settings-table";
+import { markdownTable, pages, settingsTable, withTable } from "../../../docs/settings-table";
 
 test.each(pages)("%s shows the settings as they are", (path) => {
   if (!existsSync(path)) {

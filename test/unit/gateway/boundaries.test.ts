@@ -2,7 +2,7 @@ import { copyFileSync, mkdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { execa } from "execa";
 import { beforeAll, expect, test } from "vitest";
-import { projectRoot } from "../../../setup/backend";
+import { projectRoot } from "../../../setup/project";
 import { temporaryFolder } from "./harness";
 
 /** Files below docker/gateway/src that break each of the server's own rules once, and files that break none. */

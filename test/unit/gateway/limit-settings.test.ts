@@ -2,9 +2,10 @@ import { expect, it, test } from "vitest";
 import { keysCommand, limitsOf } from "../../../cli/commands/keys";
 import { keyLimits } from "../../../components/settings/keys";
 import { limits, limitVariables } from "../../../components/settings/limits";
-import { parseSettings, settingsTable } from "../../../components/settings/stack-settings";
+import { parseSettings } from "../../../components/settings/parse-settings";
 import { environmentSchema, readConfig } from "../../../docker/gateway/src/config";
 import { readKeys } from "../../../docker/gateway/src/keys/key-file";
+import { settingsTable } from "../../../docs/settings-table";
 
 const rows = settingsTable().filter(({ key }) => key.startsWith("limits."));
 const set = parseSettings({

@@ -3,7 +3,7 @@ import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it, vi } from "vitest";
 import { exitCodeOf, npmAudit, readAdvisories, readSignatures } from "../../../../cli/commands/audit";
-import { projectRoot } from "../../../../setup/backend";
+import { projectRoot } from "../../../../setup/project";
 
 const HIGH = 3;
 const CRITICAL = 4;

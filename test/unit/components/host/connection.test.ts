@@ -9,10 +9,10 @@ import {
   hostShell,
   parseSshHost,
   remoteCommand,
-  shellQuote,
   sshFlags,
   withVariables,
 } from "../../../../components/host/connection";
+import { shellQuote } from "../../../../components/settings/shell";
 
 const local = { kind: "local" } as const;
 const words = [

@@ -4,8 +4,9 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import fc from "fast-check";
 import { afterAll, describe, expect, it } from "vitest";
-import { hostArgv, hostShell, parseSshHost, shellQuote } from "../../../../components/host/connection";
-import { parseSettings } from "../../../../components/settings/stack-settings";
+import { hostArgv, hostShell, parseSshHost } from "../../../../components/host/connection";
+import { parseSettings } from "../../../../components/settings/parse-settings";
+import { shellQuote } from "../../../../components/settings/shell";
 
 /** Number 1 of the public reports: any path that a user may have reaches ssh as it is. */
 

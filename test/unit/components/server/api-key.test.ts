@@ -4,7 +4,7 @@ import { describe, expect, it } from "vitest";
 import type { MicrosandboxArgs } from "../../../../components/args";
 import { deployHosts } from "../../../../components/fleet";
 import { Microsandbox } from "../../../../components/microsandbox";
-import { checkSettings } from "../../../../components/settings/stack-settings";
+import { checkSettings } from "../../../../components/settings/checks";
 import { hashOf } from "../../../harness/key-file";
 import { type Registered, registered } from "../../../harness/pulumi-mocks";
 

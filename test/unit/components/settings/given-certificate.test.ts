@@ -5,7 +5,7 @@ import { afterAll, afterEach, beforeEach, describe, expect, it, vi } from "vites
 import { certificate as findings } from "../../../../cli/commands/doctor";
 import { readableHosts } from "../../../../components/settings/checks";
 import { certificateWarning } from "../../../../components/settings/given-certificate";
-import { parseSettings } from "../../../../components/settings/stack-settings";
+import { parseSettings } from "../../../../components/settings/parse-settings";
 import { testAuthority } from "../../../harness/authority";
 
 const DAY = 24 * 3_600_000;

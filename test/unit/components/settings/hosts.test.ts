@@ -1,7 +1,8 @@
 import { setAllConfig } from "@pulumi/pulumi/runtime/config";
 import { afterEach, describe, expect, it } from "vitest";
+import { checkSettings } from "../../../../components/settings/checks";
 import { explainMistakes } from "../../../../components/settings/mistakes";
-import { checkSettings, readStackSettings } from "../../../../components/settings/stack-settings";
+import { readStackSettings } from "../../../../components/stack-settings";
 
 /** Keys of the mistakes, and the lines that mend them. */
 function mistakesOf(raw: Record<string, unknown>): { keys: string[]; message: string } {

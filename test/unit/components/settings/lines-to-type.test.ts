@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { afterEach, expect, it } from "vitest";
 import { script } from "../../../../components/host/scripts";
-import { ofHost, VisibleError } from "../../../../components/settings/errors";
+import { hostMessage, VisibleError } from "../../../../components/settings/errors";
 import { withStack } from "../../../../components/settings/lines-to-type";
 
 afterEach(() => {
@@ -62,7 +62,7 @@ it("is named in all that a program under Pulumi tells, also of one host among se
   process.env.PULUMI_NODEJS_STACK = "prod";
   const { message } = new VisibleError("It is taken.\n  npm run pulumi -- config set hostPort 1");
   expect(message).toContain("config --stack prod set hostPort 1");
-  expect(ofHost("east", message)).toContain("config --stack prod set --path hosts.east.hostPort 1");
+  expect(hostMessage("east", message)).toContain("config --stack prod set --path hosts.east.hostPort 1");
   const words = ["host/kvm-check", "host/preflight", "server/boot-check", "server/upgrade"] as const;
   const lines = words
     .flatMap((name) => script(name).split("\n"))

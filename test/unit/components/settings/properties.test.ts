@@ -1,9 +1,10 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { parseSshHost } from "../../../../components/host/connection";
+import { checkSettings } from "../../../../components/settings/checks";
 import { VisibleError } from "../../../../components/settings/errors";
 import { explainMistakes, type Mistake } from "../../../../components/settings/mistakes";
-import { checkSettings, parseSettings, settingsTable } from "../../../../components/settings/stack-settings";
+import { parseSettings } from "../../../../components/settings/parse-settings";
 import {
   formatSize,
   isLoopback,
@@ -12,6 +13,7 @@ import {
   nearest,
   parseSize,
 } from "../../../../components/settings/values";
+import { settingsTable } from "../../../../docs/settings-table";
 
 const keys = settingsTable()
   .map((row) => row.key)

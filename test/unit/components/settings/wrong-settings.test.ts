@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { VisibleError } from "../../../../components/settings/errors";
-import { parseSettings } from "../../../../components/settings/stack-settings";
+import { parseSettings } from "../../../../components/settings/parse-settings";
 import { testCertificate } from "../../../harness/certificate";
 
 /** The error message for wrong settings; fails the test where they are accepted. */

@@ -18,8 +18,8 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { projectRoot } from "../../../../setup/backend";
 import { exec } from "../../../../setup/exec";
+import { projectRoot } from "../../../../setup/project";
 import { bundle, createBody, fakeMsb, GatewayProcess, newHome } from "../../../harness/gateway";
 import { writeKeyFile } from "../../../harness/key-file";
 

@@ -1,11 +1,9 @@
 import { setAllConfig } from "@pulumi/pulumi/runtime/config";
 import { afterEach, describe, expect, test } from "vitest";
-import {
-  parseSettings,
-  readStackSettings,
-  type SettingsInput,
-  settingsTable,
-} from "../../../../components/settings/stack-settings";
+import { parseSettings } from "../../../../components/settings/parse-settings";
+import type { SettingsInput } from "../../../../components/settings/schema";
+import { readStackSettings } from "../../../../components/stack-settings";
+import { settingsTable } from "../../../../docs/settings-table";
 
 const GIB = 1024 ** 3;
 

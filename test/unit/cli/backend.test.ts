@@ -10,9 +10,9 @@ const state = join(checkout, ".pulumi-state");
 afterAll(() => rmSync(checkout, { recursive: true }));
 
 it("takes the passphrase of another command that was first meanwhile", async () => {
-  mkdirSync(join(checkout, "setup"));
-  const outfile = join(checkout, "setup/backend.js");
-  buildSync({ entryPoints: ["setup/backend.ts"], outfile, platform: "node", format: "cjs" });
+  mkdirSync(join(checkout, "cli"));
+  const outfile = join(checkout, "cli/backend.js");
+  buildSync({ entryPoints: ["cli/backend.ts"], outfile, platform: "node", format: "cjs", bundle: true });
   // While this one thinks of its own, the other one writes.
   const run = `const crypto = require("node:crypto");
     const { randomBytes } = crypto;

@@ -1,9 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { existsSync, linkSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-
-/** Folder of this checkout. */
-export const projectRoot = join(__dirname, "..");
+import { projectRoot } from "../setup/project";
 
 /** Folder of the default state backend and its passphrase; git ignores it. */
 export const stateFolder = join(projectRoot, ".pulumi-state");

@@ -1,0 +1,132 @@
+import { isHostName } from "./hosts";
+import type { Mistake } from "./mistakes";
+import type { HostSettings } from "./schema";
+import { isUnspecified } from "./values";
+
+/** The settings of each host, or what is wrong with them. */
+export interface CheckedHosts {
+  hosts: Record<string, HostSettings>;
+  mistakes: Mistake[];
+}
+
+/**
+ * Checks each host's settings, the stack's with the overrides of that host, and the hosts against each other.
+ *
+ * @param overrides by host
+ * @param check of the settings of one host, from its overrides
+ * @param known mistakes of the stack's own settings: a host that inherits one does not repeat it
+ */
+export function checkHosts(
+  overrides: Record<string, Record<string, unknown>>,
+  check: (own: Record<string, unknown>) => { settings?: HostSettings; mistakes: Mistake[] },
+  known: readonly Mistake[],
+): CheckedHosts {
+  const good: Record<string, HostSettings> = {};
+  const mistakes: Mistake[] = [];
+  for (const [name, own] of Object.entries(overrides)) {
+    if (!isHostName(name)) {
+      mistakes.push(wrongName(name));
+      continue;
+    }
+    const { settings, mistakes: wrong } = check(own);
+    if (settings) good[name] = settings;
+    const inherited = (mistake: Mistake) =>
+      !Object.hasOwn(own, root(mistake.key)) && known.some(({ key }) => key === mistake.key);
+    mistakes.push(
+      ...wrong.filter((mistake) => !inherited(mistake)).map((mistake) => mistakeOfHost(name, mistake)),
+    );
+  }
+  return { hosts: good, mistakes: [...mistakes, ...sharedMistakes(good)] };
+}
+
+const root = (key: string) => key.split(".")[0] ?? key;
+
+/** A mistake in the settings of one host: its key and the lines that mend it name the host. */
+export function mistakeOfHost(name: string, mistake: Mistake): Mistake {
+  const inHost = (key: string) => `hosts.${name}.${key}`;
+  return {
+    ...mistake,
+    key: inHost(mistake.key),
+    fix: mistake.fix.map((fix) => ({
+      ...fix,
+      key: /^[\w.-]+(\[\d+\])?$/.test(fix.key) ? inHost(fix.key) : `hosts.${name}${quoted(fix.key)}`,
+      path: true,
+    })),
+  };
+}
+
+function wrongName(name: string): Mistake {
+  const shown = name.replace(/\p{C}+/gu, " ").slice(0, 60);
+  return {
+    key: `hosts.${shown}`,
+    problem: "has a name that is not accepted",
+    accepted: "1 to 30 lower-case letters, digits and hyphens, a letter or digit first and last",
+    fix: [{ key: `hosts${quoted(shown)}`, path: true }],
+  };
+}
+
+/** A name of any characters in a path of `pulumi config --path`. */
+const quoted = (name: string) => `["${name.replace(/["\\]/g, "\\$&")}"]`;
+
+/** What two hosts can't both have. */
+function sharedMistakes(all: Record<string, HostSettings>): Mistake[] {
+  const mistakes: Mistake[] = [];
+  const entries = Object.entries(all);
+  const usedPorts = new Set(entries.map(([, { hostPort }]) => hostPort));
+  for (const [index, [name, settings]] of entries.entries()) {
+    const before = entries.slice(0, index);
+    const samePort = before.find(([, other]) => sharePort(settings, other));
+    if (samePort) {
+      let free = settings.hostPort;
+      while (usedPorts.has(free)) free = free < 65535 ? free + 1 : 1024;
+      usedPorts.add(free);
+      mistakes.push(
+        mistakeOfHost(name, {
+          key: "hostPort",
+          problem: `is ${settings.hostPort}, which the host ${samePort[0]} has on the same machine`,
+          accepted: `a port of its own, like ${free}`,
+          fix: [{ key: "hostPort", value: `${free}` }],
+        }),
+      );
+    }
+    for (const volume of ["state", "workspace"] as const) {
+      const wanted = settings.volumes[volume];
+      const holder = before.find(([, other]) => sameEngine(settings, other) && holds(other, wanted));
+      if (!holder) continue;
+      mistakes.push(
+        mistakeOfHost(name, {
+          key: `volumes.${volume}`,
+          problem: `is ${wanted}, a volume that the host ${holder[0]} has in the same engine`,
+          accepted: "a volume of its own, or none for the name that comes from the stack and the host",
+          fix: [{ key: `volumes.${volume}`, value: `${wanted}-${name}` }],
+        }),
+      );
+    }
+  }
+  return mistakes;
+}
+
+const holds = ({ volumes }: HostSettings, name: string | undefined) =>
+  name !== undefined && (volumes.state === name || volumes.workspace === name);
+
+/** Whether two hosts are one engine; every emulated host is one of its own. */
+function sameEngine(one: HostSettings, other: HostSettings): boolean {
+  return one.host !== "emulated" && other.host !== "emulated" && machineOf(one) === machineOf(other);
+}
+
+/** The machine whose port the server takes: an emulated host's is this one's, forwarded. */
+function machineOf({ host }: HostSettings): string {
+  return host === "local" || host === "emulated" ? "local" : endpointOf(host);
+}
+
+/** Address and SSH port, whoever logs in. */
+function endpointOf(host: string): string {
+  const { hostname, port } = new URL(host);
+  return `${hostname.toLowerCase()}:${port || 22}`;
+}
+
+function sharePort(one: HostSettings, other: HostSettings): boolean {
+  if (one.hostPort !== other.hostPort || machineOf(one) !== machineOf(other)) return false;
+  const addresses = [one.bindAddress, other.bindAddress];
+  return addresses[0] === addresses[1] || addresses.some(isUnspecified);
+}

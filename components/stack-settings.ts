@@ -1,0 +1,33 @@
+// Parts of Pulumi, not all of it: the commands that run before it need the settings too, and soon.
+import { getStack } from "@pulumi/pulumi/metadata";
+import * as stackConfig from "@pulumi/pulumi/runtime/config";
+import { checkSettings } from "./settings/checks";
+import { VisibleError } from "./settings/errors";
+import { explainMistakes } from "./settings/mistakes";
+import { type HostSettings, NAMESPACE } from "./settings/schema";
+
+/**
+ * Reads the settings of the current stack: everything below `microsandbox:`.
+ *
+ * @returns the settings of each host by its name; of the host `default` where the stack has no `hosts`
+ * @throws VisibleError as `parseSettings` does; a value that is stored as a secret is not shown in it
+ */
+export function readStackSettings(): Record<string, HostSettings> {
+  const raw: Record<string, unknown> = {};
+  const secretKeys: string[] = [];
+  for (const [name, value] of Object.entries(stackConfig.allConfig())) {
+    if (!name.startsWith(`${NAMESPACE}:`)) continue;
+    const key = name.slice(NAMESPACE.length + 1);
+    raw[key] = value;
+    if (isSecret(name)) secretKeys.push(key);
+  }
+  const { hosts, mistakes } = checkSettings(raw, secretKeys);
+  if (hosts === undefined) throw new VisibleError(explainMistakes(mistakes, { stack: getStack() }));
+  return hosts;
+}
+
+/** Whether the stack's configuration holds a key encrypted. Pulumi knows, but doesn't declare it. */
+function isSecret(name: string): boolean {
+  const { isConfigSecret } = stackConfig as { isConfigSecret?: (key: string) => boolean };
+  return isConfigSecret?.(name) ?? false;
+}
