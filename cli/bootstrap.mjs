@@ -34,9 +34,12 @@ function installPackages(folder) {
 
 const [command, ...args] = process.argv.slice(2);
 installPackages(root);
-if (["test", "bench", "audit"].includes(command)) installPackages(join(root, "docker", "gateway"));
+// A file is a program of those who work on this project: it may need what the gateway is made of. Words are commands.
+const isFile = command?.endsWith(".ts");
+if (isFile) installPackages(join(root, "docker", "gateway"));
 
-const cli = ["--import", import.meta.resolve("tsx"), join(root, "cli", "main.ts"), command, ...args];
+const program = isFile ? [join(root, command), ...args] : [join(root, "cli", "main.ts"), command, ...args];
+const cli = ["--import", import.meta.resolve("tsx"), ...program];
 // An interrupt reaches the child too, being in the same process group: wait for it to end by itself.
 for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => {});
 const { status, signal } = spawnSync(process.execPath, cli, { stdio: "inherit" });

@@ -1,10 +1,6 @@
 /** The commands behind the npm scripts. Each one is a file in commands/. */
 import { Command } from "commander";
-import { benchGateway } from "../bench";
-import { benchNoop } from "../bench/noop";
-import { linesToType } from "../setup/named-stack";
-import { UserError } from "../setup/user-error";
-import { audit } from "./commands/audit";
+import { runProgram } from "../setup/run-program";
 import { backup } from "./commands/backup";
 import { destroy } from "./commands/destroy";
 import { doctor } from "./commands/doctor";
@@ -16,7 +12,6 @@ import { restore } from "./commands/restore";
 import { sandbox } from "./commands/sandbox";
 import { sbom } from "./commands/sbom";
 import { setup } from "./commands/setup";
-import { runTests } from "./commands/test";
 import { up } from "./commands/up";
 import { STACK_RULE } from "./stack";
 
@@ -53,21 +48,6 @@ cli
   .option(...stackOption)
   .option(...hostOption)
   .action(({ stack, host }) => doctor(stack, host));
-cli
-  .command("test")
-  .description("Run the tests: all of them, or one kind.")
-  .argument("[kind]", "unit, integration, e2e or arm64")
-  .action(runTests);
-cli
-  .command("bench")
-  .description("Run a benchmark: each line is measured against something to compare with.")
-  .argument("<name>", "noop: an up with nothing to do; gateway: the server under load")
-  .option("--stack <name>", "gateway: a deployed stack, for what needs a microVM")
-  .action(async (name, { stack }) => {
-    if (name === "noop") return benchNoop();
-    if (name === "gateway") return benchGateway({ stack });
-    throw new UserError(`There is no benchmark ${name}. Benchmarks: noop, gateway.`);
-  });
 cli
   .command("images")
   .description("load FILE.tar (of docker save), list or prune the images that sandboxes start from.")
@@ -106,11 +86,6 @@ cli
   .option(...stackOption)
   .option(...hostOption)
   .action(sbom);
-cli
-  .command("audit")
-  .description("Ask the npm registry for advisories on the packages, and check their signatures.")
-  .option("--level <severity>", "least severity that makes the exit code 1 (2: nobody answered)", "low")
-  .action(({ level }) => audit(level));
 cli.addCommand(keysCommand(stackOption));
 // Everything after these names belongs to another program, --help included.
 cli
@@ -130,14 +105,4 @@ cli
   .passThroughOptions()
   .action(sandbox);
 
-async function main(): Promise<void> {
-  try {
-    await cli.parseAsync();
-  } catch (error) {
-    if (!(error instanceof UserError)) throw error;
-    console.error(`\n${linesToType(error.message)}`);
-    process.exitCode = error.exitCode;
-  }
-}
-
-void main();
+void runProgram(() => cli.parseAsync());

@@ -1,13 +1,14 @@
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { exec } from "../../setup/exec";
-import { projectRoot } from "../../setup/project";
-import { createReporter } from "../../setup/report";
-import { ensureTools } from "../../setup/tools";
-import { UserError } from "../../setup/user-error";
-import { FAILURES_FILE, type Failure } from "../../test/harness/failures-reporter";
-import { prepare } from "./setup";
+import { prepare } from "../cli/commands/setup";
+import { exec } from "../setup/exec";
+import { projectRoot } from "../setup/project";
+import { createReporter } from "../setup/report";
+import { runProgram } from "../setup/run-program";
+import { ensureTools } from "../setup/tools";
+import { UserError } from "../setup/user-error";
+import { FAILURES_FILE, type Failure } from "./harness/failures-reporter";
 
 /** The projects of vitest.config.mts that belong to each kind. */
 const kinds = {
@@ -22,7 +23,7 @@ type Kind = keyof typeof kinds;
  * `npm test [unit|integration|e2e|arm64]`: style and types first, then the tests, arm64 beside e2e. The last line
  * counts them.
  */
-export async function runTests(asked?: string): Promise<void> {
+async function runTests(asked?: string): Promise<void> {
   const wanted = wantedKinds(asked);
   const report = createReporter();
   report.say(`Running: style, types, ${wanted.join(", ")} tests.`);
@@ -114,3 +115,5 @@ function summary(failures: Failure[]): string {
   });
   return [...later, ...first].join("\n");
 }
+
+void runProgram(() => runTests(process.argv[2]));
