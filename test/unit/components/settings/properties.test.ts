@@ -135,8 +135,8 @@ test("ssh hosts: what is accepted can be taken apart, and no part looks like an 
       if (connection.kind !== "ssh") throw new Error("not ssh");
       expect(connection.user).not.toMatch(/^-|^$/);
       expect(connection.address).not.toMatch(/^-|^$/);
-      expect(connection.port).toBeGreaterThan(0);
-      expect(connection.port).toBeLessThan(65_536);
+      expect(connection.port ?? 22).toBeGreaterThan(0);
+      expect(connection.port ?? 22).toBeLessThan(65_536);
     }),
     { numRuns: 500 },
   );
