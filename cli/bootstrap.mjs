@@ -2,7 +2,7 @@
 // to cli/main.ts. Plain JavaScript without dependencies, since on a fresh clone there are none.
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, lstatSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -17,6 +17,8 @@ if (major < 20 || (major === 20 && minor < 19)) {
 
 /** Installs the packages of a folder unless those of its lockfile are there. */
 function installPackages(folder) {
+  // Another checkout's packages: npm would empty that folder first.
+  if (lstatSync(join(folder, "node_modules"), { throwIfNoEntry: false })?.isSymbolicLink()) return;
   const lock = createHash("sha256")
     .update(readFileSync(join(folder, "package-lock.json")))
     .digest("hex");
