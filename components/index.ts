@@ -8,3 +8,5 @@ export {
   type SandboxImageArgs,
 } from "./image/sandbox-image";
 export { Microsandbox, type MicrosandboxOptions } from "./microsandbox";
+export type { ServerVolumes } from "./server/storage";
+export type { Transform } from "./server/transform";

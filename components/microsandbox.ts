@@ -1,9 +1,11 @@
+import type * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
 import type { MicrosandboxArgs } from "./args";
 import { type CheckedArgs, checkArgs, type Structure } from "./checked-args";
 import type { Connection } from "./host/connection";
 import { DockerHost, type DockerHostArgs, publishAddress } from "./host/docker-host";
 import { KvmCheck } from "./host/kvm-check";
+import { baseNameOf, imageNameOf } from "./host/names";
 import { SandboxImage } from "./image/sandbox-image";
 import { madeApiKey, requireKey } from "./server/api-key";
 import { BootCheck } from "./server/boot-check";
@@ -12,16 +14,35 @@ import { PulledImages } from "./server/pulled-images";
 import { Registries } from "./server/registries";
 import { Server } from "./server/server";
 import { kvmGroup } from "./server/server-user";
-import { Storage } from "./server/storage";
+import { type ServerVolumes, Storage } from "./server/storage";
 import { Tls } from "./server/tls";
+import type { Transform } from "./server/transform";
 import { Upgrade } from "./server/upgrade";
 import { egressVariable } from "./settings/egress";
 import { endpointHost, endpointUrl, hostNames } from "./settings/endpoint";
 import { namingHost } from "./settings/errors";
 import { GIB, MIB } from "./settings/values";
 
-/** Options of a service: those of any component, and what is not for every language. */
+/**
+ * Options of a service: those of any component, and what is for programs in TypeScript alone. A provider for `docker`
+ * makes the container, the network and the volumes; it has to lead to the engine that `host` names.
+ */
 export interface MicrosandboxOptions extends pulumi.ComponentResourceOptions {
+  /**
+   * First part of the names of all that is on the host. What was deployed under other names keeps them with it.
+   * @default project, name and stack
+   * @example "sandboxes-dev"
+   */
+  baseName?: string;
+  /**
+   * Changes of what is made on the host: labels, a network more, other log drivers.
+   * @example { container: { dns: ["10.0.0.2"] }, volumes: (args) => ({ ...args, driver: "zfs" }) }
+   */
+  transform?: {
+    container?: Transform<docker.ContainerArgs>;
+    network?: Transform<docker.NetworkArgs>;
+    volumes?: Transform<docker.VolumeArgs>;
+  };
   /** Name that error messages give the host, where a program has several. */
   hostName?: string;
   /** @internal Why nothing may be done on the host, where that is known beforehand. */
@@ -45,6 +66,12 @@ export class Microsandbox extends pulumi.ComponentResource {
   readonly environment: pulumi.Output<Record<string, string>>;
   /** The API key, a secret: the setting `apiKey` or the one that was made; empty in dev mode, and where there are only `keys`. */
   readonly apiKey: pulumi.Output<string>;
+  /** The server's container. */
+  readonly container: docker.Container;
+  /** The network that it alone is in. */
+  readonly network: docker.Network;
+  /** The volumes: microsandbox's home, and /workspace. */
+  readonly volumes: ServerVolumes;
   /** Where the server runs, for `npm run sandbox`. */
   readonly server: pulumi.Output<{ container: string; connection: Connection }>;
   /** Certificate of the stack's own authority, for clients to trust; empty without `tls.own`. */
@@ -59,11 +86,17 @@ export class Microsandbox extends pulumi.ComponentResource {
     super("microsandbox:index:Microsandbox", name, {}, opts);
     const { hostName, refused } = opts;
     const { structure, values, tlsNames } = checkArgs(args);
-    const baseName = `${name}-${pulumi.getStack()}`;
+    const owner = { project: pulumi.getProject(), stack: pulumi.getStack() };
+    const { baseName = baseNameOf(name, owner), transform } = opts;
 
     const host = new DockerHost(
       `${name}-host`,
-      { ...hostArgs(structure, values, baseName), hostName, refused },
+      {
+        ...hostArgs(structure, values, baseName),
+        hostName,
+        refused,
+        engine: this.getProvider("docker:index/container:Container"),
+      },
       { parent: this },
     );
     const { connection, preflight } = host;
@@ -82,7 +115,7 @@ export class Microsandbox extends pulumi.ComponentResource {
       `${name}-image`,
       {
         ...values,
-        baseName,
+        baseName: imageNameOf(baseName),
         architecture: checked.architecture,
         transfer: host.imageLoader && {
           connection: host.connection,
@@ -100,6 +133,7 @@ export class Microsandbox extends pulumi.ComponentResource {
         baseName: checked.baseName,
         state: values.volumes.state,
         workspace: values.volumes.workspace,
+        transform: transform?.volumes,
       },
       onHost,
     );
@@ -140,9 +174,13 @@ export class Microsandbox extends pulumi.ComponentResource {
         engineApi: host.preflight.apply(({ engine }) => engine?.api ?? ""),
         hostCpus: host.preflight.apply(({ engine }) => engine?.cpus ?? 1),
         publishAddress: publishAddress({ kind: structure.hostKind, bindAddress: values.bindAddress }),
+        transform,
       },
       onHost,
     );
+    this.container = server.container;
+    this.network = server.network;
+    this.volumes = storage.volumes;
     const inServer = { connection: host.connection, containerName: server.containerName };
     const afterServer = { parent: this, dependsOn: server.ready };
     const registries = structure.hasRegistries

@@ -40,6 +40,8 @@ export interface DockerHostArgs {
   hostPort: pulumi.Input<number>;
   /** Address that the port is bound to. */
   bindAddress: pulumi.Input<string>;
+  /** Provider of its engine, where there is one already. @default one for this host */
+  engine?: pulumi.ProviderResource;
   /** Memory (MiB) and disk (GiB) of an emulated host, and whether its disk outlives a destroy. */
   emulated: { memoryMiB: pulumi.Input<number>; diskGiB: pulumi.Input<number>; keepDisk: boolean };
 }
@@ -56,9 +58,9 @@ export class DockerHost extends pulumi.ComponentResource {
   /** What the preflight found. */
   readonly preflight: pulumi.Output<PreflightReport>;
   /** Provider of its engine. It starts while the host is still being checked, and makes nothing by itself. */
-  readonly engine: docker.Provider;
+  readonly engine: pulumi.ProviderResource;
   /** Provider of the engine that builds its image. */
-  readonly builder: docker.Provider;
+  readonly builder: pulumi.ProviderResource;
   /** Processor of the host. */
   readonly architecture: pulumi.Output<"amd64" | "arm64">;
   /** Command line that reads an image archive on standard input and loads it, where images are not built on the host. */
@@ -81,15 +83,17 @@ export class DockerHost extends pulumi.ComponentResource {
           return usableEngine(stdout, architecture);
         }),
     );
-    this.engine = new docker.Provider(
-      `${name}-engine`,
-      {
-        host: this.connection.apply(dockerHost),
-        context: NO_CONTEXT,
-        sshOpts: this.connection.apply(sshFlags),
-      },
-      { parent: this },
-    );
+    this.engine =
+      args.engine ??
+      new docker.Provider(
+        `${name}-engine`,
+        {
+          host: this.connection.apply(dockerHost),
+          context: NO_CONTEXT,
+          sshOpts: this.connection.apply(sshFlags),
+        },
+        { parent: this },
+      );
     // An image that goes to another machine is built by this one's engine.
     this.builder =
       args.kind === "local"

@@ -82,7 +82,7 @@ export class EmulatedHost extends pulumi.ComponentResource {
 
 /** Command line of the tool that makes, starts and removes emulated hosts. */
 export function emulatedHostTool(): string {
-  return `bash ${shellQuote(`${packageRoot}/emulated-host/emulated-host.sh`)}`;
+  return `bash ${shellQuote(`${packageRoot()}/emulated-host/emulated-host.sh`)}`;
 }
 
 /** The connection in the one line of JSON that `start` prints. */

@@ -2,8 +2,23 @@ import { readFileSync } from "node:fs";
 import { join, relative } from "node:path";
 import { programStack, withStack } from "../settings/lines-to-type";
 
-/** Folder of this package, relative to the program: a path that stays the same when the checkout moves. */
-export const packageRoot = relative(process.cwd(), join(__dirname, "../..")) || ".";
+/** Where Pulumi has started this process, and its plugins too. */
+const startedIn = process.cwd();
+let isPlugin = false;
+
+/** Tells that this process is a plugin of Pulumi: that is started where the others are. */
+export function runAsPlugin(): void {
+  isPlugin = true;
+}
+
+/**
+ * Folder of this package, for Pulumi's plugins. Relative to where they run, a path stays the same when the checkout
+ * moves; a program in another process (an inline one of the Automation API) can't know where that is.
+ */
+export function packageRoot(): string {
+  const root = join(__dirname, "../..");
+  return isPlugin || programStack() !== undefined ? relative(startedIn, root) || "." : root;
+}
 
 type ScriptName =
   | "host/kvm-check"

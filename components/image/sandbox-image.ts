@@ -58,7 +58,7 @@ export class SandboxImage extends pulumi.ComponentResource {
 
   constructor(name: string, args: SandboxImageArgs, opts?: pulumi.ComponentResourceOptions) {
     super("microsandbox:index:SandboxImage", name, {}, opts);
-    const context = join(packageRoot, "docker");
+    const context = join(packageRoot(), "docker");
     const content = contextHash(context);
     if (!pulumi.runtime.isDryRun()) this.giveCertificates(context);
     const buildArgs = this.buildArgs(args);

@@ -3,12 +3,14 @@ import * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
 import { type Connection, hostShell } from "../host/connection";
 import { labels } from "../host/labels";
+import { hostNameOf } from "../host/names";
 import { limitVariables } from "../settings/limits";
 import type { StackSettings } from "../settings/schema";
 import { MIB } from "../settings/values";
 import { keysFile } from "./key-file";
 import { serverUser } from "./server-user";
 import { tlsFile } from "./tls";
+import { type Transform, transformed } from "./transform";
 import { VolumeOwner } from "./volume-owner";
 
 export interface ServerArgs {
@@ -65,6 +67,8 @@ export interface ServerArgs {
   /** Size (Docker's form) and number of the log files. */
   logMaxSize: pulumi.Input<string>;
   logMaxFiles: pulumi.Input<number>;
+  /** Changes of the args of the container and of the network. */
+  transform?: { container?: Transform<docker.ContainerArgs>; network?: Transform<docker.NetworkArgs> };
 }
 
 /**
@@ -90,6 +94,8 @@ export class Server extends pulumi.ComponentResource {
   readonly containerName: pulumi.Output<string>;
   /** Id of the container: new with every replacement. */
   readonly containerId: pulumi.Output<string>;
+  readonly container: docker.Container;
+  readonly network: docker.Network;
   /** Settled once the container is healthy and fully configured. */
   readonly ready: pulumi.Resource;
 
@@ -97,9 +103,10 @@ export class Server extends pulumi.ComponentResource {
     super("microsandbox:index:Server", name, {}, opts);
 
     const containerName = pulumi.interpolate`${args.baseName}-server`;
+    const ofNetwork = { name: args.baseName, driver: "bridge", labels: labels("network") };
     const network = new docker.Network(
       `${name}-network`,
-      { name: args.baseName, driver: "bridge", labels: labels("network") },
+      transformed<docker.NetworkArgs>(ofNetwork, args.transform?.network),
       { parent: this },
     );
     const owner = args.privileged
@@ -107,23 +114,26 @@ export class Server extends pulumi.ComponentResource {
       : new VolumeOwner(`${name}-volumes`, { ...args, containerName, user: serverUser }, { parent: this });
     const container = new docker.Container(
       `${name}-container`,
-      {
-        name: containerName,
-        image: args.imageId,
-        hostname: args.baseName,
-        ...isolation(args),
-        ...resourceLimits(args),
-        ...lifecycle(args),
-        envs: environment(args),
-        networksAdvanced: [{ name: network.name }],
-        networkMode: "bridge",
-        ports: [{ internal: args.port, external: args.hostPort, ip: args.publishAddress, protocol: "tcp" }],
-        volumes: [
-          { volumeName: args.volumes.state, containerPath: "/var/lib/microsandbox" },
-          { volumeName: args.volumes.workspace, containerPath: "/workspace" },
-        ],
-        labels: pulumi.output(args.version).apply((version) => labels("server", version)),
-      },
+      transformed<docker.ContainerArgs>(
+        {
+          name: containerName,
+          image: args.imageId,
+          hostname: pulumi.output(args.baseName).apply(hostNameOf),
+          ...isolation(args),
+          ...resourceLimits(args),
+          ...lifecycle(args),
+          envs: environment(args),
+          networksAdvanced: [{ name: network.name }],
+          networkMode: "bridge",
+          ports: [{ internal: args.port, external: args.hostPort, ip: args.publishAddress, protocol: "tcp" }],
+          volumes: [
+            { volumeName: args.volumes.state, containerPath: "/var/lib/microsandbox" },
+            { volumeName: args.volumes.workspace, containerPath: "/workspace" },
+          ],
+          labels: pulumi.output(args.version).apply((version) => labels("server", version)),
+        },
+        args.transform?.container,
+      ),
       {
         parent: this,
         deleteBeforeReplace: true,
@@ -131,6 +141,8 @@ export class Server extends pulumi.ComponentResource {
         replaceOnChanges: [...notUpdated],
       },
     );
+    this.network = network;
+    this.container = container;
     this.containerName = container.name;
     this.containerId = container.id;
 

@@ -1,6 +1,7 @@
 import * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
 import { labels } from "../host/labels";
+import { type Transform, transformed } from "./transform";
 
 export interface StorageArgs {
   /** Prefix of the default volume names. @example "microsandbox-dev" */
@@ -13,6 +14,14 @@ export interface StorageArgs {
   keep?: boolean;
   /** Whether Pulumi refuses to delete or replace them. @default false */
   protect?: boolean;
+  /** A change of the args of each. */
+  transform?: Transform<docker.VolumeArgs>;
+}
+
+/** The volumes of a server: microsandbox's home, and /workspace. */
+export interface ServerVolumes {
+  readonly state: docker.Volume;
+  readonly workspace: docker.Volume;
 }
 
 /**
@@ -25,6 +34,8 @@ export class Storage extends pulumi.ComponentResource {
   readonly state: pulumi.Output<string>;
   /** Name of the workspace volume. */
   readonly workspace: pulumi.Output<string>;
+  /** Both. */
+  readonly volumes: ServerVolumes;
 
   constructor(name: string, args: StorageArgs, opts?: pulumi.ComponentResourceOptions) {
     super("microsandbox:index:Storage", name, {}, opts);
@@ -36,11 +47,12 @@ export class Storage extends pulumi.ComponentResource {
     const volume = (role: "state" | "workspace") =>
       new docker.Volume(
         `${name}-${role}`,
-        { name: nameOf(role), driver: "local", labels: labels(role) },
+        transformed({ name: nameOf(role), driver: "local", labels: labels(role) }, args.transform),
         { parent: this, retainOnDelete: keep, protect },
       );
-    this.state = volume("state").name;
-    this.workspace = volume("workspace").name;
+    this.volumes = { state: volume("state"), workspace: volume("workspace") };
+    this.state = this.volumes.state.name;
+    this.workspace = this.volumes.workspace.name;
 
     this.registerOutputs({ state: this.state, workspace: this.workspace });
   }

@@ -19,9 +19,12 @@ export function givenPem(settings: TlsSettings): { certificate?: string; key?: s
   };
 }
 
+/** The folder of Pulumi.yaml, where the language host names it; else the one that the command was started in. */
+const projectFolder = () => process.env.PULUMI_NODEJS_ROOT_DIRECTORY ?? process.cwd();
+
 /** A file of the machine that deploys; a path that is not absolute starts at the project. */
 function contentOf(path: string): string {
-  const file = resolve(path.replace(/^~(?=\/)/, homedir()));
+  const file = resolve(projectFolder(), path.replace(/^~(?=\/)/, homedir()));
   try {
     return readFileSync(file, "utf8");
   } catch (error) {

@@ -43,7 +43,7 @@ describe("an address that another resource has", () => {
   it("is where the server goes", async () => {
     const resources = await registered(program("10.9.8.7"));
     expect(find(resources, "-host-engine").host).toBe("ssh://root@10.9.8.7");
-    expect(find(resources, "-server-container").name).toBe("sandboxes-dev-server");
+    expect(find(resources, "-server-container").name).toBe("microsandbox-sandboxes-dev-server");
     expect(find(resources, "-server-pids-limit").create).toContain("root@10.9.8.7");
   });
 

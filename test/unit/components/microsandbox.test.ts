@@ -426,7 +426,7 @@ describe("the image's name", () => {
     ])
       names.push(await name(args));
     expect(new Set(names).size).toBe(names.length);
-    expect(names[0]).toMatch(/^sandboxes-dev:0\.7\.11-amd64-[0-9a-f]{12}$/);
+    expect(names[0]).toMatch(/^microsandbox-sandboxes-dev:0\.7\.11-amd64-[0-9a-f]{12}$/);
   });
 
   it("and the build are the same on a deployer that trusts other authorities", async () => {
@@ -458,7 +458,7 @@ describe("an image that another deployer has built again", () => {
 
   it("is removed from the host unless a container is made of it", async () => {
     const load = only(await deploy({ host: "ssh://me@host.test" }), "Command", "image-load");
-    expect(load.delete).toMatch(/docker image rm sandboxes-dev:/);
+    expect(load.delete).toMatch(/docker image rm microsandbox-sandboxes-dev:/);
   });
 });
 
@@ -470,8 +470,8 @@ describe("several services in one program", () => {
     });
     const names = resources.filter(({ type }) => type.startsWith("docker:")).map(({ inputs }) => inputs.name);
     expect(new Set(names).size).toBe(names.length);
-    expect(names).toContain("one-dev-server");
-    expect(names).toContain("two-dev-state");
+    expect(names).toContain("microsandbox-one-dev-server");
+    expect(names).toContain("microsandbox-two-dev-state");
   });
 });
 

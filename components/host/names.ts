@@ -1,0 +1,27 @@
+/** Length of a host name that every kernel takes. */
+const HOST_NAME = 63;
+
+/**
+ * First part of the names of all that a service has on its host: project, name and stack, so that neither another
+ * project nor another stack has them. A name that begins with the project's is not told it again: the services of this
+ * project's own program (`microsandbox`, `microsandbox-b`) have the names that they have always had.
+ *
+ * @example baseNameOf("sandboxes", { project: "shop", stack: "dev" }) === "shop-sandboxes-dev"
+ */
+export function baseNameOf(name: string, { project, stack }: { project: string; stack: string }): string {
+  const owned = name === project || name.startsWith(`${project}-`) ? name : `${project}-${name}`;
+  // What Docker takes for the name of a container.
+  return `${owned}-${stack}`.replace(/[^\w.-]/g, "-").replace(/^[^A-Za-z0-9]+/, "");
+}
+
+const IMAGE_NAME = /^[a-z0-9]+(?:(?:\.|__?|-+)[a-z0-9]+)*$/;
+
+/** A base name as the name of an image, which has no capitals and no mixed separators. */
+export function imageNameOf(baseName: string): string {
+  const lower = baseName.toLowerCase();
+  return IMAGE_NAME.test(lower) ? lower : lower.replace(/[._-]+/g, "-").replace(/-$/, "");
+}
+
+/** A base name as a machine's own name. */
+export const hostNameOf = (baseName: string): string =>
+  baseName.slice(0, HOST_NAME).replace(/[^A-Za-z0-9]+$/, "");

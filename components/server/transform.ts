@@ -1,0 +1,7 @@
+/** A change of the args of a resource before it is made: fields in place of its own, or a function of all of them. */
+export type Transform<Args> = Partial<Args> | ((args: Args) => Args);
+
+/** The args, changed. */
+export function transformed<Args extends object>(args: Args, transform: Transform<Args> | undefined): Args {
+  return typeof transform === "function" ? transform(args) : { ...args, ...transform };
+}
