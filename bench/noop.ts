@@ -1,5 +1,6 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { findBackend } from "../cli/backend";
 import { prepare } from "../cli/commands/setup";
 import { type Pulumi, pulumiWith } from "../cli/pulumi";
 import { projectRoot } from "../setup/project";
@@ -19,7 +20,8 @@ const goal = 1.5;
  */
 export async function benchNoop(): Promise<void> {
   const report = createReporter();
-  const pulumi = pulumiWith(await prepare("dev", await ensureTools(report), report));
+  await prepare("dev", report);
+  const pulumi = pulumiWith(await ensureTools(report), findBackend());
   const stack = new TestStack("test-bench", {
     hostPort: await freePort(),
     privileged: await canRunPrivileged(),

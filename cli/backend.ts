@@ -1,40 +1,148 @@
 import { randomBytes } from "node:crypto";
-import { existsSync, linkSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { existsSync, linkSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { homedir } from "node:os";
+import { join, resolve } from "node:path";
+import { pathToFileURL } from "node:url";
+import { parse } from "yaml";
 import { projectRoot } from "../setup/project";
+import { UserError } from "../setup/user-error";
 
-/** Folder of the default state backend and its passphrase; git ignores it. */
+/** Folder of the state backend that is used where there is no other, and of its passphrase; git ignores it. */
 export const stateFolder = join(projectRoot, ".pulumi-state");
 
+/** Where Pulumi keeps the state, and who says so. */
+export interface Backend {
+  /**
+   * `environment`, `project` (Pulumi.yaml) and `login` are where plain pulumi looks too, in this order; `checkout` is the
+   * folder of this checkout, which plain pulumi has to be shown.
+   */
+  source: "environment" | "project" | "login" | "checkout";
+  url: string;
+  /** In `checkout`: where plain pulumi would look instead. */
+  otherwise?: string;
+}
+
 /**
- * Where Pulumi keeps its state and how it encrypts secrets: a file backend inside the checkout and a passphrase
- * file (mode 0600) made on first use. PULUMI_BACKEND_URL and PULUMI_CONFIG_PASSPHRASE(_FILE) override them.
+ * Finds where the state is: where plain pulumi would have it; only where nobody has said anything, in a folder of this
+ * checkout. A stack that is deployed in that folder goes on being found there after a login elsewhere.
+ *
+ * @param stack the one that is asked for; without one, the folder is used while it has any
  */
-export function backendEnvironment(environment: NodeJS.ProcessEnv = process.env): Record<string, string> {
+export function findBackend(stack?: string, environment: NodeJS.ProcessEnv = process.env): Backend {
+  const url = environment.PULUMI_BACKEND_URL;
+  if (url) return { source: "environment", url };
+  const said = projectBackend() ?? loginBackend(environment);
+  const own = { source: "checkout", url: pathToFileURL(stateFolder).href } as const;
+  if (said && !hasState(stack)) return said;
+  return said ? { ...own, otherwise: said.url } : own;
+}
+
+/** Where a stack may be that nobody has named: two places where it goes on in the folder beside a login. */
+export function findBackends(environment: NodeJS.ProcessEnv = process.env): Backend[] {
+  const found = findBackend(undefined, environment);
+  const said = found.otherwise ? (projectBackend() ?? loginBackend(environment)) : undefined;
+  return said ? [said, found] : [found];
+}
+
+function projectBackend(): Backend | undefined {
+  const file = join(projectRoot, "Pulumi.yaml");
+  const url = existsSync(file) ? parse(readFileSync(file, "utf8"))?.backend?.url : undefined;
+  return url ? { source: "project", url } : undefined;
+}
+
+/** Where `pulumi login` has been, by the file that it writes; a token alone means Pulumi Cloud. */
+function loginBackend(environment: NodeJS.ProcessEnv): Backend | undefined {
+  const home = environment.PULUMI_HOME || join(environment.HOME || homedir(), ".pulumi");
+  const file = join(environment.PULUMI_CREDENTIALS_PATH || home, "credentials.json");
+  try {
+    const { current } = JSON.parse(readFileSync(file, "utf8"));
+    if (current) return { source: "login", url: current };
+  } catch {
+    // Nobody has logged in, or pulumi will tell what is wrong with the file.
+  }
+  return environment.PULUMI_ACCESS_TOKEN ? { source: "login", url: "https://api.pulumi.com" } : undefined;
+}
+
+/** Whether the folder of the checkout has the state of a stack, or of any. */
+function hasState(stack: string | undefined): boolean {
+  const folder = join(stateFolder, ".pulumi/stacks/microsandbox");
+  const name = stack?.split("/").pop();
+  if (!existsSync(folder)) return false;
+  return readdirSync(folder).some((file) => {
+    const [, found] = /^(.+)\.json(?:\.gz)?$/.exec(file) ?? [];
+    return found !== undefined && (name === undefined || found === name);
+  });
+}
+
+/** The folder of a backend that is one of this machine; undefined for any other. */
+export function backendFolder({ url }: Pick<Backend, "url">): string | undefined {
+  const [, path] = /^file:\/\/([^?#]*)/.exec(url) ?? [];
+  if (path === undefined) return undefined;
+  const decoded = /%(?![0-9a-f]{2})/i.test(path) ? path : decodeURIComponent(path);
+  return resolve(projectRoot, decoded.replace(/^~(?=\/|$)/, homedir()));
+}
+
+/**
+ * What pulumi has to be told of the state and of how secrets are encrypted. In the folder of the checkout a passphrase
+ * is made on first use, in a file (mode 0600); PULUMI_CONFIG_PASSPHRASE(_FILE) override it. Any other backend has the
+ * passphrase that plain pulumi would use, or the file of this checkout where one was made before.
+ *
+ * @throws UserError where the folder can't be written
+ */
+export function backendEnvironment(
+  environment: NodeJS.ProcessEnv = process.env,
+  { source, url }: Backend = findBackend(undefined, environment),
+): Record<string, string> {
   const chosen: Record<string, string> = {};
-  if (!environment.PULUMI_BACKEND_URL) {
-    mkdirSync(stateFolder, { recursive: true, mode: 0o700 });
-    chosen.PULUMI_BACKEND_URL = `file://${stateFolder}`;
+  if (source === "checkout") {
+    chosen.PULUMI_BACKEND_URL = url;
+    makeStateFolder();
   }
-  if (environment.PULUMI_CONFIG_PASSPHRASE === undefined && !environment.PULUMI_CONFIG_PASSPHRASE_FILE) {
-    chosen.PULUMI_CONFIG_PASSPHRASE_FILE = passphraseFile();
-  }
+  const isGiven =
+    environment.PULUMI_CONFIG_PASSPHRASE !== undefined || environment.PULUMI_CONFIG_PASSPHRASE_FILE;
+  if (!isGiven && (source === "checkout" || existsSync(passphraseFile)))
+    chosen.PULUMI_CONFIG_PASSPHRASE_FILE = makePassphrase();
   return chosen;
 }
 
-function passphraseFile(): string {
-  const file = join(stateFolder, "passphrase");
-  if (existsSync(file)) return file;
-  mkdirSync(stateFolder, { recursive: true, mode: 0o700 });
-  const own = `${file}.${process.pid}`;
+/** How plain pulumi sees the same stacks, in one line; undefined where it does already. */
+export function plainPulumi({ source, url, otherwise }: Backend): string | undefined {
+  if (source !== "checkout") return undefined;
+  const why = otherwise ? `, as it was deployed there before the login to ${otherwise}` : "";
+  return (
+    `The state is in ${stateFolder}${why}. Plain pulumi sees it with:  ` +
+    `export PULUMI_BACKEND_URL=${quote(url)} PULUMI_CONFIG_PASSPHRASE_FILE=${quote(passphraseFile)}`
+  );
+}
+
+const quote = (word: string) => `'${word.replaceAll("'", "'\\''")}'`;
+
+/** The passphrase of the stacks of this checkout's folder. */
+export const passphraseFile = join(stateFolder, "passphrase");
+
+function makeStateFolder(): void {
+  try {
+    mkdirSync(stateFolder, { recursive: true, mode: 0o700 });
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    throw new UserError(
+      `This checkout can't be written (${code}), and Pulumi's state would go into ${stateFolder}.\n` +
+        "To keep it elsewhere: pulumi login, or  export PULUMI_BACKEND_URL=file://$HOME/microsandbox-state PULUMI_CONFIG_PASSPHRASE=…",
+    );
+  }
+}
+
+function makePassphrase(): string {
+  if (existsSync(passphraseFile)) return passphraseFile;
+  const own = `${passphraseFile}.${process.pid}`;
   writeFileSync(own, `${randomBytes(32).toString("base64url")}\n`, { mode: 0o600 });
   try {
     // Of two runs at once one makes it, whole; the other takes that one.
-    linkSync(own, file);
+    linkSync(own, passphraseFile);
   } catch (error) {
-    if (!existsSync(file)) throw error;
+    if (!existsSync(passphraseFile)) throw error;
   } finally {
     rmSync(own);
   }
-  return file;
+  return passphraseFile;
 }

@@ -1,5 +1,5 @@
-// Entry of every npm script: installs the pinned npm packages where they are missing or outdated, then hands over
-// to cli/main.ts. Plain JavaScript without dependencies, since on a fresh clone there are none.
+// Entry of every npm script: installs the pinned npm packages where they are missing or incomplete, then hands over to
+// cli/main.ts. Plain JavaScript without dependencies, since on a fresh clone there are none.
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, lstatSync, readFileSync, writeFileSync } from "node:fs";
@@ -7,34 +7,96 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
-const [major, minor] = process.versions.node.split(".").map(Number);
-if (major < 20 || (major === 20 && minor < 19)) {
-  console.error(
-    `Node.js 20.19 or newer is needed, this is ${process.versions.node}. Install it, then run the command again.`,
-  );
+
+/** Ends with what is wrong and what to type. */
+function refuse(message) {
+  console.error(message);
   process.exit(1);
 }
 
-/** Installs the packages of a folder unless those of its lockfile are there. */
-function installPackages(folder) {
-  // Another checkout's packages: npm would empty that folder first.
-  if (lstatSync(join(folder, "node_modules"), { throwIfNoEntry: false })?.isSymbolicLink()) return;
-  const lock = createHash("sha256")
-    .update(readFileSync(join(folder, "package-lock.json")))
-    .digest("hex");
-  const stamp = join(folder, "node_modules", ".installed-lock");
-  if (existsSync(stamp) && readFileSync(stamp, "utf8") === lock) return;
-  console.error(`• Installing the npm packages of ${folder} (about 20 s the first time) …`);
-  const flags = ["ci", "--no-audit", "--no-fund", "--loglevel=error"];
-  const { status } = spawnSync("npm", flags, { cwd: folder, stdio: ["ignore", "inherit", "inherit"] });
-  if (status !== 0) {
-    console.error(`npm ci failed in ${folder}. Is the npm registry reachable? Then run the command again.`);
-    process.exit(1);
-  }
-  writeFileSync(stamp, lock);
+const [major, minor] = process.versions.node.split(".").map(Number);
+if (major < 20 || (major === 20 && minor < 19))
+  refuse(
+    `Node.js 20.19 or newer is needed, this is ${process.versions.node}. Install it, then run the command again.`,
+  );
+if (root.includes("?"))
+  refuse(
+    `A checkout can't be in a folder whose path has a "?": ${root}\nNode's loaders take what follows for a query. Rename or move it.`,
+  );
+
+/** The packages that a lockfile asks for on this machine and that are not there in that version. */
+function lacking(folder) {
+  const { packages } = JSON.parse(readFileSync(join(folder, "package-lock.json"), "utf8"));
+  const fits = (list, mine) => !list || list.includes(mine);
+  return Object.entries(packages).flatMap(([path, { version, os, cpu, libc, optional }]) => {
+    const wanted = path !== "" && fits(os, process.platform) && fits(cpu, process.arch);
+    // npm alone finds out which C library it is, and goes on where an optional package can't be built.
+    if (!wanted || (optional && (libc || !cpu))) return [];
+    try {
+      const there = JSON.parse(readFileSync(join(folder, path, "package.json"), "utf8"));
+      return there.version === version ? [] : [path];
+    } catch {
+      return [path];
+    }
+  });
 }
 
-const [command, ...args] = process.argv.slice(2);
+/**
+ * Installs the packages of a folder unless all of its lockfile are there: with those for development, which the scripts
+ * run on, and the optional ones, which hold esbuild's program, whatever npm's configuration leaves out by default.
+ */
+function installPackages(folder) {
+  const modules = join(folder, "node_modules");
+  const stamp = join(modules, ".installed");
+  const read = (file) => (existsSync(file) ? readFileSync(file, "utf8") : "");
+  // npm notes in the second file what it has installed: a later `npm install --omit=dev` changes it.
+  const sums = ["package-lock.json", "node_modules/.package-lock.json"].map((file) =>
+    read(join(folder, file)),
+  );
+  const state = () => createHash("sha256").update(sums.join("\0")).digest("hex");
+  if (read(stamp) === state()) return;
+  const installs = lacking(folder).length > 0;
+  if (installs) {
+    // Another checkout's packages: npm would empty that folder first.
+    if (lstatSync(modules, { throwIfNoEntry: false })?.isSymbolicLink())
+      return console.error(
+        `${modules} is a link, and lacks packages of package-lock.json: it is left as it is.`,
+      );
+    console.error(`• Installing the npm packages of ${folder} (about 20 s the first time) …`);
+    const flags = [
+      "ci",
+      "--include=dev",
+      "--include=optional",
+      "--no-audit",
+      "--no-fund",
+      "--loglevel=error",
+    ];
+    const { status, error } = spawnSync("npm", flags, {
+      cwd: folder,
+      // Standard output is for what the command itself prints.
+      stdio: ["ignore", 2, "inherit"],
+    });
+    if (error) refuse(`npm can't be run (${error.code}). It comes with Node.js: is it on the PATH?`);
+    const still = status === 0 ? lacking(folder) : [];
+    if (status !== 0)
+      refuse(`npm ci failed in ${folder}. Is the npm registry reachable? Then run the command again.`);
+    if (still.length > 0)
+      refuse(
+        `npm ci has left packages out in ${folder}: ${still.slice(0, 5).join(", ")}.\n` +
+          "What leaves them out: npm config list   (omit, os, cpu). Then run the command again.",
+      );
+    sums[1] = read(join(modules, ".package-lock.json"));
+  }
+  try {
+    writeFileSync(stamp, state());
+  } catch {
+    // A checkout that can't be written is looked at each time.
+  }
+}
+
+// pnpm hands the `--` over that npm takes away.
+const [command, ...rest] = process.argv.slice(2);
+const args = rest[0] === "--" ? rest.slice(1) : rest;
 installPackages(root);
 // A file is a program of those who work on this project: it may need what the gateway is made of. Words are commands.
 const isFile = command?.endsWith(".ts");

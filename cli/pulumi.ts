@@ -1,14 +1,17 @@
+import { existsSync, readFileSync } from "node:fs";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Options } from "execa";
+import { parse } from "yaml";
 import { localEngine } from "../components/host/local-engine";
 import { exec } from "../setup/exec";
 import { projectRoot } from "../setup/project";
 import type { Tools } from "../setup/tools";
 import { UserError } from "../setup/user-error";
-import { backendEnvironment } from "./backend";
+import { type Backend, backendEnvironment } from "./backend";
 import { consequences, type StepEvent } from "./deploy/consequences";
+import { explainPassphrase } from "./passphrase";
 
 /** Runs pulumi with the right tools, backend and passphrase. */
 export interface Pulumi {
@@ -25,11 +28,15 @@ export interface Pulumi {
   write(args: string[], input: string): Promise<void>;
 }
 
-/** Pulumi for this checkout, from the tools that set-up has found or made. */
-export function pulumiWith(tools: Tools): Pulumi {
+/**
+ * Pulumi for this checkout, from the tools that set-up has found or made.
+ *
+ * @param backend where the state is
+ */
+export function pulumiWith(tools: Tools, backend: Backend): Pulumi {
   const environment = {
     ...tools.env,
-    ...backendEnvironment(),
+    ...backendEnvironment(process.env, backend),
     // One engine for the docker client and the provider, which prefers a context to the host it is given.
     ...{ DOCKER_HOST: localEngine(), DOCKER_CONTEXT: "" },
     // Pulumi and its plugins are short-lived Go programs: fewer collections save a tenth of an `up`, for a few megabytes.
@@ -42,6 +49,9 @@ export function pulumiWith(tools: Tools): Pulumi {
       reject: false,
     });
     if (exitCode === 0) return String(stdout);
+    const stack = args[args.indexOf("--stack") + 1] ?? "";
+    if (/incorrect passphrase|passphrase must be set/.test(String(stderr)))
+      throw new UserError(explainPassphrase(stack, saltOf(stack)));
     throw new UserError(`pulumi ${args[0]} failed: ${String(stderr || stdout).trim()}`);
   }
   return {
@@ -71,6 +81,12 @@ export function pulumiWith(tools: Tools): Pulumi {
       await quietly(args, { ...options, input });
     },
   };
+}
+
+/** What tells the passphrase of a stack from others. It is no setting, and Pulumi has no command for it. */
+export function saltOf(stack: string): string {
+  const file = join(projectRoot, `Pulumi.${stack.split("/").pop()}.yaml`);
+  return (existsSync(file) && parse(readFileSync(file, "utf8"))?.encryptionsalt) || "";
 }
 
 /** @param log the event log, one JSON object a line; the last one may be cut off */

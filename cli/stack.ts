@@ -8,33 +8,62 @@ import { type HostSettings, NAMESPACE } from "../components/settings/schema";
 import { nameInLines } from "../setup/named-stack";
 import { projectRoot } from "../setup/project";
 import type { Reporter } from "../setup/report";
+import { ensureTools, type Tools } from "../setup/tools";
 import { UserError } from "../setup/user-error";
+import { type Backend, findBackend, findBackends } from "./backend";
 import { localKvm } from "./kvm";
-import type { Pulumi } from "./pulumi";
+import { type Pulumi, pulumiWith } from "./pulumi";
 
 /** How the help of every command tells {@link chooseStack}'s rule. */
 export const STACK_RULE =
   "stack to work on (default: the selected one, which is the one deployed last; without one, dev, or emulated where " +
   "this machine's KVM can't run guests)";
 
+/** A stack, and Pulumi with the backend that has it. */
+export interface OpenStack {
+  stack: string;
+  pulumi: Pulumi;
+  backend: Backend;
+  tools: Tools;
+}
+
+/** Gets the tools, then the stack that a command works on, where its state is. @throws UserError */
+export async function openStack(asked: string | undefined, report: Reporter): Promise<OpenStack> {
+  const tools = await ensureTools(report);
+  const places = asked ? [findBackend(asked)] : findBackends();
+  const stack = await chooseStack(
+    asked,
+    places.map((place) => pulumiWith(tools, place)),
+    report,
+  );
+  const backend = findBackend(stack);
+  return { stack, backend, tools, pulumi: pulumiWith(tools, backend) };
+}
+
 /**
  * The stack that a command works on, by one rule for all of them: the one asked for, else the one that Pulumi has
  * selected (`up` selects what it deploys), else the one that fits this machine. From then on every line to type names it.
  *
- * @param pulumi undefined where the tools are not there yet, and are not to be made: then nothing was ever selected
+ * @param places Pulumi with each backend that may have it; none where the tools are not there: nothing was selected then
  * @throws UserError where there is no such stack, with those that there are
  */
 export async function chooseStack(
   asked: string | undefined,
-  pulumi: Pick<Pulumi, "read"> | undefined,
+  places: readonly Pick<Pulumi, "read">[],
   report: Reporter,
 ): Promise<string> {
-  const selected = async () => (await pulumi?.read(["stack", "--show-name"]).catch(() => ""))?.trim();
-  const named = asked ?? (await selected());
-  const stack = named || (await fitting(report));
-  if (!existsSync(stackFile(stack)) && !(await isKnown(stack, pulumi))) throw noSuchStack(stack);
+  const stack = asked ?? (await selectedIn(places)) ?? (await fitting(report));
+  if (!existsSync(stackFile(stack)) && !(await isKnown(stack, places))) throw noSuchStack(stack);
   nameInLines(stack);
   return stack;
+}
+
+async function selectedIn(places: readonly Pick<Pulumi, "read">[]): Promise<string | undefined> {
+  for (const pulumi of places) {
+    const name = await pulumi.read(["stack", "--show-name"]).catch(() => "");
+    if (name.trim()) return name.trim();
+  }
+  return undefined;
 }
 
 async function fitting(report: Reporter): Promise<string> {
@@ -47,10 +76,12 @@ async function fitting(report: Reporter): Promise<string> {
   return "emulated";
 }
 
-/** Whether the backend has a stack of this name: its settings may come from elsewhere than a file. */
-async function isKnown(stack: string, pulumi: Pick<Pulumi, "read"> | undefined): Promise<boolean> {
-  const listed = await pulumi?.read(["stack", "ls", "--json"]).catch(() => undefined);
-  const stacks: { name: string }[] = JSON.parse(listed || "[]");
+/** Whether a backend has a stack of this name: its settings may come from elsewhere than a file. */
+async function isKnown(stack: string, places: readonly Pick<Pulumi, "read">[]): Promise<boolean> {
+  const listed = await Promise.all(
+    places.map((pulumi) => pulumi.read(["stack", "ls", "--json"]).catch(() => "[]")),
+  );
+  const stacks: { name: string }[] = listed.flatMap((json) => JSON.parse(json));
   return stacks.some(({ name }) => name === stack || name.endsWith(`/${stack}`));
 }
 

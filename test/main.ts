@@ -37,7 +37,10 @@ async function runTests(asked?: string): Promise<void> {
   let failed = 0;
   const failures: Failure[] = [];
   for (const kind of wanted) {
-    if (kind !== "unit") await prepare("emulated", await ensureTools(report), report);
+    if (kind !== "unit") {
+      await ensureTools(report);
+      await prepare("emulated", report);
+    }
     const results = await report.step(`Tests: ${kind}`, () => runKind(kind));
     passed += results.passed;
     failed += results.failed;

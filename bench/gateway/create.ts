@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { findBackend } from "../../cli/backend";
 import { pulumiWith } from "../../cli/pulumi";
 import { type Connection, hostArgv } from "../../components/host/connection";
 import { exec } from "../../setup/exec";
@@ -67,7 +68,7 @@ export async function createToOutput(stack: string | undefined, report: Reporter
 type DeployedServer = { container: string; connection: Connection; endpoint: string; apiKey: string };
 
 async function serverOf(stack: string, report: Reporter): Promise<DeployedServer> {
-  const pulumi = pulumiWith(await ensureTools(report));
+  const pulumi = pulumiWith(await ensureTools(report), findBackend(stack));
   const outputs = await pulumi
     .read(["stack", "output", "--json", "--show-secrets", "--stack", stack])
     .catch(() => "{}");

@@ -1,18 +1,15 @@
 import { createReporter } from "../../setup/report";
-import { ensureTools } from "../../setup/tools";
 import { UserError } from "../../setup/user-error";
 import { askConsent } from "../consent";
 import type { StateResource } from "../deploy/drift";
 import { explainKept } from "../deploy/kept";
 import { recoverStack, wakeEmulatedHosts } from "../deploy/recover";
-import { pulumiWith } from "../pulumi";
-import { chooseStack, hostsForSetup } from "../stack";
+import { hostsForSetup, openStack } from "../stack";
 
 /** `npm run destroy`: removes what `up` has made. Volumes stay unless `volumes.keep` is false. */
 export async function destroy(asked?: string, yes?: boolean): Promise<void> {
   const report = createReporter();
-  const pulumi = pulumiWith(await ensureTools(report));
-  const stack = await chooseStack(asked, pulumi, report);
+  const { stack, pulumi } = await openStack(asked, report);
   const known: { name: string }[] = JSON.parse(await pulumi.read(["stack", "ls", "--json"]));
   if (!known.some(({ name }) => name === stack)) {
     report.say(`Nothing to destroy: stack ${stack} was never deployed from this checkout.`);

@@ -13,12 +13,11 @@ import { isGiven } from "../../components/settings/tls";
 import { canInstallPackages, emulationPackages, inspectEngine, missingPackages } from "../../setup/engine";
 import { exec } from "../../setup/exec";
 import { createReporter } from "../../setup/report";
-import { ensureTools, inspectTools, type ToolStatus } from "../../setup/tools";
+import { inspectTools, type ToolStatus } from "../../setup/tools";
 import { UserError } from "../../setup/user-error";
 import { adviceFor } from "../advice";
 import { localKvm } from "../kvm";
-import { pulumiWith } from "../pulumi";
-import { chooseStack, emulatedArchitecture, hostsForSetup, type SetupHost } from "../stack";
+import { chooseStack, emulatedArchitecture, hostsForSetup, openStack, type SetupHost } from "../stack";
 
 /** One finding: `stops` means that `up` would fail, `mends` that it would put it right by itself, `warns` neither. */
 interface Finding {
@@ -33,7 +32,7 @@ export async function doctor(asked?: string, askedHost?: string): Promise<void> 
   const present = await inspectTools();
   // It makes nothing: without the tools it can't ask what is selected.
   const ready = present.every((tool) => tool.present);
-  const stack = await chooseStack(asked, ready ? pulumiWith(await ensureTools(report)) : undefined, report);
+  const stack = ready ? (await openStack(asked, report)).stack : await chooseStack(asked, [], report);
   const hosts = hostsForSetup(stack);
   const chosen = hosts.filter(({ name }) => askedHost === undefined || name === askedHost);
   if (chosen.length === 0) {

@@ -1,10 +1,8 @@
 import { createReporter } from "../../setup/report";
-import { ensureTools } from "../../setup/tools";
 import { UserError } from "../../setup/user-error";
 import { listScript, parseObjects } from "../deploy/drift";
 import { dockerOn, shellOn } from "../deploy/recover";
-import { pulumiWith } from "../pulumi";
-import { chooseStack, hostsForSetup } from "../stack";
+import { hostsForSetup, openStack } from "../stack";
 import { prepare } from "./setup";
 import { deploy } from "./up";
 
@@ -15,9 +13,9 @@ import { deploy } from "./up";
  */
 export async function importStack(asked?: string): Promise<void> {
   const report = createReporter();
-  const tools = await ensureTools(report);
-  const stack = await chooseStack(asked, pulumiWith(tools), report);
-  await prepare(stack, tools, report);
+  const open = await openStack(asked, report);
+  const { stack } = open;
+  await prepare(stack, report);
   for (const host of hostsForSetup(stack)) {
     const { stdout, failed } = await shellOn(host, listScript);
     if (failed)
@@ -52,5 +50,5 @@ export async function importStack(asked?: string): Promise<void> {
     for (const { kind, id, name } of ours)
       if (kind === "network" && name === host.baseName) await dockerOn(host, ["network", "rm", id]);
   }
-  await deploy(stack, tools, report);
+  await deploy(open, report);
 }

@@ -2,7 +2,6 @@ import { Command } from "commander";
 import { keyLimits } from "../../components/settings/keys";
 import { MIB, parseSize } from "../../components/settings/values";
 import { createReporter, type Reporter } from "../../setup/report";
-import { ensureTools } from "../../setup/tools";
 import { UserError } from "../../setup/user-error";
 import { parseDuration } from "../duration";
 import {
@@ -25,8 +24,8 @@ import {
   tellServer,
   withKeysLocked,
 } from "../keys/stack-keys";
-import { type Pulumi, pulumiWith } from "../pulumi";
-import { chooseStack } from "../stack";
+import type { Pulumi } from "../pulumi";
+import { openStack } from "../stack";
 
 interface LimitOptions {
   sandboxes?: string;
@@ -199,8 +198,7 @@ async function list(asked?: string): Promise<void> {
 
 async function open(asked?: string) {
   const report = createReporter();
-  const pulumi = pulumiWith(await ensureTools(report));
-  const stack = await chooseStack(asked, pulumi, report);
+  const { stack, pulumi } = await openStack(asked, report);
   return { stack, pulumi, report };
 }
 

@@ -1,8 +1,10 @@
 import { createReporter, type Reporter } from "../../setup/report";
 import { ensureTools } from "../../setup/tools";
+import { findBackend } from "../backend";
 import { openForPaths, pathChange } from "../config-path";
-import { type Pulumi, pulumiWith } from "../pulumi";
-import { chooseStack, stackFile } from "../stack";
+import { wrongPassphrase } from "../passphrase";
+import { pulumiWith, saltOf } from "../pulumi";
+import { type OpenStack, openStack, stackFile } from "../stack";
 
 /** Commands that read or change the settings of a stack, which needs not be deployed for it. */
 const ON_A_STACK = ["config", "preview", "up", "update", "refresh", "destroy"];
@@ -10,30 +12,34 @@ const ON_A_STACK = ["config", "preview", "up", "update", "refresh", "destroy"];
 /** `npm run pulumi -- ARGS`: any pulumi command with this project's tools, backend and passphrase. */
 export async function passThrough(args: string[]): Promise<void> {
   const report = createReporter();
-  const pulumi = pulumiWith(await ensureTools(report));
   const [command = ""] = args;
-  const isHelp = args.includes("--help") || args.includes("-h");
-  const stack =
-    ON_A_STACK.includes(command) && !isHelp ? await openStack(stackOption(args), pulumi, report) : undefined;
+  const asked = stackOption(args);
+  const isOnStack = ON_A_STACK.includes(command) && !args.includes("--help") && !args.includes("-h");
+  const open = isOnStack ? await madeStack(asked, report) : undefined;
+  const stack = open?.stack;
+  const pulumi = open?.pulumi ?? pulumiWith(await ensureTools(report), findBackend(asked));
   const change = pathChange(args);
   if (stack && change && change.settings.length > 0) {
     for (const setting of openForPaths(stackFile(stack), change.settings))
       report.say(`${setting} was JSON in ${stackFile(stack)}: it is YAML now, and keeps its other fields.`);
   }
   process.exitCode = await pulumi.run(args);
+  const why = process.exitCode && stack ? wrongPassphrase(stack, saltOf(stack)) : undefined;
+  if (why) report.say(why);
 }
 
 /**
  * The stack that the command means, by the rule of all commands. One that has a settings file and was never deployed is
  * made in the backend, as `up` would; one that nobody has named or selected is selected.
  */
-async function openStack(asked: string | undefined, pulumi: Pulumi, report: Reporter): Promise<string> {
-  const stack = await chooseStack(asked, pulumi, report);
+async function madeStack(asked: string | undefined, report: Reporter): Promise<OpenStack> {
+  const open = await openStack(asked, report);
+  const { stack, pulumi } = open;
   const known: { name: string }[] = JSON.parse(await pulumi.read(["stack", "ls", "--json"]));
   const isKnown = known.some(({ name }) => name === stack);
   if (asked === undefined) await pulumi.read(["stack", "select", "--create", stack]);
   else if (!isKnown) await pulumi.read(["stack", "init", "--no-select", stack]);
-  return stack;
+  return open;
 }
 
 /** What `--stack` says among the arguments of pulumi. */

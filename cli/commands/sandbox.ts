@@ -1,10 +1,8 @@
 import { hostArgv } from "../../components/host/connection";
 import { exec } from "../../setup/exec";
 import { createReporter } from "../../setup/report";
-import { ensureTools } from "../../setup/tools";
 import { UserError } from "../../setup/user-error";
 import { readOutputs, type Server, type StackOutputs } from "../outputs";
-import { pulumiWith } from "../pulumi";
 import {
   type MsbRow,
   type NamedSandbox,
@@ -13,7 +11,7 @@ import {
   sandboxTable,
   withHandles,
 } from "../sandbox-names";
-import { chooseStack } from "../stack";
+import { openStack } from "../stack";
 
 /** A server, and the stack that it is of. */
 export type DeployedServer = Server & { stack: string };
@@ -75,9 +73,7 @@ async function output({ connection, container }: Server, words: string[]): Promi
 
 /** The server that is asked for. @throws UserError where there is none, or one of several hosts has to be named */
 export async function deployedServer(asked: Asked): Promise<DeployedServer> {
-  const report = createReporter();
-  const pulumi = pulumiWith(await ensureTools(report));
-  const stack = await chooseStack(asked.stack, pulumi, report);
+  const { stack, pulumi } = await openStack(asked.stack, createReporter());
   return { stack, ...chooseServer(stack, asked.host, await readOutputs(stack, pulumi)) };
 }
 

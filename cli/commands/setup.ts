@@ -1,20 +1,20 @@
 import { ensureBaseImage, ensureEmulationPackages, ensureEngine } from "../../setup/engine";
 import { createReporter, type Reporter } from "../../setup/report";
-import { ensureTools, type Tools } from "../../setup/tools";
-import { pulumiWith } from "../pulumi";
-import { chooseStack, emulatedArchitecture, hostsForSetup } from "../stack";
+import { plainPulumi } from "../backend";
+import { emulatedArchitecture, hostsForSetup, openStack } from "../stack";
 
 /** `npm run setup`: everything that deploying a stack needs on this machine, and nothing of the stack itself. */
 export async function setup(asked?: string): Promise<void> {
   const report = createReporter();
-  const tools = await ensureTools(report);
-  const stack = await chooseStack(asked, pulumiWith(tools), report);
-  await prepare(stack, tools, report);
+  const { stack, backend } = await openStack(asked, report);
+  await prepare(stack, report);
+  const plain = plainPulumi(backend);
+  if (plain) report.say(plain);
   report.say(`Ready. To deploy: npm run up -- --stack ${stack}`);
 }
 
 /** Makes what a stack needs on this machine; what is there is left alone. */
-export async function prepare(stack: string, tools: Tools, report: Reporter): Promise<Tools> {
+export async function prepare(stack: string, report: Reporter): Promise<void> {
   const hosts = hostsForSetup(stack);
   const engine = await ensureEngine(report);
   for (const host of hosts) {
@@ -24,5 +24,4 @@ export async function prepare(stack: string, tools: Tools, report: Reporter): Pr
   for (const image of new Set(images)) {
     await ensureBaseImage(report, { image, platform: `linux/${engine.architecture}` });
   }
-  return tools;
 }

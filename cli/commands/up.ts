@@ -1,8 +1,8 @@
 import { certificateWarning } from "../../components/settings/given-certificate";
 import { REFUSED_HOSTS } from "../../components/settings/hosts";
 import { createReporter, type Reporter } from "../../setup/report";
-import { ensureTools, type Tools } from "../../setup/tools";
 import { UserError } from "../../setup/user-error";
+import { plainPulumi } from "../backend";
 import { refuseToDropFirstHost } from "../deploy/first-host";
 import { mendDrift } from "../deploy/mend";
 import { readResources, recoverStack, wakeEmulatedHosts } from "../deploy/recover";
@@ -10,22 +10,25 @@ import { unfinishedUpgrades } from "../deploy/unfinished-upgrade";
 import { leaveOutUnreachable } from "../deploy/unreachable";
 import { readApiKey } from "../keys/stack-keys";
 import { readOutputs, type ServerOutputs, type StackOutputs } from "../outputs";
-import { type Pulumi, pulumiWith } from "../pulumi";
-import { chooseStack, hostsForSetup, type SetupHost } from "../stack";
+import { wrongPassphrase } from "../passphrase";
+import type { Pulumi } from "../pulumi";
+import { saltOf } from "../pulumi";
+import { hostsForSetup, type OpenStack, openStack, type SetupHost } from "../stack";
 import { prepare } from "./setup";
 
 /** `npm run up`: from whatever state this machine and the stack are in to a running, ready service. */
 export async function up(asked?: string): Promise<void> {
   const report = createReporter();
-  const tools = await ensureTools(report);
-  const stack = await chooseStack(asked, pulumiWith(tools), report);
-  report.say(`Deploying stack ${stack}: what is missing first, then Pulumi.`);
-  await deploy(stack, await prepare(stack, tools, report), report);
+  const open = await openStack(asked, report);
+  report.say(`Deploying stack ${open.stack}: what is missing first, then Pulumi.`);
+  await prepare(open.stack, report);
+  await deploy(open, report);
 }
 
 /** What comes after the tools: recovery, what was changed behind Pulumi's back, and `pulumi up` itself. */
-export async function deploy(stack: string, tools: Tools, report: Reporter): Promise<void> {
-  const pulumi = pulumiWith(tools);
+export async function deploy({ stack, pulumi, backend }: OpenStack, report: Reporter): Promise<void> {
+  const plain = plainPulumi(backend);
+  if (plain) report.say(plain);
   await pulumi.read(["stack", "select", "--create", stack]);
   const hosts = hostsForSetup(stack);
   const names = hosts.map(({ name }) => name);
@@ -51,6 +54,8 @@ export async function deploy(stack: string, tools: Tools, report: Reporter): Pro
   if (code === 0) return;
   for (const text of unfinishedUpgrades(stack, hosts, await readResources(stack, pulumi)))
     report.say(`\n${text}`);
+  const passphrase = wrongPassphrase(stack, saltOf(stack));
+  if (passphrase) throw new UserError(passphrase);
   const where = missing.length > 0 ? `; not deployed: ${missing.join(", ")}` : "";
   throw new UserError(
     `pulumi up failed (exit code ${code})${where}. What it says above is the reason. Then: npm run up`,

@@ -6,7 +6,7 @@ import { shellQuote } from "../../components/settings/shell";
 import { exec } from "../../setup/exec";
 import { projectRoot } from "../../setup/project";
 import type { Reporter } from "../../setup/report";
-import { stateFolder } from "../backend";
+import { backendFolder, findBackend } from "../backend";
 import type { Pulumi } from "../pulumi";
 import type { SetupHost } from "../stack";
 import type { StateResource } from "./drift";
@@ -61,8 +61,9 @@ export async function recoverStack(
   return readResources(stack, pulumi);
 }
 
-/** Whether all locks of a stack in our own file backend belong to processes of this machine that have ended. */
-export function hasDeadLock(stack: string, folder = stateFolder): boolean {
+/** Whether all locks of a stack in a backend of this machine belong to processes of it that have ended. */
+export function hasDeadLock(stack: string, folder = backendFolder(findBackend(stack))): boolean {
+  if (folder === undefined) return false;
   const locks = join(folder, ".pulumi/locks/organization/microsandbox", stack);
   if (!existsSync(locks)) return false;
   const files = readdirSync(locks).filter((file) => file.endsWith(".json"));

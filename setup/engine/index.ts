@@ -31,7 +31,12 @@ const serverVersionSchema = z.object({
   ApiVersion: z.string(),
   Os: z.string(),
   Arch: z.string(),
+  Components: z.array(z.object({ Name: z.string() })).default([]),
 });
+
+/** Podman answers as Docker does, and lacks what builds and volumes need. */
+const PODMAN =
+  "it is Podman, which is not supported: the image is built with BuildKit, and the server's volumes and checks need Docker";
 
 /** An engine that answers. */
 export type RunningEngine = {
@@ -67,7 +72,10 @@ export async function inspectEngine(): Promise<EngineState> {
       reason: result.trouble ? reason[result.trouble] : result.tail,
     };
   }
-  const server = serverVersionSchema.parse(JSON.parse(result.stdout));
+  const { success, data: server } = serverVersionSchema.safeParse(JSON.parse(result.stdout));
+  // Podman's own client, under the name of docker, gives other fields.
+  if (!success || server.Components.some(({ Name }) => /podman/i.test(Name)))
+    return { answers: false, clientInstalled, daemonInstalled, reason: PODMAN };
   return {
     answers: true,
     version: server.Version,
@@ -87,6 +95,7 @@ export async function inspectEngine(): Promise<EngineState> {
 export async function ensureEngine(report: Reporter): Promise<RunningEngine> {
   const state = await inspectEngine();
   if (state.answers) return state;
+  if (state.reason === PODMAN) throw new UserError(howToLeavePodman());
   if (process.env.DOCKER_HOST) {
     throw new UserError(
       `The Docker engine at DOCKER_HOST=${process.env.DOCKER_HOST} does not answer: ${state.reason}\n` +
@@ -108,6 +117,15 @@ export async function ensureEngine(report: Reporter): Promise<RunningEngine> {
   if (installed.answers) return installed;
   report.say(`Starting the Docker engine (${runsSystemd() ? "systemd unit docker" : `log: ${DOCKERD_LOG}`})`);
   return report.step("Start the Docker engine", startEngine);
+}
+
+function howToLeavePodman(): string {
+  const host = process.env.DOCKER_HOST;
+  const where = host ? `The engine at DOCKER_HOST=${host} can't be used` : "The docker command can't be used";
+  const remedy = host
+    ? "To use this machine's Docker engine: unset DOCKER_HOST"
+    : "To have Docker beside it: install the package docker.io or docker-ce in place of podman-docker";
+  return `${where}: ${PODMAN}.\n${remedy}`;
 }
 
 /** The advice for a machine on which this process can't install or start an engine. */

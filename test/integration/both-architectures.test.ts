@@ -2,6 +2,7 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
+import { findBackend } from "../../cli/backend";
 import { type Pulumi, pulumiWith } from "../../cli/pulumi";
 import { exec } from "../../setup/exec";
 import { projectRoot } from "../../setup/project";
@@ -35,7 +36,7 @@ beforeAll(async () => {
   registry = new PushRegistry(`127.0.0.1:${await freePort()}`);
   await registry.start();
   process.env.TEST_REGISTRY = registry.address;
-  pulumi = pulumiWith(await ensureTools(silentReporter));
+  pulumi = pulumiWith(await ensureTools(silentReporter), findBackend());
   await pulumi.read(["stack", "init", ...program]);
 });
 afterAll(async () => {

@@ -8,14 +8,16 @@ import { createReporter } from "../../../setup/report";
 
 const report = createReporter({ write: () => undefined });
 /** A pulumi with these stacks, one of them selected. */
-const having = (stacks: string[], selected?: string) => ({
-  read: async ([command, ...args]: string[]) => {
-    expect(command).toBe("stack");
-    if (args[0] === "ls") return JSON.stringify(stacks.map((name) => ({ name })));
-    if (selected === undefined) throw new Error("no stack selected");
-    return `${selected}\n`;
+const having = (stacks: string[], selected?: string) => [
+  {
+    read: async ([command, ...args]: string[]) => {
+      expect(command).toBe("stack");
+      if (args[0] === "ls") return JSON.stringify(stacks.map((name) => ({ name })));
+      if (selected === undefined) throw new Error("no stack selected");
+      return `${selected}\n`;
+    },
   },
-});
+];
 
 it("is the one asked for, else the selected one, else the one that fits this machine", async () => {
   const fitting = await chooseStack(undefined, having([]), report);
@@ -31,7 +33,11 @@ it("is the one asked for, else the selected one, else the one that fits this mac
     ),
     { numRuns: 30 },
   );
-  expect(await chooseStack(undefined, undefined, report)).toBe(fitting);
+  expect(await chooseStack(undefined, [], report)).toBe(fitting);
+});
+
+it("is the one selected in the folder of the checkout where the login has none", async () => {
+  expect(await chooseStack(undefined, [...having([]), ...having(["prod"], "prod")], report)).toBe("prod");
 });
 
 it("needs no settings file where the backend has the stack", async () => {

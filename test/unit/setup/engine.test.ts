@@ -1,3 +1,5 @@
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { debianRelease, ensureEngine, inspectEngine, missingPackages } from "../../../setup/engine";
 import { runCommand } from "../../../setup/engine/run-command";
@@ -36,6 +38,31 @@ describe("an engine that does not answer", () => {
     await expect(attempt).rejects.toThrow(
       /unix:\/\/\/nonexistent\/docker\.sock does not answer[\s\S]*unset DOCKER_HOST/,
     );
+  });
+});
+
+describe("Podman in an engine's place", () => {
+  it("is told by its name, with the way out", async () => {
+    const version = {
+      ...{ Version: "4.9.3", ApiVersion: "1.41", Os: "linux", Arch: "amd64" },
+      Components: [
+        { Name: "Podman Engine", Version: "4.9.3" },
+        { Name: "Conmon", Version: "2.1" },
+      ],
+    };
+    const server = createServer((request, response) => {
+      response.setHeader("Api-Version", "1.41").setHeader("Content-Type", "application/json");
+      response.end(request.url?.endsWith("/version") ? JSON.stringify(version) : "OK");
+    });
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    try {
+      vi.stubEnv("DOCKER_HOST", `tcp://127.0.0.1:${(server.address() as AddressInfo).port}`);
+      await expect(ensureEngine(silentReporter)).rejects.toThrow(
+        /tcp:.* can't be used: it is Podman[\s\S]*unset DOCKER_HOST/,
+      );
+    } finally {
+      server.close();
+    }
   });
 });
 
