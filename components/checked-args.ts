@@ -3,6 +3,7 @@ import type { MicrosandboxArgs } from "./args";
 import { takesMadeKey } from "./server/api-key";
 import { checkKnown } from "./settings/checks";
 import { VisibleError } from "./settings/errors";
+import { isMadeOnHost } from "./settings/image-registry";
 import { explainMistakes, type Mistake } from "./settings/mistakes";
 import { parseSettings } from "./settings/parse-settings";
 import { hasRegistrySettings } from "./settings/registries";
@@ -21,6 +22,10 @@ export interface Structure
   hasRegistries: boolean;
   /** Whether the server's image goes through a registry. */
   hasRegistry: boolean;
+  /** Whether somebody has built the server's image. */
+  hasServerImage: boolean;
+  /** Whether the host's own engine makes the image, or pulls it; else it comes from this machine's. */
+  isMadeOnHost: boolean;
   hasApiKey: boolean;
   /** Whether there are further keys. */
   hasKeys: boolean;
@@ -40,7 +45,7 @@ export interface CheckedArgs {
 /** Args, by path, that decide which resources there are, or that are read while the program runs. */
 const structural = [
   ...["architecture", "devMode", "makeApiKey", "exposeDevMode", "exposeHttp", "production", "kvmCheck"],
-  ...["privileged", "images", "volumes", "volumes.keep", "volumes.protect", "limits", "registries"],
+  ...["privileged", "images", "build", "volumes", "volumes.keep", "volumes.protect", "limits", "registries"],
   ...["versionSha256", "tls", "tls.own", "tls.certificateFile", "tls.keyFile"],
 ];
 
@@ -100,16 +105,20 @@ function checkWhole(args: MicrosandboxArgs, later: readonly string[]): pulumi.Ou
 }
 
 function structureOf(settings: HostSettings, later: readonly string[]): Structure {
-  const { host, tls, registries, registry, apiKey, keys } = settings;
+  const { host, tls, registries, registry, apiKey, keys, build, serverImage } = settings;
   const isLater = (key: string) => later.some((path) => path === key || path.startsWith(`${key}.`));
   const kind = host === "local" || host === "emulated" ? host : "ssh";
+  const hostKind = isLater("host") ? "ssh" : kind;
+  const hasServerImage = serverImage !== undefined || isLater("serverImage");
   const givenTls = isGiven(tls) || isLater("tls.certificate") ? "given" : "none";
   return {
     ...settings,
-    hostKind: isLater("host") ? "ssh" : kind,
+    hostKind,
     tls: tls.own ? "own" : givenTls,
     hasRegistries: hasRegistrySettings(registries) || isLater("registries"),
     hasRegistry: registry !== undefined || isLater("registry"),
+    hasServerImage,
+    isMadeOnHost: isMadeOnHost({ build, hostKind, hasServerImage }),
     hasApiKey: apiKey !== undefined || isLater("apiKey"),
     hasKeys: keys.length > 0 || isLater("keys"),
     takesMadeKey: takesMadeKey({ ...settings, apiKey: isLater("apiKey") ? "later" : apiKey }),

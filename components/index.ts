@@ -1,12 +1,8 @@
 // What other programs use. Nothing happens on import; the program of this project's own stack is ../index.ts.
 export * from "./args";
 export { EmulatedHost, type EmulatedHostArgs } from "./host/emulated-host";
-export {
-  type ImageRegistry,
-  type ImageTransfer,
-  SandboxImage,
-  type SandboxImageArgs,
-} from "./image/sandbox-image";
+export type { ImageTransfer, RegistryLogin } from "./image/image-on-host";
+export { type ImageRegistry, SandboxImage, type SandboxImageArgs } from "./image/sandbox-image";
 export { Microsandbox, type MicrosandboxOptions } from "./microsandbox";
 export type { ServerVolumes } from "./server/storage";
 export type { Transform } from "./server/transform";

@@ -6,7 +6,6 @@ import type { Connection } from "./host/connection";
 import { DockerHost, type DockerHostArgs, publishAddress } from "./host/docker-host";
 import { KvmCheck } from "./host/kvm-check";
 import { baseNameOf, imageNameOf } from "./host/names";
-import { SandboxImage } from "./image/sandbox-image";
 import { madeApiKey, requireKey } from "./server/api-key";
 import { BootCheck } from "./server/boot-check";
 import { Keys } from "./server/keys";
@@ -18,6 +17,7 @@ import { type ServerVolumes, Storage } from "./server/storage";
 import { Tls } from "./server/tls";
 import type { Transform } from "./server/transform";
 import { Upgrade } from "./server/upgrade";
+import { serverImage } from "./server-image";
 import { egressVariable } from "./settings/egress";
 import { endpointHost, endpointUrl, hostNames } from "./settings/endpoint";
 import { namingHost } from "./settings/errors";
@@ -111,21 +111,8 @@ export class Microsandbox extends pulumi.ComponentResource {
       .all([host.architecture, verdict])
       .apply(([architecture]) => ({ architecture, baseName }));
     const onHost = { parent: this, providers: { docker: host.engine } };
-    const image = new SandboxImage(
-      `${name}-image`,
-      {
-        ...values,
-        baseName: imageNameOf(baseName),
-        architecture: checked.architecture,
-        transfer: host.imageLoader && {
-          connection: host.connection,
-          loader: host.imageLoader,
-          sparing: structure.hostKind === "emulated",
-        },
-        registry: imageRegistry(structure, values),
-      },
-      { parent: this, providers: { docker: host.builder } },
-    );
+    const onEngine = { host, baseName: imageNameOf(baseName), architecture: checked.architecture };
+    const image = serverImage(`${name}-image`, structure, values, onEngine, this);
     const storage = new Storage(
       `${name}-storage`,
       {
@@ -268,11 +255,6 @@ function hostArgs(
       keepDisk: volumes.keep,
     },
   };
-}
-
-function imageRegistry({ hasRegistry }: Structure, values: CheckedArgs["values"]) {
-  const { registry, registryUser: user, registryPassword: password } = values;
-  return hasRegistry ? { address: registry.apply((address) => address ?? ""), user, password } : undefined;
 }
 
 /** The three variables of the official clients. Dev mode takes any key, but the clients insist on sending one. */

@@ -1,5 +1,5 @@
 import type * as pulumi from "@pulumi/pulumi";
-import type { Architecture, EgressLevel, KvmCheckLevel } from "./choices";
+import type { Architecture, EgressLevel, ImageEngine, KvmCheckLevel } from "./choices";
 import type { CertificateArgs, RegistryAccessArgs, VolumesArgs, WheelHashArgs } from "./groups";
 import type { KeyArgs } from "./keys";
 import type { LimitsArgs } from "./limits";
@@ -32,13 +32,25 @@ export interface MicrosandboxArgs {
    */
   registryPrefix?: pulumi.Input<string>;
   /**
+   * A server image that somebody has built, by its digest; `npm run image -- push` makes one. Built here if not set.
+   * Accepted: repository@sha256:… with 64 hexadecimal digits, and no tag.
+   * @example "registry.example.com/team/server@sha256:0000000000000000000000000000000000000000000000000000000000000000"
+   */
+  serverImage?: pulumi.Input<string>;
+  /**
+   * Whose engine builds the image or pulls `serverImage`: this machine's, which sends it, or the host's own. `auto` builds here, and has the host pull.
+   * @default "auto"
+   * @example "host"
+   */
+  build?: ImageEngine;
+  /**
    * Registry (and path) that the server's image is pushed to and every host pulls from.
    * Accepted: a registry with or without a path, like registry.example.com/team.
    * @example "registry.example.com/team"
    */
   registry?: pulumi.Input<string>;
   /**
-   * User of `registry`; the `docker login` of each machine holds if not set.
+   * User of `registry`, or of the registry of `serverImage`; the `docker login` of each machine holds if not set.
    * Accepted: a name without a colon.
    * @example "builder"
    */

@@ -1,18 +1,49 @@
-# Pulls an image by its digest into the engine of this host, names it, and prints its id.
-# Variables: SOURCE (repository@digest), REFERENCE (its name here), REGISTRY.
-# registry-login.sh comes before it.
+# Pulls an image by its digest into the engine of this machine, names it, and prints its id. What has the name is there.
+# Variables: SOURCE (repository@digest), REFERENCE (its name here), REGISTRY, STACK; of an image that somebody else has
+# made also ARCHITECTURE and VERSION (of microsandbox), which it has to be of. registry-login.sh comes before it.
 set -eu
 
-docker pull "$SOURCE" >"${work:?}/pulled" 2>&1 || {
-  tail -n 3 "$work/pulled" >&2
-  cat >&2 <<FAILED
-This host could not pull the image from $REGISTRY, to which it was pushed.
-  The registry has to be reached from here by that address too, and its authority be trusted (or, without TLS,
-  be among the insecure-registries) by the Docker engine here.
-FAILED
+refuse() { # refuse LINE...: the image is not the one that is wanted
+  printf '%s\n' "$@" >&2
+  docker image rm "$SOURCE" >/dev/null 2>&1 || true
   exit 1
 }
-docker tag "$SOURCE" "$REFERENCE"
-# The name by digest goes; the image stays under the other one.
-docker image rm "$SOURCE" >/dev/null
+
+pull() {
+  # shellcheck disable=SC2086 # one option with its value, or none
+  docker pull ${ARCHITECTURE:+--platform "linux/$ARCHITECTURE"} "$SOURCE" >"${work:?}/pulled" 2>&1 || {
+    tail -n 3 "$work/pulled" >&2
+    cat >&2 <<FAILED
+$(uname -n) could not pull the image from $REGISTRY.
+  The registry has to be reached from here by that address too, and its authority be trusted (or, without TLS,
+  be among the insecure-registries) by the Docker engine here.
+  a login for it: pulumi config set microsandbox:registryUser NAME --stack $STACK
+FAILED
+    exit 1
+  }
+}
+
+verify() {
+  found=$(docker image inspect --format '{{.Architecture}}' "$SOURCE")
+  [ "$found" = "$ARCHITECTURE" ] || refuse \
+    "The image $SOURCE is for $found, but the host's processor is $ARCHITECTURE." \
+    "  one digest for both: npm run image -- push REPOSITORY"
+  label='{{with .Config.Labels}}{{index . "org.opencontainers.image.version"}}{{end}}'
+  found=$(docker image inspect --format "$label" "$SOURCE")
+  [ -n "$found" ] || refuse \
+    "The image $SOURCE does not say which version of microsandbox it holds (label org.opencontainers.image.version):" \
+    "it is no image of this project's server." \
+    "  to make one: npm run image -- push REPOSITORY"
+  [ "$found" = "$VERSION" ] || refuse \
+    "The image $SOURCE holds microsandbox $found, but the setting version is $VERSION." \
+    "  to use what it holds: pulumi config set microsandbox:version $found --stack $STACK"
+}
+
+if ! docker image inspect "$REFERENCE" >/dev/null 2>&1; then
+  pull
+  [ -z "${VERSION:-}" ] || verify
+  docker tag "$SOURCE" "$REFERENCE"
+  # The name by digest goes; the image stays under the other one.
+  docker image rm "$SOURCE" >/dev/null
+fi
 docker image inspect --format '{{.Id}}' "$REFERENCE"

@@ -1,5 +1,5 @@
 # Pushes an image of this machine's engine to a registry as one architecture of a tag, joins all architectures that are
-# there in that tag, and prints the digest of what was pushed.
+# there in that tag, and prints the digests of what was pushed and of the joint tag, a line each.
 # Variables: REFERENCE of the image, LIST (the joint tag), ARCHITECTURE, REGISTRY. registry-login.sh comes before it.
 set -eu
 
@@ -46,5 +46,5 @@ docker manifest rm "$LIST" >/dev/null 2>&1 || true
 # shellcheck disable=SC2086
 docker manifest create $insecure "$LIST" "$@" >/dev/null
 # shellcheck disable=SC2086
-docker manifest push --purge $insecure "$LIST" >/dev/null
-printf '%s\n' "$digest"
+joint=$(docker manifest push --purge $insecure "$LIST" | grep -o 'sha256:[0-9a-f]*$' | tail -n 1)
+printf '%s\n' "$digest" "${joint:?the registry has told no digest of the joint tag}"

@@ -1,13 +1,19 @@
 import { createHash } from "node:crypto";
 import { join } from "node:path";
-import * as command from "@pulumi/command";
 import * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
-import { type Connection, hostShell, remoteCommand, withVariables } from "../host/connection";
+import { hostShell, withVariables } from "../host/connection";
 import { packageRoot, script } from "../host/scripts";
-import { shellQuote } from "../settings/shell";
 import { contextHash } from "./context-hash";
 import { giveCertificates } from "./deployer-certificates";
+import {
+  type ImageTransfer,
+  imageOnHost,
+  loginVariables,
+  type RegistryLogin,
+  registryOf,
+} from "./image-on-host";
+import { pushImage } from "./push";
 
 export interface SandboxImageArgs {
   /** Repository part of the image's name. @example "microsandbox-dev" */
@@ -28,20 +34,10 @@ export interface SandboxImageArgs {
   registry?: ImageRegistry;
 }
 
-export interface ImageTransfer {
-  connection: pulumi.Input<Connection>;
-  /** Command line that loads the archive on its standard input into the host's engine. */
-  loader: pulumi.Input<string>;
-  /** Whether the loader leaves out by itself what the engine has. */
-  sparing: boolean;
-}
-
 export interface ImageRegistry {
-  /** @example "registry.example.com/team" */
-  address: pulumi.Input<string>;
-  /** User and password; without them each engine's own `docker login` holds. */
-  user?: pulumi.Input<string | undefined>;
-  password?: pulumi.Input<string | undefined>;
+  /** @example "registry.example.com/team/microsandbox-prod" */
+  repository: pulumi.Input<string>;
+  login?: RegistryLogin;
 }
 
 /**
@@ -55,6 +51,8 @@ export class SandboxImage extends pulumi.ComponentResource {
   readonly imageId: pulumi.Output<string>;
   /** Name and tag: version, architecture, and a hash of the content and all arguments of the build. */
   readonly reference: pulumi.Output<string>;
+  /** Digest of the registry's tag that joins the images of all processors, with this one in it; with `registry` alone. */
+  joint?: pulumi.Output<string>;
 
   constructor(name: string, args: SandboxImageArgs, opts?: pulumi.ComponentResourceOptions) {
     super("microsandbox:index:SandboxImage", name, {}, opts);
@@ -134,7 +132,11 @@ export class SandboxImage extends pulumi.ComponentResource {
       );
     });
     // Not by the id: a build of the same content on another deployer has another one, and is no other image.
-    return this.onHost(name, connection, image.name, { create: "sh -s", stdin, triggers: [image.name] });
+    return imageOnHost(
+      name,
+      { connection, reference: image.name, create: "sh -s", stdin, triggers: [image.name] },
+      this,
+    );
   }
 
   /** Pushes the image, as one architecture of a joint tag, and has the host pull it by its digest. */
@@ -143,43 +145,21 @@ export class SandboxImage extends pulumi.ComponentResource {
     args: SandboxImageArgs,
     image: docker.RemoteImage,
     content: string,
-    { address, user, password }: ImageRegistry,
+    { repository, login }: ImageRegistry,
   ): pulumi.Output<string> | undefined {
-    const STACK = pulumi.getStack();
-    const repository = pulumi.interpolate`${address}/microsandbox-${STACK}`;
-    const REGISTRY = pulumi.output(address).apply((registry) => registry.split("/")[0] ?? registry);
-    const login = pulumi
-      .all([user, password])
-      .apply(
-        ([name, secret]): Record<string, string> =>
-          name && secret ? { REGISTRY_USER: name, REGISTRY_PASSWORD: secret } : {},
-      );
     // Hosts of a stack may be built from other bases: not under one tag.
-    const tag = pulumi
+    const hash = pulumi
       .all([args.debianVersion, args.registryPrefix, args.versionSha256])
       .apply((bases) => shortHash([content, ...bases]));
-    const LIST = pulumi.interpolate`${repository}:${args.version}-${tag}`;
-    const pushed = new command.local.Command(
-      `${name}-push`,
+    const { digest, joint } = pushImage(
+      name,
       {
-        create: "sh -s",
-        stdin: pulumi.secret(
-          pulumi
-            .all([image.name, args.architecture, LIST, REGISTRY, login])
-            .apply(([REFERENCE, ARCHITECTURE, list, registry, secrets]) =>
-              withVariables(
-                { REFERENCE, ARCHITECTURE, LIST: list, REGISTRY: registry, STACK },
-                script("image/push-image"),
-                secrets,
-              ),
-            ),
-        ),
-        triggers: [image.name, LIST],
-        logging: "stderr",
+        ...{ reference: image.name, architecture: args.architecture, repository, login },
+        tag: pulumi.interpolate`${args.version}-${hash}`,
       },
-      { parent: this },
+      this,
     );
-    const digest = pushed.stdout.apply((stdout) => stdout.trim());
+    this.joint = joint;
     if (!args.transfer) return undefined;
 
     const connection = pulumi.output(args.transfer.connection);
@@ -188,43 +168,23 @@ export class SandboxImage extends pulumi.ComponentResource {
       .all([image.name, digest])
       .apply(([reference, sha256]) => `${reference}-${sha256.slice("sha256:".length, 19)}`);
     const stdin = pulumi
-      .all([digest, pulled, repository, REGISTRY, login])
-      .apply(([sha256, REFERENCE, from, registry, secrets]) =>
+      .all([digest, pulled, repository, loginVariables(login)])
+      .apply(([sha256, REFERENCE, from, secrets]) =>
         withVariables(
-          { SOURCE: `${from}@${sha256}`, REFERENCE, REGISTRY: registry, STACK },
+          { SOURCE: `${from}@${sha256}`, REFERENCE, REGISTRY: registryOf(from), STACK: pulumi.getStack() },
           script("image/pull-image"),
           secrets,
         ),
       );
-    return this.onHost(name, connection, pulled, {
-      create: connection.apply(hostShell),
-      stdin: pulumi.secret(stdin),
-      triggers: [digest],
-    });
-  }
-
-  /**
-   * A command that brings the image to the host and prints its id there. The image goes with the resource, unless a
-   * container is made of it: then it is the one that a later resource has brought under the same name.
-   */
-  private onHost(
-    name: string,
-    connection: pulumi.Output<Connection>,
-    reference: pulumi.Output<string>,
-    inputs: Pick<command.local.CommandArgs, "create" | "stdin" | "triggers">,
-  ): pulumi.Output<string> {
-    const loaded = new command.local.Command(
-      `${name}-load`,
+    return imageOnHost(
+      name,
       {
-        ...inputs,
-        delete: pulumi
-          .all([connection, reference])
-          .apply(([host, image]) => `${remoteCommand(host, `docker image rm ${shellQuote(image)}`)} || true`),
-        logging: "stderr",
+        ...{ connection, reference: pulled, triggers: [digest] },
+        create: connection.apply(hostShell),
+        stdin: pulumi.secret(stdin),
       },
-      { parent: this },
+      this,
     );
-    return loaded.stdout.apply((stdout) => stdout.trim());
   }
 }
 

@@ -17,6 +17,7 @@ export function crossMistakes(given: Partial<StackSettings>): Mistake[] {
     certificateMistake(given),
     ownSandboxesMistake(given),
     volumesMistake(given),
+    buildMistake(given),
     ...productionMistakes(given),
   ].filter((mistake) => mistake !== undefined);
 }
@@ -116,21 +117,37 @@ function volumesMistake({ volumes }: Partial<StackSettings>): Mistake | undefine
   };
 }
 
+function buildMistake({ build, host, registry, serverImage }: Partial<StackSettings>): Mistake | undefined {
+  if (build !== "host" || host === undefined || host === "local" || serverImage !== undefined)
+    return undefined;
+  const fix = [{ key: "build", value: "here" }];
+  if (host === "emulated") {
+    const problem = "is host, and an emulated host would take hours for a build";
+    return { key: "build", problem, accepted: "here or auto on an emulated host", fix };
+  }
+  if (registry === undefined) return undefined;
+  const problem = "is host, and this machine is to push the image to registry";
+  return { key: "build", problem, accepted: "here or auto with a registry", fix };
+}
+
 /** The registry is one for all hosts, so it is looked at once. */
 export function registryMistake({
   registry,
   registryUser,
   registryPassword,
+  serverImage,
+  hosts = {},
 }: Partial<StackSettings>): Mistake | undefined {
   if (registryUser === undefined && registryPassword === undefined) return undefined;
-  const lacking = { registry, registryUser, registryPassword };
+  const isPulled = serverImage !== undefined || Object.values(hosts).some((own) => own.serverImage);
+  const lacking = { registry: registry ?? (isPulled || undefined), registryUser, registryPassword };
   const [missing] = Object.entries(lacking).find(([, value]) => value === undefined) ?? [];
   if (missing === undefined) return undefined;
   const extra = Object.keys(lacking).filter((key) => key !== "registry");
   return {
     key: missing,
     problem: "is missing",
-    accepted: "registry, registryUser and registryPassword together, or registry alone",
+    accepted: "registryUser and registryPassword together, with registry or serverImage",
     fix: extra.map((key) => ({ key })),
   };
 }

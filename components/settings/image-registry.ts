@@ -1,6 +1,8 @@
-import { optionalText } from "./fields";
+import { choice, optionalText } from "./fields";
 
 const ADDRESS = /^[a-z0-9][a-z0-9.-]*(:\d{1,5})?(\/[a-z0-9][a-z0-9._-]*)*$/;
+const BY_DIGEST =
+  /^([a-z0-9][a-z0-9.-]*(:\d{1,5})?\/)?[a-z0-9]+([._-]+[a-z0-9]+)*(\/[a-z0-9]+([._-]+[a-z0-9]+)*)*@sha256:[0-9a-f]{64}$/;
 const WORD = /^[^\p{C}:]+$/u;
 
 /** The registry that the server's image goes through on its way to the hosts. */
@@ -16,7 +18,8 @@ export const imageRegistry = {
         .replace(/\/+$/, ""),
   }),
   registryUser: optionalText(WORD, {
-    description: "User of `registry`; the `docker login` of each machine holds if not set.",
+    description:
+      "User of `registry`, or of the registry of `serverImage`; the `docker login` of each machine holds if not set.",
     accepts: "a name without a colon",
     example: "builder",
   }),
@@ -26,6 +29,28 @@ export const imageRegistry = {
     example: "…",
   }),
 };
+
+/** Where the server's image comes from. */
+export const imageSource = {
+  serverImage: optionalText(BY_DIGEST, {
+    description:
+      "A server image that somebody has built, by its digest; `npm run image -- push` makes one. Built here if not set.",
+    accepts: "repository@sha256:… with 64 hexadecimal digits, and no tag",
+    example: `registry.example.com/team/server@sha256:${"0".repeat(64)}`,
+    suggest: (given) => given.trim().replace(/:[\w.-]+@/, "@"),
+  }),
+  build: choice(["auto", "here", "host"], "auto", {
+    description:
+      "Whose engine builds the image or pulls `serverImage`: this machine's, which sends it, or the host's own. `auto` builds here, and has the host pull.",
+    example: "host",
+  }),
+};
+
+/** Whether the image is made or pulled by the host's own engine; else it comes from this machine's. */
+export function isMadeOnHost(image: { build: string; hostKind: string; hasServerImage: boolean }): boolean {
+  if (image.hostKind === "local") return true;
+  return image.build === "auto" ? image.hasServerImage : image.build === "host";
+}
 
 /** The settings that are the same on all hosts: they push to one registry. */
 export const registryKeys = Object.keys(imageRegistry) as (keyof typeof imageRegistry)[];

@@ -3,7 +3,7 @@ import { z } from "zod";
 import { egress, egressAllow } from "./egress";
 import { choice, cpus, flag, integer, inWords, optionalText, port, settingMeta, size, text } from "./fields";
 import { hosts } from "./hosts";
-import { imageRegistry } from "./image-registry";
+import { imageRegistry, imageSource } from "./image-registry";
 import { keys, ownSandboxes } from "./keys";
 import { limits } from "./limits";
 import { registries } from "./registries";
@@ -89,6 +89,7 @@ export const settingsSchema = z.strictObject({
     example: "registry.example.com/mirror/",
     suggest: (given) => `${given.replace(/^\w+:\/\//, "").replace(/\/+$/, "")}/`,
   }),
+  ...imageSource,
   ...imageRegistry,
   autoPullImages: flag(true, "Let the server pull an image that a sandbox asks for and that isn't there."),
   devMode: flag(true, "Check no API key. Only on a loopback address, unless `exposeDevMode` is set."),

@@ -91,7 +91,7 @@ const elsewhere: (keyof typeof settingsSchema.shape)[] = [
     "sshKnownHostsFile",
   ] as const),
   ...(["emulatedMemory", "emulatedDisk", "architecture", "images", "registries", "production"] as const),
-  ...(["kvmCheck", "upgradeCopies"] as const),
+  ...(["kvmCheck", "upgradeCopies", "serverImage", "build"] as const),
 ];
 
 it("each setting either ends in the container, and is changed here, or does not", () => {

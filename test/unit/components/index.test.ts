@@ -10,7 +10,15 @@ it("exports components and does nothing on import", async () => {
   // Without an engine: a resource that were made on import would fail.
   const { stdout } = await exec("node", ["--import", "tsx", "--eval", program]);
   expect(JSON.parse(stdout)).toEqual({
-    names: ["Architecture", "EgressLevel", "EmulatedHost", "KvmCheckLevel", "Microsandbox", "SandboxImage"],
+    names: [
+      "Architecture",
+      "EgressLevel",
+      "EmulatedHost",
+      "ImageEngine",
+      "KvmCheckLevel",
+      "Microsandbox",
+      "SandboxImage",
+    ],
     quiet: true,
   });
 });

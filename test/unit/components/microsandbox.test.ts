@@ -320,7 +320,7 @@ describe("every setting reaches its resource", () => {
       "registry, on a host",
       { host: "ssh://me@host.test", registry: "registry.test/team" },
       (r) => only(r, "Command", "image-load").stdin.value,
-      expect.stringMatching(/docker pull "\$SOURCE"/),
+      expect.stringMatching(/docker pull .*"\$SOURCE"/),
     ],
     [
       "registryUser and registryPassword",

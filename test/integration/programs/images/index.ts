@@ -8,7 +8,7 @@ const image = (architecture: "amd64" | "arm64") =>
     architecture,
     version: "0.7.11",
     debianVersion: "13.2-slim",
-    registry: { address: `${process.env.TEST_REGISTRY}/team` },
+    registry: { repository: `${process.env.TEST_REGISTRY}/team/microsandbox-test-images` },
   });
 
 const amd64 = image("amd64");

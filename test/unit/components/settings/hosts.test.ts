@@ -81,7 +81,7 @@ describe("mistakes name the host and the setting", () => {
       "a user of the registry alone, once for all",
       { registry: "r.test", registryUser: "me", hosts: { a: {}, b: { hostPort: 6000 } } },
       ["registryPassword"],
-      /together, or registry alone/,
+      /together, with registry or serverImage/,
     ],
     [
       "a registry of a host",

@@ -196,7 +196,7 @@ const wrong: [Record<string, unknown>, string][] = [
     { registry: "registry.example.com", registryUser: "me" },
     [
       "  microsandbox:registryPassword is missing",
-      "    accepted: registry, registryUser and registryPassword together, or registry alone",
+      "    accepted: registryUser and registryPassword together, with registry or serverImage",
       "    to mend:  npm run pulumi -- config rm registryUser && npm run pulumi -- config rm registryPassword",
     ].join("\n"),
   ],
