@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { VisibleError } from "../settings/errors";
 import { parseReport } from "./kvm-report";
 
 /** What preflight.sh prints: one line of JSON. */
@@ -48,9 +49,16 @@ export const preflightReportSchema = z.object({
 
 export type PreflightReport = z.infer<typeof preflightReportSchema>;
 
-/** @throws VisibleError where the output is no report (the host printed something else) */
+/** @throws VisibleError where the output is no report, or is not the report alone */
 export function parsePreflightReport(stdout: string): PreflightReport {
-  return parseReport(preflightReportSchema, "preflight check", stdout);
+  const report = parseReport(preflightReportSchema, "preflight check", stdout);
+  const [printed = ""] = stdout.trim().split("\n").slice(0, -1);
+  if (printed === "") return report;
+  // The Docker client speaks HTTP over the same kind of session: a line before the answer is no HTTP.
+  throw new VisibleError(
+    `The login shell of the host prints "${printed.slice(0, 80)}" before a command's own output, which no Docker client can read past.\n` +
+      "  to mend, on the host, as the first line of ~/.bashrc (~/.zshenv for zsh): case $- in *i*) ;; *) return ;; esac",
+  );
 }
 
 /** The report as text for the user: what was found and, if that is to be mended, what to type. */

@@ -10,7 +10,11 @@ const failed = "unreachable:";
  */
 export function probeCommand(connection: Connection): string {
   if (connection.kind === "local") return hostShell(connection);
-  return `out=$(${hostShell(connection)} 2>&1) && printf '%s\\n' "$out" || printf '${failed} %s\\n' "$out"`;
+  // What a login shell prints is told apart from ssh's own words: of the former the engine's client would break.
+  return (
+    `err=$(mktemp) && { if out=$(${hostShell(connection)} 2>"$err"); then printf '%s\\n' "$out"; ` +
+    `else printf '${failed} %s\\n' "$(cat "$err")"; fi; rm -f "$err"; }`
+  );
 }
 
 /**
@@ -43,6 +47,13 @@ function explain(to: SshConnection, said: string): { cause: string; remedy: stri
     return {
       cause: "it refuses the key",
       remedy: `ssh-copy-id${port} ${target}   (another key: npm run pulumi -- config set sshKeyFile PATH)`,
+    };
+  }
+  if (/session open refused|session request failed|kex_exchange_identification|MaxStartups/i.test(said)) {
+    return {
+      cause: "its SSH server takes no more sessions or connections at once",
+      remedy:
+        "on the host, in /etc/ssh/sshd_config: MaxSessions 10 and MaxStartups 10:30:100, then: sudo systemctl reload ssh",
     };
   }
   if (/could not resolve|no route|timed out|refused|unreachable|closed/i.test(said)) {
