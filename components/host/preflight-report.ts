@@ -16,6 +16,11 @@ export const preflightReportSchema = z.object({
     "client-too-old",
     "not-linux",
     "unsupported-arch",
+    "podman",
+    "engine-elsewhere",
+    "user-namespaces",
+    "rootless",
+    "no-addresses",
     "no-such-address",
     "port-taken",
   ]),
@@ -43,7 +48,7 @@ export const preflightReportSchema = z.object({
   kvmGid: z.number().nullable(),
   /** Permissions of /dev/kvm in octal digits, `660`; empty where there is no device. */
   kvmMode: z.string(),
-  /** IPv4 addresses of the host. */
+  /** Addresses of the host: IPv4, and global ones of IPv6 in full length. */
   addresses: z.array(z.string()),
 });
 

@@ -22,21 +22,32 @@ report() {
   [ ! -c "$root/dev/net/tun" ] || tun=true
   kvm_gid=$(stat -L -c '%g' "$root/dev/kvm" 2>/dev/null) || kvm_gid=null
   kvm_mode=$(stat -L -c '%a' "$root/dev/kvm" 2>/dev/null) || kvm_mode=
-  addresses=$(ip -o -4 addr show 2>/dev/null | awk '{ sub(/\/.*/, "", $4); printf "%s\"%s\"", comma, $4; comma = "," }')
+  addresses=$(host_addresses | awk '{ printf "%s\"%s\"", comma, $1; comma = "," }')
   printf '{"ok":%s,"code":"%s","message":%s,"remedy":%s,"engine":%s,"tun":%s,"kvmGid":%s,"kvmMode":"%s","addresses":[%s]}\n' \
     "$ok" "$1" "$(quote "$2")" "$(quote "${3:-}")" "$engine" "$tun" "$kvm_gid" "$kvm_mode" "$addresses"
   exit 0
 }
 
+# The addresses that reach this host: of IPv4 all, of IPv6 those that are more than a link's or its own. From the kernel:
+# a host without the `ip` command has them too.
+host_addresses() {
+  awk '/\|-- / { address = $2 } /\/32 host LOCAL/ && !seen[address]++ { print address }' "$root/proc/net/fib_trie" 2>/dev/null
+  awk '$4 == "00" { gsub(/..../, "&:", $1); print substr($1, 1, 39) }' "$root/proc/net/if_inet6" 2>/dev/null
+}
+
 check_engine() {
+  if ! command -v docker >/dev/null 2>&1 && [ -e "$root/snap/bin/docker" ]; then
+    report docker-missing "Docker is a snap here, and commands over SSH don't look for programs in /snap/bin." \
+      "sudo ln -s /snap/bin/docker /usr/local/bin/docker"
+  fi
   command -v docker >/dev/null 2>&1 ||
     report docker-missing "There is no docker command on this host." "sudo apt-get install docker.io"
-  answer=$(docker version --format '{{.Server.Version}} {{.Server.APIVersion}} {{.Server.Arch}} {{.Server.Os}}' 2>&1) ||
+  answer=$(docker version --format '{{.Server.Version}} {{.Server.APIVersion}} {{.Server.Arch}} {{.Server.Os}} {{range .Server.Components}}{{.Name}}{{end}}' 2>&1) ||
     explain_silence "$answer"
   # A client may print warnings first.
   answer=${answer##*"
 "}
-  read -r version api arch os <<ANSWER
+  read -r version api arch os components <<ANSWER
 $answer
 ANSWER
   case $arch in x86_64) arch=amd64 ;; aarch64 | arm64/*) arch=arm64 ;; esac
@@ -46,6 +57,7 @@ ANSWER
   engine=$(printf '{"version":%s,"api":%s,"arch":%s,"os":%s,"cgroup":"%s","cpus":%s}' \
     "$(quote "$version")" "$(quote "$api")" "$(quote "$arch")" "$(quote "$os")" "$cgroup" "$cpus")
 
+  case $components in *[Pp]odman*) refuse_podman ;; esac
   [ "$os" = linux ] || report not-linux "The Docker engine runs $os containers, and the server is a Linux one." \
     "npm run pulumi -- config set host ssh://root@a-linux-machine-with-kvm"
   case $arch in amd64 | arm64) ;; *)
@@ -57,6 +69,43 @@ ANSWER
       "sudo apt-get install --only-upgrade docker.io || sudo apt-get install --only-upgrade docker-ce"
 }
 
+refuse_podman() {
+  report podman "This is podman, and it lacks what the server needs of a Docker engine (BuildKit, healthchecks)." \
+    "sudo apt-get install docker.io   (and, where DOCKER_HOST names podman's socket: unset DOCKER_HOST)"
+}
+
+# What an engine that answers can still lack: it may be another machine's, or take from containers what guests need.
+check_kind() {
+  [ "$(uname -s)" = Linux ] || return
+  facts=$(docker info --format '{{.KernelVersion}}{{"\t"}}{{.Name}}{{"\t"}}{{.SecurityOptions}}' 2>/dev/null) || return
+  IFS=$tab read -r kernel machine options <<FACTS
+${facts##*"
+"}
+FACTS
+  # Devices, processors and addresses are looked at here, and have to be those of the engine's machine.
+  case ${DOCKER_HOST:-unix://} in
+    unix://* | tcp://127.* | tcp://localhost:* | tcp://\[::1\]:*) elsewhere='' ;;
+    *) elsewhere=" ($DOCKER_HOST)" ;;
+  esac
+  if [ -n "$elsewhere" ] || [ "$kernel $machine" != "$(uname -r) $(uname -n)" ]; then
+    report engine-elsewhere "The Docker engine$elsewhere is on another machine, $machine, or outside of this container: its /dev/kvm and its addresses can't be seen from here." \
+      "npm run pulumi -- config set host ssh://root@$machine   (or, for this machine's own engine: unset DOCKER_HOST; docker context use default)"
+  fi
+  case $options in *name=userns*)
+    report user-namespaces "The Docker engine maps the users of containers (userns-remap): they get neither /dev/kvm nor privileges." \
+      "take userns-remap out of /etc/docker/daemon.json, then: sudo systemctl restart docker" ;;
+  esac
+  case $options in *name=rootless*)
+    case $(stat -L -c '%a' "$root/dev/kvm" 2>/dev/null) in *[67]) ;; *)
+      report rootless "The Docker engine is rootless: its containers have none of your groups, and /dev/kvm is not for everybody." \
+        "docker context use default   (the system's engine; or, until the next boot: sudo chmod 666 /dev/kvm)" ;;
+    esac ;;
+  esac
+  [ -n "$(host_addresses)" ] ||
+    report no-addresses "The host's addresses can't be read from /proc/net: nothing would keep guests from them." \
+      "ls -l /proc/net/fib_trie   (it has to be readable)"
+}
+
 # Whether version $1 is $2 or newer; both are major.minor.
 at_least() {
   major=${1%%.*} minor=${1#*.} minor=${minor%%.*}
@@ -65,6 +114,7 @@ at_least() {
 
 explain_silence() {
   socket=${DOCKER_HOST:-unix:///var/run/docker.sock}
+  case $1$(docker --version 2>/dev/null) in *[Pp]odman*) refuse_podman ;; esac
   case $1 in
     *'ermission denied'*)
       user=$(id -un 2>/dev/null || id -u)
@@ -148,8 +198,6 @@ listeners() {
 
 # Whether any process but our container's proxy listens on an address that overlaps with ours.
 check_listeners() {
-  # With a remote engine, this machine's sockets tell nothing.
-  case ${DOCKER_HOST:-unix://} in unix://*) ;; *) return ;; esac
   found=$(listeners)
   while read -r address inode; do
     [ -n "$address" ] || continue
@@ -175,7 +223,6 @@ socket_holder() {
 # An address that this machine doesn't have fails late and unclear in the engine.
 check_address() {
   case $bind in 127.* | ::1 | 0.0.0.0 | ::) return ;; esac
-  case ${DOCKER_HOST:-unix://} in unix://*) ;; *) return ;; esac
   addresses=$(ip -o addr show 2>/dev/null | awk '{ sub(/\/.*/, "", $4); print $4 }')
   case "
 $addresses
@@ -190,6 +237,7 @@ $bind
 }
 
 check_engine
+check_kind
 if [ -n "$port" ]; then
   check_address
   check_containers

@@ -77,6 +77,18 @@ for (const range of [
   privateRanges.addSubnet(address, Number(bits));
 }
 
+for (const range of ["fc00::/7", "fe80::/10", "::1/128"]) {
+  const [address = "", bits] = range.split("/");
+  privateRanges.addSubnet(address, Number(bits), "ipv6");
+}
+
+/** What is closed for an address of the host. One of IPv6 changes by the day, and the rest of its network is near too. */
+function hostRange(address: string): string {
+  if (isIP(address) === 4) return `${address}/32`;
+  const prefix = address.split(":").slice(0, 4).join(":");
+  return `${new URL(`http://[${prefix}::]`).hostname.slice(1, -1)}/64`;
+}
+
 /** The server's variable; `hostAddresses` are the host's, whose public ones are no part of the internet. */
 export function egressVariable(
   settings: { egress: z.output<typeof egress>; egressAllow: string[] },
@@ -84,7 +96,7 @@ export function egressVariable(
 ): string {
   const grants = settings.egressAllow.map(parseOpening);
   const hostRanges = hostAddresses
-    .filter((address) => !privateRanges.check(address))
-    .map((each) => `${each}/32`);
+    .filter((address) => !privateRanges.check(address, isIP(address) === 6 ? "ipv6" : "ipv4"))
+    .map(hostRange);
   return JSON.stringify({ level: settings.egress, grants, hostRanges: [...new Set(hostRanges)].sort() });
 }

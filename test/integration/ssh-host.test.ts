@@ -24,7 +24,7 @@ beforeAll(async () => {
     { name: "good", uid: 0, gid: 0 },
     { name: "visitor", uid: 20002, gid: 20002 },
     { name: "nokvm", uid: 0, gid: 0, sshd: [`ForceCommand ${withoutKvm()}`] },
-    // May use Docker, and not open /dev/kvm.
+    // B15: may use Docker, and not open /dev/kvm; the engine can.
     { name: "dockeronly", uid: 20003, gid: dockerGroup },
   ]);
   await machine.start();
@@ -87,16 +87,12 @@ const wrong: Record<string, { host: (at: string) => string; files?: () => object
     host: (at) => `ssh://nokvm@${at}`,
     says: /KVM can't be used on this host[\s\S]*\/dev\/kvm is missing/,
   },
-  dockeronly: {
-    host: (at) => `ssh://dockeronly@${at}`,
-    says: /KVM can't be used on this host \(no-permission\)\.\s+dockeronly may not open/,
-  },
 };
 
 /** The hosts of the stack; each has a port of its own, being on one engine. */
 function hosts(names: string[]): Record<string, object> {
   const entries = names.map((name, index) => {
-    const { host, files } = wrong[name] ?? { host: (at: string) => `ssh://good@${at}`, files: undefined };
+    const { host, files } = wrong[name] ?? { host: (at: string) => `ssh://${name}@${at}`, files: undefined };
     const own = { host: host(machine.address), hostPort: 17650 + index, ...files?.() };
     return [name, { ...machine.settings, ...own }] as const;
   });
@@ -105,10 +101,11 @@ function hosts(names: string[]): Record<string, object> {
 
 describe.skipIf(missing !== undefined)("a host over SSH that can't be used", () => {
   it("is told by `doctor`, with the reason, and by `up`, which makes nothing there", async () => {
-    stack.configure({ hosts: hosts([...Object.keys(wrong), "good"]) });
+    stack.configure({ hosts: hosts([...Object.keys(wrong), "good", "dockeronly"]) });
     const doctor = await stack.doctor();
     expect(doctor.exitCode).toBe(1);
     expect(doctor.output).toMatch(/✓ good: ssh:\/\/good@/);
+    expect(doctor.output).toMatch(/✓ dockeronly: ssh:\/\/dockeronly@.*the Docker engine can/);
     for (const [name, { says }] of Object.entries(wrong)) {
       const [, finding = ""] = doctor.output.split(`✗ ${name}: `);
       expect(finding.split(/\n[✓•✗]/)[0], name).toMatch(says);

@@ -21,6 +21,8 @@ export interface Machine {
   commands?: Record<string, string>;
   uname?: { system?: string; release?: string; machine?: string };
   uid?: number;
+  /** Security options of a Docker engine that this user may use; by default there is none. */
+  engine?: string;
 }
 
 let machines = 0;
@@ -38,6 +40,7 @@ export function check({
   commands = {},
   uname = {},
   uid,
+  engine,
 }: Machine): KvmReport {
   const root = join(temporary, String(machines++));
   for (const [path, text] of Object.entries({ "proc/": "", "dev/": "", "bin/": "", ...files })) {
@@ -52,6 +55,9 @@ export function check({
     ...commands,
   };
   for (const command of ["id", "stat"] as const) fakeCommand(join(root, "bin", command), command, answers);
+
+  const docker = engine === undefined ? "exit 1" : `echo '${engine}'`;
+  writeFileSync(join(root, "bin/docker"), `#!/bin/sh\n${docker}\n`, { mode: 0o755 });
 
   const { stdout, stderr, status } = spawnSync("sh", ["-s"], {
     input: script("host/kvm-check"),

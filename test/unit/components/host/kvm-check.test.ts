@@ -236,6 +236,21 @@ describe("a device that does not open, for real", () => {
     expect(report.remedy).toBe("sudo usermod -aG kvm alice && newgrp kvm");
   });
 
+  test.runIf(closed)("B15: an engine of root's can open it, whoever the user is", () => {
+    const user = {
+      device: closed,
+      uid: nobody,
+      files: { "proc/cpuinfo": intel },
+      commands: { "id -un": "alice" },
+    };
+    const report = check({ ...user, engine: "[name=seccomp,profile=default]" });
+    expect(report).toMatchObject({ ok: true, code: "ok", guestsUnlikely: false });
+    expect(report.message).toBe(
+      "alice may not open /dev/kvm, but the Docker engine can, and gives it to the server.",
+    );
+    expect(check({ ...user, engine: "[name=rootless]" })).toMatchObject({ ok: false, code: "no-permission" });
+  });
+
   test.runIf(closed)("no permission: a device of root's gets a group first", () => {
     const commands = {
       "id -un": "alice",

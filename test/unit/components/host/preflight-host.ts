@@ -1,6 +1,15 @@
 import { spawnSync } from "node:child_process";
-import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import {
+  chmodSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { hostname, release, tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterAll, expect } from "vitest";
 import { type PreflightReport, parsePreflightReport } from "../../../../components/host/preflight-report";
@@ -13,15 +22,21 @@ afterAll(() => rmSync(temporary, { recursive: true }));
 export interface Host {
   /** What `docker version` prints: version, API, architecture, system. Default: a recent engine. */
   version?: string;
+  /** Lines of `docker info`: kernel, name and security options. Default: of this machine. */
+  info?: [kernel: string, name: string, options: string];
   /** What `docker version` fails with. */
   error?: string;
   /** Lines of `docker ps`: name, tab, ports. */
   containers?: string[];
   /** Lines of /proc/net/tcp and tcp6, or `real` for this machine's. */
   sockets?: string[] | "real";
+  /** What `docker --version` prints. */
+  client?: string;
   noDocker?: boolean;
   env?: Record<string, string>;
   files?: Record<string, string>;
+  /** Permissions of /dev/kvm, which is there with them. */
+  kvmMode?: number;
   /** Output of `id`, by its arguments. */
   id?: Record<string, string>;
 }
@@ -45,9 +60,17 @@ for (const tool of [
   "stat",
   "tail",
   "tr",
+  "uname",
 ]) {
   const path = spawnSync("sh", ["-c", `command -v ${tool}`], { encoding: "utf8" }).stdout.trim();
   if (path) symlinkSync(path, join(tools, tool));
+}
+
+/** The host's tools without one of them. */
+export function pathWithout(tool: string): string {
+  const path = mkdtempSync(join(temporary, "without-"));
+  for (const name of readdirSync(tools)) if (name !== tool) symlinkSync(join(tools, name), join(path, name));
+  return path;
 }
 
 /** Runs the check on a host and reads its report; `calls` are the subcommands of docker that it used. */
@@ -56,10 +79,19 @@ export function preflight(host: Host): { report: PreflightReport; calls: string[
   const root = join(folder, "root");
   const bin = join(folder, "bin");
   const sockets = host.sockets === "real" ? [] : (host.sockets ?? []);
-  const files = { "proc/net/tcp": sockets.join("\n"), "dev/x": "", ...host.files };
+  const files = {
+    "proc/net/tcp": sockets.join("\n"),
+    "proc/net/fib_trie": "  |-- 127.0.0.1\n     /32 host LOCAL\n",
+    "dev/x": "",
+    ...host.files,
+  };
   for (const [path, text] of Object.entries(files)) {
     mkdirSync(dirname(join(root, path)), { recursive: true });
     writeFileSync(join(root, path), text);
+  }
+  if (host.kvmMode) {
+    writeFileSync(join(root, "dev/kvm"), "");
+    chmodSync(join(root, "dev/kvm"), host.kvmMode);
   }
   mkdirSync(bin);
   if (!host.noDocker) writeFakeDocker(bin, folder, host);
@@ -92,6 +124,9 @@ function writeFakeDocker(bin: string, folder: string, host: Host): void {
   writeFileSync(join(folder, "calls"), "");
   writeFileSync(join(folder, "error"), host.error ?? "");
   writeFileSync(join(folder, "version"), `${host.version ?? "26.1.5 1.45 amd64 linux"}\n`);
+  const [kernel, name, options] = host.info ?? [release(), hostname(), "[name=seccomp,profile=default]"];
+  writeFileSync(join(folder, "info"), `${kernel}\t${name}\t${options}\n`);
+  writeFileSync(join(folder, "--version"), `${host.client ?? "Docker version 26.1.5"}\n`);
   writeFileSync(join(folder, "ps"), (host.containers ?? []).map((line) => `${line}\n`).join(""));
   const answer = `#!/bin/sh
 echo "$1" >> "${folder}/calls"

@@ -1,15 +1,29 @@
-import { type AddressInfo, createServer, type Server } from "node:net";
+import { spawnSync } from "node:child_process";
+import { type AddressInfo, createServer, isIP, type Server } from "node:net";
+import { hostname, networkInterfaces, release } from "node:os";
 import { describe, expect, test } from "vitest";
 import {
   explainPreflight,
   type PreflightReport,
   parsePreflightReport,
 } from "../../../../components/host/preflight-report";
+import { script } from "../../../../components/host/scripts";
+import { egressVariable } from "../../../../components/settings/egress";
 import { VisibleError } from "../../../../components/settings/errors";
-import { any, any6, type Host, loopback, loopback6, mapped, preflight, socket } from "./preflight-host";
+import {
+  any,
+  any6,
+  type Host,
+  loopback,
+  loopback6,
+  mapped,
+  pathWithout,
+  preflight,
+  socket,
+} from "./preflight-host";
 
 describe("an engine that can take the server", () => {
-  test("is described, with one `docker version` and one `docker ps`", () => {
+  test("is described, with one `docker version`, `docker info` and `docker ps`", () => {
     const files = {
       "sys/fs/cgroup/cgroup.controllers": "cpu",
       "proc/cpuinfo": "processor\t: 0\nprocessor\t: 1\n",
@@ -25,7 +39,7 @@ describe("an engine that can take the server", () => {
       cpus: 2,
     });
     expect(report.kvmGid).toEqual(expect.any(Number));
-    expect(calls).toEqual(["version", "ps"]);
+    expect(calls).toEqual(["version", "info", "ps"]);
   });
 
   test.each<[string, Host]>([
@@ -44,9 +58,10 @@ describe("an engine that can take the server", () => {
     ["a connection, not a listener", { sockets: [socket(loopback, 5555, "01")] }],
     ["a listener on another port", { sockets: [socket(any, 55555), socket(any, 555)] }],
     ["a listener on another address", { sockets: [socket("0100000A", 5555), socket(loopback6, 5555)] }],
+    ["B16: this machine's engine by TCP", { env: { DOCKER_HOST: "tcp://127.0.0.1:2375" } }],
     [
-      "a remote engine: our sockets don't count",
-      { sockets: [socket(any, 5555)], env: { DOCKER_HOST: "tcp://h:2375" } },
+      "4: a rootless engine where /dev/kvm is for everybody",
+      { info: [release(), hostname(), "[name=seccomp,profile=default name=rootless]"], kvmMode: 0o666 },
     ],
     ["no port asked for", { env: { HOST_PORT: "" }, sockets: [socket(any, 5555)] }],
   ])("%s", (_, host) => {
@@ -66,6 +81,36 @@ describe("an engine that can take the server", () => {
 
 const dockerDenied =
   "permission denied while trying to connect to the Docker daemon socket at unix:///var/run/docker.sock: dial unix: connect: permission denied";
+
+test("B17: the host's addresses are known without the ip command, those of IPv6 too", () => {
+  const report = (path: string) => {
+    const env = { HOST_PORT: "", PATH: path };
+    const { stdout } = spawnSync("/bin/sh", ["-s"], {
+      input: script("host/preflight"),
+      encoding: "utf8",
+      env,
+    });
+    return parsePreflightReport(stdout).addresses;
+  };
+  const interfaces = Object.values(networkInterfaces()).flatMap((each) => each ?? []);
+  const seen = report(pathWithout("ip"));
+  const short = seen.map((each) =>
+    isIP(each) === 6 ? new URL(`http://[${each}]`).hostname.slice(1, -1) : each,
+  );
+  const own = interfaces.filter(({ address, family }) => family === "IPv4" || !/^(fe80|::1)/.test(address));
+  expect(short).toEqual(expect.arrayContaining(own.map(({ address }) => address)));
+
+  const files = {
+    "proc/net/fib_trie":
+      "Main:\n  |-- 203.0.113.7\n     /32 host LOCAL\n  |-- 203.0.113.0\n     /24 link UNICAST\nLocal:\n  |-- 203.0.113.7\n     /32 host LOCAL\n",
+    "proc/net/if_inet6":
+      "fe800000000000000000000000000001 02 40 20 80 eth0\n20010db8000100020000000000000007 02 40 00 80 eth0\n",
+  };
+  const { addresses } = preflight({ files }).report;
+  expect(addresses).toEqual(["203.0.113.7", "2001:0db8:0001:0002:0000:0000:0000:0007"]);
+  const { hostRanges } = JSON.parse(egressVariable({ egress: "public", egressAllow: [] }, addresses));
+  expect(hostRanges).toEqual(["2001:db8:1:2::/64", "203.0.113.7/32"]);
+});
 
 describe("an engine that can't", () => {
   test.each<[string, PreflightReport["code"], Host, RegExp, RegExp]>([
@@ -148,6 +193,69 @@ describe("an engine that can't", () => {
       { version: "26.1.5 1.45 riscv64 linux" },
       /runs on riscv64/,
       /config set host/,
+    ],
+    [
+      "30: podman's socket",
+      "podman",
+      { version: "4.3.1 1.41 amd64 linux Podman EngineConmonOCI Runtime (crun)" },
+      /This is podman/,
+      /unset DOCKER_HOST/,
+    ],
+    [
+      "30: podman's docker command",
+      "podman",
+      { error: "Error: template: can't evaluate field Arch", client: "podman version 4.3.1" },
+      /This is podman/,
+      /docker\.io/,
+    ],
+    [
+      "a snap that is not on PATH",
+      "docker-missing",
+      { noDocker: true, files: { "snap/bin/docker": "" } },
+      /is a snap here/,
+      /ln -s \/snap\/bin\/docker \/usr\/local\/bin/,
+    ],
+    [
+      "9: userns-remap",
+      "user-namespaces",
+      { info: [release(), hostname(), "[name=seccomp,profile=default name=userns]"] },
+      /maps the users of containers \(userns-remap\)/,
+      /daemon\.json.*systemctl restart docker/,
+    ],
+    [
+      "4: a rootless engine, and a /dev/kvm for a group",
+      "rootless",
+      { info: [release(), hostname(), "[name=rootless]"], kvmMode: 0o660 },
+      /is rootless/,
+      /docker context use default/,
+    ],
+    [
+      "B16: an engine by TCP on another machine",
+      "engine-elsewhere",
+      { env: { DOCKER_HOST: "tcp://build.example.com:2375" }, info: [release(), "build", ""] },
+      /engine \(tcp:\/\/build.example.com:2375\) is on another machine, build/,
+      /config set host ssh:\/\/root@build .*unset DOCKER_HOST/,
+    ],
+    [
+      "B16: an engine by SSH, though its name is the same",
+      "engine-elsewhere",
+      { env: { DOCKER_HOST: "ssh://root@10.1.2.3" } },
+      /is on another machine/,
+      /unset DOCKER_HOST/,
+    ],
+    [
+      "B16: an engine by a context, or a forwarded socket",
+      "engine-elsewhere",
+      { info: ["6.10.14-linuxkit", "docker-desktop", ""] },
+      /is on another machine, docker-desktop/,
+      /context use default/,
+    ],
+    [
+      "B17: addresses that can't be read",
+      "no-addresses",
+      { files: { "proc/net/fib_trie": "" } },
+      /can't be read/,
+      /fib_trie/,
     ],
     ["not a number", "engine-too-old", { version: "x y amd64 linux" }, /API y/, /only-upgrade/],
     [
