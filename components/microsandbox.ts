@@ -18,7 +18,7 @@ import { Tls } from "./server/tls";
 import type { Transform } from "./server/transform";
 import { Upgrade } from "./server/upgrade";
 import { serverImage } from "./server-image";
-import { egressVariable } from "./settings/egress";
+import { egressVariable, hostRanges } from "./settings/egress";
 import { endpointHost, endpointUrl, hostNames } from "./settings/endpoint";
 import { namingHost } from "./settings/errors";
 import { GIB, MIB } from "./settings/values";
@@ -137,10 +137,8 @@ export class Microsandbox extends pulumi.ComponentResource {
       hasTls: structure.tls !== "none",
       hostNames: pulumi.all([values.host, tlsNames]).apply(([address, names]) => hostNames(address, names)),
       egressPolicy: pulumi
-        .all([egress, egressAllow, host.preflight])
-        .apply(([level, allow, { addresses }]) =>
-          egressVariable({ egress: level, egressAllow: allow }, addresses),
-        ),
+        .all([egress, egressAllow])
+        .apply(([level, allow]) => egressVariable({ egress: level, egressAllow: allow })),
     };
     const upgrade = new Upgrade(
       `${name}-upgrade`,
@@ -162,6 +160,7 @@ export class Microsandbox extends pulumi.ComponentResource {
         hostCpus: host.preflight.apply(({ engine }) => engine?.cpus ?? 1),
         publishAddress: publishAddress({ kind: structure.hostKind, bindAddress: values.bindAddress }),
         transform,
+        hostRanges: host.preflight.apply(({ addresses }) => hostRanges(addresses)),
       },
       onHost,
     );

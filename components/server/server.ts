@@ -8,6 +8,7 @@ import { limitVariables } from "../settings/limits";
 import type { StackSettings } from "../settings/schema";
 import { MIB } from "../settings/values";
 import { keysFile } from "./key-file";
+import { writeServerFile } from "./server-file";
 import { serverUser } from "./server-user";
 import { tlsFile } from "./tls";
 import { type Transform, transformed } from "./transform";
@@ -48,6 +49,8 @@ export interface ServerArgs {
   limits: pulumi.Input<StackSettings["limits"]>;
   /** The limit of what guests may reach, as docker/gateway/src/backends/msb/egress.ts reads it. */
   egressPolicy: pulumi.Input<string>;
+  /** Ranges of the host's public addresses, which guests may not reach. They may change under a server that runs. */
+  hostRanges: pulumi.Input<string[]>;
   /** Whether an image that is not cached is pulled when a sandbox asks for it. */
   autoPullImages: pulumi.Input<boolean>;
   /** IANA name. @example "Europe/Berlin" */
@@ -76,6 +79,9 @@ export interface ServerArgs {
  * the state, and the container stays as it is. The CPU quota is another one, which is updated by a command of ours.
  */
 const notUpdated = ["tmpfs", "init", "healthcheck"] as const;
+
+/** Where the server reads the host's addresses: on the state volume, so that others need no other container. */
+const hostRangesFile = "/var/lib/microsandbox/gateway/host-ranges.json";
 
 /** Microseconds of the CPU quota's period, the kernel's default. */
 const cpuPeriod = 100_000;
@@ -146,13 +152,18 @@ export class Server extends pulumi.ComponentResource {
     this.containerName = container.name;
     this.containerId = container.id;
 
+    const writeRanges = pulumi
+      .all([container.name, args.hostRanges])
+      .apply(([server, ranges]) => writeServerFile(server, hostRangesFile, JSON.stringify(ranges)));
     // The provider has no setting for the one, and gives the others to a new container only.
     const { cpuPeriod, cpuQuota } = resourceLimits(args);
     this.ready = new command.local.Command(
       `${name}-pids-limit`,
       {
         create: pulumi.output(args.connection).apply(hostShell),
-        stdin: pulumi.interpolate`docker update --pids-limit ${args.pidsLimit} --cpu-period ${cpuPeriod} --cpu-quota ${cpuQuota} ${container.name}`,
+        stdin: pulumi.interpolate`set -e
+docker update --pids-limit ${args.pidsLimit} --cpu-period ${cpuPeriod} --cpu-quota ${cpuQuota} ${container.name}
+${writeRanges}`,
         triggers: [container.id],
         logging: "none",
       },
@@ -277,6 +288,7 @@ export function environment(
       AUTO_PULL_IMAGES: values.autoPullImages,
       DEV_MODE: devMode,
       EGRESS: values.egressPolicy,
+      HOST_RANGES_FILE: hostRangesFile,
       ...(hasTls ? { TLS_FILE: tlsFile, HEALTH_PORT: tlsHealthPort(values.port) } : {}),
       PORT: values.port,
       STOP_TIMEOUT_SECONDS: values.stopTimeout,

@@ -89,14 +89,15 @@ function hostRange(address: string): string {
   return `${new URL(`http://[${prefix}::]`).hostname.slice(1, -1)}/64`;
 }
 
-/** The server's variable; `hostAddresses` are the host's, whose public ones are no part of the internet. */
-export function egressVariable(
-  settings: { egress: z.output<typeof egress>; egressAllow: string[] },
-  hostAddresses: string[],
-): string {
-  const grants = settings.egressAllow.map(parseOpening);
-  const hostRanges = hostAddresses
+/** The server's variable. */
+export function egressVariable(settings: { egress: z.output<typeof egress>; egressAllow: string[] }): string {
+  return JSON.stringify({ level: settings.egress, grants: settings.egressAllow.map(parseOpening) });
+}
+
+/** What is closed for the host's addresses: its public ones are no part of the internet. */
+export function hostRanges(addresses: string[]): string[] {
+  const ranges = addresses
     .filter((address) => !privateRanges.check(address, isIP(address) === 6 ? "ipv6" : "ipv4"))
     .map(hostRange);
-  return JSON.stringify({ level: settings.egress, grants, hostRanges: [...new Set(hostRanges)].sort() });
+  return [...new Set(ranges)].sort();
 }

@@ -105,7 +105,7 @@ describe.skipIf(missing !== undefined)("a host over SSH that can't be used", () 
     const doctor = await stack.doctor();
     expect(doctor.exitCode).toBe(1);
     expect(doctor.output).toMatch(/✓ good: ssh:\/\/good@/);
-    expect(doctor.output).toMatch(/✓ dockeronly: ssh:\/\/dockeronly@.*the Docker engine can/);
+    expect(doctor.output).toMatch(/✓ dockeronly: ssh:\/\/dockeronly@/);
     for (const [name, { says }] of Object.entries(wrong)) {
       const [, finding = ""] = doctor.output.split(`✗ ${name}: `);
       expect(finding.split(/\n[✓•✗]/)[0], name).toMatch(says);

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import type { FastifyInstance } from "fastify";
 import { listenForAdmin } from "./backends/msb/admin";
 import { MsbBackend } from "./backends/msb/backend";
+import { egressLimit } from "./backends/msb/egress-limit";
 import type { Config } from "./config";
 import { guardedScope } from "./http/guarded-scope";
 import { Metrics } from "./http/metrics";
@@ -56,7 +57,7 @@ export async function createGateway(config: Config): Promise<Gateway> {
     kvmDevice: config.KVM_DEVICE,
     starterArchive: config.STARTER_ARCHIVE,
     autoPull: config.AUTO_PULL_IMAGES,
-    egress: config.EGRESS,
+    egress: egressLimit(config.EGRESS, config.HOST_RANGES_FILE),
     namesPerOwner: config.OWN_SANDBOXES,
     resume: config.RESUME_SANDBOXES,
     limits: limitsOf(config),

@@ -45,6 +45,8 @@ export const environmentSchema = z.object({
   HEALTH_PORT: port.optional(),
   /** What guests may reach at most, as JSON. */
   EGRESS: jsonOf(egressPolicy).prefault("{}"),
+  /** File with the host's public addresses, which guests may not reach: JSON, a list of ranges. */
+  HOST_RANGES_FILE: z.string().startsWith("/").optional(),
   /** The device that guests need. */
   KVM_DEVICE: z.string().startsWith("/").default("/dev/kvm"),
   /** Archive of the starter image; "" for none. */

@@ -120,7 +120,7 @@ describe("a changed setting reaches a container that runs", () => {
     const found = ways(await deploy({}), await deploy(args));
     expect(new Set(Object.values(found))).toEqual(new Set(["updated"]));
     expect(find(await deploy(args), "-pids-limit").inputs.stdin).toMatch(
-      /^docker update --pids-limit 99 --cpu-period 100000 --cpu-quota 200000 \S+$/,
+      /^docker update --pids-limit 99 --cpu-period 100000 --cpu-quota 200000 \S+$/m,
     );
   });
 

@@ -399,10 +399,14 @@ describe("what the host is like", () => {
     expect(await paths(false)).toEqual(["/dev/kvm"]);
   });
 
-  it("keeps guests from the host's public addresses", async () => {
-    const addresses = ["127.0.0.1", "203.0.113.9", "172.17.0.1", "203.0.113.9"];
-    const host = { ...healthyHost, preflight: { ...healthyHost.preflight, addresses } };
-    expect(egressOf(await deploy({}, host)).hostRanges).toEqual(["203.0.113.9/32"]);
+  it("B17: keeps guests from the host's public addresses; others need no other container", async () => {
+    const at = (...addresses: string[]) =>
+      deploy({}, { ...healthyHost, preflight: { ...healthyHost.preflight, addresses } });
+    const before = await at("127.0.0.1", "203.0.113.9", "172.17.0.1", "203.0.113.9");
+    const after = await at("127.0.0.1", "203.0.113.10", "172.17.0.1");
+    expect(container(after)).toEqual(container(before));
+    expect(only(before, "Command", "pids-limit").stdin).toContain('\n["203.0.113.9/32"]\n');
+    expect(only(after, "Command", "pids-limit").stdin).toContain('\n["203.0.113.10/32"]\n');
   });
 
   it("builds for the processor that the engine runs on", async () => {

@@ -14,6 +14,7 @@ import { dirname, join } from "node:path";
 import { agentSocketPath } from "../../../docker/gateway/src/backends/msb/agent-socket";
 import { MsbBackend, type MsbBackendOptions } from "../../../docker/gateway/src/backends/msb/backend";
 import { egressPolicy } from "../../../docker/gateway/src/backends/msb/egress";
+import { egressLimit } from "../../../docker/gateway/src/backends/msb/egress-limit";
 import { atFileEnd } from "../../harness/file-end";
 import type { World, WorldOptions } from "./backend-contract/world";
 import { FAKE_MSB, temporaryFolder } from "./harness";
@@ -38,7 +39,13 @@ export class MsbWorld implements World {
     for (const folder of ["workspace", "fake"]) mkdirSync(join(home, folder));
     const options: MsbBackendOptions = {
       ...{ msbPath: FAKE_MSB, home, workspace: join(home, "workspace"), kvmDevice: "/dev/null" },
-      ...{ starterArchive: "", autoPull: true, egress: egressPolicy.parse({}), namesPerOwner, resume: true },
+      ...{
+        starterArchive: "",
+        autoPull: true,
+        egress: egressLimit(egressPolicy.parse({})),
+        namesPerOwner,
+        resume: true,
+      },
       limits: {
         ...{
           sandboxes: 100,

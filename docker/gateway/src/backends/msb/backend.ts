@@ -7,7 +7,8 @@ import type { Backend, Owner, Usage } from "../../sandboxes/backend";
 import { type SandboxSpec, type SandboxStatus, sandboxStatus } from "../../sandboxes/spec";
 import { Msb } from "./command-line";
 import { planCreate } from "./create-plan";
-import { type EgressPolicy, ownNetworks } from "./egress";
+import { ownNetworks } from "./egress";
+import type { EgressLimit } from "./egress-limit";
 import { ImageCache } from "./image-cache";
 import { Lifecycle, type LifecycleLog } from "./lifecycle";
 import { Liveness } from "./liveness";
@@ -49,7 +50,7 @@ export type MsbBackendOptions = {
   /** Archive of the starter image; "" for none. */
   starterArchive: string;
   autoPull: boolean;
-  egress: EgressPolicy;
+  egress: EgressLimit;
   /** Whether names are for each owner by itself. */
   namesPerOwner: boolean;
   /** Whether what ran when the server was stopped is started again. */
@@ -109,7 +110,7 @@ export class MsbBackend implements Backend {
     const images = await ImageCache.open({
       ...{ home, msb, rules, maxBytes: limits.imageGib * 1024 ** 3 },
       wanted: () => wantedImages(index, rules),
-      closedRanges: () => [...egress.hostRanges, ...ownNetworks()],
+      closedRanges: () => [...egress.now().hostRanges, ...ownNetworks()],
     });
     const payloads = new PayloadStore(join(state, "payloads"));
     await payloads.open(new Set([...records.all()].filter(isUnmade).map(({ id }) => id)));
@@ -150,7 +151,7 @@ export class MsbBackend implements Backend {
       (rows, askedAt) => reconciler.observe(rows, askedAt),
     );
     const checkSpec = async (spec: SandboxSpec) => {
-      planCreate(spec, { msbVersion: await msb.version(), egress });
+      planCreate(spec, { msbVersion: await msb.version(), egress: egress.forNew() });
     };
     const capacity = new Capacity(limits, (owner) => index.usage(owner), limitsOf);
     const sandboxes = new MsbSandboxes(index, lifecycle, view, commands, {

@@ -4,6 +4,7 @@ import { keptSpec } from "../../sandboxes/payload";
 import type { SandboxSpec } from "../../sandboxes/spec";
 import { type CreatePlan, planCreate } from "./create-plan";
 import { type EgressPolicy, isNoWider } from "./egress";
+import type { EgressLimit } from "./egress-limit";
 import type { ImageCache } from "./image-cache";
 import { type Actions, NothingMade } from "./lifecycle";
 import type { PayloadStore } from "./payload-store";
@@ -20,7 +21,7 @@ export type ActionOptions = {
   msbVersion: () => Promise<string>;
   autoPull: boolean;
   /** What guests may reach at most. */
-  egress: EgressPolicy;
+  egress: EgressLimit;
   /** Seconds that a guest gets to stop before it is killed. */
   stopGraceSeconds: number;
   /** What came with a create for the pull of its image, until it is over. */
@@ -66,7 +67,7 @@ export function sandboxActions(options: ActionOptions): Actions {
     },
 
     async start({ handle, name, owner, spec, egress, expiresAt }, signal) {
-      refuseWiderNetwork({ name, spec, egress }, options.egress);
+      refuseWiderNetwork({ name, spec, egress }, options.egress.now());
       await timed(options, () => commands.start(handle, { signal, owner: owner ?? "" }));
       // A restart of the server gives nobody more time.
       const goesOn = expiresAt !== null && Date.parse(expiresAt) > Date.now();
@@ -92,7 +93,12 @@ async function planned(
   reference: string,
 ): Promise<CreatePlan> {
   const handles = volumeHandles(record);
-  return planCreate(spec, { msbVersion: await msbVersion(), egress, reference, volumeHandles: handles });
+  return planCreate(spec, {
+    msbVersion: await msbVersion(),
+    egress: egress.forNew(),
+    reference,
+    volumeHandles: handles,
+  });
 }
 
 async function timed<T>({ booted }: ActionOptions, boot: () => Promise<T>): Promise<T> {

@@ -18,7 +18,7 @@ import type {
 import type { Modification, ModificationPlan, PlannedModification } from "../../sandboxes/modification";
 import { type Desired, STATES } from "../../sandboxes/states";
 import { connectAgent } from "./agent-socket";
-import type { EgressPolicy } from "./egress";
+import type { EgressLimit } from "./egress-limit";
 import type { Lifecycle, LifecycleLog } from "./lifecycle";
 import { readLog } from "./logs";
 import type { Modifications } from "./modifications";
@@ -31,7 +31,7 @@ import type { StatusCache } from "./status-cache";
 
 export type SandboxesOptions = {
   home: string;
-  egress: EgressPolicy;
+  egress: EgressLimit;
   /** Whether names are for each owner by itself. */
   namesPerOwner: boolean;
   capacity: Capacity;
@@ -70,7 +70,7 @@ export class MsbSandboxes implements SandboxBackend {
     if (login && desired !== "running") throw invalidSpec("registry: inline credentials need start=true");
     await disk.check();
     await checkSpec(spec);
-    const record = newRecord(wanted, egress);
+    const record = newRecord(wanted, egress.forNew());
     record.volumes = await volumesOf(spec, owner);
     capacity.checkSize(shareOf(record), spec.resources.disk_size_mib);
     if (desired === "running") await this.lookForRoom(record);

@@ -1,0 +1,48 @@
+import { readFileSync } from "node:fs";
+import * as z from "zod";
+import { ServiceError } from "../../errors";
+import type { EgressPolicy } from "./egress";
+
+const ranges = z.array(z.string());
+
+/** What guests may reach at most, with the addresses that the host has now. */
+export type EgressLimit = {
+  /** What sandboxes that are made already are compared with. */
+  now: () => EgressPolicy;
+  /** What new rules are made from. @throws ServiceError where the host's addresses are not known: they would be open. */
+  forNew: () => EgressPolicy;
+};
+
+/**
+ * The host's addresses come in a file, which the stack replaces as a whole: a host's address may change by the day, and
+ * that must not take another server.
+ *
+ * @param file JSON, a list of ranges; undefined where nothing but the policy itself counts
+ */
+export function egressLimit(policy: EgressPolicy, file?: string): EgressLimit {
+  if (file === undefined) return { now: () => policy, forNew: () => policy };
+  const withRanges = (hostRanges: string[]) => ({
+    ...policy,
+    hostRanges: [...policy.hostRanges, ...hostRanges],
+  });
+  return {
+    now: () => withRanges(readRanges(file) ?? []),
+    forNew: () => {
+      const found = readRanges(file);
+      if (found !== undefined) return withRanges(found);
+      throw new ServiceError(
+        "unavailable",
+        "the server has not been told its host's addresses, which sandboxes may not reach: a deployment does that last",
+        { retryAfterSeconds: 5 },
+      );
+    },
+  };
+}
+
+function readRanges(file: string): string[] | undefined {
+  try {
+    return ranges.parse(JSON.parse(readFileSync(file, "utf8")));
+  } catch {
+    return undefined;
+  }
+}
