@@ -6,6 +6,7 @@ import { pipeline } from "node:stream/promises";
 import type { Reporter } from "../report";
 import { makeEntry } from "./cache";
 import { pins } from "./pins";
+import { proxyFor } from "./proxy";
 
 /** An archive of the vendor's, and the file beside it that lists its SHA-256. */
 export interface OfficialRelease {
@@ -138,7 +139,7 @@ async function open(url: string, limits: Patience): Promise<Readable> {
   const abort = new AbortController();
   let timer = setTimeout(() => abort.abort(new Error("no answer in time")), limits.connect);
   try {
-    const response = await fetch(url, { signal: abort.signal, redirect: "follow" });
+    const response = await request(url, abort.signal);
     if (!response.ok || !response.body) throw new Error(`answered ${response.status} for ${url}`);
     const watch = new Transform({
       transform(chunk, _encoding, done) {
@@ -159,8 +160,20 @@ async function open(url: string, limits: Patience): Promise<Readable> {
       .pipe(watch);
   } catch (error) {
     clearTimeout(timer);
-    throw new Unreachable(`${new URL(url).host}: ${reason(error)}`);
+    const proxy = proxyFor(url);
+    const through = proxy ? ` through the proxy ${new URL(proxy).host}` : "";
+    throw new Unreachable(`${new URL(url).host}${through}: ${reason(error)}`);
   }
+}
+
+/** A GET by way of the environment's proxy, where it names one. A redirect leads through the same one. */
+async function request(url: string, signal: AbortSignal): Promise<Response> {
+  const proxy = proxyFor(url);
+  if (!proxy) return fetch(url, { signal, redirect: "follow" });
+  const undici = await import("undici");
+  const dispatcher = new undici.ProxyAgent(proxy);
+  const response = await undici.fetch(url, { signal, redirect: "follow", dispatcher });
+  return response as unknown as Response;
 }
 
 /** fetch hides what happened ("fetch failed") in the cause. */
