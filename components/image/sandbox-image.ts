@@ -4,6 +4,7 @@ import * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
 import { hostShell, withVariables } from "../host/connection";
 import { packageRoot, script } from "../host/scripts";
+import { buildLogFile, sayWhenBuildFails } from "./build-log";
 import { contextHash } from "./context-hash";
 import { giveCertificates } from "./deployer-certificates";
 import {
@@ -58,7 +59,11 @@ export class SandboxImage extends pulumi.ComponentResource {
     super("microsandbox:index:SandboxImage", name, {}, opts);
     const context = join(packageRoot(), "docker");
     const content = contextHash(context);
-    if (!pulumi.runtime.isDryRun()) this.giveCertificates(context);
+    const log = buildLogFile(packageRoot(), `${pulumi.getStack()}-${name}`);
+    if (!pulumi.runtime.isDryRun()) {
+      this.giveCertificates(context);
+      if (log) sayWhenBuildFails(log);
+    }
     const buildArgs = this.buildArgs(args);
 
     // Whatever makes another image gives it another name: a host that has the name has the image.
@@ -80,6 +85,7 @@ export class SandboxImage extends pulumi.ComponentResource {
           remove: true,
           // With one, an engine with containerd's image store makes an index of the image, which can't be part of another.
           provenance: "false",
+          buildLogFile: log,
         },
         triggers: { context: content },
         keepLocally: false,

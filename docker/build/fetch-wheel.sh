@@ -22,7 +22,8 @@ if [ ! -f "$pins" ]; then
   if [ $# -eq 0 ]; then
     echo "ERROR: $name $version is not pinned in docker/wheels: its SHA-256 is unknown." >&2
     echo "Pinned: $(cd "$(dirname "$pins")" && echo "$name"-*.txt)." >&2
-    echo "Add docker/wheels/$name-$version.txt, or build with --build-arg MICROSANDBOX_SHA256=<sha256 of the wheel>." >&2
+    echo "To use another, set the SHA-256 of its wheel:" >&2
+    echo "  pulumi config set --path microsandbox:versionSha256.$architecture SHA256" >&2
     exit 1
   fi
   pins=$(mktemp)

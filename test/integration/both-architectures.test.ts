@@ -182,3 +182,9 @@ it("does not build anew when nothing has changed", async () => {
   const preview = await pulumi.read(["preview", "--expect-no-changes", ...program]);
   expect(preview).toMatch(/unchanged/);
 });
+
+it("shows why a build failed, in the output of plain pulumi", async () => {
+  process.env.TEST_VERSION = "9.9.9";
+  const up = pulumi.read(["up", "--yes", "--skip-preview", ...program]);
+  await expect(up).rejects.toThrow(/microsandbox 9\.9\.9 is not pinned/);
+});

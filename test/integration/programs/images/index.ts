@@ -6,7 +6,7 @@ const image = (architecture: "amd64" | "arm64") =>
   new SandboxImage(`image-${architecture}`, {
     baseName: "microsandbox-test-images",
     architecture,
-    version: "0.7.11",
+    version: process.env.TEST_VERSION ?? "0.7.11",
     debianVersion: "13.2-slim",
     registry: { repository: `${process.env.TEST_REGISTRY}/team/microsandbox-test-images` },
   });
