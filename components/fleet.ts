@@ -3,7 +3,7 @@ import type { MicrosandboxArgs } from "./args";
 import { Microsandbox } from "./microsandbox";
 import { madeApiKey, takesMadeKey } from "./server/api-key";
 import { setMessage } from "./settings/errors";
-import { DEFAULT_HOST, REFUSED_HOSTS, resourceName } from "./settings/hosts";
+import { DEFAULT_HOST, resourceName } from "./settings/hosts";
 import type { HostSettings } from "./settings/schema";
 import { formatSize } from "./settings/values";
 
@@ -17,12 +17,11 @@ import { formatSize } from "./settings/values";
 export function deployHosts(name: string, hosts: Record<string, HostSettings>): Record<string, Microsandbox> {
   const isSingle = Object.keys(hosts).join() === DEFAULT_HOST;
   if (!isSingle) shortenFailures();
-  const refused = new Map<string, string>(Object.entries(JSON.parse(process.env[REFUSED_HOSTS] || "{}")));
   const keyless = Object.values(hosts).filter(takesMadeKey);
   const needsKey = keyless.some(({ keys }) => keys.length === 0);
   const madeKey = keyless.length > 0 ? madeApiKey(`${name}-api-key`, needsKey) : undefined;
   const services = Object.entries(hosts).map(([host, settings]) => {
-    const opts = { hostName: isSingle ? undefined : host, refused: refused.get(host), madeKey };
+    const opts = { hostName: isSingle ? undefined : host, madeKey };
     return [host, new Microsandbox(resourceName(name, host), asArgs(settings), opts)] as const;
   });
   return Object.fromEntries(services);

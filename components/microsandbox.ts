@@ -3,6 +3,7 @@ import * as pulumi from "@pulumi/pulumi";
 import type { MicrosandboxArgs } from "./args";
 import { type CheckedArgs, checkArgs, type Structure } from "./checked-args";
 import type { Connection } from "./host/connection";
+import { deploymentId, readState, recordedOf } from "./host/deployment";
 import { DockerHost, type DockerHostArgs, publishAddress } from "./host/docker-host";
 import { KvmCheck } from "./host/kvm-check";
 import { baseNameOf, imageNameOf } from "./host/names";
@@ -45,8 +46,6 @@ export interface MicrosandboxOptions extends pulumi.ComponentResourceOptions {
   };
   /** Name that error messages give the host, where a program has several. */
   hostName?: string;
-  /** @internal Why nothing may be done on the host, where that is known beforehand. */
-  refused?: string;
   /** @internal The key that services share which have none of their own. @default one for this service */
   madeKey?: pulumi.Output<string>;
 }
@@ -84,7 +83,8 @@ export class Microsandbox extends pulumi.ComponentResource {
   /** @param args the settings; `{}` is a service on this machine for trying */
   constructor(name: string, args: MicrosandboxArgs, opts: MicrosandboxOptions = {}) {
     super("microsandbox:index:Microsandbox", name, {}, opts);
-    const { hostName, refused } = opts;
+    const { hostName } = opts;
+    const deployment = deploymentId(name, this);
     const { structure, values, tlsNames } = checkArgs(args);
     const owner = { project: pulumi.getProject(), stack: pulumi.getStack() };
     const { baseName = baseNameOf(name, owner), transform } = opts;
@@ -94,7 +94,7 @@ export class Microsandbox extends pulumi.ComponentResource {
       {
         ...hostArgs(structure, values, baseName),
         hostName,
-        refused,
+        recorded: readState().then((state) => recordedOf(name, state)),
         engine: this.getProvider("docker:index/container:Container"),
       },
       { parent: this },
@@ -117,6 +117,7 @@ export class Microsandbox extends pulumi.ComponentResource {
       `${name}-storage`,
       {
         ...structure.volumes,
+        deployment,
         baseName: checked.baseName,
         state: values.volumes.state,
         workspace: values.volumes.workspace,
@@ -154,6 +155,7 @@ export class Microsandbox extends pulumi.ComponentResource {
       `${name}-server`,
       {
         ...started,
+        deployment,
         baseName: checked.baseName,
         imageId: upgrade.imageId,
         engineApi: host.preflight.apply(({ engine }) => engine?.api ?? ""),
@@ -241,13 +243,17 @@ function hostArgs(
   { hostKind: kind, architecture, volumes }: Structure,
   values: CheckedArgs["values"],
   baseName: string,
-): DockerHostArgs {
+): Omit<DockerHostArgs, "recorded"> {
   const { host, sshKeyFile, sshKnownHostsFile, hostPort, bindAddress } = values;
   const whole = (unit: number) => (bytes: number) => Math.floor(bytes / unit);
   return {
     ...{ kind, host, sshKeyFile, sshKnownHostsFile, hostPort, bindAddress, architecture },
     baseName,
     containerName: `${baseName}-server`,
+    volumes: values.volumes.apply(({ state, workspace }) => ({
+      state: state ?? `${baseName}-state`,
+      workspace: workspace ?? `${baseName}-workspace`,
+    })),
     emulated: {
       memoryMiB: values.emulatedMemory.apply(whole(MIB)),
       diskGiB: values.emulatedDisk.apply(whole(GIB)),

@@ -1,5 +1,4 @@
 import { certificateWarning } from "../../components/settings/given-certificate";
-import { REFUSED_HOSTS } from "../../components/settings/hosts";
 import { createReporter, type Reporter } from "../../setup/report";
 import { UserError } from "../../setup/user-error";
 import { plainPulumi } from "../backend";
@@ -39,13 +38,11 @@ export async function deploy({ stack, pulumi, backend }: OpenStack, report: Repo
   const several = hosts.length > 1 ? ["--continue-on-error"] : [];
   // Side by side: a host that does not answer is waited for once.
   const [mended, leftOut] = await Promise.all([
-    mendDrift(stack, hosts, resources, report),
+    mendDrift(hosts, resources, report),
     leaveOutUnreachable(hosts, resources, report),
   ]);
-  const options = ["--yes", "--skip-preview", "--refresh", ...several, ...leftOut, ...mended.options];
-  const code = await pulumi.run(["up", ...options, "--stack", stack], {
-    [REFUSED_HOSTS]: JSON.stringify(mended.refused),
-  });
+  const options = ["--yes", "--skip-preview", "--refresh", ...several, ...leftOut, ...mended];
+  const code = await pulumi.run(["up", ...options, "--stack", stack]);
   const outputs = await readOutputs(stack, pulumi);
   const missing = names.filter((host) => outputs.hosts && !Object.hasOwn(outputs.hosts, host));
   if (code === 0 || missing.length > 0) sayReady(outputs, await hasApiKey(stack, pulumi), report);

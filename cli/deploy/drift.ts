@@ -35,8 +35,6 @@ export interface Mending {
   await?: string;
   /** Resources that Pulumi can't see are gone: to be made again. */
   replace: string[];
-  /** Why nothing can be done without the user; nothing has been changed. */
-  refuse?: string;
 }
 
 /** Lists what is on a host, for `parseObjects`. */
@@ -59,7 +57,6 @@ export function parseObjects(stdout: string): HostObject[] {
 
 /** Compares what Pulumi's state has of a host with what is there. */
 export function compare(
-  stack: string,
   host: Pick<SetupHost, "name" | "host" | "baseName" | "volumes">,
   objects: readonly HostObject[],
   resources: readonly StateResource[],
@@ -72,7 +69,8 @@ export function compare(
 
   const container = recorded("container:Container", `${host.baseName}-server`);
   const server = find("container", `${host.baseName}-server`);
-  if (server && server.id !== container?.id) return { ...mending, refuse: unknownServer(stack, server) };
+  // Somebody else's is left alone: Pulumi's program says whose.
+  if (server && server.id !== container?.id) return mending;
   if (container && !server)
     mending.say.push(
       `The container ${host.baseName}-server is gone: it is made again, the volumes are kept.`,
@@ -90,7 +88,6 @@ export function compare(
     const name = host.volumes?.[role] ?? `${host.baseName}-${role}`;
     const volume = find("volume", name);
     const known = recorded("volume:Volume", name);
-    if (!known && volume && volume.stack !== stack) return { ...mending, refuse: foreignVolume(name, role) };
     if (known && !volume)
       mending.say.push(
         `The volume ${name} is gone, and with it the ${described}: an empty one is made. From a backup: npm run restore -- FILE`,
@@ -120,25 +117,4 @@ function wake({ id, name, state }: HostObject, mending: Mending): void {
     );
   } else return;
   mending.await = id;
-}
-
-function unknownServer(stack: string, { name, stack: maker }: HostObject): string {
-  if (maker === stack)
-    return (
-      `The container ${name} was made by stack ${stack}, but Pulumi's state here knows nothing of it: the state was lost, or\n` +
-      "the stack was deployed from another checkout. Nothing was changed.\n" +
-      `  to take it over (its volumes stay, the server is stopped and made again): npm run import -- --stack ${stack}`
-    );
-  return (
-    `A container ${name} exists that this stack did not make, and the server needs the name. Nothing was changed.\n` +
-    `  to keep it: docker rename ${name} ${name}-old && docker stop ${name}-old\n  to remove it: docker rm --force ${name}`
-  );
-}
-
-function foreignVolume(name: string, role: "state" | "workspace"): string {
-  return (
-    `The volume ${name} exists and was not made by this stack: the server would use what is in it. Nothing was changed.\n` +
-    `  another name: npm run pulumi -- config set --path volumes.${role} ${name}-2\n` +
-    `  what is in it: npm run up with the other name, then docker run --rm -v ${name}:/from -v ${name}-2:/to debian:13.2-slim cp -a /from/. /to/`
-  );
 }

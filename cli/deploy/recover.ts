@@ -1,15 +1,14 @@
-import { existsSync, readdirSync, readFileSync } from "node:fs";
-import { hostname } from "node:os";
 import { join } from "node:path";
 import { connectionOf, hostArgv } from "../../components/host/connection";
+import { DEPLOYMENT_LABEL } from "../../components/host/preflight-report";
 import { shellQuote } from "../../components/settings/shell";
 import { exec } from "../../setup/exec";
 import { projectRoot } from "../../setup/project";
 import type { Reporter } from "../../setup/report";
-import { backendFolder, findBackend } from "../backend";
 import type { Pulumi } from "../pulumi";
 import type { SetupHost } from "../stack";
 import type { StateResource } from "./drift";
+import { hasDeadLock } from "./locks";
 
 const emulatedHostScript = join(projectRoot, "emulated-host/emulated-host.sh");
 
@@ -52,31 +51,13 @@ export async function recoverStack(
 
   for (const operation of state.pending) report.say(`It was cut off while ${operation}.`);
   const ids = new Set(state.resources.map(({ id }) => id).filter((id) => id !== undefined));
-  await removeUnrecorded(stack, hosts, ids, report);
+  await removeUnrecorded(hosts, deploymentsOf(state.resources), ids, report);
   if (state.pending.length > 0) {
     await report.step("Find out how far it came", () =>
       pulumi.read(["refresh", "--clear-pending-creates", "--yes", "--skip-preview", "--stack", stack]),
     );
   }
   return readResources(stack, pulumi);
-}
-
-/** Whether all locks of a stack in a backend of this machine belong to processes of it that have ended. */
-export function hasDeadLock(stack: string, folder = backendFolder(findBackend(stack))): boolean {
-  if (folder === undefined) return false;
-  const locks = join(folder, ".pulumi/locks/organization/microsandbox", stack);
-  if (!existsSync(locks)) return false;
-  const files = readdirSync(locks).filter((file) => file.endsWith(".json"));
-  const owners = files.map((file) => JSON.parse(readFileSync(join(locks, file), "utf8")));
-  return owners.length > 0 && owners.every((owner) => owner.hostname === hostname() && !isAlive(owner.pid));
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    return readFileSync(`/proc/${pid}/comm`, "utf8").startsWith("pulumi");
-  } catch {
-    return false;
-  }
 }
 
 /** What Pulumi's state knows of a stack. */
@@ -95,29 +76,37 @@ async function exportState(
   };
 }
 
-/** Containers and networks with this stack's labels that the state does not know would be in the next run's way. */
+/** The ids of this state's deployments, one for each host. */
+export const deploymentsOf = (resources: readonly StateResource[]): string[] =>
+  resources.flatMap(({ urn, type, outputs }) =>
+    type === "command:local:Command" && urn.endsWith("-deployment") && outputs?.stdout
+      ? [outputs.stdout]
+      : [],
+  );
+
+/**
+ * Containers and networks of these deployments that the state does not know would be in the next run's way. Those of
+ * another checkout, or of an earlier version, bear another id or none: they are left alone.
+ */
 async function removeUnrecorded(
-  stack: string,
   hosts: readonly SetupHost[],
+  deployments: readonly string[],
   recorded: Set<string>,
   report: Reporter,
 ): Promise<void> {
-  const filters = [
-    "--filter",
-    "label=io.microsandbox.project=microsandbox",
-    "--filter",
-    `label=io.microsandbox.stack=${stack}`,
-  ];
+  const filters = deployments.map((id) => ["--filter", `label=${DEPLOYMENT_LABEL}=${id}`]);
   for (const host of hosts) {
-    for (const [kind, list, remove] of [
-      ["container", ["ps", "--all", "--quiet", "--no-trunc"], ["rm", "--force"]],
-      ["network", ["network", "ls", "--quiet", "--no-trunc"], ["network", "rm"]],
-    ] as const) {
-      const { stdout, failed } = await dockerOn(host, [...list, ...filters]);
-      if (failed) break;
-      for (const id of stdout.split("\n").filter((line) => line && !recorded.has(line))) {
-        report.say(`Removing the ${kind} ${id.slice(0, 12)}: it was made but not recorded.`);
-        await dockerOn(host, [...remove, id]);
+    for (const filter of filters) {
+      for (const [kind, list, remove] of [
+        ["container", ["ps", "--all", "--quiet", "--no-trunc"], ["rm", "--force"]],
+        ["network", ["network", "ls", "--quiet", "--no-trunc"], ["network", "rm"]],
+      ] as const) {
+        const { stdout, failed } = await dockerOn(host, [...list, ...filter]);
+        if (failed) break;
+        for (const id of stdout.split("\n").filter((line) => line && !recorded.has(line))) {
+          report.say(`Removing the ${kind} ${id.slice(0, 12)}: it was made but not recorded.`);
+          await dockerOn(host, [...remove, id]);
+        }
       }
     }
   }

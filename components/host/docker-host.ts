@@ -10,7 +10,9 @@ import {
   sshFlags,
   withVariables,
 } from "./connection";
+import type { Recorded } from "./deployment";
 import { EmulatedHost, emulatedHostTool } from "./emulated-host";
+import { foreignObject } from "./ownership";
 import { explainPreflight, type PreflightReport, parsePreflightReport } from "./preflight-report";
 import { script } from "./scripts";
 
@@ -20,8 +22,6 @@ const NO_CONTEXT = "";
 export interface DockerHostArgs {
   /** Name of the host among several, for error messages. */
   hostName?: string;
-  /** Why nothing may be done there, where that is known beforehand. */
-  refused?: string;
   /** What kind of host it is: known before its address is. */
   kind: "local" | "ssh" | "emulated";
   /** Where the Docker engine is. @example "local", "ssh://root@10.1.2.3", "emulated" */
@@ -34,8 +34,12 @@ export interface DockerHostArgs {
   architecture?: "auto" | "amd64" | "arm64";
   /** Name of the server's container: a port that it holds is not taken. */
   containerName: string;
-  /** Prefix of names on this machine. */
+  /** Prefix of names on this machine, and the name of the server's network. */
   baseName: string;
+  /** Names of the server's volumes, by the last part of the setting that names them. */
+  volumes: pulumi.Input<{ state: string; workspace: string }>;
+  /** What the state has of the service. */
+  recorded: pulumi.Input<Recorded>;
   /** Port on the host that the server will hold. */
   hostPort: pulumi.Input<number>;
   /** Address that the port is bound to. */
@@ -71,17 +75,21 @@ export class DockerHost extends pulumi.ComponentResource {
     const { architecture = "auto" } = args;
 
     this.connection = this.connect(name, args);
+    const { containerName, baseName: NETWORK, hostName, volumes } = args;
     const stdin = pulumi
-      .all([args.hostPort, publishAddress(args)])
-      .apply(([HOST_PORT, BIND_ADDRESS]) =>
-        withVariables({ NAME: args.containerName, HOST_PORT, BIND_ADDRESS }, script("host/preflight")),
-      );
-    this.preflight = askHost(this.connection, stdin, { parent: this, hostName: args.hostName }).apply(
-      (stdout) =>
-        namingHost(args.hostName, () => {
-          if (args.refused) throw new VisibleError(args.refused);
-          return usableEngine(stdout, architecture);
-        }),
+      .all([args.hostPort, publishAddress(args), volumes])
+      .apply(([HOST_PORT, BIND_ADDRESS, names]) => {
+        const VOLUMES = Object.values(names).join(" ");
+        const variables = { NAME: containerName, NETWORK, VOLUMES, HOST_PORT, BIND_ADDRESS };
+        return withVariables(variables, script("host/preflight"));
+      });
+    const answer = askHost(this.connection, stdin, { parent: this, hostName });
+    this.preflight = pulumi.all([answer, args.recorded, volumes]).apply(([stdout, recorded, names]) =>
+      namingHost(hostName, () => {
+        const report = usableEngine(stdout, architecture);
+        refuseForeign(report, { ...recorded, containerName, volumes: names });
+        return report;
+      }),
     );
     this.engine =
       args.engine ??
@@ -145,6 +153,17 @@ export function publishAddress(args: Pick<DockerHostArgs, "kind" | "bindAddress"
   return args.kind === "emulated" ? "10.0.2.15" : args.bindAddress;
 }
 
+/** @throws VisibleError where something on the host has a name that the stack needs, and is somebody else's */
+function refuseForeign(
+  { objects }: PreflightReport,
+  { volumes, ...owner }: Recorded & { containerName: string; volumes: { state: string; workspace: string } },
+): void {
+  const settingOf = (name: string) => `volumes.${name === volumes.state ? "state" : "workspace"}`;
+  const [project, stack] = [pulumi.getProject(), pulumi.getStack()];
+  const reason = foreignObject(objects, { ...owner, settingOf, project, stack });
+  if (reason) throw new VisibleError(reason);
+}
+
 /** @throws VisibleError with what to type, where the preflight says no or the processor is not the expected one */
 export function usableEngine(stdout: string, architecture: "auto" | "amd64" | "arm64"): PreflightReport {
   const preflight = parsePreflightReport(stdout);
@@ -152,7 +171,7 @@ export function usableEngine(stdout: string, architecture: "auto" | "amd64" | "a
   if (architecture !== "auto" && architecture !== preflight.engine?.arch) {
     throw new VisibleError(
       `architecture is ${architecture}, but the host's engine runs on ${preflight.engine?.arch}.\n` +
-        "  to use what the engine has: npm run pulumi -- config set architecture auto",
+        "  to use what the engine has: pulumi config set microsandbox:architecture auto",
     );
   }
   return preflight;

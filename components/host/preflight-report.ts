@@ -2,6 +2,22 @@ import { z } from "zod";
 import { VisibleError } from "../settings/errors";
 import { parseReport } from "./kvm-report";
 
+/** The label that holds the id of the deployment which made an object. */
+export const DEPLOYMENT_LABEL = "io.microsandbox.deployment";
+
+/** An object on a host whose name the stack needs. Labels that it does not bear are empty. */
+export const hostObject = z.object({
+  kind: z.enum(["container", "network", "volume"]),
+  name: z.string(),
+  project: z.string(),
+  stack: z.string(),
+  /** Id of the deployment that made it; earlier versions gave none. */
+  deployment: z.string(),
+  /** Of a volume: the containers that mount it. */
+  usedBy: z.array(z.string()),
+});
+export type HostObject = z.infer<typeof hostObject>;
+
 /** What preflight.sh prints: one line of JSON. */
 export const preflightReportSchema = z.object({
   /** Whether the server can be deployed to this engine. */
@@ -50,6 +66,8 @@ export const preflightReportSchema = z.object({
   kvmMode: z.string(),
   /** Addresses of the host: IPv4, and global ones of IPv6 in full length. */
   addresses: z.array(z.string()),
+  /** What is there already under the names that the stack needs. */
+  objects: z.array(hostObject),
 });
 
 export type PreflightReport = z.infer<typeof preflightReportSchema>;

@@ -1,7 +1,8 @@
 #!/bin/sh
 # Says whether the server can be deployed to this machine's Docker engine: one line of JSON on standard output,
 # exit status 0. Reads only. Runs as `sh -s` on the engine's host.
-# Variables: NAME (our container, whose port is not taken), HOST_PORT, BIND_ADDRESS, MIN_API (default 1.41).
+# Variables: NAME (our container, whose port is not taken), NETWORK, VOLUMES (their names, with spaces between),
+# HOST_PORT, BIND_ADDRESS, MIN_API (default 1.41).
 # Tests give a root folder for /proc, /sys and /dev in PREFLIGHT_ROOT.
 set -u
 export LC_ALL=C
@@ -12,6 +13,8 @@ bind=${BIND_ADDRESS:-127.0.0.1}
 min_api=${MIN_API:-1.41}
 root=${PREFLIGHT_ROOT:-}
 engine=null
+containers=''
+objects=''
 tab=$(printf '\t')
 
 # Prints the verdict (code, message, command that mends it) and ends the script.
@@ -23,8 +26,8 @@ report() {
   kvm_gid=$(stat -L -c '%g' "$root/dev/kvm" 2>/dev/null) || kvm_gid=null
   kvm_mode=$(stat -L -c '%a' "$root/dev/kvm" 2>/dev/null) || kvm_mode=
   addresses=$(host_addresses | awk '{ printf "%s\"%s\"", comma, $1; comma = "," }')
-  printf '{"ok":%s,"code":"%s","message":%s,"remedy":%s,"engine":%s,"tun":%s,"kvmGid":%s,"kvmMode":"%s","addresses":[%s]}\n' \
-    "$ok" "$1" "$(quote "$2")" "$(quote "${3:-}")" "$engine" "$tun" "$kvm_gid" "$kvm_mode" "$addresses"
+  printf '{"ok":%s,"code":"%s","message":%s,"remedy":%s,"engine":%s,"tun":%s,"kvmGid":%s,"kvmMode":"%s","addresses":[%s],"objects":[%s]}\n' \
+    "$ok" "$1" "$(quote "$2")" "$(quote "${3:-}")" "$engine" "$tun" "$kvm_gid" "$kvm_mode" "$addresses" "$objects"
   exit 0
 }
 
@@ -137,10 +140,33 @@ explain_silence() {
   esac
 }
 
+# Leaves in $objects, as JSON, what has a name that we need, with its labels and, of a volume, who uses it; and all
+# containers, one a line, in $containers.
+look_for_objects() {
+  labels='{{.Label "io.microsandbox.project"}}|{{.Label "io.microsandbox.stack"}}|{{.Label "io.microsandbox.deployment"}}'
+  containers=$(docker ps --all --no-trunc --format "{{.Names}}|{{.Ports}}|$labels|{{.Mounts}}" 2>/dev/null)
+  found=$(
+    printf '%s\n' "$containers" | awk -F '|' -v name="$name" '$1 == name { print "container|" $1 "|" $3 "|" $4 "|" $5 }'
+    docker network ls --format "network|{{.Name}}|$labels" 2>/dev/null | awk -F '|' -v name="${NETWORK:-}" '$2 == name'
+    docker volume ls --format "volume|{{.Name}}|$labels" 2>/dev/null |
+      awk -F '|' -v names=" ${VOLUMES:-} " 'index(names, " " $2 " ")'
+  )
+  while IFS='|' read -r kind object project stack deployment; do
+    [ -n "$kind" ] || continue
+    users=''
+    [ "$kind" != volume ] || users=$(printf '%s\n' "$containers" | awk -F '|' -v volume="$object" '
+      { n = split($6, mounts, ","); for (i = 1; i <= n; i++) if (mounts[i] == volume) { printf "%s\"%s\"", comma, $1; comma = "," } }')
+    objects="$objects${objects:+,}$(printf '{"kind":"%s","name":%s,"project":%s,"stack":%s,"deployment":%s,"usedBy":[%s]}' \
+      "$kind" "$(quote "$object")" "$(quote "$project")" "$(quote "$stack")" "$(quote "$deployment")" "$users")"
+  done <<FOUND
+$found
+FOUND
+}
+
 # Whether another container publishes the port on an address that overlaps with ours. Leaves the addresses that our
 # own container publishes it on in $own.
 check_containers() {
-  published=$(docker ps --format '{{.Names}}{{"\t"}}{{.Ports}}' 2>/dev/null | awk -F "$tab" -v port="$port" '
+  published=$(printf '%s\n' "$containers" | awk -F '|' -v port="$port" '
     {
       n = split($2, ports, ", ")
       for (i = 1; i <= n; i++) {
@@ -238,6 +264,7 @@ $bind
 
 check_engine
 check_kind
+[ -z "$name$port" ] || look_for_objects
 if [ -n "$port" ]; then
   check_address
   check_containers

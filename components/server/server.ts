@@ -15,6 +15,8 @@ import { type Transform, transformed } from "./transform";
 import { VolumeOwner } from "./volume-owner";
 
 export interface ServerArgs {
+  /** Id of the deployment, for the labels. */
+  deployment: pulumi.Input<string>;
   /** Name of the network; the container's is `<baseName>-server`. */
   baseName: pulumi.Input<string>;
   /** Id of the server's image in the host's engine. */
@@ -108,12 +110,18 @@ export class Server extends pulumi.ComponentResource {
   constructor(name: string, args: ServerArgs, opts?: pulumi.ComponentResourceOptions) {
     super("microsandbox:index:Server", name, {}, opts);
 
+    const deployment = pulumi.output(args.deployment);
     const containerName = pulumi.interpolate`${args.baseName}-server`;
-    const ofNetwork = { name: args.baseName, driver: "bridge", labels: labels("network") };
+    const ofNetwork = {
+      name: args.baseName,
+      driver: "bridge",
+      labels: deployment.apply((id) => labels("network", id)),
+    };
     const network = new docker.Network(
       `${name}-network`,
       transformed<docker.NetworkArgs>(ofNetwork, args.transform?.network),
-      { parent: this },
+      // One of before bears other labels, and would be replaced.
+      { parent: this, ignoreChanges: ["labels"] },
     );
     const owner = args.privileged
       ? undefined
@@ -136,7 +144,9 @@ export class Server extends pulumi.ComponentResource {
             { volumeName: args.volumes.state, containerPath: "/var/lib/microsandbox" },
             { volumeName: args.volumes.workspace, containerPath: "/workspace" },
           ],
-          labels: pulumi.output(args.version).apply((version) => labels("server", version)),
+          labels: pulumi
+            .all([deployment, args.version])
+            .apply(([id, version]) => labels("server", id, version)),
         },
         args.transform?.container,
       ),

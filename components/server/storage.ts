@@ -4,6 +4,8 @@ import { labels } from "../host/labels";
 import { type Transform, transformed } from "./transform";
 
 export interface StorageArgs {
+  /** Id of the deployment, for the labels. */
+  deployment: pulumi.Input<string>;
   /** Prefix of the default volume names. @example "microsandbox-dev" */
   baseName: pulumi.Input<string>;
   /** Name of the state volume: msb's whole home (images, disks, database). @default `<baseName>-state` */
@@ -39,6 +41,7 @@ export class Storage extends pulumi.ComponentResource {
 
   constructor(name: string, args: StorageArgs, opts?: pulumi.ComponentResourceOptions) {
     super("microsandbox:index:Storage", name, {}, opts);
+    const deployment = pulumi.output(args.deployment);
     const { baseName, keep = true, protect = false } = args;
 
     // From the base name even where another is set: the volume waits for all that it waits for.
@@ -47,8 +50,12 @@ export class Storage extends pulumi.ComponentResource {
     const volume = (role: "state" | "workspace") =>
       new docker.Volume(
         `${name}-${role}`,
-        transformed({ name: nameOf(role), driver: "local", labels: labels(role) }, args.transform),
-        { parent: this, retainOnDelete: keep, protect },
+        transformed(
+          { name: nameOf(role), driver: "local", labels: deployment.apply((id) => labels(role, id)) },
+          args.transform,
+        ),
+        // A volume of before bears other labels, and would be replaced.
+        { parent: this, retainOnDelete: keep, protect, ignoreChanges: ["labels"] },
       );
     this.volumes = { state: volume("state"), workspace: volume("workspace") };
     this.state = this.volumes.state.name;

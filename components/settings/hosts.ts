@@ -4,9 +4,6 @@ import { settingMeta } from "./fields";
 /** The host of a stack that names none: one deployed before keeps its objects by keeping this name in `hosts`. */
 export const DEFAULT_HOST = "default";
 
-/** Environment variable that tells the program which hosts `npm run up` may not touch, and why: JSON, by name. */
-export const REFUSED_HOSTS = "MICROSANDBOX_REFUSED_HOSTS";
-
 /** First part of the names of a host's resources; those on the host itself end in the stack's name. */
 export function resourceName(name: string, host: string): string {
   return host === DEFAULT_HOST ? name : `${name}-${host}`;

@@ -1,4 +1,5 @@
 import * as pulumi from "@pulumi/pulumi";
+import type { StateResources } from "../../components/host/deployment";
 
 /** A resource as the engine would have got it. */
 export interface Registered {
@@ -17,6 +18,8 @@ export interface Registered {
 export interface FakeHost {
   kvm: Record<string, unknown>;
   preflight: Record<string, unknown>;
+  /** What the state holds before the run. */
+  state?: StateResources;
   /** Id that a build gives to an image; by default the same for each of one name. */
   imageId?: string;
 }
@@ -47,6 +50,7 @@ export const healthyHost: FakeHost = {
     kvmGid: 106,
     kvmMode: "660",
     addresses: ["127.0.0.1", "10.1.2.3"],
+    objects: [],
   },
 };
 
@@ -79,6 +83,7 @@ function mocks(resources: Registered[], host: FakeHost): pulumi.runtime.Mocks {
       return { id: id ?? `${name}-id`, state: { ...inputs, ...computed(type, name, inputs, host) } };
     },
     call({ token, inputs }) {
+      if (token === "pulumi:pulumi:readStackResourceOutputs") return { outputs: host.state ?? {} };
       if (token !== "command:local:run") throw new Error(`unexpected invoke ${token}`);
       return { ...inputs, stderr: "", stdout: answer(inputs, host) };
     },
@@ -138,4 +143,25 @@ function answer(inputs: Record<string, unknown>, host: FakeHost): string {
   if (stdin.includes("HOST_PORT=")) return JSON.stringify(host.preflight);
   if (stdin.length > 0) return JSON.stringify(host.kvm);
   return "";
+}
+
+/** Runs a program that fails while it runs: what it registered all the same, and what it failed with, each once. */
+export async function failing(
+  program: () => unknown,
+  host: FakeHost = healthyHost,
+): Promise<{ resources: Registered[]; errors: string[] }> {
+  const errors = new Set<string>();
+  // Pulumi leaves rejections to the process, and vitest would take them for its own.
+  const others = process.listeners("unhandledRejection");
+  process.removeAllListeners("unhandledRejection");
+  process.on("unhandledRejection", (error) =>
+    errors.add(error instanceof Error ? error.message : String(error)),
+  );
+  try {
+    const resources = await registered(program, host);
+    return { resources, errors: [...errors] };
+  } finally {
+    process.removeAllListeners("unhandledRejection");
+    for (const listener of others) process.on("unhandledRejection", listener);
+  }
 }

@@ -57,11 +57,13 @@ it("wakes a server that was paused or stopped, without another container", async
 it("leaves a container alone that somebody else put in the place of the server", async () => {
   await docker("rm", "--force", container);
   await docker("run", "--detach", "--name", container, "debian:13.2-slim", "sleep", "600");
-  expect(await refusal()).toMatch(/did not make[\s\S]*Nothing was changed[\s\S]*docker rename/);
+  expect(await refusal()).toMatch(/not made by this stack[\s\S]*Nothing was changed[\s\S]*docker rename/);
   await docker("rm", "--force", container);
+  await up();
 });
 
 it("makes again what was removed, and says what is lost with it", async () => {
+  await docker("rm", "--force", container);
   await docker("network", "rm", baseName);
   await docker("volume", "rm", `${baseName}-state`);
   // By name: another stack's image can be the same one.
@@ -96,7 +98,9 @@ it("takes no volume that was not made for it", async () => {
 it("takes over what it finds by its labels where the state was lost", async () => {
   const file = join(stateFolder, ".pulumi/stacks/microsandbox", `${stack.name}.json`);
   renameSync(file, `${file}.lost`);
-  expect(await refusal()).toMatch(/knows nothing of it[\s\S]*npm run import -- --stack/);
+  expect(await refusal()).toMatch(
+    /made by another deployment of the stack test-drift[\s\S]*docker stop .*-server && docker rm/,
+  );
 
   const { exitCode, output } = await stack.import();
   expect(exitCode, output).toBe(0);

@@ -1,8 +1,7 @@
-import { describe, expect, it, vi } from "vitest";
+import { describe, expect, it } from "vitest";
 import { deployHosts, stackOutputs } from "../../../components/fleet";
 import { checkSettings } from "../../../components/settings/checks";
 import { namingHost, VisibleError } from "../../../components/settings/errors";
-import { REFUSED_HOSTS } from "../../../components/settings/hosts";
 import { healthyHost, type Registered, registered } from "../../harness/pulumi-mocks";
 
 const deploy = (raw: Record<string, unknown>, host = healthyHost) =>
@@ -37,14 +36,6 @@ describe("names", () => {
     expect(names).toContain("microsandbox-b-dev-server");
     expect(names).toContain("microsandbox-dev-server");
   });
-});
-
-it("makes nothing on a host that `npm run up` has found reason to leave alone, and all on the others", async () => {
-  vi.stubEnv(REFUSED_HOSTS, JSON.stringify({ b: "The container is somebody else's." }));
-  const raw = { hosts: { constructor: {}, b: { host: "ssh://root@b.test" } } };
-  const names = ofDocker(await deploy(raw));
-  expect(names).toContain("microsandbox-constructor-dev-server");
-  expect(names.filter((name) => name.includes("-b-"))).toEqual([]);
 });
 
 describe("outputs", () => {

@@ -44,9 +44,9 @@ const remote = { ...local, host: "ssh://root@host.test" };
 describe("what was changed behind Pulumi's back", () => {
   it("is nothing where all is there", () => {
     const nothing = { say: [], docker: [], replace: [] };
-    expect(compare("dev", local, all, resources)).toEqual(nothing);
-    expect(compare("dev", remote, all, resources)).toEqual(nothing);
-    expect(compare("dev", local, [], [])).toEqual(nothing);
+    expect(compare(local, all, resources)).toEqual(nothing);
+    expect(compare(remote, all, resources)).toEqual(nothing);
+    expect(compare(local, [], [])).toEqual(nothing);
   });
 
   it.each([
@@ -54,13 +54,13 @@ describe("what was changed behind Pulumi's back", () => {
     ["exited", "start"],
     ["created", "start"],
   ])("wakes a server that is %s", (state, command) => {
-    const found = compare("dev", local, [server({ state }), ...Object.values(rest)], resources);
+    const found = compare(local, [server({ state }), ...Object.values(rest)], resources);
     expect(found).toMatchObject({ docker: [[command, "c1"]], await: "c1" });
     expect(found.say).toHaveLength(1);
   });
 
   it.each(["starting", "unhealthy"])("waits for a server that is %s, and starts nothing", (state) => {
-    const found = compare("dev", local, [server({ state }), ...Object.values(rest)], resources);
+    const found = compare(local, [server({ state }), ...Object.values(rest)], resources);
     expect(found).toMatchObject({ docker: [], await: "c1", say: [expect.stringContaining("dev-server")] });
   });
 
@@ -74,45 +74,21 @@ describe("what was changed behind Pulumi's back", () => {
     ],
     ["workspace volume", without(rest.workspace), /microsandbox-dev-workspace is gone.*\/workspace.*empty/],
   ])("says that the %s is gone and what becomes of it", (_what, objects, message) => {
-    const { say, refuse } = compare("dev", local, objects, resources);
-    expect(refuse).toBeUndefined();
+    const { say } = compare(local, objects, resources);
     expect(say).toEqual([expect.stringMatching(message)]);
   });
 
   it("sends an image again that was pruned from another host; here Pulumi sees that it is gone", () => {
-    const { say, replace } = compare("dev", remote, without(rest.image), resources);
+    const { say, replace } = compare(remote, without(rest.image), resources);
     expect([say.length, replace]).toEqual([1, [urn("command:local:Command", "microsandbox-image-load")]]);
-    expect(compare("dev", local, without(rest.image), resources).replace).toEqual([]);
+    expect(compare(local, without(rest.image), resources).replace).toEqual([]);
   });
 
-  it.each<[string, readonly HostObject[], readonly StateResource[], RegExp]>([
-    ["a lost state", all, [], /knows nothing of it[\s\S]*npm run import -- --stack dev/],
-    [
-      "another container by the name",
-      [server({ id: "x", stack: "" })],
-      resources,
-      /did not make[\s\S]*docker rename/,
-    ],
-    ["another one, and a lost state", [server({ stack: "" })], [], /did not make[\s\S]*docker rm/],
-    [
-      "a volume that is not ours",
-      [{ ...rest.state, stack: "" }],
-      [],
-      /not made by this stack[\s\S]*volumes\.state/,
-    ],
-    ["a volume of another stack", [{ ...rest.workspace, stack: "prod" }], [], /not made by this stack/],
-  ])("changes nothing and explains: %s", (_what, objects, known, message) => {
-    const { refuse, docker } = compare("dev", local, objects, known);
-    expect(refuse).toMatch(message);
-    expect(docker).toEqual([]);
-  });
-
-  it("goes on with volumes that an earlier life of the stack left, and with those that settings name", () => {
-    expect(compare("dev", local, [rest.state, rest.workspace], [])).not.toHaveProperty("refuse");
-    const host = { ...local, volumes: { state: "mine", keep: true, protect: false } };
-    expect(compare("dev", host, [object("volume", "mine", "mine", { stack: "" })], []).refuse).toMatch(
-      /mine/,
-    );
+  it.each<[string, readonly HostObject[], readonly StateResource[]]>([
+    ["a server that the state does not have", [server({ state: "paused" }), ...Object.values(rest)], []],
+    ["another container by the name", [server({ id: "x", stack: "", state: "exited" })], resources],
+  ])("leaves alone what is not this stack's: %s", (_what, objects, known) => {
+    expect(compare(local, objects, known)).toEqual({ say: [], docker: [], replace: [] });
   });
 });
 

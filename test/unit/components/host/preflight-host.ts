@@ -26,8 +26,11 @@ export interface Host {
   info?: [kernel: string, name: string, options: string];
   /** What `docker version` fails with. */
   error?: string;
-  /** Lines of `docker ps`: name, tab, ports. */
+  /** Containers: name, tab, ports; then, where it matters, the three labels and the volumes. */
   containers?: string[];
+  /** Lines of `docker network ls` and `docker volume ls`: name and labels. */
+  networks?: string[];
+  volumes?: string[];
   /** Lines of /proc/net/tcp and tcp6, or `real` for this machine's. */
   sockets?: string[] | "real";
   /** What `docker --version` prints. */
@@ -105,6 +108,8 @@ export function preflight(host: Host): { report: PreflightReport; calls: string[
     env: {
       PATH: `${bin}:${tools}`,
       NAME: "msb-dev-server",
+      NETWORK: "msb-dev",
+      VOLUMES: "msb-dev-state msb-dev-workspace",
       HOST_PORT: "5555",
       BIND_ADDRESS: "127.0.0.1",
       ...(host.sockets === "real" ? {} : { PREFLIGHT_ROOT: root }),
@@ -127,7 +132,13 @@ function writeFakeDocker(bin: string, folder: string, host: Host): void {
   const [kernel, name, options] = host.info ?? [release(), hostname(), "[name=seccomp,profile=default]"];
   writeFileSync(join(folder, "info"), `${kernel}\t${name}\t${options}\n`);
   writeFileSync(join(folder, "--version"), `${host.client ?? "Docker version 26.1.5"}\n`);
-  writeFileSync(join(folder, "ps"), (host.containers ?? []).map((line) => `${line}\n`).join(""));
+  const lines = (all: string[] = []) => all.map((line) => `${line}\n`).join("");
+  const containers = host.containers?.map((line) =>
+    [...line.split("\t"), "", "", "", ""].slice(0, 6).join("|"),
+  );
+  writeFileSync(join(folder, "ps"), lines(containers));
+  writeFileSync(join(folder, "network"), lines(host.networks?.map((line) => `network|${line}`)));
+  writeFileSync(join(folder, "volume"), lines(host.volumes?.map((line) => `volume|${line}`)));
   const answer = `#!/bin/sh
 echo "$1" >> "${folder}/calls"
 if [ "$1" = version ] && [ -s "${folder}/error" ]; then cat "${folder}/error" >&2; exit 1; fi

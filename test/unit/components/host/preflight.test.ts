@@ -23,7 +23,7 @@ import {
 } from "./preflight-host";
 
 describe("an engine that can take the server", () => {
-  test("is described, with one `docker version`, `docker info` and `docker ps`", () => {
+  test("is described, with five questions to docker", () => {
     const files = {
       "sys/fs/cgroup/cgroup.controllers": "cpu",
       "proc/cpuinfo": "processor\t: 0\nprocessor\t: 1\n",
@@ -39,7 +39,8 @@ describe("an engine that can take the server", () => {
       cpus: 2,
     });
     expect(report.kvmGid).toEqual(expect.any(Number));
-    expect(calls).toEqual(["version", "info", "ps"]);
+    expect(calls).toEqual(["version", "info", "ps", "network", "volume"]);
+    expect(report.objects).toEqual([]);
   });
 
   test.each<[string, Host]>([
@@ -376,6 +377,28 @@ describe("a real listener of this machine", () => {
     await new Promise((resolve) => server.once("close", resolve));
     expect(preflight({ sockets: "real", env: { HOST_PORT: String(port) } }).report.ok).toBe(true);
   });
+});
+
+test("what has a name that the stack needs is told, with its labels and users", () => {
+  const host: Host = {
+    containers: [
+      "msb-dev-server\t\tmicrosandbox\tdev\tid1\tmsb-dev-state,msb-dev-workspace",
+      "msb-dev-server-2\t\t\t\t\tmsb-dev-state-2",
+      "other\t\t\t\t\t0123,msb-dev-state",
+    ],
+    networks: ["bridge|||", "msb-dev|microsandbox|dev|id1", "msb-dev-2|||"],
+    volumes: ['msb-dev-state|micro"sandbox|dev|', "msb-dev-state-2|||", "msb-dev|||"],
+  };
+  const { report } = preflight(host);
+  const dev = { project: "microsandbox", stack: "dev", deployment: "id1" };
+  expect(report.objects).toEqual([
+    { kind: "container", name: "msb-dev-server", ...dev, usedBy: [] },
+    { kind: "network", name: "msb-dev", ...dev, usedBy: [] },
+    {
+      ...{ kind: "volume", name: "msb-dev-state", project: 'micro"sandbox', stack: "dev", deployment: "" },
+      usedBy: ["msb-dev-server", "other"],
+    },
+  ]);
 });
 
 test.each(["", "sh: docker: not found", '{"ok":true}'])("%j is no report", (stdout) => {

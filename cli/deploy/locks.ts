@@ -1,0 +1,60 @@
+import { existsSync, readdirSync, readFileSync, readlinkSync, statfsSync, statSync } from "node:fs";
+import { hostname } from "node:os";
+import { join } from "node:path";
+import { backendFolder, findBackend } from "../backend";
+
+/** Whether this process would see every process that can hold a lock in a folder. */
+export type SeesAll = (folder: string) => boolean;
+
+/**
+ * Whether all locks of a stack in a backend that is a folder belong to processes of this machine that have ended. False
+ * where that can't be known: the folder may be shared with another machine or container, whose processes are not seen.
+ */
+export function hasDeadLock(
+  stack: string,
+  folder = backendFolder(findBackend(stack)),
+  seesAll: SeesAll = seesAllHolders,
+): boolean {
+  if (folder === undefined) return false;
+  const locks = join(folder, ".pulumi/locks/organization/microsandbox", stack);
+  if (!existsSync(locks)) return false;
+  const files = readdirSync(locks).filter((file) => file.endsWith(".json"));
+  if (files.length === 0 || !seesAll(folder)) return false;
+  const owners = files.map((file) => JSON.parse(readFileSync(join(locks, file), "utf8")));
+  const alive = pulumiPids();
+  return owners.every((owner) => owner.hostname === hostname() && !alive.has(owner.pid));
+}
+
+/** The first namespace of processes of a kernel: from there all others are seen. */
+const FIRST_NAMESPACE = "pid:[4026531836]";
+
+const OVERLAY = 0x794c7630;
+
+/** File systems that one kernel alone has mounted: ext, xfs, btrfs, tmpfs, zfs, f2fs, bcachefs, overlay. */
+const LOCAL = [0xef53, 0x58465342, 0x9123683e, 0x01021994, 0x2fc12fc1, 0xf2f52010, 0xca451a4e, OVERLAY];
+
+function seesAllHolders(folder: string): boolean {
+  const { type } = statfsSync(folder);
+  try {
+    if (readlinkSync("/proc/self/ns/pid") === FIRST_NAMESPACE) return LOCAL.includes(type);
+    // In a container: its own root, which no other container has.
+    return type === OVERLAY && statSync(folder).dev === statSync("/").dev;
+  } catch {
+    return false;
+  }
+}
+
+/** The ids of all pulumi processes, in their own namespace and in those around it: a container's lock tells its own. */
+function pulumiPids(): Set<number> {
+  const pids = new Set<number>();
+  for (const process of readdirSync("/proc").filter((name) => /^\d+$/.test(name))) {
+    try {
+      if (!readFileSync(`/proc/${process}/comm`, "utf8").startsWith("pulumi")) continue;
+      const ids = /^NSpid:\s*(.*)$/m.exec(readFileSync(`/proc/${process}/status`, "utf8"))?.[1] ?? process;
+      for (const id of ids.trim().split(/\s+/)) pids.add(Number(id));
+    } catch {
+      // It has ended meanwhile.
+    }
+  }
+  return pids;
+}

@@ -1,0 +1,60 @@
+import * as command from "@pulumi/command";
+import * as pulumi from "@pulumi/pulumi";
+
+/** A resource as the last run of the stack has left it in the state, by its URN. */
+export type StateResources = Record<string, { type: string; outputs: Record<string, unknown> }>;
+
+/** Last part of the name of the resource that holds the id of a deployment. */
+const SUFFIX = "-deployment";
+
+/**
+ * The id of a deployment: random, made by the first `up`, and kept in the state. What is made on a host bears it as a
+ * label, which tells it from what another checkout, with a state of its own, has made for a stack of the same name.
+ */
+export function deploymentId(name: string, parent: pulumi.Resource): pulumi.Output<string> {
+  const create = "od -An -v -tx1 -N8 /dev/urandom | tr -d ' \\n'";
+  const made = new command.local.Command(
+    `${name}${SUFFIX}`,
+    { create, logging: "none" },
+    { parent, ignoreChanges: ["create", "logging"] },
+  );
+  return made.stdout;
+}
+
+/** What the state of this stack holds before this run: also in a preview, in which a new resource's outputs are unknown. */
+export async function readState(): Promise<StateResources> {
+  const { outputs = {} } = await pulumi.runtime.invoke("pulumi:pulumi:readStackResourceOutputs", {
+    stackName: pulumi.getStack(),
+  });
+  return outputs;
+}
+
+/** What of a service is in the state. */
+export interface Recorded {
+  /** The id of its deployment; undefined before its first `up`, and in what earlier versions have left. */
+  deployment: string | undefined;
+  /** Whether the state has an object of this name on the service's host. */
+  has: (kind: "container" | "network" | "volume", name: string) => boolean;
+}
+
+const tokens = {
+  container: "docker:index/container:Container",
+  network: "docker:index/network:Network",
+  volume: "docker:index/volume:Volume",
+};
+
+/** @param service name of the component `Microsandbox` */
+export function recordedOf(service: string, state: StateResources): Recorded {
+  const own = (names: string[]) =>
+    Object.entries(state).flatMap(([urn, resource]) =>
+      names.includes(urn.split("::").pop() ?? "") ? [resource] : [],
+    );
+  const objects = own([
+    ...[`${service}-server-container`, `${service}-server-network`],
+    ...[`${service}-storage-state`, `${service}-storage-workspace`],
+  ]);
+  return {
+    deployment: own([`${service}${SUFFIX}`]).map(({ outputs }) => String(outputs.stdout))[0],
+    has: (kind, name) => objects.some(({ type, outputs }) => type === tokens[kind] && outputs.name === name),
+  };
+}

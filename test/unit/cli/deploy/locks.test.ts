@@ -1,0 +1,84 @@
+import { spawn } from "node:child_process";
+import { copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { hostname, tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, afterEach, expect, it } from "vitest";
+import { hasDeadLock } from "../../../../cli/deploy/locks";
+import { deploymentsOf } from "../../../../cli/deploy/recover";
+
+const folder = mkdtempSync(join(tmpdir(), "microsandbox-locks-"));
+const locks = join(folder, ".pulumi/locks/organization/microsandbox/dev");
+afterAll(() => rmSync(folder, { recursive: true }));
+afterEach(() => rmSync(locks, { recursive: true, force: true }));
+
+const DEAD = 4_194_000;
+const lock = (pid: number, host = hostname(), name = "one") => {
+  mkdirSync(locks, { recursive: true });
+  writeFileSync(join(locks, `${name}.json`), JSON.stringify({ pid, hostname: host }));
+};
+const seesAll = () => true;
+
+it("a lock of a process of this machine that has ended is dead", () => {
+  expect(hasDeadLock("dev", folder, seesAll)).toBe(false);
+  lock(DEAD);
+  expect(hasDeadLock("dev", folder, seesAll)).toBe(true);
+});
+
+it("a lock of another machine, or one beside it, is not", () => {
+  lock(DEAD, "elsewhere");
+  expect(hasDeadLock("dev", folder, seesAll)).toBe(false);
+  lock(DEAD, hostname(), "two");
+  expect(hasDeadLock("dev", folder, seesAll)).toBe(false);
+});
+
+it("no lock is dead where another machine or container may hold it, whose processes can't be seen", () => {
+  lock(DEAD);
+  expect(hasDeadLock("dev", folder, () => false)).toBe(false);
+});
+
+it("a lock of a pulumi that runs is alive", async () => {
+  const pulumi = join(folder, "pulumi");
+  copyFileSync("/bin/sleep", pulumi);
+  const running = spawn(pulumi, ["60"], { stdio: "ignore" });
+  try {
+    await new Promise((resolve) => running.once("spawn", resolve));
+    lock(running.pid ?? 0);
+    expect(hasDeadLock("dev", folder, seesAll)).toBe(false);
+  } finally {
+    running.kill("SIGKILL");
+    await new Promise((resolve) => running.once("exit", resolve));
+  }
+  expect(hasDeadLock("dev", folder, seesAll)).toBe(true);
+});
+
+it.skipIf(process.getuid?.() !== 0)(
+  "a lock of a pulumi in a container is alive, by the id that it has there",
+  async () => {
+    const pulumi = join(folder, "pulumi-inside");
+    copyFileSync("/bin/sleep", pulumi);
+    // In a namespace of its own it is number 1; `unshare` itself stays outside.
+    const running = spawn("unshare", ["--pid", "--fork", "--kill-child", pulumi, "60"], { stdio: "ignore" });
+    try {
+      await new Promise((resolve) => running.once("spawn", resolve));
+      lock(1);
+      await expect.poll(() => hasDeadLock("dev", folder, seesAll), { timeout: 10_000 }).toBe(false);
+    } finally {
+      running.kill("SIGKILL");
+      await new Promise((resolve) => running.once("exit", resolve));
+    }
+    await expect.poll(() => hasDeadLock("dev", folder, seesAll), { timeout: 10_000 }).toBe(true);
+  },
+);
+
+it("recovery knows what is this state's by the ids in it alone", () => {
+  const urn = "urn:pulumi:dev::microsandbox::command:local:Command::microsandbox";
+  const type = "command:local:Command";
+  expect(
+    deploymentsOf([
+      { urn: `${urn}-deployment`, type, outputs: { stdout: "id1" } },
+      { urn: `${urn}-b-deployment`, type, outputs: { stdout: "id2" } },
+      { urn: `${urn}-key-file`, type, outputs: { stdout: "no" } },
+    ]),
+  ).toEqual(["id1", "id2"]);
+  expect(deploymentsOf([])).toEqual([]);
+});

@@ -1,0 +1,140 @@
+import { describe, expect, it } from "vitest";
+import { type Recorded, recordedOf, type StateResources } from "../../../../components/host/deployment";
+import { foreignObject } from "../../../../components/host/ownership";
+import type { HostObject } from "../../../../components/host/preflight-report";
+import { Microsandbox } from "../../../../components/microsandbox";
+import { failing, healthyHost, type Registered, registered } from "../../../harness/pulumi-mocks";
+
+const names = { container: "msb-dev-server", network: "msb-dev", volume: "msb-dev-state" };
+const nothing: Recorded = { deployment: undefined, has: () => false };
+const all: Recorded = { deployment: "id1", has: () => true };
+/** The state of an earlier version, which knew no ids. */
+const old: Recorded = { deployment: undefined, has: () => true };
+/** A first `up` that was cut off when the id was made and nothing more. */
+const cutOff: Recorded = { deployment: "id1", has: () => false };
+
+const found = (kind: HostObject["kind"], change: Partial<HostObject> = {}): HostObject => ({
+  ...{ kind, name: names[kind], project: "microsandbox", stack: "dev", deployment: "id1", usedBy: [] },
+  ...change,
+});
+const noLabels = { project: "", stack: "", deployment: "" };
+const judge = (object: HostObject, recorded: Recorded) =>
+  foreignObject([object], {
+    ...{ ...recorded, project: "microsandbox", stack: "dev", containerName: names.container },
+    settingOf: () => "volumes.state",
+  });
+
+describe("a container or a network", () => {
+  const kinds = ["container", "network"] as const;
+  const cases: [string, Partial<HostObject>, Recorded, RegExp | undefined][] = [
+    ["of this deployment", {}, all, undefined],
+    ["of an earlier version that is in this state", { deployment: "" }, old, undefined],
+    ["of an earlier version that is in this state, later on", { deployment: "" }, all, undefined],
+    [
+      "of an earlier version that is in no state here",
+      { deployment: "" },
+      nothing,
+      /another deployment of the stack dev/,
+    ],
+    ["of an earlier version, of another checkout", { deployment: "" }, cutOff, /another deployment/],
+    ["of another checkout", { deployment: "id2" }, all, /another deployment of the stack dev[\s\S]*docker/],
+    ["of another checkout, before the first up", { deployment: "id2" }, nothing, /another deployment/],
+    ["of a run that was cut off", {}, cutOff, /cut off, and is not in its state[\s\S]*docker (network )?rm/],
+    ["of another stack", { stack: "prod" }, all, /belongs to the stack prod of microsandbox/],
+    ["of another project", { project: "other" }, all, /belongs to the stack dev of other/],
+    [
+      "of nobody that is known",
+      noLabels,
+      all,
+      /not made by this stack[\s\S]*Nothing was changed[\s\S]*docker/,
+    ],
+  ];
+  it.each(kinds.flatMap((kind) => cases.map((each) => [kind, ...each] as const)))(
+    "%s %s",
+    (kind, _name, change, recorded, message) => {
+      const reason = judge(found(kind, change), recorded);
+      if (message === undefined) expect(reason).toBeUndefined();
+      else expect(reason).toMatch(message);
+    },
+  );
+});
+
+describe("a volume", () => {
+  it.each<[string, Partial<HostObject>, Recorded, RegExp | undefined]>([
+    ["of this deployment", { usedBy: [names.container] }, all, undefined],
+    ["of this deployment, which somebody else mounts too", { usedBy: ["backup"] }, all, undefined],
+    ["that a destroy has kept", { deployment: "id0" }, nothing, undefined],
+    ["that a destroy of an earlier version has kept", { deployment: "" }, nothing, undefined],
+    ["of an upgrade that is under way", { usedBy: [`${names.container}-trial`] }, nothing, undefined],
+    [
+      "in use by another server",
+      { deployment: "id2", usedBy: ["x-server"] },
+      nothing,
+      /in use by: x-server[\s\S]*volumes\.state/,
+    ],
+    ["of another stack", { stack: "prod" }, all, /belongs to the stack prod/],
+    [
+      "of nobody that is known",
+      noLabels,
+      nothing,
+      /not made by this stack[\s\S]*pulumi config set .*volumes\.state msb-dev-state-2/,
+    ],
+    ["without labels, that an earlier version has taken", noLabels, old, undefined],
+  ])("%s", (_name, change, recorded, message) => {
+    const reason = judge(found("volume", change), recorded);
+    if (message === undefined) expect(reason).toBeUndefined();
+    else expect(reason).toMatch(message);
+  });
+});
+
+describe("a deployment", () => {
+  const urn = (type: string, name: string) => `urn:pulumi:dev::microsandbox::a$b$${type}::${name}`;
+  const command = "command:local:Command";
+  const volume = "docker:index/volume:Volume";
+  const state: StateResources = {
+    [urn(command, "sandboxes-deployment")]: { type: command, outputs: { stdout: "id1" } },
+    [urn(volume, "sandboxes-storage-state")]: { type: volume, outputs: { name: "sandboxes-dev-state" } },
+    [urn(volume, "others-storage-state")]: { type: volume, outputs: { name: "others-dev-state" } },
+  };
+
+  it("is told from others of the same program by its name", () => {
+    expect(recordedOf("sandboxes", state).deployment).toBe("id1");
+    expect(recordedOf("others", state).deployment).toBeUndefined();
+    expect(recordedOf("sandboxes", state).has("volume", "sandboxes-dev-state")).toBe(true);
+    expect(recordedOf("sandboxes", state).has("volume", "others-dev-state")).toBe(false);
+    expect(recordedOf("sandboxes", state).has("container", "sandboxes-dev-state")).toBe(false);
+  });
+
+  const service = () => new Microsandbox("sandboxes", {});
+  const on = (objects: HostObject[], known?: StateResources) => ({
+    ...{ ...healthyHost, preflight: { ...healthyHost.preflight, objects } },
+    state: known,
+  });
+  const deploy = (objects: HostObject[], known?: StateResources) => registered(service, on(objects, known));
+  const labelsOf = (resources: Registered[]) =>
+    resources.flatMap(({ type, inputs }) =>
+      type.startsWith("docker:") && inputs.labels ? [inputs.labels] : [],
+    );
+
+  it("marks all that it makes on the host", async () => {
+    const labels = labelsOf(await deploy([]));
+    const mark = { label: "io.microsandbox.deployment", value: "sandboxes-deployment output" };
+    expect(labels).toHaveLength(4);
+    for (const each of labels) expect(each).toContainEqual(mark);
+  });
+
+  it.each<[string, Partial<HostObject>, StateResources | undefined]>([
+    ["nobody's", noLabels, undefined],
+    ["another checkout's", { deployment: "id2" }, state],
+  ])("makes nothing on a host where a name is %s, and says so", async (_name, change, known) => {
+    const object = { ...found("container", change), name: "sandboxes-dev-server" };
+    const { resources, errors } = await failing(service, on([object], known));
+    expect(resources.filter(({ type }) => /^docker:index/.test(type))).toEqual([]);
+    expect(errors.join()).toMatch(/container sandboxes-dev-server[\s\S]*Nothing was changed/);
+  });
+
+  it("takes over the volumes that an earlier one has left", async () => {
+    const kept = { ...found("volume"), name: "sandboxes-dev-state", deployment: "id0" };
+    expect(labelsOf(await deploy([kept]))).toHaveLength(4);
+  });
+});
