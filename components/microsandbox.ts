@@ -21,7 +21,9 @@ import { Upgrade } from "./server/upgrade";
 import { serverImage } from "./server-image";
 import { egressVariable, hostRanges } from "./settings/egress";
 import { endpointHost, endpointUrl, hostNames } from "./settings/endpoint";
-import { namingHost } from "./settings/errors";
+import { hostMessage, namingHost } from "./settings/errors";
+import { certificateWarning } from "./settings/given-certificate";
+import { withStack } from "./settings/lines-to-type";
 import { GIB, MIB } from "./settings/values";
 
 /**
@@ -86,6 +88,7 @@ export class Microsandbox extends pulumi.ComponentResource {
     const { hostName } = opts;
     const deployment = deploymentId(name, this);
     const { structure, values, tlsNames } = checkArgs(args);
+    this.warn(structure, values, hostName);
     const owner = { project: pulumi.getProject(), stack: pulumi.getStack() };
     const { baseName = baseNameOf(name, owner), transform } = opts;
 
@@ -222,6 +225,25 @@ export class Microsandbox extends pulumi.ComponentResource {
       .apply(([at, container]) => ({ container, connection: at }));
     this.kvm = kvm ? kvm.report.apply(({ message }) => message) : pulumi.output("not checked");
     this.registerOutputs({ endpoint: this.endpoint });
+  }
+
+  /** Says in each preview and up what is allowed and not good. */
+  private warn(
+    { privileged }: Structure,
+    { tls }: CheckedArgs["values"],
+    hostName: string | undefined,
+  ): void {
+    const say = (text: string) =>
+      pulumi.log.warn(withStack(hostName ? hostMessage(hostName, text) : text, pulumi.getStack()), this);
+    if (privileged)
+      say(
+        "The server is privileged: code that breaks out of its microVM is root on the host.\n" +
+          "  without privileges: pulumi config set microsandbox:privileged false",
+      );
+    tls.apply((settings) => {
+      const ending = certificateWarning(settings);
+      if (ending) return say(`${ending.what}\n  ${ending.remedy.replaceAll("\n", "\n  ")}`);
+    });
   }
 
   /** The key of the settings, or the one that is made; empty where there is neither. */

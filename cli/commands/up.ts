@@ -1,8 +1,6 @@
-import { certificateWarning } from "../../components/settings/given-certificate";
 import { createReporter, type Reporter } from "../../setup/report";
 import { UserError } from "../../setup/user-error";
 import { plainPulumi } from "../backend";
-import { refuseToDropFirstHost } from "../deploy/first-host";
 import { mendDrift } from "../deploy/mend";
 import { readResources, recoverStack, wakeEmulatedHosts } from "../deploy/recover";
 import { unfinishedUpgrades } from "../deploy/unfinished-upgrade";
@@ -12,7 +10,7 @@ import { readOutputs, type ServerOutputs, type StackOutputs } from "../outputs";
 import { wrongPassphrase } from "../passphrase";
 import type { Pulumi } from "../pulumi";
 import { saltOf } from "../pulumi";
-import { hostsForSetup, type OpenStack, openStack, type SetupHost } from "../stack";
+import { hostsForSetup, type OpenStack, openStack } from "../stack";
 import { prepare } from "./setup";
 
 /** `npm run up`: from whatever state this machine and the stack are in to a running, ready service. */
@@ -33,7 +31,6 @@ export async function deploy({ stack, pulumi, backend }: OpenStack, report: Repo
   const names = hosts.map(({ name }) => name);
   await wakeEmulatedHosts(hosts, report);
   const resources = await recoverStack(stack, hosts, pulumi, report);
-  refuseToDropFirstHost(stack, hosts, resources);
   // One that fails is no reason to leave the others as they are.
   const several = hosts.length > 1 ? ["--continue-on-error"] : [];
   // Side by side: a host that does not answer is waited for once.
@@ -46,8 +43,6 @@ export async function deploy({ stack, pulumi, backend }: OpenStack, report: Repo
   const outputs = await readOutputs(stack, pulumi);
   const missing = names.filter((host) => outputs.hosts && !Object.hasOwn(outputs.hosts, host));
   if (code === 0 || missing.length > 0) sayReady(outputs, await hasApiKey(stack, pulumi), report);
-  sayPrivileges(hosts, report);
-  sayCertificates(hosts, report);
   if (code === 0) return;
   for (const text of unfinishedUpgrades(stack, hosts, await readResources(stack, pulumi)))
     report.say(`\n${text}`);
@@ -95,23 +90,4 @@ function sayEnvironment({ environment }: ServerOutputs, readKey: string | undefi
   const key = environment?.MSB_API_KEY ?? stored;
   for (const [name, value] of Object.entries({ ...environment, MSB_API_KEY: key }))
     report.say(`  export ${name}=${value}`);
-}
-
-/** What the default profile gives away, once at the end of each `up`. */
-function sayPrivileges(hosts: SetupHost[], report: Reporter): void {
-  if (!hosts.some(({ privileged }) => privileged)) return;
-  report.say(
-    "\nThe server is privileged: code that breaks out of its microVM is root on the host (docs/security.md). " +
-      "Without:  npm run pulumi -- config set privileged false",
-  );
-}
-
-/** Certificates of the user's that end soon. */
-function sayCertificates(hosts: SetupHost[], report: Reporter): void {
-  for (const { name, tls } of hosts) {
-    const warning = tls && certificateWarning(tls);
-    if (!warning) continue;
-    const where = hosts.length > 1 ? ` (host ${name})` : "";
-    report.say(`\n${warning.what}${where}\n  ${warning.remedy.replaceAll("\n", "\n  ")}`);
-  }
 }

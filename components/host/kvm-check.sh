@@ -12,7 +12,7 @@ system=${KVM_CHECK_SYSTEM:-$1}
 release=${KVM_CHECK_RELEASE:-$2}
 machine=${KVM_CHECK_MACHINE:-$3}
 device=$root/dev/kvm
-emulated='npm run up -- --stack emulated'
+emulated='pulumi config set microsandbox:host emulated'
 
 arch=$machine
 cpu_flag=null
@@ -47,17 +47,17 @@ check_system() {
     Linux) ;;
     Darwin)
       report macos "This is macOS: it has no KVM, and neither has a Linux virtual machine of Docker Desktop." \
-        "npm run pulumi -- config set host ssh://root@a-linux-machine-with-kvm" ;;
+        "pulumi config set microsandbox:host ssh://root@a-linux-machine-with-kvm" ;;
     *)
       report not-linux "This is $system: KVM is a part of Linux." \
-        "npm run pulumi -- config set host ssh://root@a-linux-machine-with-kvm" ;;
+        "pulumi config set microsandbox:host ssh://root@a-linux-machine-with-kvm" ;;
   esac
   case $machine in
     x86_64 | amd64) arch=amd64 ;;
     aarch64 | arm64) arch=arm64 ;;
     *)
       report unsupported-arch "This machine is $machine: microsandbox exists for x86-64 (amd64) and arm64." \
-        "npm run pulumi -- config set host ssh://root@an-amd64-or-arm64-machine" ;;
+        "pulumi config set microsandbox:host ssh://root@an-amd64-or-arm64-machine" ;;
   esac
 }
 

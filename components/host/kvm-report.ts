@@ -60,7 +60,7 @@ export function explainKvm(report: KvmReport): string {
     `KVM can't be used on this host (${report.code}).`,
     report.message,
     `  to mend, on the host: ${report.remedy}`,
-    "  to go without the check: npm run pulumi -- config set kvmCheck off",
+    "  to go without the check: pulumi config set microsandbox:kvmCheck off",
   ].join("\n");
 }
 

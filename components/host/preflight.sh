@@ -62,10 +62,10 @@ ANSWER
 
   case $components in *[Pp]odman*) refuse_podman ;; esac
   [ "$os" = linux ] || report not-linux "The Docker engine runs $os containers, and the server is a Linux one." \
-    "npm run pulumi -- config set host ssh://root@a-linux-machine-with-kvm"
+    "pulumi config set microsandbox:host ssh://root@a-linux-machine-with-kvm"
   case $arch in amd64 | arm64) ;; *)
     report unsupported-arch "The Docker engine runs on $arch: the server exists for amd64 and arm64." \
-      "npm run pulumi -- config set host ssh://root@an-amd64-or-arm64-machine" ;;
+      "pulumi config set microsandbox:host ssh://root@an-amd64-or-arm64-machine" ;;
   esac
   at_least "$api" "$min_api" ||
     report engine-too-old "The Docker engine $version speaks API $api; $min_api or newer (engine 20.10) is needed." \
@@ -92,7 +92,7 @@ FACTS
   esac
   if [ -n "$elsewhere" ] || [ "$kernel $machine" != "$(uname -r) $(uname -n)" ]; then
     report engine-elsewhere "The Docker engine$elsewhere is on another machine, $machine, or outside of this container: its /dev/kvm and its addresses can't be seen from here." \
-      "npm run pulumi -- config set host ssh://root@$machine   (or, for this machine's own engine: unset DOCKER_HOST; docker context use default)"
+      "pulumi config set microsandbox:host ssh://root@$machine   (or, for this machine's own engine: unset DOCKER_HOST; docker context use default)"
   fi
   case $options in *name=userns*)
     report user-namespaces "The Docker engine maps the users of containers (userns-remap): they get neither /dev/kvm nor privileges." \
@@ -186,7 +186,7 @@ check_containers() {
       own="$own $address"
     elif overlaps "$address"; then
       report port-taken "Port $port on $bind is taken: the container $holder publishes it on $address." \
-        "docker stop $holder   (or another port: npm run pulumi -- config set hostPort $(next_port))"
+        "docker stop $holder   (or another port: pulumi config set microsandbox:hostPort $(next_port))"
     fi
   done <<PUBLISHED
 $published
@@ -231,7 +231,7 @@ check_listeners() {
     if overlaps "$address"; then
       holder=$(socket_holder "$inode")
       report port-taken "Port $port on $bind is taken: ${holder:-another process} listens on $address." \
-        "sudo ss -ltnp 'sport = :$port'   (or another port: npm run pulumi -- config set hostPort $(next_port))"
+        "sudo ss -ltnp 'sport = :$port'   (or another port: pulumi config set microsandbox:hostPort $(next_port))"
     fi
   done <<FOUND
 $found
@@ -259,7 +259,7 @@ $bind
   esac
   [ -z "$addresses" ] ||
     report no-such-address "The host has no address $bind, it has: $(printf '%s' "$addresses" | tr '\n' ' ')." \
-      "npm run pulumi -- config set bindAddress 127.0.0.1"
+      "pulumi config set microsandbox:bindAddress 127.0.0.1"
 }
 
 check_engine

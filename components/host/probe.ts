@@ -46,7 +46,7 @@ function explain(to: SshConnection, said: string): { cause: string; remedy: stri
   if (/permission denied \(|too many authentication failures/i.test(said)) {
     return {
       cause: "it refuses the key",
-      remedy: `ssh-copy-id${port} ${target}   (another key: npm run pulumi -- config set sshKeyFile PATH)`,
+      remedy: `ssh-copy-id${port} ${target}   (another key: pulumi config set microsandbox:sshKeyFile PATH)`,
     };
   }
   if (/session open refused|session request failed|kex_exchange_identification|MaxStartups/i.test(said)) {

@@ -186,8 +186,8 @@ if ! reason=$(accepts "$written"); then
   fi
   say "Refused: the state volume $STATE was last used by microsandbox $written, and $reason."
   say "An older version would damage it. Nothing was touched."
-  say "  to go on with it: npm run pulumi -- config set version $written && npm run up"
-  say "  to go back to an older state: npm run restore -- FILE, into a stack with an empty state volume"
+  say "  to go on with it: pulumi config set microsandbox:version $written && pulumi up"
+  say "  to go back to an older state: restore a backup into a stack with an empty state volume"
   exit 1
 fi
 # shellcheck disable=SC2016 # likewise

@@ -1,4 +1,4 @@
-import { isHostName } from "./hosts";
+import { DEFAULT_HOST, isHostName } from "./hosts";
 import type { Mistake } from "./mistakes";
 import type { HostSettings } from "./schema";
 import { isUnspecified } from "./values";
@@ -23,11 +23,14 @@ export function checkHosts(
 ): CheckedHosts {
   const good: Record<string, HostSettings> = {};
   const mistakes: Mistake[] = [];
-  for (const [name, own] of Object.entries(overrides)) {
+  let isFresh = false;
+  for (const [name, { fresh, ...own }] of Object.entries(overrides)) {
     if (!isHostName(name)) {
       mistakes.push(wrongName(name));
       continue;
     }
+    if (fresh !== undefined && !/^(true|false)$/.test(String(fresh))) mistakes.push(wrongFresh(name));
+    isFresh ||= String(fresh) === "true";
     const { settings, mistakes: wrong } = check(own);
     if (settings) good[name] = settings;
     const inherited = (mistake: Mistake) =>
@@ -36,7 +39,29 @@ export function checkHosts(
       ...wrong.filter((mistake) => !inherited(mistake)).map((mistake) => mistakeOfHost(name, mistake)),
     );
   }
-  return { hosts: good, mistakes: [...mistakes, ...sharedMistakes(good)] };
+  mistakes.push(...sharedMistakes(good));
+  const names = Object.keys(overrides);
+  if (mistakes.length === 0 && known.length === 0 && !isFresh && !names.includes(DEFAULT_HOST))
+    mistakes.push(droppedHost(names));
+  return { hosts: good, mistakes };
+}
+
+/** The server of a stack with one host is that of the host `default`: it would go, with its sandboxes. */
+function droppedHost(names: readonly string[]): Mistake {
+  return {
+    key: "hosts",
+    problem:
+      `names ${names.join(", ")}, and not default: a server that was deployed before there were \`hosts\` would be ` +
+      "removed, and the others begin without its sandboxes",
+    accepted:
+      "default for the host that the stack had before, or fresh true on one of them where there was none",
+    fix: [{ key: `hosts.${names[0]}.fresh`, value: "true", path: true }],
+  };
+}
+
+function wrongFresh(name: string): Mistake {
+  const key = `hosts.${name}.fresh`;
+  return { key, problem: "is neither true nor false", accepted: "true or false", fix: [{ key, path: true }] };
 }
 
 const root = (key: string) => key.split(".")[0] ?? key;

@@ -37,8 +37,9 @@ export function namingHost<T>(host: string | undefined, check: () => T): T {
 
 /** What is wrong with one host among several: it is named, and lines to type set that host's settings. */
 export function hostMessage(host: string, message: string): string {
-  const lines = /(npm run pulumi -- config(?: --stack \S+)? set) (?:--path (?!hosts\.)|(?!-))/g;
-  return `Host ${host}: ${message.replaceAll(lines, `$1 --path hosts.${host}.`)}`;
+  const lines =
+    /(pulumi(?: --)? config(?: --stack \S+)? set(?: --secret)?) (?:--path (?!hosts\.))?(microsandbox:)?(?!-|hosts\.)/g;
+  return `Host ${host}: ${message.replaceAll(lines, `$1 --path $2hosts.${host}.`)}`;
 }
 
 /** Sets what Pulumi prints of an error: for good, while Pulumi would put the name of each property that waited before it. */

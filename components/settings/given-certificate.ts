@@ -92,9 +92,9 @@ export function certificateWarning(
   const days = Math.floor((Date.parse(read.done.validTo) - now) / DAY);
   if (days < 0 || days >= SOON) return undefined;
   const renew = settings.certificateFile
-    ? `Renew ${settings.certificateFile}, then: npm run up`
-    : "npm run pulumi -- config set --path tls.certificate \"$(printf '\\n'; cat server.pem)\"\n" +
-      "npm run pulumi -- config set --secret --path tls.key < server.key   (then: npm run up)";
+    ? `Renew ${settings.certificateFile}, then: pulumi up`
+    : "pulumi config set --path microsandbox:tls.certificate \"$(printf '\\n'; cat server.pem)\"\n" +
+      "pulumi config set --secret --path microsandbox:tls.key < server.key && pulumi up";
   return {
     what: `The certificate ends in ${days} ${days === 1 ? "day" : "days"}, on ${dayOf(read.done.validTo)}: clients refuse it from then on.`,
     remedy: renew,

@@ -20,7 +20,8 @@ export const hosts = z
   .prefault({})
   .register(settingMeta, {
     description:
-      "Several hosts, by name, each with the settings that are different there; nothing: the one in `host`.",
-    accepts: 'an object of hosts, like {"a":{"host":"ssh://root@a.example.com"},"b":{"host":"local"}}',
-    example: '{"a":{"host":"local"}}',
+      "Several hosts, by name, each with the settings that are different there; nothing: the one in `host`. Where none " +
+      "is called `default`, `fresh` true on one of them says that the server of a stack with one host may go.",
+    accepts: 'an object of hosts, like {"default":{"host":"local"},"b":{"host":"ssh://root@b.example.com"}}',
+    example: '{"default":{"host":"local"}}',
   });

@@ -5,6 +5,9 @@ const SCRIPT =
 /** Commands of Pulumi that work on a stack. */
 const PULUMI = /(?<![`\w-])(?:npm run (?:--silent )?pulumi --|pulumi) (?:config|stack output)(?![\w-])/g;
 
+/** Only where it is to be typed: else it is the name of what has failed. */
+const UP = /(?<=(?:[Tt]hen: |&& ))pulumi up(?![\w-])/g;
+
 /**
  * Names the stack in the lines to type of a message: by the time that one is typed, another may be selected. A command
  * between backticks is only spoken of, and stays as it is; so does one that names a stack.
@@ -22,6 +25,7 @@ export function withStack(text: string, stack: string | undefined): string {
     .replaceAll(SCRIPT, (command, at: number, all: string) =>
       named(/ --(?: |$)/.test(command) ? option : `-- ${option}`)(command, at, all),
     )
+    .replaceAll(UP, (command, at: number, all: string) => named(option)(command, at, all))
     .replaceAll(PULUMI, (command, at: number, all: string) => named(option)(command, at, all));
 }
 

@@ -89,6 +89,7 @@ function fixLine(fix: Fix, style: FixStyle): string {
     return fix.value === undefined ? `leave ${fix.key} out` : `${fix.key}: ${fix.value}`;
   const stack = style.stack ? ` --stack ${shellQuote(style.stack)}` : "";
   const path = fix.path ? ["--path"] : [];
-  const words = fix.value === undefined ? ["rm", ...path, fix.key] : ["set", ...path, fix.key, fix.value];
-  return `npm run pulumi -- config${stack} ${words.map(shellQuote).join(" ")}`;
+  const key = `${NAMESPACE}:${fix.key}`;
+  const words = fix.value === undefined ? ["rm", ...path, key] : ["set", ...path, key, fix.value];
+  return `pulumi config ${words.map(shellQuote).join(" ")}${stack}`;
 }

@@ -11,7 +11,7 @@ const FILE = /^[^\0\r\n]{1,4096}$/;
 export const tls = z.strictObject({
   own: flag(
     false,
-    "Make an authority and a certificate of it, renewed by `npm run up`; see the output `authority`.",
+    "Make an authority and a certificate of it, renewed by each `up` after two months; see the output `authority`.",
   ),
   names: z
     .array(z.string().refine((name) => isIP(name) !== 0 || NAME.test(name)))
@@ -29,7 +29,7 @@ export const tls = z.strictObject({
     example: "-----BEGIN CERTIFICATE-----…",
   }),
   certificateFile: optionalText(FILE, {
-    description: "The same as a file of this machine, read by each `npm run up`.",
+    description: "The same as a file of this machine, read by each `up`.",
     accepts: "the path of a file with PEM text",
     example: "/etc/letsencrypt/live/example.com/fullchain.pem",
   }),

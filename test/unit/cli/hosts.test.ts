@@ -2,7 +2,6 @@ import { rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, describe, expect, it } from "vitest";
 import { chooseServer, takeOptions } from "../../../cli/commands/sandbox";
-import { refuseToDropFirstHost } from "../../../cli/deploy/first-host";
 import { resourcesOf } from "../../../cli/deploy/host-resources";
 import { unfinishedUpgrades } from "../../../cli/deploy/unfinished-upgrade";
 import { hostsForSetup } from "../../../cli/stack";
@@ -67,46 +66,6 @@ it("finds the resources of a host, and none of one whose name begins alike", () 
   const names = (name: string) => resourcesOf({ name }, resources).map((urn) => urn.split("::").pop());
   expect(names("a")).toEqual(["microsandbox-a", "microsandbox-a-server", "microsandbox-a-server-x"]);
   expect(names("default")).toEqual(["microsandbox", "microsandbox-server", "microsandbox-server-x"]);
-});
-
-describe("a stack with one host that gets several", () => {
-  const setup = {
-    baseName: "",
-    architecture: "auto",
-    debianVersion: "",
-    registryPrefix: "",
-    host: "local",
-  } as const;
-  const hosts = (...names: string[]) =>
-    names.map((name) => ({
-      ...setup,
-      name,
-      devMode: true,
-      privileged: true,
-      production: false,
-    }));
-  const state = (outputs: object) => [
-    { urn: "urn:stack", type: "pulumi:pulumi:Stack", outputs },
-    { urn: "urn::microsandbox", type: "microsandbox:index:Microsandbox", parent: "urn:stack" },
-    { urn: "urn::microsandbox-server", type: "microsandbox:index:Server", parent: "urn::microsandbox" },
-  ];
-
-  it("is refused where none of them is the one that it has", () => {
-    expect(() =>
-      refuseToDropFirstHost("dev", hosts("east", "west"), state({ endpoint: "http://a" })),
-    ).toThrow(
-      /names east, west\.[\s\S]*Nothing was changed[\s\S]*call its host `default`[\s\S]*npm run destroy -- --stack dev/,
-    );
-  });
-
-  it.each([
-    ["one of them is", hosts("default", "east"), state({ endpoint: "http://a" })],
-    ["it goes from several", hosts("east"), state({ hosts: {} })],
-    ["nothing is deployed", hosts("east"), state({}).slice(0, 1)],
-    ["it has one still", hosts("default"), state({})],
-  ])("goes on where %s", (_why, some, resources) => {
-    expect(() => refuseToDropFirstHost("dev", some, resources)).not.toThrow();
-  });
 });
 
 describe("an upgrade whose new server did not get ready", () => {

@@ -20,8 +20,8 @@ describe("names", () => {
 
   it("of one host stay when others come and go", async () => {
     const b = { host: "ssh://root@b.test" };
-    const before = await deploy({ hosts: { b, c: { host: "ssh://root@c.test" } } });
-    const after = await deploy({ hosts: { a: { host: "ssh://root@a.test" }, b } });
+    const before = await deploy({ hosts: { b: { ...b, fresh: true }, c: { host: "ssh://root@c.test" } } });
+    const after = await deploy({ hosts: { a: { host: "ssh://root@a.test", fresh: true }, b } });
     const mine = (resources: Registered[]) =>
       urns(resources).filter((urn) => / microsandbox-b(-|$)/.test(urn));
     expect(mine(before).length).toBeGreaterThan(10);
@@ -51,11 +51,11 @@ describe("outputs", () => {
     expect(await outputsOf({})).toEqual(single);
   });
   it("of several hosts are maps", async () => {
-    const hosts = { a: {}, b: { hostPort: 6000 } };
+    const hosts = { a: { fresh: true }, b: { hostPort: 6000 } };
     expect(await outputsOf({ hosts })).toEqual(["apiKeys", "endpoints", "hosts"]);
   });
   it("of a map with one host are both", async () => {
-    expect(await outputsOf({ hosts: { a: {} } })).toEqual(
+    expect(await outputsOf({ hosts: { a: { fresh: true } } })).toEqual(
       [...single, "apiKeys", "endpoints", "hosts"].sort(),
     );
   });
@@ -66,11 +66,13 @@ describe("an error of one host", () => {
     throw new VisibleError(message);
   };
   it("names it, and its lines to type set that host's setting", () => {
-    const check = fail("Port taken.\n  to mend: npm run pulumi -- config set hostPort 6000");
+    const check = fail("Port taken.\n  to mend: pulumi config set microsandbox:hostPort 6000");
     expect(() => namingHost("b", check)).toThrow(
-      "Host b: Port taken.\n  to mend: npm run pulumi -- config set --path hosts.b.hostPort 6000",
+      "Host b: Port taken.\n  to mend: pulumi config set --path microsandbox:hosts.b.hostPort 6000",
     );
-    expect(() => namingHost(undefined, check)).toThrow(/^Port taken\.[\s\S]*config set hostPort 6000/);
+    expect(() => namingHost(undefined, check)).toThrow(
+      /^Port taken\.[\s\S]*config set microsandbox:hostPort 6000/,
+    );
   });
 
   it("keeps its words while Pulumi puts the names of properties before them", () => {

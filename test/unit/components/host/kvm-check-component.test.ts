@@ -36,7 +36,7 @@ describe("usableEngine", () => {
 
   it("stops at a processor that was not expected", () => {
     expect(() => usableEngine(good, "arm64")).toThrow(
-      /architecture is arm64[\s\S]*config set architecture auto/,
+      /architecture is arm64[\s\S]*config set microsandbox:architecture auto/,
     );
   });
 

@@ -57,15 +57,29 @@ describe("KVM that can be used", () => {
       guestsUnlikely: true,
       details: { cpuFlag: null, module: "kvm_pvm" },
     });
-    expect(explainKvm(report)).toMatch(/opens, but the CPU has neither vmx nor svm[\s\S]*--stack emulated/);
+    expect(explainKvm(report)).toMatch(
+      /opens, but the CPU has neither vmx nor svm[\s\S]*microsandbox:host emulated/,
+    );
   });
 });
 
 describe("KVM that can't be used", () => {
   test.each<[string, KvmReport["code"], Machine, RegExp, RegExp]>([
-    ["macOS", "macos", { uname: { system: "Darwin" } }, /macOS/, /config set host ssh:/],
-    ["FreeBSD", "not-linux", { uname: { system: "FreeBSD" } }, /This is FreeBSD/, /config set host ssh:/],
-    ["RISC-V", "unsupported-arch", { uname: { machine: "riscv64" } }, /riscv64/, /config set host/],
+    ["macOS", "macos", { uname: { system: "Darwin" } }, /macOS/, /config set microsandbox:host ssh:/],
+    [
+      "FreeBSD",
+      "not-linux",
+      { uname: { system: "FreeBSD" } },
+      /This is FreeBSD/,
+      /config set microsandbox:host ssh:/,
+    ],
+    [
+      "RISC-V",
+      "unsupported-arch",
+      { uname: { machine: "riscv64" } },
+      /riscv64/,
+      /config set microsandbox:host/,
+    ],
     [
       "WSL2",
       "wsl2",

@@ -185,14 +185,14 @@ describe("an engine that can't", () => {
       "not-linux",
       { version: "26.1.5 1.45 amd64 windows" },
       /windows containers/,
-      /config set host/,
+      /config set microsandbox:host/,
     ],
     [
       "RISC-V",
       "unsupported-arch",
       { version: "26.1.5 1.45 riscv64 linux" },
       /runs on riscv64/,
-      /config set host/,
+      /config set microsandbox:host/,
     ],
     [
       "30: podman's socket",
@@ -234,7 +234,7 @@ describe("an engine that can't", () => {
       "engine-elsewhere",
       { env: { DOCKER_HOST: "tcp://build.example.com:2375" }, info: [release(), "build", ""] },
       /engine \(tcp:\/\/build.example.com:2375\) is on another machine, build/,
-      /config set host ssh:\/\/root@build .*unset DOCKER_HOST/,
+      /config set microsandbox:host ssh:\/\/root@build .*unset DOCKER_HOST/,
     ],
     [
       "B16: an engine by SSH, though its name is the same",
@@ -282,7 +282,7 @@ describe("an engine that can't", () => {
       "port-taken",
       { containers: ["web\t127.0.0.1:5555->80/tcp"], env: { BIND_ADDRESS: "0.0.0.0" } },
       /Port 5555 on 0.0.0.0/,
-      /hostPort 5556/,
+      /microsandbox:hostPort 5556/,
     ],
     [
       "a listener",

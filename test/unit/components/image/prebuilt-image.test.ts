@@ -119,7 +119,7 @@ it.each([
 
 it("offers the image without its tag where both tag and digest are given", () => {
   expect(() => parseSettings({ serverImage: `registry.test/server:1.2@${digest}` })).toThrow(
-    `config set serverImage registry.test/server@${digest}`,
+    `config set microsandbox:serverImage registry.test/server@${digest}`,
   );
 });
 

@@ -75,7 +75,7 @@ it.each<[string, object, RegExp, object?]>([
   [
     "one for another name",
     named.file,
-    /for \*\.example\.com, sandboxes\.example\.com, and clients find the server by 127\.0\.0\.1[\s\S]*config --stack dev set --path 'tls\.names\[0\]' sandboxes\.example\.com/,
+    /for \*\.example\.com, sandboxes\.example\.com, and clients find the server by 127\.0\.0\.1[\s\S]*config set --path 'microsandbox:tls\.names\[0\]' sandboxes\.example\.com --stack dev/,
   ],
   [
     "one for another address",
@@ -91,7 +91,7 @@ it.each<[string, object, RegExp, object?]>([
 ])("refuses %s, and says what to type", (_name, tls, message, more) => {
   const said = refusal(tls, more);
   expect(said).toMatch(message);
-  expect(said).toMatch(/to mend: {2}npm run pulumi -- config --stack dev set /);
+  expect(said).toMatch(/to mend: {2}pulumi config set .*--stack dev\n/);
   expect(said).not.toContain("PRIVATE KEY");
 });
 
@@ -113,9 +113,11 @@ describe("30 days before the end", () => {
     expect(certificateWarning(file, now + 59 * DAY)).toBeUndefined();
     expect(certificateWarning(file, now + 61 * DAY)).toMatchObject({
       what: expect.stringMatching(/ends in 28 days, on/),
-      remedy: `Renew ${local.file.certificateFile}, then: npm run up`,
+      remedy: `Renew ${local.file.certificateFile}, then: pulumi up`,
     });
-    expect(certificateWarning(text, now + 61 * DAY)?.remedy).toMatch(/config set --secret --path tls\.key </);
+    expect(certificateWarning(text, now + 61 * DAY)?.remedy).toMatch(
+      /config set --secret --path microsandbox:tls\.key </,
+    );
     expect(certificateWarning(tls({ own: true }), now)).toBeUndefined();
   });
 
@@ -145,7 +147,7 @@ describe("30 days before the end", () => {
         verdict: "stops",
         what: expect.stringMatching(/^TLS: hosts\.east\.tls .*find the server by 10\.1\.2\.3$/),
         remedy: expect.stringContaining(
-          "config --stack prod set --path 'hosts.east.tls.names[0]' sandboxes.example.com",
+          "config set --path 'microsandbox:hosts.east.tls.names[0]' sandboxes.example.com",
         ),
       },
     ]);

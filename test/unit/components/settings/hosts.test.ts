@@ -18,7 +18,7 @@ describe("the settings of each host", () => {
     const { hosts } = checkSettings({
       memoryLimit: "2G",
       limits: { sandboxes: 5, cpus: 2 },
-      hosts: { a: { host: a, memoryLimit: "8G" }, b: { host: b, limits: { sandboxes: 9 } } },
+      hosts: { a: { host: a, memoryLimit: "8G", fresh: true }, b: { host: b, limits: { sandboxes: 9 } } },
     });
     expect(Object.keys(hosts ?? {})).toEqual(["a", "b"]);
     expect(hosts?.a).toMatchObject({
@@ -39,13 +39,15 @@ describe("the settings of each host", () => {
   });
 
   it("may be JSON, as a whole or of one host", () => {
-    const hosts = `{"a":{"host":"${a}","kvmCheck":false}}`;
+    const hosts = `{"a":{"host":"${a}","kvmCheck":false,"fresh":"true"}}`;
     expect(checkSettings({ hosts }).hosts?.a).toMatchObject({ host: a, kvmCheck: "off" });
-    expect(checkSettings({ hosts: { a: `{"host":"${a}"}` } }).hosts?.a).toMatchObject({ host: a });
+    expect(checkSettings({ hosts: { a: `{"host":"${a}","fresh":true}` } }).hosts?.a).toMatchObject({
+      host: a,
+    });
   });
 
   it("need not go together before the overrides are laid over them", () => {
-    const raw = { bindAddress: "0.0.0.0", hosts: { a: { host: a, exposeDevMode: true } } };
+    const raw = { bindAddress: "0.0.0.0", hosts: { a: { host: a, exposeDevMode: true, fresh: true } } };
     expect(mistakesOf(raw).keys).toEqual([]);
   });
 });
@@ -56,25 +58,25 @@ describe("mistakes name the host and the setting", () => {
       "a wrong value",
       { hosts: { a: { host: a, memoryLimit: "lots" } } },
       ["hosts.a.memoryLimit"],
-      /config set --path hosts\.a\.memoryLimit 4G/,
+      /config set --path microsandbox:hosts\.a\.memoryLimit 4G/,
     ],
     [
       "a wrong part",
       { hosts: { a: { volumes: { keep: "maybe" } } } },
       ["hosts.a.volumes.keep"],
-      /config set --path hosts\.a\.volumes '\{\}'/,
+      /config set --path microsandbox:hosts\.a\.volumes '\{\}'/,
     ],
     [
       "a misspelt name",
       { hosts: { a: { hostport: 6000 } } },
       ["hosts.a.hostport"],
-      /set --path hosts\.a\.hostPort 6000 && npm run pulumi -- config rm --path hosts\.a\.hostport/,
+      /set --path microsandbox:hosts\.a\.hostPort 6000 && pulumi config rm --path microsandbox:hosts\.a\.hostport/,
     ],
     [
       "settings that don't go together",
       { hosts: { a: { bindAddress: "0.0.0.0" } } },
       ["hosts.a.bindAddress"],
-      /config set --path hosts\.a\.bindAddress 127\.0\.0\.1/,
+      /config set --path microsandbox:hosts\.a\.bindAddress 127\.0\.0\.1/,
     ],
     ["hosts of a host", { hosts: { a: { hosts: {} } } }, ["hosts.a.hosts"], /a setting of the whole stack/],
     [
@@ -91,7 +93,12 @@ describe("mistakes name the host and the setting", () => {
     ],
     ["a host that is no object", { hosts: { a: "local" } }, ["hosts.a"], /an object of hosts/],
     ["hosts that are a list", { hosts: ["a"] }, ["hosts"], /an object of hosts/],
-    ["what the stack has wrong, once", { port: "x", hosts: { a: {} } }, ["port"], /config set port 5555/],
+    [
+      "what the stack has wrong, once",
+      { port: "x", hosts: { a: {} } },
+      ["port"],
+      /config set microsandbox:port 5555/,
+    ],
     [
       "what a host has wrong as well",
       { port: "x", hosts: { a: { port: "y" } } },
@@ -112,7 +119,7 @@ describe("mistakes name the host and the setting", () => {
   });
 
   it.each(["a", "0", "kvm-1", "a".repeat(30), "constructor"])("but takes %j", (name) => {
-    expect(Object.keys(checkSettings({ hosts: { [name]: {} } }).hosts ?? {})).toEqual([name]);
+    expect(Object.keys(checkSettings({ hosts: { [name]: { fresh: true } } }).hosts ?? {})).toEqual([name]);
   });
 
   it.each(["constructor", "toString", "a"])("a host %j that is no object", (name) => {
@@ -125,6 +132,37 @@ describe("mistakes name the host and the setting", () => {
     const { mistakes } = checkSettings({ hosts: { a: { apiKey: "hunter2" } } }, ["hosts"]);
     expect(mistakes).toHaveLength(1);
     expect(JSON.stringify(mistakes)).not.toContain("hunter2");
+  });
+});
+
+describe("hosts without `default`, which would drop the server of a stack that had one host", () => {
+  const hosts = { east: { host: a }, west: { host: b } };
+
+  it("are refused, with both ways on", () => {
+    const { keys, message } = mistakesOf({ hosts });
+    expect(keys).toEqual(["hosts"]);
+    expect(message).toMatch(/names east, west, and not default[\s\S]*would be removed/);
+    expect(message).toMatch(
+      /accepted: default for the host[\s\S]*config set --path microsandbox:hosts\.east\.fresh true/,
+    );
+  });
+
+  it.each([true, "true"])("are accepted where one of them says fresh: %j", (fresh) => {
+    const { hosts: accepted } = checkSettings({ hosts: { ...hosts, west: { ...hosts.west, fresh } } });
+    expect(Object.keys(accepted ?? {})).toEqual(["east", "west"]);
+    expect(accepted?.west).not.toHaveProperty("fresh");
+  });
+
+  it("are accepted with one of that name", () => {
+    expect(mistakesOf({ hosts: { ...hosts, default: {} } }).keys).toEqual([]);
+  });
+
+  it.each([
+    [{ fresh: false }, "hosts"],
+    [{ fresh: "false" }, "hosts"],
+    [{ fresh: "yes" }, "hosts.east.fresh"],
+  ])("are not accepted for %j", (word, key) => {
+    expect(mistakesOf({ hosts: { ...hosts, east: { ...hosts.east, ...word } } }).keys).toEqual([key]);
   });
 });
 
@@ -153,13 +191,14 @@ describe("two hosts on one engine", () => {
       [],
     ],
   ])("%s", (_name, hosts, keys) => {
-    expect(mistakesOf({ hosts }).keys).toEqual(keys);
+    const named = { ...hosts, b: { ...hosts.b, fresh: true } };
+    expect(mistakesOf({ hosts: named }).keys).toEqual(keys);
   });
 
   it("are given ports of their own to choose", () => {
     const { message } = mistakesOf({ hosts: { a: {}, b: {}, c: { hostPort: 5556 }, d: {} } });
-    expect(message).toContain("config set --path hosts.b.hostPort 5557");
-    expect(message).toContain("config set --path hosts.d.hostPort 5558");
+    expect(message).toContain("config set --path microsandbox:hosts.b.hostPort 5557");
+    expect(message).toContain("config set --path microsandbox:hosts.d.hostPort 5558");
   });
 });
 
@@ -167,7 +206,10 @@ describe("the stack's configuration", () => {
   afterEach(() => setAllConfig({}));
 
   it("gives the hosts by name", () => {
-    setAllConfig({ "microsandbox:hostPort": "6000", "microsandbox:hosts": `{"a":{"host":"${a}"}}` });
+    setAllConfig({
+      "microsandbox:hostPort": "6000",
+      "microsandbox:hosts": `{"a":{"host":"${a}","fresh":true}}`,
+    });
     expect(readStackSettings()).toMatchObject({ a: { host: a, hostPort: 6000 } });
   });
 });

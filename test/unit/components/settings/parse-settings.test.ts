@@ -109,7 +109,7 @@ describe("the stack's configuration", () => {
       "microsandbox:hostPort",
       "microsandbox:pot",
     ]);
-    expect(readStackSettings).toThrow(/config --stack \S+ set hostPort 5555/);
+    expect(readStackSettings).toThrow(/config set microsandbox:hostPort 5555 --stack \S+/);
     expect(readStackSettings).not.toThrow(/hunter/);
   });
 });

@@ -55,7 +55,7 @@ test("every mistake is listed once, with a line that sets or removes a setting",
       const lines = message.split("\n").filter((line) => line.startsWith("    to mend:"));
       expect(lines).toHaveLength(mistakes.length);
       // A value may go on in the next line.
-      for (const line of lines) expect(line).toMatch(/npm run pulumi -- config (set \S+ \S|rm \S)/);
+      for (const line of lines) expect(line).toMatch(/pulumi config (set \S+ \S|rm \S)/);
     }),
     { numRuns: 200 },
   );

@@ -24,7 +24,7 @@ const wrong: [Record<string, unknown>, string][] = [
     [
       '  microsandbox:version is "v0.7.11"',
       "    accepted: a version like 0.7.11",
-      "    to mend:  npm run pulumi -- config set version 0.7.11",
+      "    to mend:  pulumi config set microsandbox:version 0.7.11",
     ].join("\n"),
   ],
   [
@@ -33,7 +33,7 @@ const wrong: [Record<string, unknown>, string][] = [
     [
       '  microsandbox:version is "latest"',
       "    accepted: a version like 0.7.11",
-      "    to mend:  npm run pulumi -- config set version 0.7.11",
+      "    to mend:  pulumi config set microsandbox:version 0.7.11",
     ].join("\n"),
   ],
   [
@@ -41,7 +41,7 @@ const wrong: [Record<string, unknown>, string][] = [
     [
       '  microsandbox:registryPrefix is "https://registry.example.com"',
       "    accepted: nothing, or a registry (and path) that ends in /",
-      "    to mend:  npm run pulumi -- config set registryPrefix registry.example.com/",
+      "    to mend:  pulumi config set microsandbox:registryPrefix registry.example.com/",
     ].join("\n"),
   ],
   [
@@ -49,7 +49,7 @@ const wrong: [Record<string, unknown>, string][] = [
     [
       '  microsandbox:hostPort is "99999"',
       "    accepted: a TCP port, a whole number from 1 to 65535",
-      "    to mend:  npm run pulumi -- config set hostPort 5555",
+      "    to mend:  pulumi config set microsandbox:hostPort 5555",
     ].join("\n"),
   ],
   [
@@ -57,7 +57,7 @@ const wrong: [Record<string, unknown>, string][] = [
     [
       '  microsandbox:memoryLimit is "4X" (not a size)',
       "    accepted: a size from 256M to 64T in whole mebibytes, like 4G, 512M or 1.5g",
-      "    to mend:  npm run pulumi -- config set memoryLimit 4G",
+      "    to mend:  pulumi config set microsandbox:memoryLimit 4G",
     ].join("\n"),
   ],
   [
@@ -65,7 +65,7 @@ const wrong: [Record<string, unknown>, string][] = [
     [
       '  microsandbox:memoryLimit is "4" (4 bytes is too little)',
       "    accepted: a size from 256M to 64T in whole mebibytes, like 4G, 512M or 1.5g",
-      "    to mend:  npm run pulumi -- config set memoryLimit 4G",
+      "    to mend:  pulumi config set microsandbox:memoryLimit 4G",
     ].join("\n"),
   ],
   [
@@ -73,7 +73,7 @@ const wrong: [Record<string, unknown>, string][] = [
     [
       '  microsandbox:cpuLimit is "0"',
       "    accepted: a number of CPUs from 0.1 to 1024, like 2 or 0.5",
-      "    to mend:  npm run pulumi -- config set cpuLimit 4",
+      "    to mend:  pulumi config set microsandbox:cpuLimit 4",
     ].join("\n"),
   ],
   [
@@ -81,7 +81,7 @@ const wrong: [Record<string, unknown>, string][] = [
     [
       "  microsandbox:cpuReservation is 8, more than cpuLimit, which is 4",
       "    accepted: at most 4, or a higher cpuLimit",
-      "    to mend:  npm run pulumi -- config set cpuReservation 4",
+      "    to mend:  pulumi config set microsandbox:cpuReservation 4",
     ].join("\n"),
   ],
   [
@@ -89,7 +89,7 @@ const wrong: [Record<string, unknown>, string][] = [
     [
       "  microsandbox:memoryReservation is 6G, more than memoryLimit, which is 4G",
       "    accepted: at most 4G, or a higher memoryLimit",
-      "    to mend:  npm run pulumi -- config set memoryReservation 4G",
+      "    to mend:  pulumi config set microsandbox:memoryReservation 4G",
     ].join("\n"),
   ],
   [
@@ -97,7 +97,7 @@ const wrong: [Record<string, unknown>, string][] = [
     [
       '  microsandbox:host is "root@10.1.2.3"',
       "    accepted: local, emulated or ssh://user@address[:port]",
-      "    to mend:  npm run pulumi -- config set host ssh://root@10.1.2.3",
+      "    to mend:  pulumi config set microsandbox:host ssh://root@10.1.2.3",
     ].join("\n"),
   ],
   [
@@ -105,7 +105,7 @@ const wrong: [Record<string, unknown>, string][] = [
     [
       "  microsandbox:emulatedMemory is 6G, less than memoryLimit, which is 8G",
       "    accepted: at least 8G, or a lower memoryLimit",
-      "    to mend:  npm run pulumi -- config set emulatedMemory 8G",
+      "    to mend:  pulumi config set microsandbox:emulatedMemory 8G",
     ].join("\n"),
   ],
   [
@@ -113,7 +113,7 @@ const wrong: [Record<string, unknown>, string][] = [
     [
       "  microsandbox:bindAddress is 0.0.0.0 while devMode checks no key: whoever reaches it could run code",
       "    accepted: 127.0.0.1 in dev mode; any address with devMode false, or with exposeDevMode true",
-      "    to mend:  npm run pulumi -- config set bindAddress 127.0.0.1",
+      "    to mend:  pulumi config set microsandbox:bindAddress 127.0.0.1",
     ].join("\n"),
   ],
   [
@@ -121,7 +121,7 @@ const wrong: [Record<string, unknown>, string][] = [
     [
       "  microsandbox:bindAddress is 0.0.0.0 without TLS: keys and data could be read on the way",
       "    accepted: 127.0.0.1 without TLS; any address with tls.own true, with a certificate in tls, or with exposeHttp true",
-      "    to mend:  npm run pulumi -- config set tls '{\"own\":true}'",
+      "    to mend:  pulumi config set microsandbox:tls '{\"own\":true}'",
     ].join("\n"),
   ],
   [
@@ -129,7 +129,7 @@ const wrong: [Record<string, unknown>, string][] = [
     [
       "  microsandbox:tls has a certificate without a key, or a key without a certificate",
       "    accepted: own true alone, or a certificate with its key, each as text or as a file",
-      "    to mend:  npm run pulumi -- config set tls '{\"own\":true}'",
+      "    to mend:  pulumi config set microsandbox:tls '{\"own\":true}'",
     ].join("\n"),
   ],
   [
@@ -137,7 +137,7 @@ const wrong: [Record<string, unknown>, string][] = [
     [
       '  microsandbox:timezone is "Europe/Berln"',
       "    accepted: a name of the IANA time zone database, like UTC or Europe/Berlin",
-      "    to mend:  npm run pulumi -- config set timezone Europe/Berlin",
+      "    to mend:  pulumi config set microsandbox:timezone Europe/Berlin",
     ].join("\n"),
   ],
   [
@@ -145,7 +145,7 @@ const wrong: [Record<string, unknown>, string][] = [
     [
       '  microsandbox:architecture is "x86_64"',
       "    accepted: auto, amd64 or arm64",
-      "    to mend:  npm run pulumi -- config set architecture amd64",
+      "    to mend:  pulumi config set microsandbox:architecture amd64",
     ].join("\n"),
   ],
   [
@@ -153,7 +153,7 @@ const wrong: [Record<string, unknown>, string][] = [
     [
       '  microsandbox:images is "alpine"',
       '    accepted: a list of image references, like ["alpine:3.22"]',
-      "    to mend:  npm run pulumi -- config set images '[\"alpine\"]'",
+      "    to mend:  pulumi config set microsandbox:images '[\"alpine\"]'",
     ].join("\n"),
   ],
   [
@@ -161,7 +161,7 @@ const wrong: [Record<string, unknown>, string][] = [
     [
       '  microsandbox:images.1 is "-v"',
       '    accepted: a list of image references, like ["alpine:3.22"]',
-      "    to mend:  npm run pulumi -- config set images '[\"alpine\"]'",
+      "    to mend:  pulumi config set microsandbox:images '[\"alpine\"]'",
     ].join("\n"),
   ],
   [
@@ -169,11 +169,11 @@ const wrong: [Record<string, unknown>, string][] = [
     [
       '  microsandbox:volumes.keep is "maybe"',
       "    accepted: true or false",
-      '    to mend:  npm run pulumi -- config set volumes \'{"state":"msb"}\'',
+      '    to mend:  pulumi config set microsandbox:volumes \'{"state":"msb"}\'',
       "",
       "  microsandbox:volumes.stat is not a setting",
       "    accepted: state is the nearest one",
-      '    to mend:  npm run pulumi -- config set volumes \'{"state":"msb"}\'',
+      '    to mend:  pulumi config set microsandbox:volumes \'{"state":"msb"}\'',
     ].join("\n"),
   ],
   [
@@ -181,7 +181,7 @@ const wrong: [Record<string, unknown>, string][] = [
     [
       '  microsandbox:volumes.workspace is "data", the same as volumes.state',
       "    accepted: a volume of its own, or none for the name that comes from the stack",
-      '    to mend:  npm run pulumi -- config set volumes \'{"state":"data","keep":true,"protect":false}\'',
+      '    to mend:  pulumi config set microsandbox:volumes \'{"state":"data","keep":true,"protect":false}\'',
     ].join("\n"),
   ],
   [
@@ -189,7 +189,7 @@ const wrong: [Record<string, unknown>, string][] = [
     [
       '  microsandbox:registry is "https://registry.example.com/"',
       "    accepted: a registry with or without a path, like registry.example.com/team",
-      "    to mend:  npm run pulumi -- config set registry registry.example.com",
+      "    to mend:  pulumi config set microsandbox:registry registry.example.com",
     ].join("\n"),
   ],
   [
@@ -197,7 +197,7 @@ const wrong: [Record<string, unknown>, string][] = [
     [
       "  microsandbox:registryPassword is missing",
       "    accepted: registryUser and registryPassword together, with registry or serverImage",
-      "    to mend:  npm run pulumi -- config rm registryUser && npm run pulumi -- config rm registryPassword",
+      "    to mend:  pulumi config rm microsandbox:registryUser && pulumi config rm microsandbox:registryPassword",
     ].join("\n"),
   ],
   [
@@ -205,7 +205,7 @@ const wrong: [Record<string, unknown>, string][] = [
     [
       '  microsandbox:kvmCheck is "true"',
       "    accepted: off, device or boot",
-      "    to mend:  npm run pulumi -- config set kvmCheck device",
+      "    to mend:  pulumi config set microsandbox:kvmCheck device",
     ].join("\n"),
   ],
   [
@@ -213,7 +213,7 @@ const wrong: [Record<string, unknown>, string][] = [
     [
       "  microsandbox:memoryLmit is not a setting",
       "    accepted: memoryLimit is the nearest one",
-      "    to mend:  npm run pulumi -- config set memoryLimit 8G && npm run pulumi -- config rm memoryLmit",
+      "    to mend:  pulumi config set microsandbox:memoryLimit 8G && pulumi config rm microsandbox:memoryLmit",
     ].join("\n"),
   ],
   [
@@ -221,11 +221,11 @@ const wrong: [Record<string, unknown>, string][] = [
     [
       '  microsandbox:devMode is "no"',
       "    accepted: true or false",
-      "    to mend:  npm run pulumi -- config set devMode false",
+      "    to mend:  pulumi config set microsandbox:devMode false",
       "",
       '  microsandbox:logMaxSize is "100MB"',
       "    accepted: a whole number with k, m or g, like 100m",
-      "    to mend:  npm run pulumi -- config set logMaxSize 100m",
+      "    to mend:  pulumi config set microsandbox:logMaxSize 100m",
     ].join("\n"),
   ],
 ];
@@ -278,7 +278,7 @@ describe("wrong settings", () => {
 
   test("unknown keys: the nearest name takes the value over, unless it is set already", () => {
     expect(messageFor({ host_port: "8080" })).toContain(
-      "config set hostPort 8080 && npm run pulumi -- config rm host_port",
+      "config set microsandbox:hostPort 8080 && pulumi config rm microsandbox:host_port",
     );
     expect(messageFor({ host_port: "8080", hostPort: "1" })).not.toContain("config set");
     expect(messageFor({ colour: "red" })).toContain("one of version, ");
@@ -295,7 +295,7 @@ describe("wrong settings", () => {
     });
     expect(message).toMatch(/^5 settings are wrong; nothing was changed\.\n/);
     for (const key of ["port", "hostport", "cpuReservation", "bindAddress", "volumes"]) {
-      expect(message.split(`microsandbox:${key} `)).toHaveLength(2);
+      expect(message.split(`\n  microsandbox:${key} `)).toHaveLength(2);
     }
   });
 
@@ -307,7 +307,9 @@ describe("wrong settings", () => {
   });
 
   test("lines name the stack, and arguments when the settings come from a program", () => {
-    expect(messageFor({ port: "x" }, { stack: "prod" })).toContain("config --stack prod set port 5555");
+    expect(messageFor({ port: "x" }, { stack: "prod" })).toContain(
+      "config set microsandbox:port 5555 --stack prod",
+    );
     const code = messageFor({ port: "x", colour: 1 }, { source: "code" });
     expect(code).toContain("to mend:  port: 5555");
     expect(code).toContain("to mend:  leave colour out");
@@ -317,7 +319,7 @@ describe("wrong settings", () => {
   test("keys: what is wrong with one is said, what is right is kept, and a secret list is not shown", () => {
     const message = messageFor({ keys: [ci, { ...ci, expires: "2030-01-01T00:00:00Z" }] });
     expect(message).toContain('keys.1.id is "ci" (there is a key with that id)');
-    expect(message).toContain(`config set keys '${JSON.stringify([ci])}'`);
+    expect(message).toContain(`config set microsandbox:keys '${JSON.stringify([ci])}'`);
     const secret = messageFor({ keys: JSON.stringify([{ ...ci, id: "?" }]) }, { secretKeys: ["keys"] });
     expect(secret).not.toContain(ci.hash);
     expect(messageFor({ ownSandboxes: true })).toContain("while devMode checks no key");
