@@ -2,6 +2,10 @@ import { createHash } from "node:crypto";
 import { existsSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { join } from "node:path";
 import { certificatesFile } from "./deployer-certificates";
+import { proxyFile } from "./deployer-proxy";
+
+/** What is of the machine that builds, and reaches no image. */
+const deployersOwn = [certificatesFile, proxyFile];
 
 /**
  * SHA-256 over the names and bytes of all files that a build gets of a folder, as its .dockerignore says: the same
@@ -12,7 +16,7 @@ export function contextHash(folder: string): string {
   const hash = createHash("sha256");
   const isSent = dockerignore(folder);
   for (const { path, isLink } of filesBelow(folder)) {
-    if (!isSent(path) || path === certificatesFile) continue;
+    if (!isSent(path) || deployersOwn.includes(path)) continue;
     const file = join(folder, path);
     const content = isLink ? Buffer.from(readlinkSync(file)) : readFileSync(file);
     hash.update(`${path}\0${isLink ? "l" : "f"}\0${content.length}\0`).update(content);

@@ -18,8 +18,15 @@ export const certificatesFile = "build/deployer-ca.pem";
  * @throws what writing the file throws; nothing is written where it is up to date
  */
 export function giveCertificates(context: string, from: readonly string[] = folders): void {
-  const file = join(context, certificatesFile);
-  const found = from.flatMap(certificatesIn).join("\n");
+  giveFile(join(context, certificatesFile), from.flatMap(certificatesIn).join("\n"));
+}
+
+/**
+ * Writes a file of a build context that is of this machine alone, or removes it where there is nothing to say.
+ *
+ * @throws what writing the file throws; nothing is written where it is up to date
+ */
+export function giveFile(file: string, found: string): void {
   const before = existsSync(file) ? readFileSync(file, "utf8") : "";
   if (found === before) return;
   if (found === "") {

@@ -7,6 +7,7 @@ import { packageRoot, script } from "../host/scripts";
 import { buildLogFile, sayWhenBuildFails } from "./build-log";
 import { contextHash } from "./context-hash";
 import { giveCertificates } from "./deployer-certificates";
+import { giveProxy } from "./deployer-proxy";
 import {
   type ImageTransfer,
   imageOnHost,
@@ -61,7 +62,7 @@ export class SandboxImage extends pulumi.ComponentResource {
     const content = contextHash(context);
     const log = buildLogFile(packageRoot(), `${pulumi.getStack()}-${name}`);
     if (!pulumi.runtime.isDryRun()) {
-      this.giveCertificates(context);
+      this.giveDeployersOwn(context);
       if (log) sayWhenBuildFails(log);
     }
     const buildArgs = this.buildArgs(args);
@@ -101,13 +102,14 @@ export class SandboxImage extends pulumi.ComponentResource {
     this.registerOutputs({ imageId: this.imageId, reference: this.reference });
   }
 
-  private giveCertificates(context: string): void {
+  private giveDeployersOwn(context: string): void {
     try {
       giveCertificates(context);
+      giveProxy(context);
     } catch (error) {
       const why = error instanceof Error ? error.message : String(error);
       void pulumi.log.warn(
-        `A build can't use the private certificate authorities of this machine: ${why}`,
+        `A build can't use the private certificate authorities and the proxy of this machine: ${why}`,
         this,
       );
     }
