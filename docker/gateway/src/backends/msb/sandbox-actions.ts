@@ -2,6 +2,7 @@ import { isKind, ServiceError } from "../../errors";
 import type { RegistryLogin } from "../../sandboxes/backend";
 import { keptSpec } from "../../sandboxes/payload";
 import type { SandboxSpec } from "../../sandboxes/spec";
+import { CompactSpec } from "./compact-spec";
 import { type CreatePlan, planCreate } from "./create-plan";
 import { type EgressPolicy, isNoWider } from "./egress";
 import type { EgressLimit } from "./egress-limit";
@@ -38,7 +39,8 @@ export function sandboxActions(options: ActionOptions): Actions {
 
   return {
     async make(record, signal) {
-      const { id, handle, state, spec, owner } = record;
+      const { id, handle, state, owner } = record;
+      const spec = record.spec?.whole();
       if (!spec)
         throw new NothingMade(new ServiceError("conflict", "it was made with msb itself, and is no more"));
       const request = {
@@ -63,7 +65,7 @@ export function sandboxActions(options: ActionOptions): Actions {
         throw error;
       }
       // Its disk holds the patches and scripts now, msb itself the secrets.
-      return { spec: keptSpec(spec), ...lifetime(spec) };
+      return { spec: new CompactSpec(keptSpec(spec)), ...lifetime(spec) };
     },
 
     async start({ handle, name, owner, spec, egress, expiresAt }, signal) {
@@ -71,7 +73,7 @@ export function sandboxActions(options: ActionOptions): Actions {
       await timed(options, () => commands.start(handle, { signal, owner: owner ?? "" }));
       // A restart of the server gives nobody more time.
       const goesOn = expiresAt !== null && Date.parse(expiresAt) > Date.now();
-      return goesOn ? {} : lifetime(spec);
+      return goesOn ? {} : lifetime(spec?.whole());
     },
 
     async stop({ handle, owner }, signal) {
@@ -115,7 +117,7 @@ async function timed<T>({ booted }: ActionOptions, boot: () => Promise<T>): Prom
   }
 }
 
-function lifetime(spec: SandboxSpec | null): Partial<SandboxRecord> {
+function lifetime(spec: SandboxSpec | undefined): Partial<SandboxRecord> {
   const seconds = spec?.lifecycle.max_duration_secs;
   return { expiresAt: seconds ? new Date(Date.now() + seconds * 1000).toISOString() : null };
 }
@@ -126,8 +128,8 @@ function refuseWiderNetwork(
   now: EgressPolicy,
 ): void {
   // Made without us: msb's own policy is the public internet, and a client's may have been anything.
-  const level = spec?.network.policy ? "all" : "public";
-  const made = egress ?? { level, grants: [], hostRanges: now.hostRanges };
+  const level = () => (spec?.whole().network.policy ? "all" : "public");
+  const made = egress ?? { level: level(), grants: [], hostRanges: now.hostRanges };
   if (isNoWider(made, now)) return;
   throw new ServiceError(
     "conflict",

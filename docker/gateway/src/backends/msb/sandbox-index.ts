@@ -193,8 +193,8 @@ function usageOf(entry: Entry): Usage {
 /** What it takes of the limits when it runs. */
 export function shareOf({ spec, resolved }: SandboxRecord): Share {
   return {
-    vcpus: spec?.resources.vcpus ?? resolved?.vcpus ?? 1,
-    memoryMib: spec?.resources.memory_mib ?? resolved?.memoryMib ?? 512,
+    vcpus: spec?.vcpus ?? resolved?.vcpus ?? 1,
+    memoryMib: spec?.memoryMib ?? resolved?.memoryMib ?? 512,
   };
 }
 

@@ -4,6 +4,7 @@ import type { ErrorKind } from "../../errors";
 import type { Wanted } from "../../sandboxes/backend";
 import { keptSpec, storedSpec } from "../../sandboxes/payload";
 import { desiredState, STATES, type State, sandboxState } from "../../sandboxes/states";
+import { CompactSpec } from "./compact-spec";
 import { type EgressPolicy, egressPolicy } from "./egress";
 
 const time = z.iso.datetime({ offset: true });
@@ -20,6 +21,17 @@ const resolved = z.object({
   labels: z.record(z.string(), z.string()),
 });
 
+const policies = new Map<string, EgressPolicy>();
+const MOST_POLICIES = 64;
+
+/** One object for all sandboxes that were made under the same policy. */
+function shared(policy: EgressPolicy): EgressPolicy {
+  const text = JSON.stringify(policy);
+  const known = policies.get(text) ?? policy;
+  if (policies.size < MOST_POLICIES) policies.set(text, known);
+  return known;
+}
+
 const currentRecord = z.object({
   id: z.string(),
   /** What msb calls it: the id; the name for one that was made with msb itself or by a gateway before 0.2. */
@@ -34,11 +46,11 @@ const currentRecord = z.object({
   answered: z.boolean(),
   ephemeral: z.boolean(),
   /** Null for one that msb made without us. */
-  spec: storedSpec.nullable(),
+  spec: storedSpec.transform((spec) => new CompactSpec(spec)).nullable(),
   /** Ids of the named volumes that it mounts, by the names in its spec. */
   volumes: z.record(z.string(), z.string()).default({}),
   /** What its network was limited to when it was made; absent for one made with msb, or by an older gateway. */
-  egress: egressPolicy.optional(),
+  egress: egressPolicy.transform(shared).optional(),
   /** What msb made of it; filled in when first needed. */
   resolved: resolved.nullable(),
   createdAt: z.string(),
@@ -106,7 +118,7 @@ export function newRecord({ spec, slug, owner, desired }: Wanted, egress: Egress
   return {
     ...blank,
     ...{ id, handle: id, name: spec.name, slug, owner, state: "created", desired, egress, volumes: {} },
-    spec: keptSpec(spec),
+    spec: new CompactSpec(keptSpec(spec)),
     answered: desired === "stopped",
     ephemeral: spec.lifecycle.ephemeral,
     createdAt: new Date().toISOString(),

@@ -46,8 +46,7 @@ export function mounts(sandbox: SandboxRecord, volume: VolumeRecord) {
   if (state === "gone" || isCutOff(sandbox)) return false;
   if (Object.values(volumes).includes(volume.id)) return true;
   // Made before volumes had ids of their own in msb.
-  const names = spec?.mounts.flatMap((mount) => (mount.type === "named" ? [mount.name] : [])) ?? [];
-  return names.some((name) => volumes[name] === undefined && name === volume.handle);
+  return (spec?.mounted ?? []).some((name) => volumes[name] === undefined && name === volume.handle);
 }
 
 /** Bytes of a disk; null for a folder, which grows. */
