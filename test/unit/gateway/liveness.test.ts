@@ -71,3 +71,48 @@ test("a connection that breaks while the microVM lives changes nothing, and is m
   await until(() => sockets.length === 2, "the second");
   expect((await gateway.get(`/v1/sandboxes/${body.id}`)).body.status).toBe("running");
 });
+
+test("one that is stopped keeps none of its agent's connections, and is followed again when it runs", async () => {
+  const gateway = await TestGateway.start();
+  const { body } = await gateway.create("rests", {}, "");
+  const open = new Set<Socket>();
+  // Like a relay that outlives its guest: it never closes by itself.
+  await fakeAgent(gateway.home, "rests", (socket) => {
+    open.add(socket);
+    socket
+      .on("error", () => undefined)
+      .on("close", () => open.delete(socket))
+      .resume();
+    socket.on("end", () => socket.end());
+  });
+  const path = `/v1/sandboxes/${body.id}`;
+  for (let round = 0; round < 2; round++) {
+    await gateway.post(`${path}/start?wait_for=running`);
+    await until(() => open.size === 1, "the server to follow it");
+    expect((await gateway.post(`${path}/stop`)).body.status).toBe("stopped");
+    await until(() => open.size === 0, "the connection to be given back");
+  }
+});
+
+test("a death is noticed without a request even where no agent could be reached", {
+  timeout: 20_000,
+}, async () => {
+  const gateway = await TestGateway.start();
+  const { body } = await gateway.create("unheard");
+  const { sandboxes } = gateway.gateway.backend;
+  const ended = sandboxes.until(body.id, ({ status }) => status === "failed", AbortSignal.timeout(15_000));
+  const status = join(gateway.home, "fake", "sandboxes", `${handleOf(gateway.home, "unheard")}.status`);
+  writeFileSync(status, "Crashed\n");
+  expect((await ended).status).toBe("failed");
+});
+
+test("an agent that can be reached only later is followed then", { timeout: 20_000 }, async () => {
+  const gateway = await TestGateway.start();
+  await gateway.create("late");
+  let connections = 0;
+  await fakeAgent(gateway.home, "late", (socket) => {
+    connections++;
+    socket.on("error", () => undefined).resume();
+  });
+  await until(() => connections === 1, "the server to follow it", 15_000);
+});

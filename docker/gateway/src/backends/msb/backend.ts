@@ -166,16 +166,21 @@ export class MsbBackend implements Backend {
     files
       .clean()
       .catch((error) => log.warn({ err: errorText(error) }, "what cut-off uploads left is still there"));
-    const liveness = new Liveness(home, () => {
-      view.invalidate();
-      view.refresh().catch((error) => log.warn({ err: errorText(error) }, "msb could not be asked"));
+    const unasked = (error: unknown) => log.warn({ err: errorText(error) }, "msb could not be asked");
+    const liveness = new Liveness({
+      home,
+      look: () => {
+        view.invalidate();
+        view.refresh().catch(unasked);
+      },
+      lookIfStale: () => void view.refresh().catch(unasked),
     });
     lifecycle.onMade = ({ record: { id } }) => {
       payloads
         .delete(id)
         .catch((error) => log.warn({ sandbox: id, err: errorText(error) }, "its payload stays"));
     };
-    lifecycle.onRunning = (entry) => liveness.follow(entry);
+    lifecycle.onRunning = (entry, runs) => (runs ? liveness.follow(entry) : liveness.leave(entry));
     const parts = {
       folders,
       liveness,

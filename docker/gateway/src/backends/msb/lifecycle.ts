@@ -43,8 +43,8 @@ export class Lifecycle {
   /** When a handle was let go of, by performance.now(): a list that was asked for before may still have it. */
   readonly letGo = new Map<string, number>();
 
-  /** Told of each sandbox that begins to run. */
-  onRunning: (entry: Entry) => void = () => undefined;
+  /** Told of each sandbox that begins to run, and when it runs no more or is about to stop. */
+  onRunning: (entry: Entry, runs: boolean) => void = () => undefined;
   /** Told of each sandbox whose making is on disk. */
   onMade: (entry: Entry) => void = () => undefined;
 
@@ -220,6 +220,7 @@ export class Lifecycle {
     if (entry.ended) return;
     this.letGo.set(handle, performance.now());
     this.index.delete(entry);
+    if (entry.record.state === "running") this.onRunning(entry, false);
     entry.notify();
     this.store
       .delete(id)
@@ -232,7 +233,8 @@ export class Lifecycle {
     const before = entry.record.state;
     entry.record = { ...entry.record, ...change };
     this.index.count(entry);
-    if (entry.record.state === "running" && before !== "running") this.onRunning(entry);
+    const runs = entry.record.state === "running";
+    if (runs !== (before === "running")) this.onRunning(entry, runs);
     entry.notify();
   }
 
