@@ -31,8 +31,16 @@ export type Gateway = {
   stop: () => Promise<void>;
 };
 
-/** Builds the gateway and recovers its records; nothing is listened on yet. */
-export async function createGateway(config: Config): Promise<Gateway> {
+export type GatewayOptions = {
+  /** Called where the server can't go on, for a reason that only showed while it served. Default: nothing. */
+  unusable?: (error: unknown) => void;
+};
+
+/** Builds the gateway and recovers its records; nothing is listened on yet. @throws ConfigError */
+export async function createGateway(
+  config: Config,
+  { unusable = () => undefined }: GatewayOptions = {},
+): Promise<Gateway> {
   const metrics = new Metrics();
   const app = await createServer(config, metrics);
   const { log } = app;
@@ -66,6 +74,7 @@ export async function createGateway(config: Config): Promise<Gateway> {
       return { ...limits, memoryMib: memoryMiB, volumeGib: volumeGiB };
     },
     reserveBytes: config.LIMIT_DISK_RESERVE_MIB * 1024 * 1024,
+    unusable,
     booted: (seconds, ok) => metrics.boots.observe({ result: ok ? "ok" : "failed" }, seconds),
     log,
   });

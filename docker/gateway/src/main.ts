@@ -18,7 +18,7 @@ async function main(): Promise<void> {
   const config = readConfig(process.env);
   const words = process.argv.slice(2);
   if (words.length > 0) return runCommand(config.MSB_HOME, words);
-  const gateway = await createGateway(config);
+  const gateway = await createGateway(config, { unusable: end });
   const { app } = gateway;
   running = gateway;
 
@@ -41,8 +41,11 @@ async function main(): Promise<void> {
   await gateway.backend.resume();
 }
 
-main().catch((error) => {
+main().catch(end);
+
+function end(error: unknown): void {
   // A mistake of the user's needs its sentence and no stack.
-  process.stderr.write(`${error instanceof ConfigError ? error.message : (error?.stack ?? error)}\n`);
+  const said = error instanceof Error ? error.stack : error;
+  process.stderr.write(`${error instanceof ConfigError ? error.message : said}\n`);
   process.exit(1);
-});
+}

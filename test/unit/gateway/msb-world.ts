@@ -12,7 +12,8 @@ import {
 import { createServer, type Server, type Socket } from "node:net";
 import { dirname, join } from "node:path";
 import { agentSocketPath } from "../../../docker/gateway/src/backends/msb/agent-socket";
-import { MsbBackend, type MsbBackendOptions } from "../../../docker/gateway/src/backends/msb/backend";
+import type { MsbBackendOptions } from "../../../docker/gateway/src/backends/msb/assembly";
+import { MsbBackend } from "../../../docker/gateway/src/backends/msb/backend";
 import { egressPolicy } from "../../../docker/gateway/src/backends/msb/egress";
 import { egressLimit } from "../../../docker/gateway/src/backends/msb/egress-limit";
 import { atFileEnd } from "../../harness/file-end";
@@ -58,7 +59,14 @@ export class MsbWorld implements World {
         },
         ...{ sandboxMemoryMib: 65_536, sandboxCpus: 64, sandboxDiskMib: 1_048_576, ...limits },
       },
-      ...{ limitsOf: () => ({}), reserveBytes: 0, booted: () => undefined, log: silent, ...change },
+      ...{
+        limitsOf: () => ({}),
+        reserveBytes: 0,
+        booted: () => undefined,
+        unusable: () => undefined,
+        log: silent,
+        ...change,
+      },
     };
     const world = new MsbWorld(await MsbBackend.open(options), home, options);
     atFileEnd(() => world.close());

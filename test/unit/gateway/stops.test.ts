@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { STOP_GRACE_SECONDS } from "../../../docker/gateway/src/backends/msb/backend";
+import { STOP_GRACE_SECONDS } from "../../../docker/gateway/src/backends/msb/assembly";
 import { SandboxService } from "../../../docker/gateway/src/sandboxes/service";
 import { running, settled } from "./backend-contract/world";
 import { TestGateway } from "./harness";

@@ -30,6 +30,12 @@ export type PlanOptions = {
   volumeHandles?: Record<string, string>;
 };
 
+/** Refuses what {@link planCreate} would refuse, without making the plan. @throws ServiceError invalidSpec */
+export function checkPlan(spec: SandboxSpec, { msbVersion, egress }: PlanOptions): void {
+  networkArguments(spec, boundPolicy(spec, egress), msbVersion);
+  refuseSecrets(spec, msbVersion);
+}
+
 /** Translates a checked spec; every field of it ends in the plan. */
 export function planCreate(spec: SandboxSpec, options: PlanOptions): CreatePlan {
   const { msbVersion, egress, reference = spec.reference, volumeHandles = {} } = options;
@@ -73,10 +79,14 @@ export function planCreate(spec: SandboxSpec, options: PlanOptions): CreatePlan 
   };
 }
 
-function secretsOf({ network: { secrets } }: SandboxSpec, msbVersion: string) {
+function secretsOf(spec: SandboxSpec, msbVersion: string) {
+  refuseSecrets(spec, msbVersion);
+  return spec.network.secrets && secretsConf(spec.network.secrets);
+}
+
+function refuseSecrets({ network: { secrets } }: SandboxSpec, msbVersion: string): void {
   if (secrets?.entries.length && isBefore07(msbVersion))
     throw invalidSpec("network.secrets: not supported by this server's microsandbox version");
-  return secrets && secretsConf(secrets);
 }
 
 function initOf({ init }: SandboxSpec) {

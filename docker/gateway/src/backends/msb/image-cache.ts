@@ -9,6 +9,7 @@ import { ImageCatalog } from "./image-catalog";
 import { makeRoom, type PruneOptions, type PruneReport, pruneImages } from "./image-prune";
 import { ImagePulls, type PullLogin } from "./image-pulls";
 import { canonical } from "./image-reference";
+import { within } from "./process";
 import { notHere } from "./pull-errors";
 import { PullProxy } from "./pull-proxy";
 import type { RegistryRules } from "./registry-rules";
@@ -57,6 +58,8 @@ export type ImageCacheOptions = {
 
 /** An answer of msb's that old will do before a pull. */
 const RECENT_MS = 2_000;
+/** How long the end of the server waits for msb's list of images. */
+const CLOSE_WAIT_MS = 2_000;
 
 /**
  * msb's image cache as the gateway uses it: brings images in, knows who may use them, who starts from them, and since
@@ -179,14 +182,20 @@ export class ImageCache {
   /** Writes down what was used, for the next process; a crash makes an image look older than it is. */
   async flush(): Promise<void> {
     await this.forgetRemoved();
+    await this.save();
+  }
+
+  /** Ends what pulls still have open, and writes down what was used; an msb that hangs is not waited for. */
+  async close(): Promise<void> {
+    this.proxy.close();
+    await within(this.forgetRemoved(), CLOSE_WAIT_MS).catch(() => false);
+    await this.save();
+  }
+
+  private async save(): Promise<void> {
     if (!this.changed) return;
     this.changed = false;
     await writeFileAtomically(this.file, JSON.stringify(Object.fromEntries(this.lastUse)));
-  }
-
-  /** Ends what pulls still have open. */
-  close(): void {
-    this.proxy.close();
   }
 
   private get file(): string {

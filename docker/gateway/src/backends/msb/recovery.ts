@@ -1,11 +1,13 @@
 import { errorText } from "../../errors";
 import type { LifecycleLog } from "./lifecycle";
 import type { Liveness } from "./liveness";
+import { within } from "./process";
 import type { Reconciler } from "./reconciler";
 import type { Resume } from "./resume";
 import type { SandboxFolders } from "./sandbox-folders";
 import type { SandboxIndex } from "./sandbox-index";
 import { forgetEndedRuns } from "./stale-runs";
+import type { StateClaim } from "./state-version";
 import type { StatusCache } from "./status-cache";
 import type { MsbVolumes } from "./volumes";
 
@@ -17,33 +19,67 @@ export type RecoveryParts = {
   resume: Resume;
   view: StatusCache;
   volumes: MsbVolumes;
-  options: { home: string; resume: boolean; log: LifecycleLog };
+  claim: StateClaim;
+  options: {
+    home: string;
+    resume: boolean;
+    log: LifecycleLog;
+    /** Told where the state turns out to be too new after the start. */
+    unusable: (error: unknown) => void;
+  };
 };
 
-/** Settles what the last process left, before the first request. An msb that does not answer holds up nothing. */
+/** How long the start waits for msb. */
+const START_WAIT_MS = 5_000;
+
+/**
+ * Settles what the last process left, before the first request: all that the disk tells, and what msb tells of it if it
+ * answers soon. One that does not holds up nothing: what it tells is taken in when it comes.
+ * @throws ConfigError where the state is too new for the msb that is here, and that is known by then
+ */
 export async function recover(parts: RecoveryParts): Promise<void> {
-  const { reconciler, liveness, folders, index, resume, view, volumes, options } = parts;
-  const failed = (what: string) => (error: unknown) => {
-    options.log.error({ err: errorText(error) }, what);
-    return "failed" as const;
-  };
+  const { reconciler, liveness, index, resume, options, claim } = parts;
   reconciler.recover();
+  const deadline = performance.now() + START_WAIT_MS;
+  // An msb that the state is too new for must not so much as make a list: it would change its database.
+  const claimed = claim.settle();
+  const looked = claimed.then(() => lookAtMsb(parts));
+  looked.catch(() => undefined);
+  if (await within(claimed, START_WAIT_MS)) await within(looked, deadline - performance.now());
+  if (performance.now() >= deadline)
+    options.log.warn({}, "msb takes its time to answer; what is on disk is served meanwhile");
+  // Too late to be thrown.
+  claimed.catch((error) => options.unusable(error));
+  for (const entry of index.all()) if (entry.record.state === "running") liveness.follow(entry);
+  await (options.resume ? resume.load() : resume.forget()).catch(
+    failed(parts, "could not tell what ran before"),
+  );
+  reconciler.sweep();
+}
+
+/** Takes in what msb has, and removes what nobody knows of. Never rejects. */
+async function lookAtMsb(parts: RecoveryParts): Promise<void> {
+  const { folders, index, view, volumes, options } = parts;
   // Side by side: on a slow host each takes seconds.
   const [seen] = await Promise.all([
-    view.refresh(0).catch(failed("msb could not be asked for its sandboxes; it is asked again")),
-    volumes.recover().catch(failed("msb could not be asked for its volumes; it is asked again")),
+    view.refresh(0).catch(failed(parts, "msb could not be asked for its sandboxes; it is asked again")),
+    volumes.recover().catch(failed(parts, "msb could not be asked for its volumes; it is asked again")),
   ]);
   // Only where msb has said what it has.
   if (seen !== "failed")
     await folders
       .removeUnknown((handle) => index.withHandle(handle) !== undefined)
-      .catch(failed("what is left of sandboxes that nobody knows of stays"));
+      .catch(failed(parts, "what is left of sandboxes that nobody knows of stays"));
   try {
     forgetEndedRuns(options.home);
   } catch (error) {
-    failed("msb may take a thread for a microVM that has ended")(error);
+    failed(parts, "msb may take a thread for a microVM that has ended")(error);
   }
-  for (const entry of index.all()) if (entry.record.state === "running") liveness.follow(entry);
-  await (options.resume ? resume.load() : resume.forget()).catch(failed("could not tell what ran before"));
-  reconciler.sweep();
+}
+
+function failed({ options }: RecoveryParts, what: string) {
+  return (error: unknown) => {
+    options.log.error({ err: errorText(error) }, what);
+    return "failed" as const;
+  };
 }

@@ -21,6 +21,37 @@ export async function claimState(home: string, version: string): Promise<void> {
   await writeFileAtomically(file, version);
 }
 
+/**
+ * The claim of the state for the msb that is here, made as soon as msb tells its version. One that does not answer yet
+ * is asked again with each {@link settle}.
+ */
+export class StateClaim {
+  private made = false;
+  private asking: Promise<void> | undefined;
+
+  constructor(
+    private readonly home: string,
+    private readonly version: () => Promise<string>,
+  ) {}
+
+  /** Resolves when it is made, or msb could not be asked. @throws ConfigError as {@link claimState} */
+  settle(): Promise<void> {
+    if (this.made) return Promise.resolve();
+    this.asking ??= this.make().finally(() => {
+      this.asking = undefined;
+    });
+    return this.asking;
+  }
+
+  private async make(): Promise<void> {
+    // An msb that does not run at all is what the readiness check tells of.
+    const version = await this.version().catch(() => undefined);
+    if (version === undefined) return;
+    await claimState(this.home, version);
+    this.made = true;
+  }
+}
+
 /** Whether version `a` is newer than `b`; an empty one is older than any. */
 export function isNewer(a: string, b: string): boolean {
   const [left, right] = [numbers(a), numbers(b)];

@@ -1,0 +1,189 @@
+import { rm } from "node:fs/promises";
+import { join } from "node:path";
+import { errorText } from "../../errors";
+import { removeHalfWritten } from "../../files/atomic-file";
+import { Capacity, type Limits, type OwnerLimits } from "../../limits/capacity";
+import type { Owner } from "../../sandboxes/backend";
+import type { SandboxSpec } from "../../sandboxes/spec";
+import { Msb } from "./command-line";
+import { checkPlan } from "./create-plan";
+import { ownNetworks } from "./egress";
+import type { EgressLimit } from "./egress-limit";
+import { ImageCache } from "./image-cache";
+import { Lifecycle, type LifecycleLog } from "./lifecycle";
+import { Liveness } from "./liveness";
+import { Modifications } from "./modifications";
+import { PayloadStore } from "./payload-store";
+import { ReadinessProbe } from "./readiness";
+import { Reconciler } from "./reconciler";
+import { RecordStore } from "./record-store";
+import { RegistryRules } from "./registry-rules";
+import { Resume } from "./resume";
+import { sandboxActions } from "./sandbox-actions";
+import { SandboxCommands } from "./sandbox-commands";
+import { SandboxFolders } from "./sandbox-folders";
+import { SandboxIndex } from "./sandbox-index";
+import { type SandboxRecord, sandboxRecord } from "./sandbox-record";
+import { MsbSandboxes, type SandboxesOptions } from "./sandboxes";
+import { StarterImage } from "./starter-image";
+import { StateClaim } from "./state-version";
+import { StatusCache } from "./status-cache";
+import { VolumeFileStore } from "./volume-files/store";
+import { volumeRecord } from "./volume-record";
+import { MsbVolumes } from "./volumes";
+
+/** Longer than most guests need, and less than the 360 s that clients of 0.7.13 wait for a stop. */
+export const STOP_GRACE_SECONDS = 330;
+
+export type MsbBackendOptions = {
+  /** The msb program, and its home. */
+  msbPath: string;
+  home: string;
+  /** Folder that clients see as the shared volume. */
+  workspace: string;
+  kvmDevice: string;
+  /** Archive of the starter image; "" for none. */
+  starterArchive: string;
+  autoPull: boolean;
+  egress: EgressLimit;
+  /** Whether names are for each owner by itself. */
+  namesPerOwner: boolean;
+  /** Whether what ran when the server was stopped is started again. */
+  resume: boolean;
+  limits: Limits;
+  limitsOf: (owner: Owner) => OwnerLimits;
+  /** Seconds that a guest gets to stop at a client's request; default: {@link STOP_GRACE_SECONDS}. */
+  stopGraceSeconds?: number;
+  /** Bytes of the disks that are to stay free. */
+  reserveBytes: number;
+  /** Called where the state turns out to be too new for this msb once the server serves, with a ConfigError. */
+  unusable: (error: unknown) => void;
+  /** Called after each boot. */
+  booted: (seconds: number, ok: boolean) => void;
+  log: LifecycleLog;
+};
+
+/** What the backend is made of. */
+export type Parts = {
+  options: MsbBackendOptions;
+  msb: Msb;
+  claim: StateClaim;
+  records: RecordStore<SandboxRecord>;
+  index: SandboxIndex;
+  lifecycle: Lifecycle;
+  reconciler: Reconciler;
+  liveness: Liveness;
+  view: StatusCache;
+  folders: SandboxFolders;
+  resume: Resume;
+  starter: StarterImage;
+  probe: ReadinessProbe;
+  sandboxes: MsbSandboxes;
+  volumes: MsbVolumes;
+  images: ImageCache;
+};
+
+/** Reads what is on the disk and joins the parts; msb is not waited for. */
+export async function assemble(options: MsbBackendOptions): Promise<Parts> {
+  const { home, log, limits, limitsOf, egress, autoPull, namesPerOwner, booted } = options;
+  const state = join(home, "gateway");
+  const msb = new Msb({ path: options.msbPath, home });
+  // Configurations of creates that a crash cut off.
+  await rm(join(state, "tmp"), { recursive: true, force: true });
+  await removeHalfWritten(state);
+  await removeHalfWritten(join(home, "secrets", "registries"));
+  const folders = new SandboxFolders(home);
+  const commands = new SandboxCommands(msb, join(state, "tmp"), folders);
+  const records = await RecordStore.open(join(state, "sandboxes"), sandboxRecord, log);
+  const index = new SandboxIndex(records.all());
+  const rules = new RegistryRules(home);
+  await rules.current();
+  const images = await ImageCache.open({
+    ...{ home, msb, rules, maxBytes: limits.imageGib * 1024 ** 3 },
+    wanted: () => wantedImages(index, rules),
+    closedRanges: () => [...egress.now().hostRanges, ...ownNetworks()],
+  });
+  const payloads = new PayloadStore(join(state, "payloads"));
+  await payloads.open(new Set([...records.all()].filter(isUnmade).map(({ id }) => id)));
+  const files = new VolumeFileStore(options);
+  const volumes = new MsbVolumes(
+    msb,
+    await RecordStore.open(join(state, "volumes"), volumeRecord, log),
+    index,
+    { home, workspace: options.workspace, namesPerOwner, limits, limitsOf, files, log },
+  );
+  const pulls: SandboxesOptions["pulls"] = new Map();
+  const actions = sandboxActions({
+    ...{
+      commands,
+      images,
+      payloads,
+      autoPull,
+      egress,
+      booted,
+      stopGraceSeconds: options.stopGraceSeconds ?? STOP_GRACE_SECONDS,
+    },
+    msbVersion: () => msb.version(),
+    pullOf: (id) => pulls.get(id),
+    volumeHandles: ({ volumes: ids }) => volumes.handlesOf(ids),
+  });
+  const store = {
+    put: (record: SandboxRecord) => records.put(record),
+    deletePayload: (id: string) => payloads.delete(id),
+    delete: async (id: string) => {
+      await payloads.delete(id);
+      await records.delete(id);
+    },
+  };
+  const lifecycle = new Lifecycle(index, store, actions, log);
+  const reconciler = new Reconciler(lifecycle);
+  const view = new StatusCache(
+    () => commands.list(),
+    (rows, askedAt) => reconciler.observe(rows, askedAt),
+  );
+  const checkSpec = async (spec: SandboxSpec) => {
+    checkPlan(spec, { msbVersion: await msb.version(), egress: egress.forNew() });
+  };
+  const capacity = new Capacity(limits, (owner) => index.usage(owner), limitsOf);
+  const sandboxes = new MsbSandboxes(index, lifecycle, view, commands, {
+    ...{ home, egress, namesPerOwner, capacity, disk: files.disk, checkSpec, pulls, payloads, log },
+    modifications: new Modifications(msb),
+    volumesOf: (spec, owner) => volumes.idsFor(spec, owner),
+    checkVolumes: (ids) => void volumes.handlesOf(ids),
+  });
+  const resume = new Resume(home, lifecycle, commands, log);
+  const starter = new StarterImage(options, msb, log);
+  const probe = new ReadinessProbe(options, (maxAgeMs) => view.refresh(maxAgeMs), starter.check);
+  files
+    .clean()
+    .catch((error) => log.warn({ err: errorText(error) }, "what cut-off uploads left is still there"));
+  const unasked = (error: unknown) => log.warn({ err: errorText(error) }, "msb could not be asked");
+  const liveness = new Liveness({
+    home,
+    look: () => {
+      view.invalidate();
+      view.refresh().catch(unasked);
+    },
+    lookIfStale: () => void view.refresh().catch(unasked),
+  });
+  lifecycle.onMade = ({ record: { id } }) => {
+    payloads
+      .delete(id)
+      .catch((error) => log.warn({ sandbox: id, err: errorText(error) }, "its payload stays"));
+  };
+  lifecycle.onRunning = (entry, runs) => (runs ? liveness.follow(entry) : liveness.leave(entry));
+  const claim = new StateClaim(home, () => msb.version());
+  return {
+    ...{ options, msb, claim, records, index, lifecycle, reconciler, liveness, view, folders, resume },
+    ...{ starter, probe, sandboxes, volumes, images },
+  };
+}
+
+/** What sandboxes will start from that msb knows nothing of yet. */
+function* wantedImages(index: SandboxIndex, rules: RegistryRules): Generator<string> {
+  for (const { record } of index.all())
+    if (record.spec && isUnmade(record)) yield* rules.namesOf(record.spec.reference);
+}
+
+const isUnmade = ({ state }: SandboxRecord): boolean =>
+  state === "created" || state === "making" || state === "unmade";

@@ -1,0 +1,84 @@
+import { chmodSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { createGateway } from "../../../docker/gateway/src/app";
+import { readConfig } from "../../../docker/gateway/src/config";
+import { ConfigError } from "../../../docker/gateway/src/errors";
+import { atFileEnd } from "../../harness/file-end";
+import { FAKE_MSB, TestGateway, temporaryFolder, until } from "./harness";
+
+/** An msb before whose work a line of shell runs, from the moment on that a file is there. */
+function slow(home: string, line: string): string {
+  const path = join(home, "msb");
+  writeFileSync(path, `#!/bin/sh\n[ ! -e "$MSB_HOME/slow" ] || ${line}\nexec ${FAKE_MSB} "$@"\n`);
+  chmodSync(path, 0o755);
+  return path;
+}
+
+/** What hangs is given up after a minute for each command. */
+const LONGEST_START_MS = 40_000;
+
+test("a start waits for an msb that hangs for some seconds, and then serves what is on the disk", {
+  timeout: 90_000,
+}, async () => {
+  const home = temporaryFolder();
+  const MSB_PATH = slow(home, "exec sleep 100");
+  const before = await TestGateway.start({ MSB_PATH }, home);
+  const { body } = await before.create("known");
+  await before.close();
+  writeFileSync(join(home, "slow"), "");
+
+  const began = performance.now();
+  const gateway = await TestGateway.start({ MSB_PATH }, home, { resume: false });
+  expect(performance.now() - began).toBeLessThan(LONGEST_START_MS);
+  expect((await gateway.get("/healthz")).status).toBe(200);
+  expect((await gateway.get(`/v1/sandboxes/${body.id}`)).body).toMatchObject({
+    name: "known",
+    status: "running",
+  });
+  expect((await gateway.get("/readyz")).status).toBe(503);
+});
+
+test("what msb tells after the start is taken in when it comes", { timeout: 60_000 }, async () => {
+  const home = temporaryFolder();
+  const MSB_PATH = slow(home, `while [ ! -e "$MSB_HOME/go" ]; do sleep 0.2; done`);
+  const before = await TestGateway.start({ MSB_PATH }, home);
+  const { body } = await before.create("died");
+  await before.close();
+  writeFileSync(join(home, "fake", "sandboxes", `${body.id}.status`), "Crashed\n");
+  writeFileSync(join(home, "slow"), "");
+  const gateway = await TestGateway.start({ MSB_PATH }, home, { resume: false });
+  const { sandboxes } = gateway.gateway.backend;
+  const ended = sandboxes.until(body.id, ({ status }) => status === "failed", AbortSignal.timeout(30_000));
+  writeFileSync(join(home, "go"), "");
+  expect((await ended).status).toBe("failed");
+});
+
+test("a state that turns out to be too new after the start ends the server", {
+  timeout: 60_000,
+}, async () => {
+  const home = temporaryFolder();
+  const MSB_PATH = slow(home, `while [ ! -e "$MSB_HOME/go" ]; do sleep 0.2; done`);
+  await (await TestGateway.start({ MSB_PATH }, home)).close();
+  writeFileSync(join(home, "gateway", "version"), "99.0.0");
+  writeFileSync(join(home, "slow"), "");
+  let why: unknown;
+  const env = {
+    MSB_PATH,
+    MSB_HOME: home,
+    WORKSPACE: join(home, "workspace"),
+    STARTER_ARCHIVE: "",
+    LOG_LEVEL: "silent",
+  };
+  const { app } = await createGateway(readConfig(env), {
+    unusable: (error) => {
+      why = error;
+    },
+  });
+  atFileEnd(() => app.close());
+  expect(why).toBeUndefined();
+  writeFileSync(join(home, "go"), "");
+  await until(() => why !== undefined, "it to be told", 30_000);
+  expect(why).toBeInstanceOf(ConfigError);
+  expect(String(why)).toContain("99.0.0");
+});
