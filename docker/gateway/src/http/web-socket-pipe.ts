@@ -22,8 +22,11 @@ const SMALL = 64 * KIB;
 const CONTROL_HEAD = 6;
 
 const PING_MS = 30_000;
-/** How long a client is not read, because its sandbox takes nothing, before it counts as gone: it can't be heard. */
-const MOST_PAUSED_MS = 10 * 60_000;
+/**
+ * How long a client may not be heard that is not read, because its sandbox takes nothing, or that was sent something
+ * since: one that reads slowly, or not at all for a while, comes to the ping only behind all that.
+ */
+const MOST_SILENT_MS = 10 * 60_000;
 /** What a client gets to take the news that it is cut off. */
 const FAREWELL_MS = 2_000;
 /** What a sandbox gets to take a client's last bytes. */
@@ -52,8 +55,8 @@ export type PipeOptions = {
  * itself, after the last bytes or after ten seconds.
  */
 export function pipe(client: WebSocket, agent: Duplex, options: PipeOptions): Promise<void> {
-  const toClient = readAgent(client, agent, options);
   const keepalive = keepAlive(client);
+  const toClient = readAgent(client, agent, { ...options, keepalive });
   const incoming = limitUnfinished(client, options);
   writeAgent(client, agent, { ...options, keepalive });
   return new Promise((done) => {
@@ -69,7 +72,11 @@ export function pipe(client: WebSocket, agent: Duplex, options: PipeOptions): Pr
 }
 
 /** From the sandbox to the client. */
-function readAgent(client: WebSocket, agent: Duplex, { memory, owner, toClient }: PipeOptions) {
+function readAgent(
+  client: WebSocket,
+  agent: Duplex,
+  { memory, owner, toClient, keepalive }: PipeOptions & { keepalive: ReturnType<typeof keepAlive> },
+) {
   const share = memory.share(owner, () => refuse(client));
   let allowed = 0;
   let heard = false;
@@ -98,6 +105,7 @@ function readAgent(client: WebSocket, agent: Duplex, { memory, owner, toClient }
     toClient(chunk.length);
     if (client.readyState !== client.OPEN) return;
     allowed -= chunk.length;
+    keepalive.sent();
     client.send(chunk, { binary: true }, regulate);
     regulate();
   });
@@ -153,25 +161,34 @@ function refuse(client: WebSocket): void {
   setTimeout(() => client.terminate(), FAREWELL_MS).unref();
 }
 
-/** Ends a client that has not answered a ping. One that is not read can't be heard: it has longer. */
+/** Ends a client that has not answered a ping. One that can't be heard, or is behind with reading, has longer. */
 function keepAlive(client: WebSocket) {
+  let heardAt = performance.now();
   let isHeard = true;
-  let pausedAt = Infinity;
+  let isPaused = false;
+  let isSent = false;
   const heard = () => {
     isHeard = true;
-    pausedAt = Infinity;
+    heardAt = performance.now();
+    isPaused = false;
+    isSent = false;
   };
   client.on("pong", heard);
   const timer = setInterval(() => {
-    const isPaused = pausedAt !== Infinity;
-    if (isPaused ? performance.now() - pausedAt > MOST_PAUSED_MS : !isHeard) client.terminate();
+    const isLate = performance.now() - heardAt > MOST_SILENT_MS;
+    if (isPaused || isSent ? isLate : !isHeard) client.terminate();
     isHeard = false;
     if (client.readyState === client.OPEN) client.ping();
   }, PING_MS);
   return {
     heard,
+    /** The client is not read from now on. */
     paused: () => {
-      pausedAt = Math.min(pausedAt, performance.now());
+      isPaused = true;
+    },
+    /** The client has something to read. */
+    sent: () => {
+      isSent = true;
     },
     stop: () => clearInterval(timer),
   };
