@@ -1,4 +1,4 @@
-import { mkdirSync, statfsSync } from "node:fs";
+import { mkdirSync } from "node:fs";
 import type { Server } from "node:https";
 import { join } from "node:path";
 import type { FastifyInstance } from "fastify";
@@ -19,9 +19,9 @@ import { volumeRoutes } from "./http/routes/volumes";
 import { createServer } from "./http/server";
 import { ServerCertificate } from "./http/tls";
 import { KeyCheck } from "./keys/key-check";
-import { containerLimits, type Limits } from "./limits/capacity";
 import { ConnectionLimit, RateLimit } from "./limits/rate-limit";
 import { SandboxService } from "./sandboxes/service";
+import { serverLimits, sizeOfDisk } from "./server-limits";
 
 export type Gateway = {
   app: FastifyInstance;
@@ -68,7 +68,7 @@ export async function createGateway(
     egress: egressLimit(config.EGRESS, config.HOST_RANGES_FILE),
     namesPerOwner: config.OWN_SANDBOXES,
     resume: config.RESUME_SANDBOXES,
-    limits: limitsOf(config),
+    limits: serverLimits(config, sizeOfDisk(config.MSB_HOME)),
     limitsOf: (owner) => {
       const { memoryMiB, volumeGiB, ...limits } = keys.limitsOf(owner);
       return { ...limits, memoryMib: memoryMiB, volumeGib: volumeGiB };
@@ -118,33 +118,4 @@ export async function createGateway(
     await app.close();
   };
   return { app, backend, metrics, stop };
-}
-
-/** CPUs promised for each one there is. */
-const CPU_SHARING = 4;
-
-function limitsOf(config: Config): Limits {
-  const container = containerLimits();
-  const memoryMib = config.LIMIT_MEMORY_MIB ?? container.memoryMib;
-  const diskGib = sizeOfDisk(config.MSB_HOME);
-  const cpus = config.LIMIT_CPUS ?? container.cpus * CPU_SHARING;
-  return {
-    sandboxes: config.LIMIT_SANDBOXES,
-    totalSandboxes: config.LIMIT_TOTAL_SANDBOXES,
-    memoryMib,
-    cpus,
-    volumes: config.LIMIT_VOLUMES,
-    volumeGib: config.LIMIT_VOLUME_GIB ?? Math.floor(diskGib),
-    // More could never be used, and its mere bookkeeping takes room.
-    sandboxDiskMib: Math.floor(diskGib * 1024),
-    imageGib: config.LIMIT_IMAGE_GIB ?? diskGib / 2,
-    sandboxMemoryMib: Math.min(config.LIMIT_SANDBOX_MEMORY_MIB ?? memoryMib, memoryMib),
-    sandboxCpus: Math.min(config.LIMIT_SANDBOX_CPUS ?? Math.max(container.cpus, 2), cpus),
-  };
-}
-
-/** GiB of the file system that holds a path. */
-function sizeOfDisk(path: string): number {
-  const { blocks, bsize } = statfsSync(path);
-  return (blocks * bsize) / 1024 ** 3;
 }

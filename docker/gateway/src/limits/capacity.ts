@@ -94,13 +94,13 @@ const tooLarge = (field: string, asked: number, limit: number) =>
   new ServiceError("invalidSpec", `${field}: ${asked} exceeds the limit of ${limit} for one sandbox`);
 
 /** The container's own limits, from its control group (v2, then v1), else the machine's. */
-export function containerLimits(): { memoryMib: number; cpus: number } {
+export function containerLimits(group = "/sys/fs/cgroup"): { memoryMib: number; cpus: number } {
   const number = (path: string) => Number(read(path)?.trim());
-  const memory = [number("/sys/fs/cgroup/memory.max"), number("/sys/fs/cgroup/memory/memory.limit_in_bytes")];
+  const memory = [number(`${group}/memory.max`), number(`${group}/memory/memory.limit_in_bytes`)];
   const bytes = Math.min(totalmem(), ...memory.filter((value) => value > 0));
   const [quota, period] = (
-    read("/sys/fs/cgroup/cpu.max") ??
-    `${read("/sys/fs/cgroup/cpu/cpu.cfs_quota_us")} ${read("/sys/fs/cgroup/cpu/cpu.cfs_period_us")}`
+    read(`${group}/cpu.max`) ??
+    `${read(`${group}/cpu/cpu.cfs_quota_us`)} ${read(`${group}/cpu/cpu.cfs_period_us`)}`
   )
     .split(/\s+/)
     .map(Number);
