@@ -12,6 +12,8 @@ export default defineConfig({
           include: ["test/unit/**/*.test.ts"],
           setupFiles: "test/unit/setup.ts",
           testTimeout: 60_000,
+          // A busy machine takes its time to end what a file has started.
+          hookTimeout: 60_000,
           // Files share a process, and load Pulumi and the gateway once: a third of the time. What a test sets up, it
           // takes down; of the environment this does.
           isolate: false,
