@@ -24,6 +24,21 @@ done_with() { # done_with IMAGE: the last line of all that went well
   printf '{"image":"%s","from":"%s","copy":"%s","stoppedAt":%s}\n' "$1" "$written" "$copy" "$stopped"
   exit 0
 }
+# What the state volume says is written by the server. It becomes part of shell text that root runs, so it has one form:
+# versions, and names of copies made of them.
+expect_plain() { # expect_plain FILE WORD...
+  file=$1
+  shift
+  for word in "$@"; do
+    case $word in
+    *[!0-9A-Za-z.+-]* | .*)
+      say "Refused: $file on the volume $STATE holds what no server writes there. Nothing was touched."
+      say "  to look at it: docker run --rm -v $STATE:/state:ro $IMAGE cat -A /state/$file"
+      exit 1
+      ;;
+    esac
+  done
+}
 beside_state() { # beside_state ro|rw SCRIPT: runs it in the new image, in msb's home
   docker run --rm --network none --user 0:0 --security-opt label=disable --log-driver none \
     -v "$STATE:$home:$1" -w "$home" "$IMAGE" sh -c "set -eu; $2" </dev/null
@@ -160,6 +175,10 @@ done; echo end')
 { read -r written; read -r pending; read -r unproven; } <<FOUND
 $found
 FOUND
+expect_plain gateway/version "$written"
+keep=${pending#"${pending%% *}"}
+expect_plain copies/.pending "${pending%% *}" "${keep# }"
+expect_plain copies/.unproven "$unproven"
 if [ -n "$pending" ]; then
   say "An upgrade was cut off: the state goes back to the copy of before (${pending% *})."
   stopped=$(date +%s)
@@ -167,6 +186,7 @@ if [ -n "$pending" ]; then
   [ -z "$old" ] || docker stop "$CONTAINER" >/dev/null
   beside_state rw "$swap_back"
   written=$(beside_state ro 'cat gateway/version 2>/dev/null || true')
+  expect_plain gateway/version "$written"
 fi
 if [ -z "$written" ] && [ -n "$old" ]; then
   written=$(docker inspect --format '{{index .Config.Labels "io.microsandbox.version"}}' "$CONTAINER")

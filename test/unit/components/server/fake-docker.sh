@@ -17,7 +17,7 @@ case "$*" in
 *"{{.State.Running}}"*) cat "$FAKE/running" ;;
 *"{{.Id}}"*) echo server-id ;;
 *"{{.Config.User}}"*) echo ;;
-*"gateway/version copies/.pending"*) printf '0.6.18\n\n\nend\n' ;;
+*"gateway/version copies/.pending"*) printf '%b' "${FOUND:-0.6.18\n\n\nend\n}" ;;
 *"df -kP"*) ;;
 *"--detach"*) touch "$FAKE/trial"; slow trial ;;
 "rm "*-trial*) rm -f "$FAKE/trial" ;;

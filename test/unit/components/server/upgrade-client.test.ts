@@ -26,7 +26,8 @@ class Upgrade {
   readonly client: ChildProcess;
   output = "";
 
-  constructor(slow: string, variables: Record<string, string | number> = {}) {
+  /** @param found what the state volume says: the version, a copy that is pending, one that is unproven */
+  constructor(slow: string, variables: Record<string, string | number> = {}, found?: string[]) {
     folders.push(this.folder);
     symlinkSync(join(__dirname, "fake-docker.sh"), join(this.folder, "docker"));
     writeFileSync(join(this.folder, "running"), "true\n");
@@ -38,6 +39,7 @@ class Upgrade {
         ...process.env,
         PATH: `${this.folder}:${process.env.PATH}`,
         ...{ FAKE: this.folder, SLOW: slow, TMPDIR: this.folder },
+        ...(found && { FOUND: [...found, "end", ""].join("\n") }),
       },
     });
     this.client.stdin?.end(outliving(withVariables(all, script("server/upgrade"))));
@@ -116,4 +118,28 @@ it("prints nothing but the report where there is nothing to do", async () => {
   const upgrade = new Upgrade("", { IMAGE: "sha256:old" });
   expect(await upgrade.ended()).toBe(0);
   expect(upgrade.output).toBe('{"image":"sha256:old","from":"same","copy":"","stoppedAt":0}\n');
+});
+
+describe("what a server may have written on its volume to be run by root", () => {
+  const attack = "x'; touch /state/owned; '";
+  it.each([
+    ["the version", [attack, "", ""]],
+    ["a pending copy", ["0.6.18", attack, ""]],
+    ["the name of what a pending copy replaces", ["0.6.18", "0.6.17-20260101T000000Z ../x", ""]],
+    ["an unproven copy", ["0.6.18", "", "0.6.17$(id)"]],
+    ["another folder", ["0.6.18", "", ".."]],
+    ["a version of two lines", ["0.6.18\n$(id)", "", ""]],
+  ])("is refused before anything is done: %s", async (_what, found) => {
+    const upgrade = new Upgrade("", {}, found);
+    expect(await upgrade.ended()).toBe(1);
+    expect(upgrade.output).toContain("Refused: ");
+    expect(upgrade.output).toContain("holds what no server writes there. Nothing was touched.");
+    expect(upgrade.isRunning()).toBe(true);
+    expect(upgrade.calls().join("\n")).not.toMatch(/touch|\$\(id\)|\.\.\/x/);
+  });
+
+  it("is taken where it has the form of versions and copies", async () => {
+    const upgrade = new Upgrade("", {}, ["0.7.11-beta.1", "", "0.6.18-20260101T000000Z"]);
+    expect(await upgrade.ended(), upgrade.output).toBe(0);
+  });
 });
