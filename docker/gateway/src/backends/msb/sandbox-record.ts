@@ -117,7 +117,8 @@ export function newRecord({ spec, slug, owner, desired }: Wanted, egress: Egress
   const id = randomUUID();
   return {
     ...blank,
-    ...{ id, handle: id, name: spec.name, slug, owner, state: "created", desired, egress, volumes: {} },
+    ...{ id, handle: id, name: spec.name, slug, owner, state: "created", desired, volumes: {} },
+    egress: shared(egress),
     spec: new CompactSpec(keptSpec(spec)),
     answered: desired === "stopped",
     ephemeral: spec.lifecycle.ephemeral,
