@@ -49,7 +49,7 @@ const cases: [string, NodeJS.ProcessEnv, string][] = [
 ];
 const hasClient = spawnSync("docker", ["--version"]).status === 0;
 
-describe("the engine of this machine is the docker client's:", () => {
+describe("4 and B5: the engine of this machine is the docker client's:", () => {
   it.each(cases)("%s", async (_name, environment, expected) => {
     expect(localEngine(environment)).toBe(expected);
     if (!hasClient) return;
