@@ -162,7 +162,6 @@ export class Microsandbox extends pulumi.ComponentResource {
         baseName: checked.baseName,
         imageId: upgrade.imageId,
         engineApi: host.preflight.apply(({ engine }) => engine?.api ?? ""),
-        hostCpus: host.preflight.apply(({ engine }) => engine?.cpus ?? 1),
         publishAddress: publishAddress({ kind: structure.hostKind, bindAddress: values.bindAddress }),
         transform,
         hostRanges: host.preflight.apply(({ addresses }) => hostRanges(addresses)),

@@ -54,8 +54,6 @@ export const preflightReportSchema = z.object({
       arch: z.string(),
       os: z.string(),
       cgroup: z.enum(["v1", "v2"]),
-      /** CPUs of the host. The engine refuses a container with a higher `cpus` than this. */
-      cpus: z.number(),
     })
     .nullable(),
   /** Whether the host has /dev/net/tun. */

@@ -56,9 +56,8 @@ ANSWER
   case $arch in x86_64) arch=amd64 ;; aarch64 | arm64/*) arch=arm64 ;; esac
   cgroup=v1
   [ ! -f "$root/sys/fs/cgroup/cgroup.controllers" ] || cgroup=v2
-  cpus=$(grep -cE '^processor' "$root/proc/cpuinfo" 2>/dev/null) || cpus=1
-  engine=$(printf '{"version":%s,"api":%s,"arch":%s,"os":%s,"cgroup":"%s","cpus":%s}' \
-    "$(quote "$version")" "$(quote "$api")" "$(quote "$arch")" "$(quote "$os")" "$cgroup" "$cpus")
+  engine=$(printf '{"version":%s,"api":%s,"arch":%s,"os":%s,"cgroup":"%s"}' \
+    "$(quote "$version")" "$(quote "$api")" "$(quote "$arch")" "$(quote "$os")" "$cgroup")
 
   case $components in *[Pp]odman*) refuse_podman ;; esac
   [ "$os" = linux ] || report not-linux "The Docker engine runs $os containers, and the server is a Linux one." \

@@ -57,8 +57,6 @@ export interface ServerArgs {
   autoPullImages: pulumi.Input<boolean>;
   /** IANA name. @example "Europe/Berlin" */
   timezone: pulumi.Input<string>;
-  /** CPUs of the host: an engine refuses a limit above them. */
-  hostCpus: pulumi.Input<number>;
   /** CPUs: the limit, and the share in times of contention. */
   cpuLimit: pulumi.Input<number>;
   cpuReservation: pulumi.Input<number>;
@@ -216,16 +214,15 @@ export function isolation(args: Pick<ServerArgs, "privileged" | "tun" | "kvmGrou
 
 /** A CPU reservation is a share of 1024 for each CPU; a memory reservation is Docker's soft limit. */
 export function resourceLimits(
-  args: Pick<ServerArgs, "cpuLimit" | "hostCpus" | "cpuReservation" | "memoryLimit" | "memoryReservation">,
+  args: Pick<ServerArgs, "cpuLimit" | "cpuReservation" | "memoryLimit" | "memoryReservation">,
 ) {
   const mebibytes = (size: pulumi.Input<number>) =>
     pulumi.output(size).apply((bytes) => Math.floor(bytes / MIB));
   return {
-    // Not `cpus`: the provider reads that back in another form, which would show as a difference for ever.
+    // Not `cpus`: the provider reads that back in another form, which would show as a difference for ever, and an engine
+    // refuses more than the host has.
     cpuPeriod,
-    cpuQuota: pulumi
-      .all([args.cpuLimit, args.hostCpus])
-      .apply(([limit, cpus]) => Math.round(Math.min(limit, cpus) * cpuPeriod)),
+    cpuQuota: pulumi.output(args.cpuLimit).apply((limit) => Math.round(limit * cpuPeriod)),
     cpuShares: pulumi.output(args.cpuReservation).apply((cpus) => Math.max(2, Math.round(cpus * 1024))),
     memory: mebibytes(args.memoryLimit),
     memoryReservation: mebibytes(args.memoryReservation),

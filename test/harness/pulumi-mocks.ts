@@ -45,7 +45,7 @@ export const healthyHost: FakeHost = {
     code: "ok",
     message: "the engine answers",
     remedy: "",
-    engine: { version: "28.0.0", api: "1.48", arch: "amd64", os: "linux", cgroup: "v2", cpus: 8 },
+    engine: { version: "28.0.0", api: "1.48", arch: "amd64", os: "linux", cgroup: "v2" },
     tun: true,
     kvmGid: 106,
     kvmMode: "660",

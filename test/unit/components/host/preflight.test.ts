@@ -36,7 +36,6 @@ describe("an engine that can take the server", () => {
       arch: "amd64",
       os: "linux",
       cgroup: "v2",
-      cpus: 2,
     });
     expect(report.kvmGid).toEqual(expect.any(Number));
     expect(calls).toEqual(["version", "info", "ps", "network", "volume"]);
