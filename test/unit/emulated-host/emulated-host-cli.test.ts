@@ -51,6 +51,14 @@ function livingProcess(): string {
   return `${process_.pid} ${startTime}@${boot}\n`;
 }
 
+it("is still found where the state of a stack deployed before it moved has it", async () => {
+  const before = join(__dirname, "../../../toolchain/emulated-host/emulated-host.sh");
+  expect(await runCommand("bash", [before, "delete"])).toMatchObject({
+    code: 2,
+    stderr: expect.stringContaining('"" is not a name of a host'),
+  });
+});
+
 describe.skipIf(process.platform !== "linux")("emulated-host.sh", () => {
   const mistakes: [string, string[], string][] = [
     ["no command", [], "Usage: emulated-host.sh COMMAND"],
