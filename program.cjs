@@ -15,6 +15,7 @@ const { outputFiles } = buildSync({
   external: ["@pulumi/*"],
   platform: "node",
   sourcemap: "inline",
+  sourcesContent: false,
   // Never written. In components/host, whose scripts.ts alone asks where it is.
   outfile: `${__dirname}/components/host/program.cjs`,
   write: false,

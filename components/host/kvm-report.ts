@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { VisibleError } from "../settings/errors";
 
 /** What kvm-check.sh prints: one line of JSON. */

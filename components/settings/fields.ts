@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { formatSize, isPort, MIB, nearest, parseSize } from "./values";
 
 /** What the settings table and the error messages say about a setting. */

@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { settingMeta } from "./fields";
 
 /** The host of a stack that names none: one deployed before keeps its objects by keeping this name in `hosts`. */

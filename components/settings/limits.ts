@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { optionalInteger } from "./fields";
 
 /** What the server allows its users at most. Without a value the server's own default holds. */

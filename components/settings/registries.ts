@@ -1,5 +1,5 @@
 import { X509Certificate } from "node:crypto";
-import { z } from "zod";
+import * as z from "zod";
 import { optionalText, settingMeta } from "./fields";
 
 const HOST = /^[a-z0-9][a-z0-9.-]*(:\d{1,5})?$/;

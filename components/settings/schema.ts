@@ -1,5 +1,5 @@
 import { isIP } from "node:net";
-import { z } from "zod";
+import * as z from "zod";
 import { egress, egressAllow } from "./egress";
 import { choice, cpus, flag, integer, inWords, optionalText, port, settingMeta, size, text } from "./fields";
 import { hosts } from "./hosts";

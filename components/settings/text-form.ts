@@ -1,4 +1,4 @@
-import type { z } from "zod";
+import type * as z from "zod";
 import { type StackSettings, settingFields } from "./schema";
 
 type Key = keyof StackSettings;

@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { settingMeta } from "./fields";
 import { type Mistake, show, toText, unknownKey } from "./mistakes";
 import { type StackSettings, settingsSchema } from "./schema";
