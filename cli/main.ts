@@ -4,6 +4,7 @@ import { runProgram } from "../setup/run-program";
 import { backup } from "./commands/backup";
 import { destroy } from "./commands/destroy";
 import { doctor } from "./commands/doctor";
+import { image } from "./commands/image";
 import { images } from "./commands/images";
 import { importStack } from "./commands/import";
 import { keysCommand } from "./commands/keys";
@@ -57,6 +58,18 @@ cli
   .option("--max-size <size>", "prune: only until the images take no more than that on the disk, like 10G")
   .option(...hostOption)
   .action((words, { stack, host, ...limits }) => images(words, limits, { stack, host }));
+cli
+  .command("image")
+  .description(
+    "push REPOSITORY: build the server's image for amd64 and arm64, push both under one digest, and print the line " +
+      "that deploys it. Uses the machine's own `docker login`.",
+  )
+  .argument("<action>", "push")
+  .argument("<repository>", "like registry.example.com/team/server")
+  .option("--version <number>", "version of microsandbox, if not the default")
+  .option("--debian-version <tag>", "tag of the debian image to build on, if not the default")
+  .option("--registry-prefix <prefix>", "put before the base image's name, like registry.example.com/mirror/")
+  .action(image);
 cli
   .command("backup")
   .description(

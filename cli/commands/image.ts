@@ -1,0 +1,69 @@
+import { mkdir, mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { localEngine } from "../../components/host/local-engine";
+import { ensureBaseImage, ensureEngine } from "../../setup/engine";
+import { exec } from "../../setup/exec";
+import { projectRoot } from "../../setup/project";
+import { createReporter } from "../../setup/report";
+import { ensureTools } from "../../setup/tools";
+import { UserError } from "../../setup/user-error";
+
+/** A repository as docker has it: no scheme, no tag, no digest. */
+const REPOSITORY =
+  /^([a-z0-9][a-z0-9.-]*(:\d{1,5})?\/)?[a-z0-9]+([._-]+[a-z0-9]+)*(\/[a-z0-9]+([._-]+[a-z0-9]+)*)*$/;
+const STACK = ["--stack", "push"];
+
+/**
+ * `npm run image -- push REPOSITORY`: builds the server's image for amd64 and arm64, pushes both under one digest, and
+ * prints the line that deploys it. The program is cli/push-image; its state is thrown away.
+ *
+ * @param options settings other than the defaults
+ * @throws UserError where the repository's name, the build or the push is at fault
+ */
+export async function image(
+  action: string,
+  repository: string,
+  options: { version?: string; debianVersion?: string; registryPrefix?: string },
+): Promise<void> {
+  if (action !== "push")
+    throw new UserError(`There is no action ${action}. To push: npm run image -- push ${repository}`);
+  if (!REPOSITORY.test(repository))
+    throw new UserError(
+      `${repository} is not the name of a repository.\nExpected: a registry and a path without a tag, like registry.example.com/team/server`,
+    );
+  const report = createReporter();
+  const tools = await ensureTools(report);
+  const engine = await ensureEngine(report);
+  const { debianVersion = "13.2-slim", registryPrefix = "" } = options;
+  const base = `${registryPrefix}debian:${debianVersion}`;
+  await ensureBaseImage(report, { image: base, platform: `linux/${engine.architecture}` });
+
+  const folder = await mkdtemp(join(tmpdir(), "microsandbox-push-"));
+  await mkdir(join(folder, "state"));
+  const pulumi = (args: string[], stdout: "pipe" | typeof process.stderr = process.stderr) =>
+    exec(`${tools.binDir}/pulumi`, [...args, ...STACK, "--cwd", join(projectRoot, "cli/push-image")], {
+      env: {
+        ...tools.env,
+        ...{ PULUMI_BACKEND_URL: `file://${folder}/state`, PULUMI_CONFIG_PASSPHRASE: "", DOCKER_CONTEXT: "" },
+        DOCKER_HOST: localEngine(),
+      },
+      stdio: ["ignore", stdout, "inherit"],
+      reject: false,
+    });
+  const file = ["--config-file", join(folder, "Pulumi.push.yaml")];
+  try {
+    await pulumi(["stack", "init"], "pipe");
+    const settings = Object.entries({ ...options, repository }).filter(([, value]) => value !== undefined);
+    const config = settings.flatMap(([key, value]) => ["--config", `${key}=${value}`]);
+    const { exitCode } = await pulumi(["up", "--yes", "--skip-preview", ...file, ...config]);
+    if (exitCode !== 0)
+      throw new UserError("The image was not pushed. What pulumi says above is the reason.");
+    const { stdout } = await pulumi(["stack", "output", "serverImage"], "pipe");
+    console.log(`pulumi config set microsandbox:serverImage ${String(stdout).trim()}`);
+  } finally {
+    // The images here are of no use any more; the builder's cache stays.
+    await pulumi(["destroy", "--yes", "--skip-preview", ...file], "pipe");
+    await rm(folder, { recursive: true });
+  }
+}
