@@ -104,7 +104,11 @@ export function stackNames(): string[] {
 /** What set-up and recovery look at, of one host. */
 export type SetupHost = Pick<HostSettings, "host" | "architecture" | "debianVersion" | "registryPrefix"> &
   Partial<
-    Pick<HostSettings, "sshKeyFile" | "sshKnownHostsFile" | "volumes" | "version" | "tls" | "bindAddress">
+    Pick<
+      HostSettings,
+      | ("sshKeyFile" | "sshKnownHostsFile" | "volumes" | "version" | "tls" | "bindAddress")
+      | ("versionSha256" | "serverImage" | "build")
+    >
   > & {
     /** Its name in the setting `hosts`; `default` where the stack has none. */
     name: string;

@@ -1,6 +1,8 @@
 import { ensureBaseImage, ensureEmulationPackages, ensureEngine } from "../../setup/engine";
 import { createReporter, type Reporter } from "../../setup/report";
+import { UserError } from "../../setup/user-error";
 import { plainPulumi } from "../backend";
+import { isBuildDue, needsEngineHere } from "../deploy/build-due";
 import { emulatedArchitecture, hostsForSetup, openStack } from "../stack";
 
 /** `npm run setup`: everything that deploying a stack needs on this machine, and nothing of the stack itself. */
@@ -16,12 +18,23 @@ export async function setup(asked?: string): Promise<void> {
 /** Makes what a stack needs on this machine; what is there is left alone. */
 export async function prepare(stack: string, report: Reporter): Promise<void> {
   const hosts = hostsForSetup(stack);
-  const engine = await ensureEngine(report);
   for (const host of hosts) {
     if (host.host === "emulated") await ensureEmulationPackages(report, emulatedArchitecture(host));
   }
-  const images = hosts.map(({ registryPrefix, debianVersion }) => `${registryPrefix}debian:${debianVersion}`);
-  for (const image of new Set(images)) {
+  const here = hosts.filter(needsEngineHere);
+  if (here.length === 0) return;
+  const engine = await ensureEngine(report).catch((error: unknown) => {
+    const isForImages = here.every(({ host }) => host !== "local" && host !== "emulated");
+    if (!(error instanceof UserError) || !isForImages) throw error;
+    const way = `pulumi config set microsandbox:build host --stack ${stack}`;
+    throw new UserError(`${error.message}\nOr have the server's image built by its host: ${way}`);
+  });
+  const images = new Set<string>();
+  for (const host of here) {
+    // A registry that does not answer, or a limit of its pulls, is no reason to fail where nothing is to be built.
+    if (await isBuildDue(host)) images.add(`${host.registryPrefix}debian:${host.debianVersion}`);
+  }
+  for (const image of images) {
     await ensureBaseImage(report, { image, platform: `linux/${engine.architecture}` });
   }
 }

@@ -95,9 +95,11 @@ export function compare(
   }
 
   const image = container?.outputs?.image;
-  if (host.host !== "local" && image && !objects.some(({ kind, id }) => kind === "image" && id === image)) {
-    mending.say.push("The server's image is gone from the host: it is sent again.");
-    mending.replace = resourcesOf(host, resources).filter((urn) => urn.endsWith("-image-load"));
+  // One that was sent or pulled; of one that was built there, Pulumi itself sees that it is gone.
+  const loads = resourcesOf(host, resources).filter((urn) => urn.endsWith("-image-load"));
+  if (loads.length > 0 && image && !objects.some(({ kind, id }) => kind === "image" && id === image)) {
+    mending.say.push("The server's image is gone from the host: it is brought there again.");
+    mending.replace = loads;
   }
   return mending;
 }

@@ -1,4 +1,3 @@
-import { createHash } from "node:crypto";
 import { join } from "node:path";
 import * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
@@ -8,6 +7,7 @@ import { buildLogFile, sayWhenBuildFails } from "./build-log";
 import { contextHash } from "./context-hash";
 import { giveCertificates } from "./deployer-certificates";
 import { giveProxy } from "./deployer-proxy";
+import { type BuildSettings, buildArgsOf, imageName, shortHash } from "./image-name";
 import {
   type ImageTransfer,
   imageOnHost,
@@ -65,15 +65,14 @@ export class SandboxImage extends pulumi.ComponentResource {
       this.giveDeployersOwn(context);
       if (log) sayWhenBuildFails(log);
     }
-    const buildArgs = this.buildArgs(args);
-
-    // Whatever makes another image gives it another name: a host that has the name has the image.
-    this.reference = pulumi
-      .all([args.version, args.architecture, buildArgs])
+    const settings = pulumi
+      .all([args.version, args.architecture, args.versionSha256, args.debianVersion, args.registryPrefix])
       .apply(
-        ([version, architecture, given]) =>
-          `${args.baseName}:${version}-${architecture}-${shortHash([content, given])}`,
+        ([version, architecture, versionSha256, debianVersion, registryPrefix]): BuildSettings => ({
+          ...{ version, architecture, versionSha256, debianVersion, registryPrefix },
+        }),
       );
+    this.reference = settings.apply((all) => imageName(args.baseName, all, content));
     const image = new docker.RemoteImage(
       `${name}-build`,
       {
@@ -82,7 +81,7 @@ export class SandboxImage extends pulumi.ComponentResource {
           context,
           dockerfile: "Dockerfile",
           platform: pulumi.interpolate`linux/${args.architecture}`,
-          buildArgs,
+          buildArgs: settings.apply(buildArgsOf),
           remove: true,
           // With one, an engine with containerd's image store makes an index of the image, which can't be part of another.
           provenance: "false",
@@ -113,20 +112,6 @@ export class SandboxImage extends pulumi.ComponentResource {
         this,
       );
     }
-  }
-
-  private buildArgs(args: SandboxImageArgs): pulumi.Output<{ [name: string]: string }> {
-    return pulumi
-      .all([args.version, args.architecture, args.versionSha256, args.registryPrefix, args.debianVersion])
-      .apply(([version, architecture, hashes, registryPrefix, debianVersion]): { [name: string]: string } => {
-        const sha256 = hashes?.[architecture];
-        return {
-          REGISTRY_PREFIX: registryPrefix ?? "",
-          DEBIAN_VERSION: debianVersion,
-          MICROSANDBOX_VERSION: version,
-          ...(sha256 ? { MICROSANDBOX_SHA256: sha256 } : {}),
-        };
-      });
   }
 
   /** Sends the image, or what the host lacks of it. */
@@ -194,8 +179,4 @@ export class SandboxImage extends pulumi.ComponentResource {
       this,
     );
   }
-}
-
-function shortHash(value: unknown): string {
-  return createHash("sha256").update(JSON.stringify(value)).digest("hex").slice(0, 12);
 }
