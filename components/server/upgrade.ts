@@ -3,13 +3,13 @@ import * as pulumi from "@pulumi/pulumi";
 import { type Connection, hostShell, withVariables } from "../host/connection";
 import { outliving, script } from "../host/scripts";
 import { shellQuote } from "../settings/shell";
-import { environment, isolation, type ServerArgs } from "./server";
+import { type ContainerSettings, environment, isolation } from "./container";
 import { serverUser } from "./server-user";
 
 /** What the server is started with, as far as it tells on whether it gets ready. */
 type ServerLike = Parameters<typeof environment>[0] &
   Parameters<typeof isolation>[0] &
-  Pick<ServerArgs, "memoryLimit" | "pidsLimit">;
+  Pick<ContainerSettings, "memoryLimit" | "pidsLimit">;
 
 export interface UpgradeArgs extends ServerLike {
   /** Name of the server's container. */
