@@ -13,6 +13,7 @@ import { UserError } from "../../setup/user-error";
 const REPOSITORY =
   /^([a-z0-9][a-z0-9.-]*(:\d{1,5})?\/)?[a-z0-9]+([._-]+[a-z0-9]+)*(\/[a-z0-9]+([._-]+[a-z0-9]+)*)*$/;
 const STACK = ["--stack", "push"];
+const program = join(projectRoot, "cli/push-image");
 
 /**
  * `npm run image -- push REPOSITORY`: builds the server's image for amd64 and arm64, pushes both under one digest, and
@@ -42,7 +43,7 @@ export async function image(
   const folder = await mkdtemp(join(tmpdir(), "microsandbox-push-"));
   await mkdir(join(folder, "state"));
   const pulumi = (args: string[], stdout: "pipe" | typeof process.stderr = process.stderr) =>
-    exec(`${tools.binDir}/pulumi`, [...args, ...STACK, "--cwd", join(projectRoot, "cli/push-image")], {
+    exec(`${tools.binDir}/pulumi`, [...args, ...STACK, "--cwd", program], {
       env: {
         ...tools.env,
         ...{ PULUMI_BACKEND_URL: `file://${folder}/state`, PULUMI_CONFIG_PASSPHRASE: "", DOCKER_CONTEXT: "" },
@@ -51,19 +52,19 @@ export async function image(
       stdio: ["ignore", stdout, "inherit"],
       reject: false,
     });
-  const file = ["--config-file", join(folder, "Pulumi.push.yaml")];
   try {
     await pulumi(["stack", "init"], "pipe");
     const settings = Object.entries({ ...options, repository }).filter(([, value]) => value !== undefined);
     const config = settings.flatMap(([key, value]) => ["--config", `${key}=${value}`]);
-    const { exitCode } = await pulumi(["up", "--yes", "--skip-preview", ...file, ...config]);
+    const { exitCode } = await pulumi(["up", "--yes", "--skip-preview", ...config]);
     if (exitCode !== 0)
       throw new UserError("The image was not pushed. What pulumi says above is the reason.");
     const { stdout } = await pulumi(["stack", "output", "serverImage"], "pipe");
     console.log(`pulumi config set microsandbox:serverImage ${String(stdout).trim()}`);
   } finally {
     // The images here are of no use any more; the builder's cache stays.
-    await pulumi(["destroy", "--yes", "--skip-preview", ...file], "pipe");
+    await pulumi(["destroy", "--yes", "--skip-preview"], "pipe");
     await rm(folder, { recursive: true });
+    await rm(join(program, "Pulumi.push.yaml"), { force: true });
   }
 }
