@@ -3,6 +3,11 @@ export * from "./args";
 export { EmulatedHost, type EmulatedHostArgs } from "./host/emulated-host";
 export type { ImageTransfer, RegistryLogin } from "./image/image-on-host";
 export { type ImageRegistry, SandboxImage, type SandboxImageArgs } from "./image/sandbox-image";
-export { Microsandbox, type MicrosandboxOptions } from "./microsandbox";
+export {
+  type HostConnection,
+  Microsandbox,
+  type MicrosandboxOptions,
+  type ServerLocation,
+} from "./microsandbox";
 export type { ServerVolumes } from "./server/storage";
 export type { Transform } from "./server/transform";

@@ -2,7 +2,6 @@ import type * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
 import type { MicrosandboxArgs } from "./args";
 import { type CheckedArgs, checkArgs, type Structure } from "./checked-args";
-import type { Connection } from "./host/connection";
 import { deploymentId, readState, recordedOf } from "./host/deployment";
 import { DockerHost, type DockerHostArgs, publishAddress } from "./host/docker-host";
 import { KvmCheck } from "./host/kvm-check";
@@ -25,6 +24,26 @@ import { hostMessage, namingHost } from "./settings/errors";
 import { certificateWarning } from "./settings/given-certificate";
 import { withStack } from "./settings/lines-to-type";
 import { GIB, MIB } from "./settings/values";
+
+/** How commands get at the host of a server. */
+export interface HostConnection {
+  /** `local` or `ssh`. */
+  kind: string;
+  user?: string;
+  address?: string;
+  port?: number;
+  /** Path of a private key file; the SSH agent and ~/.ssh/config are used when it is left out. */
+  identityFile?: string;
+  /** Path of a known_hosts file; the user's own is used when it is left out. */
+  knownHostsFile?: string;
+}
+
+/** Where a server is. */
+export interface ServerLocation {
+  /** Name of its container. */
+  container: string;
+  connection: HostConnection;
+}
 
 /**
  * Options of a service: those of any component, and what is for programs in TypeScript alone. A provider for `docker`
@@ -74,7 +93,7 @@ export class Microsandbox extends pulumi.ComponentResource {
   /** The volumes: microsandbox's home, and /workspace. */
   readonly volumes: ServerVolumes;
   /** Where the server runs, for `npm run sandbox`. */
-  readonly server: pulumi.Output<{ container: string; connection: Connection }>;
+  readonly server: pulumi.Output<ServerLocation>;
   /** Certificate of the stack's own authority, for clients to trust; empty without `tls.own`. */
   readonly authority: pulumi.Output<string>;
   /** What the KVM check found. */
