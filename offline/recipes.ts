@@ -2,9 +2,9 @@ import type { ToolName } from "../setup/tools/types";
 
 /** How a tool is built from the Go modules that `go/<dir>` pins. */
 export interface GoRecipe {
-  name: ToolName;
+  name: ToolName | "pulumi-language-yaml";
   /** Folder below go/. */
-  dir: ToolName;
+  dir: GoRecipe["name"];
   /** The version that the build reports. */
   version: string;
   /** Import path of the main package. */
@@ -47,3 +47,13 @@ export const goRecipes = {
     takes: "4 minutes",
   },
 } as const satisfies Record<string, GoRecipe>;
+
+/** The host of programs in YAML: no part of the stack's tools, the tests deploy an example with it. */
+export const yamlLanguage: GoRecipe = {
+  name: "pulumi-language-yaml",
+  dir: "pulumi-language-yaml",
+  version: "1.25.0",
+  packagePath: "github.com/pulumi/pulumi-yaml/cmd/pulumi-language-yaml",
+  versionFlag: "github.com/pulumi/pulumi-yaml/pkg/version.Version=v1.25.0",
+  takes: "4 minutes",
+};

@@ -125,7 +125,7 @@ export function freePort(): Promise<number> {
  * Does for this machine's /dev/kvm what udev does on others: a server without privileges is not root, and can't use a
  * device that is for root alone.
  */
-async function giveKvmToItsGroup(): Promise<void> {
+export async function giveKvmToItsGroup(): Promise<void> {
   if (!existsSync("/dev/kvm") || (statSync("/dev/kvm").mode & 0o060) === 0o060) return;
   console.log("/dev/kvm is for root alone on this machine; giving it to a group, with mode 660");
   const group = "getent group kvm | cut -d: -f3 | grep . || echo 104";
