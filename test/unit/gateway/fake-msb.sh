@@ -68,7 +68,7 @@ create() {
   # As msb does: the folder comes first, and its being there is enough to refuse the name.
   mkdir -p "$MSB_HOME/sandboxes"
   mkdir "$MSB_HOME/sandboxes/$name" 2>/dev/null || fail "sandbox already exists: sandbox '$name' already exists; remove it"
-  echo "$conf" >"$sandboxes/$name.conf"
+  printf '%s\n' "$conf" >"$sandboxes/$name.conf"
   now >"$sandboxes/$name.created"
   set_status "$name" Starting
   case $image in
