@@ -3,8 +3,25 @@ import { describe, expect, test } from "vitest";
 import { newBody, TestGateway } from "./harness";
 
 const LIMIT = 2 * 1024 * 1024;
-/** What the issue allows: nobody else's request waits longer for one of these. */
-const MOST_MS = 200;
+/**
+ * How many times as long as the {@link baseline} the event loop may be held: 200 ms on the machine for which that was
+ * said, where the baseline takes 12. Measured beside each other, both take longer where others use the machine too.
+ */
+const MOST_TIMES = 16;
+
+const measured = JSON.stringify(
+  Array.from({ length: 20_000 }, (_each, index) => ({ key: `k${index}`, value: [index, "x".repeat(60)] })),
+);
+/** Milliseconds of CPU that it takes to read a body about as large as the limit and to write it again. */
+function baseline(): number {
+  const rounds = Array.from({ length: 3 }, () => {
+    const used = process.cpuUsage();
+    JSON.stringify(JSON.parse(measured));
+    const { user, system } = process.cpuUsage(used);
+    return (user + system) / 1e3;
+  });
+  return Math.min(...rounds);
+}
 
 const body = (change: object) => JSON.stringify(newBody("a", change as Record<string, unknown>));
 /** A body with as much of something in it as the limit allows: `HERE` is where it goes. */
@@ -87,10 +104,10 @@ describe("no body within the limit holds the event loop", async () => {
     expect(sent.length).toBeLessThanOrEqual(LIMIT);
     const holds: number[] = [];
     // The best of some: what others do on the machine counts in each, what the gateway does in all.
-    for (let round = 0; round < 8 && !(Math.min(...holds) < MOST_MS / 2); round++)
-      holds.push(await hold(sent));
+    for (let round = 0; round < 8 && !(Math.min(...holds) < MOST_TIMES / 2); round++)
+      holds.push((await hold(sent)) / baseline());
     longest.push([Math.min(...holds), what]);
-    expect(Math.min(...holds)).toBeLessThan(MOST_MS);
+    expect(Math.min(...holds), "times the baseline").toBeLessThan(MOST_TIMES);
   });
 
   test("and lists of what was made of them do not either", async () => {
