@@ -119,7 +119,7 @@ describe("agent pipe", () => {
       read += data.length;
     });
     sockets[0]?.resume();
-    await until(() => read === 64 * 1024 * 1024, "the rest", 30_000);
+    await until(() => read === 64 * 1024 * 1024, "the rest", 50_000);
     client.terminate();
   });
 

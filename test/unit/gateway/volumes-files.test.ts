@@ -289,7 +289,7 @@ describe("a file is replaced at once", () => {
 });
 
 test("whatever a guest swaps meanwhile, nothing outside is read or changed", {
-  timeout: 60_000,
+  timeout: 180_000,
 }, async () => {
   const volume = new VolumeFolder();
   const outside = newFolder();
@@ -326,20 +326,22 @@ test("whatever a guest swaps meanwhile, nothing outside is read or changed", {
   })();
   const at = fc.constantFrom("/a", "/a/b", "/a/b/c", "/c", "/a/c");
   try {
-    await fc.assert(
-      fc.asyncProperty(fc.array(operation(at), { minLength: 10, maxLength: 30 }), async (operations) => {
-        await Promise.all(
-          operations.map(async (each) => {
-            const answer = await run(volume.files, each, "harmless").catch((error) => {
-              expect(error).toBeInstanceOf(ServiceError);
-            });
-            expect(answer).not.toBe("secret");
-          }),
-        );
-        expect(state()).toEqual(before);
-      }),
-      { numRuns: 40 },
-    );
+    // On a busy machine the guest has fewer turns: until it has had enough of them.
+    for (let round = 0; round < 8 && (round === 0 || swaps <= 100); round++)
+      await fc.assert(
+        fc.asyncProperty(fc.array(operation(at), { minLength: 10, maxLength: 30 }), async (operations) => {
+          await Promise.all(
+            operations.map(async (each) => {
+              const answer = await run(volume.files, each, "harmless").catch((error) => {
+                expect(error).toBeInstanceOf(ServiceError);
+              });
+              expect(answer).not.toBe("secret");
+            }),
+          );
+          expect(state()).toEqual(before);
+        }),
+        { numRuns: 20 },
+      );
   } finally {
     swapping = false;
     await guest;
