@@ -211,14 +211,15 @@ describe("agent pipe", () => {
           next();
         });
       };
-      socket.on("error", () => undefined);
-      next();
+      // Not before the client has stopped reading.
+      socket.on("error", () => undefined).once("data", next);
     });
     let received = 0;
     client.on("message", (data: Buffer) => {
       received += data.length;
     });
     client.pause();
+    client.send(Buffer.from("go"));
     await sleep(9_000);
     expect(left).toBeGreaterThan(0);
     client.resume();
