@@ -57,11 +57,14 @@ function isFlat(before: Record<string, number>, now: Record<string, number>): bo
 test("clients that leave at any moment leave nothing behind", async () => {
   const gateway = await TestGateway.start({ MSB_PATH: slowMsb() });
   const { body: box } = await gateway.create("box");
+  let reached = false;
   await fakeAgent(gateway.home, "box", (socket) => {
+    reached = true;
     socket.on("error", () => undefined);
     socket.write("ready");
     socket.pipe(socket);
   });
+  await until(() => reached, "the server's own connection to the agent", 15_000);
   const { port } = new URL(gateway.url);
   const path = Buffer.from("big").toString("base64url");
   await fetch(`${gateway.url}/v1/volumes/${VOLUME}/files/content`, {
