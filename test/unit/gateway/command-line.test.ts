@@ -1,7 +1,9 @@
+import { execFile } from "node:child_process";
 import { setMaxListeners } from "node:events";
 import { chmodSync, existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { promisify } from "node:util";
 import { describe, expect, test } from "vitest";
 import { Msb } from "../../../docker/gateway/src/backends/msb/command-line";
 import { type Lane, Lanes } from "../../../docker/gateway/src/backends/msb/lanes";
@@ -35,6 +37,13 @@ const pidsIn = (home: string): number[] =>
 const hanging = 'echo $$ >>"$MSB_HOME/pids"; exec sleep 60';
 
 describe("a process of msb", () => {
+  test("that finds no descriptor is refused for now, and nothing else happens", async () => {
+    const program = join(__dirname, "no-descriptors.ts");
+    const line = `ulimit -n 128 && exec "${process.execPath}" --import tsx "${program}"`;
+    const { stdout } = await promisify(execFile)("sh", ["-c", line], { cwd: __dirname });
+    expect(stdout.trim()).toBe("unavailable");
+  });
+
   test("is ended at its deadline, which is told", async () => {
     const { msb: it, home } = msb(hanging);
     await expect(it.ok(["ls"], { timeoutMs: 300 })).rejects.toMatchObject({ kind: "timeout" });

@@ -34,6 +34,8 @@ export async function runProcess(
   signal?.throwIfAborted();
   const child = start(path, args, env);
   const exited = exitCode(child);
+  // Where there is no descriptor left, there are no pipes, and the failure is told a turn later.
+  if (!child.stdout || !child.stderr) return { code: await exited, stdout: "", stderr: "" };
   const closed = new Promise<void>((resolve) => child.once("close", () => resolve()));
 
   let cutOff: { why: unknown } | undefined;
@@ -64,7 +66,7 @@ export async function runProcess(
   }
 }
 
-function start(path: string, args: string[], env: NodeJS.ProcessEnv) {
+function start(path: string, args: string[], env: NodeJS.ProcessEnv): ChildProcess {
   try {
     return spawn(path, args, { env, stdio: ["ignore", "pipe", "pipe"] });
   } catch (error) {
@@ -80,8 +82,8 @@ function exitCode(child: ChildProcess): Promise<number> {
   });
 }
 
-/** Some of these the system tells at once, some later. */
-function startError(error: unknown): unknown {
+/** Why no process could be started. Some of these the system tells at once, some later. */
+export function startError(error: unknown): unknown {
   const { code } = error as NodeJS.ErrnoException;
   if (code === "E2BIG") return invalidSpec("the request is larger than what can be handed to the runtime");
   if (code === "EAGAIN" || code === "ENOMEM" || code === "EMFILE" || code === "ENFILE")
