@@ -2,6 +2,7 @@ import { spawn } from "node:child_process";
 import type { FileHandle } from "node:fs/promises";
 import { ServiceError } from "../../../errors";
 import { Slots } from "../../../limits/slots";
+import { startError } from "../process";
 import { diskFull } from "./errors";
 
 /**
@@ -19,10 +20,13 @@ const TIMEOUT_MS = 30_000;
 const FILE = 3;
 const MISSING_PROGRAM = 127;
 
-/** All attributes that a guest may have set, and msb's own. */
+/**
+ * All attributes that a guest may have set, and msb's own.
+ * @throws ServiceError unavailable where they could not be read: what they say must not be lost
+ */
 export async function attributesOf(file: FileHandle): Promise<Attributes> {
   const args = ["--dump", "--match=^user\\.", "--encoding=hex", "--absolute-names"];
-  const { stdout } = await run("getfattr", [...args, `/proc/self/fd/${FILE}`], { file });
+  const { stdout } = asked(await run("getfattr", [...args, `/proc/self/fd/${FILE}`], { file }));
   return stdout.split("\n").slice(1).join("\n").trim();
 }
 
@@ -45,15 +49,30 @@ export async function attributeOfEach(
   if (names.length === 0) return new Map();
   const match = `--match=^${attribute.replaceAll(".", "\\.")}$`;
   // xargs takes names that are no text, which an argument of node's can't be.
-  const { stdout } = await run(
+  const ran = await run(
     "xargs",
     ["-0", "getfattr", "--no-dereference", "--dump", match, "--encoding=hex", "--"],
     { folder, input: names.map((name) => `./${name}\0`).join("") },
   );
+  const { stdout } = asked(ran);
   const found = new Map<string, string>();
   for (const [, quoted = "", value = ""] of stdout.matchAll(/^# file: (.*)\n[^=\n]*=0x([0-9a-f]*)$/gm))
     found.set(unquoted(quoted).replace(/^\.\//, ""), value);
   return found;
+}
+
+/** What getfattr prints of a file system without attributes, and of a file that is gone by now. */
+const NONE = /: (Operation not supported|No such file or directory)$/;
+
+/** An answer that can be believed. @throws ServiceError unavailable */
+function asked(ran: Ran): Ran {
+  if (ran.code === 0 || ran.code === MISSING_PROGRAM) return ran;
+  const lines = ran.stderr.trim().split("\n");
+  if (ran.code > 0 && lines.every((line) => NONE.test(line))) return ran;
+  throw new ServiceError("unavailable", "the attributes of files can't be read now; try again", {
+    retryAfterSeconds: 2,
+    cause: ran.stderr,
+  });
 }
 
 const unquoted = (name: string) =>
@@ -89,7 +108,7 @@ function start(program: string, args: string[], { file, folder, input = "" }: Ru
       if (ran.stderr.length < 4096) ran.stderr += text;
     });
     child.once("error", (error: NodeJS.ErrnoException) =>
-      error.code === "ENOENT" ? resolve({ ...ran, code: MISSING_PROGRAM }) : reject(error),
+      error.code === "ENOENT" ? resolve({ ...ran, code: MISSING_PROGRAM }) : reject(startError(error)),
     );
     child.once("close", (code) => resolve({ ...ran, code: code ?? -1 }));
     // It may end before it has read all: how it ended says more.
