@@ -5,9 +5,10 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
 import WebSocket from "ws";
 import { FailedAttempts, networkOf } from "../../../docker/gateway/src/keys/failed-attempts";
+import { KeyCheck } from "../../../docker/gateway/src/keys/key-check";
 import { readKeys } from "../../../docker/gateway/src/keys/key-file";
-import { hashOf, type KeyLine } from "../../harness/key-file";
-import { fakeAgent, TestGateway, until } from "./harness";
+import { hashOf, type KeyLine, writeKeyFile } from "../../harness/key-file";
+import { fakeAgent, TestGateway, temporaryFolder, until } from "./harness";
 import { bearer, withKeys } from "./with-keys";
 
 const inSeconds = (seconds: number) => new Date(Date.now() + seconds * 1000).toISOString();
@@ -79,6 +80,33 @@ describe.concurrent("the key file", () => {
     await until(async () => (await status("old")) !== 200, "the old key's end", 30_000);
     expect(await status("new")).toBe(200);
   });
+});
+
+test("whatever is held ends with its key, however holds, their ends and the revocation follow each other", async () => {
+  const revoked = { id: "bad", key: "b" };
+  const file = join(temporaryFolder(), "keys");
+  writeKeyFile(file, [revoked]);
+  const log = { info: () => undefined, warn: () => undefined, error: () => undefined };
+  const check = new KeyCheck({ file, devMode: false, usesFile: `${file}.uses`, log: log as never });
+  const key = check.identify({ headers: bearer("b"), ip: "::1" } as never);
+  const holds: { ended: boolean; release: () => void }[] = [];
+  const hold = () => {
+    const one = { ended: false };
+    const release = check.hold(key, () => {
+      one.ended = true;
+    });
+    holds.push(Object.assign(one, { release }));
+  };
+  for (let index = 0; index < 5; index++) hold();
+  holds[1]?.release();
+  writeKeyFile(file, []);
+  await until(() => holds[0]?.ended === true, "the key's end");
+  // A request that was let in before, and one that ends after.
+  hold();
+  for (const one of holds.slice(0, 5)) one.release();
+  await until(() => holds[5]?.ended === true, "the end of a hold that began after it");
+  expect(check.holds).toBe(0);
+  await check.close();
 });
 
 describe.concurrent("an end", () => {

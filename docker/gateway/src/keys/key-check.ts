@@ -67,7 +67,8 @@ export class KeyCheck {
     this.held.set(key, ends.add(end));
     return () => {
       ends.delete(end);
-      if (ends.size === 0) this.held.delete(key);
+      // Not the set of another hold, begun after this one's key was found to be no more.
+      if (ends.size === 0 && this.held.get(key) === ends) this.held.delete(key);
     };
   }
 
