@@ -5,8 +5,6 @@ import type { Socket } from "node:net";
 const MOST_DUE = 8;
 
 export type Due = {
-  /** The answer is a stream without an end, which its reader may leave alone for as long as it likes. */
-  endless: boolean;
   /** The connection is closed. Node tells only the first of the answers that wait for their turn. */
   gone: () => void;
 };
@@ -23,9 +21,8 @@ export class Connections {
     // Also called when the time between two requests is over, and then to close the connection, as Node would itself.
     server.setTimeout(idleSeconds * 1000, (socket) => {
       const answers = [...(this.due.get(socket) ?? [])];
-      const isEndless = answers.some(({ endless }) => endless);
       // An answer may take its time to begin.
-      if (answers.length === 0 || (socket.writableLength > 0 && !isEndless)) socket.destroy();
+      if (answers.length === 0 || socket.writableLength > 0) socket.destroy();
     });
   }
 

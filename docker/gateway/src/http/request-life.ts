@@ -6,10 +6,6 @@ declare module "fastify" {
   interface FastifyRequest {
     life: RequestLife;
   }
-  interface FastifyContextConfig {
-    /** The answer is a stream without an end. */
-    endlessAnswer?: boolean;
-  }
 }
 
 /**
@@ -133,8 +129,7 @@ export function liveRequests(
   app.decorateRequest("life", null as unknown as RequestLife);
   app.addHook("onRequest", (request, reply, done) => {
     const life = new RequestLife(reply, () => over(request, reply));
-    const { endlessAnswer: endless = false } = request.routeOptions.config;
-    const answered = connections.add(request.raw.socket, { endless, gone: () => life.gone() });
+    const answered = connections.add(request.raw.socket, { gone: () => life.gone() });
     // Of a connection that is closed nothing is served, though Node may have read more of its requests.
     if (!answered) return void reply.hijack();
     life.hold(answered);

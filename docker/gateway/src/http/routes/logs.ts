@@ -1,6 +1,7 @@
 import { Readable } from "node:stream";
 import * as z from "zod";
 import { invalidRequest } from "../../errors";
+import { SharedPlaces } from "../../limits/shared-places";
 import type { LogCursor, LogEntry } from "../../sandboxes/backend";
 import { limited } from "../../sandboxes/fields";
 import { decodeCursor, encodeCursor } from "../log-cursor";
@@ -14,12 +15,15 @@ const params = idParams;
 const querystring = z.looseObject({ sources: limited(100).optional() });
 const headers = z.looseObject({ "last-event-id": limited(8192).optional() });
 
+/** Log streams of all keys at once: each may hold a line of some MiB for a reader that is behind. */
+const MOST_STREAMS = 256;
+
 /** A sandbox's log as server-sent events, resumable by their ids. */
 export function logRoutes(plain: App, context: Context): void {
+  const streams = new SharedPlaces(MOST_STREAMS, "log streams");
   typed(plain).get(
     "/v1/sandboxes/:id/logs",
     {
-      config: { endlessAnswer: true },
       schema: {
         tags: ["sandboxes"],
         params,
@@ -31,9 +35,10 @@ export function logRoutes(plain: App, context: Context): void {
     async (request, reply) => {
       const sources = readSources(request.query.sources);
       const after = readCursor(request.headers["last-event-id"]);
-      const sandbox = await findSandbox(context, request, { id: request.params.id });
       const { life } = request;
       holdConnection(context, request, () => request.raw.socket.destroy());
+      life.hold(streams.take(request.keyId));
+      const sandbox = await findSandbox(context, request, { id: request.params.id });
       const entries = context.backend.sandboxes.logs(sandbox.id, { sources, after, signal: life.signal });
       const stream = Readable.from(framed(entries, life.signal), { objectMode: false });
       // A stream that waits for its file is not ended by its own end: it has to be woken.
