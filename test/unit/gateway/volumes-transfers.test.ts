@@ -2,8 +2,8 @@ import { mkdirSync, readdirSync, truncateSync, writeFileSync } from "node:fs";
 import { type ClientRequest, type IncomingMessage, request } from "node:http";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { describe, expect, test } from "vitest";
-import { TestGateway, until } from "./harness";
+import { describe, expect, test, vi } from "vitest";
+import { TestGateway, temporaryFolder, until } from "./harness";
 import { bearer, withKeys } from "./with-keys";
 
 const WORKSPACE = "/v1/volumes/00000000-0000-4000-8000-000000000002/files";
@@ -52,6 +52,22 @@ describe("an upload", () => {
     await until(() => uploads(gateway).length === 0, "nothing is left");
     const listed = (await gateway.get(WORKSPACE, at("/"))).body.entries;
     expect(listed.map(({ path }: { path: string }) => path)).toEqual(["/slow"]);
+  });
+
+  test("that is whole is not cut off while it gets to the disk", async () => {
+    const gateway = await start({ TRANSFER_IDLE_SECONDS: "1" });
+    const first = hanging(gateway, "PUT", "/f");
+    first.asked.end("old");
+    expect(await first.end).toBe(200);
+    // The attributes of the old file are read once all has come: that takes three times the limit.
+    const folder = temporaryFolder();
+    writeFileSync(join(folder, "getfattr"), '#!/bin/sh\nsleep 3\nexec /usr/bin/getfattr "$@"\n', {
+      mode: 0o755,
+    });
+    vi.stubEnv("PATH", `${folder}:${process.env.PATH}`);
+    const { asked, end } = hanging(gateway, "PUT", "/f");
+    asked.end("new");
+    expect(await end).toBe(200);
   });
 
   test("whose client goes away leaves nothing, and the folder of uploads is nobody's", async () => {

@@ -17,13 +17,16 @@ export function holdTransfer(
   { moves = true }: TransferOptions = {},
 ): void {
   const { socket } = request.raw;
+  const uploads = request.method === "PUT";
   holdConnection(context, request, () => socket.destroy());
   if (!moves) return;
   // Not the socket's own time-out: that one would stay with the connection's next request.
   let bytes = -1;
   const timer = setInterval(() => {
     const moved = socket.bytesRead + socket.bytesWritten;
-    if (moved === bytes) socket.destroy();
+    // A file that has come whole still has to get to the disk, which takes no byte of the client's.
+    const isWhole = uploads && request.raw.complete;
+    if (moved === bytes && !isWhole) socket.destroy();
     bytes = moved;
   }, context.config.TRANSFER_IDLE_SECONDS * 1000);
   request.life.hold(() => clearInterval(timer));

@@ -3,6 +3,7 @@ import type { FastifyRequest } from "fastify";
 import * as z from "zod";
 import { invalidRequest, ServiceError } from "../../errors";
 import { SharedPlaces } from "../../limits/shared-places";
+import { Slots } from "../../limits/slots";
 import type { FilePath, VolumeFiles } from "../../sandboxes/volume-files";
 import { errorResponses, idParams, messageBody, streamOf } from "../schema/common";
 import { fileBody, fromToBody, pathBody } from "../schema/volume";
@@ -13,6 +14,8 @@ import { type App, type Context, scopeFor, typed } from "./context";
 const BASE = "/v1/volumes/:id/files";
 /** Lists that are being sent, of all keys: each has up to half a MiB in memory, for a reader that takes its time too. */
 const MOST_LISTS = 128;
+/** Copies at work; the others wait. Node has four threads for files, which all requests share. */
+const MOST_COPIES = 2;
 const tags = ["volumes"];
 const params = idParams;
 const headers = z.looseObject({ "x-msb-file-path": z.string().max(8192) });
@@ -78,12 +81,21 @@ function transferRoutes(
 ): void {
   const { LIMIT_UPLOAD_BYTES: maxBytes, LIMIT_UPLOADS: maxUploads } = context.config;
   const uploads = new SharedPlaces(maxUploads, "uploads");
+  const copies = new SharedPlaces(maxUploads, "copies");
+  const turns = new Slots(MOST_COPIES);
   const app = typed(plain);
 
   app.post(`${BASE}/copy`, changing(fromToBody), async (request) => {
     holdTransfer(context, request, { moves: false });
+    request.life.hold(copies.take(request.keyId));
     const { from, to } = request.body;
-    await (await filesOf(request)).copy(Buffer.from(from), Buffer.from(to), request.life.unanswered);
+    const files = await filesOf(request);
+    const turn = await turns.take();
+    try {
+      await files.copy(Buffer.from(from), Buffer.from(to), request.life.unanswered);
+    } finally {
+      turn();
+    }
     return OK;
   });
 
