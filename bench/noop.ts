@@ -1,11 +1,9 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { findBackend } from "../cli/backend";
-import { prepare } from "../cli/commands/setup";
-import { type Pulumi, pulumiWith } from "../cli/pulumi";
+import { prepareAll } from "../cli/commands/setup";
+import type { Pulumi } from "../cli/pulumi";
 import { projectRoot } from "../setup/project";
 import { createReporter } from "../setup/report";
-import { ensureTools } from "../setup/tools";
 import { UserError } from "../setup/user-error";
 import { canRunPrivileged } from "../test/harness/docker";
 import { freePort, TestStack } from "../test/harness/stack";
@@ -20,8 +18,7 @@ const goal = 1.6;
  */
 export async function benchNoop(): Promise<void> {
   const report = createReporter();
-  await prepare("dev", report);
-  const pulumi = pulumiWith(await ensureTools(report), findBackend());
+  const { pulumi } = await prepareAll("dev", report);
   const stack = new TestStack("test-bench", {
     hostPort: await freePort(),
     privileged: await canRunPrivileged(),

@@ -26,7 +26,9 @@ cli
   .command("up")
   .description("Install what is missing, then deploy the service and wait until it is ready.")
   .option(...stackOption)
-  .action(({ stack }) => up(stack));
+  .option("--yes", "do not ask; needed without a terminal where production is true")
+  .option("--preview", "only tell what it would do, and what that means")
+  .action(up);
 cli
   .command("import")
   .description("Take over what a stack of this name has on its hosts where Pulumi's state was lost.")

@@ -1,6 +1,4 @@
 import { existsSync, readFileSync } from "node:fs";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Options } from "execa";
 import { parse } from "yaml";
@@ -10,20 +8,16 @@ import { projectRoot } from "../setup/project";
 import type { Tools } from "../setup/tools";
 import { UserError } from "../setup/user-error";
 import { type Backend, backendEnvironment } from "./backend";
-import { consequences, type StepEvent } from "./deploy/consequences";
 import { explainPassphrase } from "./passphrase";
 
 /** Runs pulumi with the right tools, backend and passphrase. */
 export interface Pulumi {
-  /**
-   * Runs in the foreground, as the user would see it; resolves to the exit code. What a preview, an up or a destroy
-   * means for users and their data is said in words at its end.
-   *
-   * @param variables environment of the program, besides
-   */
-  run(args: string[], variables?: Record<string, string>): Promise<number>;
+  /** What every pulumi of this checkout is told. */
+  environment: Record<string, string>;
+  /** Runs in the foreground, as the user would see it; resolves to the exit code. */
+  run(args: string[]): Promise<number>;
   /** Runs silently and returns the standard output. */
-  read(args: string[]): Promise<string>;
+  read(args: string[], variables?: Record<string, string>): Promise<string>;
   /** Runs silently with this standard input. */
   write(args: string[], input: string): Promise<void>;
 }
@@ -34,7 +28,7 @@ export interface Pulumi {
  * @param backend where the state is
  */
 export function pulumiWith(tools: Tools, backend: Backend): Pulumi {
-  const environment = {
+  const environment: Record<string, string> = {
     ...tools.env,
     ...backendEnvironment(process.env, backend),
     // One engine for the docker client and the provider, which prefers a context to the host it is given.
@@ -55,27 +49,17 @@ export function pulumiWith(tools: Tools, backend: Backend): Pulumi {
     throw new UserError(`pulumi ${args[0]} failed: ${String(stderr || stdout).trim()}`);
   }
   return {
-    async run([command = "", ...args], variables) {
-      const run = (flags: string[], env: Record<string, string>) =>
-        exec(`${tools.binDir}/pulumi`, [command, ...flags, ...args], {
-          ...{ cwd: projectRoot, env: { ...environment, ...variables, ...env } },
-          stdio: "inherit",
-          reject: false,
-        });
-      if (!["preview", "up", "update", "destroy"].includes(command)) return (await run([], {})).exitCode ?? 1;
-      const folder = await mkdtemp(join(tmpdir(), "microsandbox-events-"));
-      try {
-        const log = join(folder, "events");
-        // A flag for programs: without the variable pulumi does not know it.
-        const { exitCode } = await run(["--event-log", log], { PULUMI_DEBUG_COMMANDS: "true" });
-        sayConsequences(command, await readFile(log, "utf8").catch(() => ""));
-        return exitCode ?? 1;
-      } finally {
-        await rm(folder, { recursive: true });
-      }
+    environment,
+    async run(args) {
+      const { exitCode } = await exec(`${tools.binDir}/pulumi`, args, {
+        ...options,
+        stdio: "inherit",
+        reject: false,
+      });
+      return exitCode ?? 1;
     },
-    async read(args) {
-      return quietly(args, { ...options, stdin: "ignore" });
+    async read(args, variables) {
+      return quietly(args, { ...options, env: { ...environment, ...variables }, stdin: "ignore" });
     },
     async write(args, input) {
       await quietly(args, { ...options, input });
@@ -87,16 +71,4 @@ export function pulumiWith(tools: Tools, backend: Backend): Pulumi {
 export function saltOf(stack: string): string {
   const file = join(projectRoot, `Pulumi.${stack.split("/").pop()}.yaml`);
   return (existsSync(file) && parse(readFileSync(file, "utf8"))?.encryptionsalt) || "";
-}
-
-/** @param log the event log, one JSON object a line; the last one may be cut off */
-function sayConsequences(command: string, log: string): void {
-  const lines = log
-    .slice(0, log.lastIndexOf("\n") + 1)
-    .split("\n")
-    .filter(Boolean);
-  const sentences = consequences(lines.map((line): StepEvent => JSON.parse(line)));
-  if (sentences.length === 0) return;
-  console.error(`\nIn words, ${command === "preview" ? "what an up would do" : "what this run had to do"}:`);
-  for (const each of sentences) console.error(`  - ${each}`);
 }

@@ -1,10 +1,9 @@
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
-import { parse } from "yaml";
 // Not config: it loads Pulumi, which takes a third of the start of a command.
 import { readableHosts } from "../components/settings/checks";
 import { resourceName } from "../components/settings/hosts";
-import { type HostSettings, NAMESPACE } from "../components/settings/schema";
+import type { HostSettings } from "../components/settings/schema";
 import { nameInLines } from "../setup/named-stack";
 import { projectRoot } from "../setup/project";
 import type { Reporter } from "../setup/report";
@@ -13,6 +12,7 @@ import { UserError } from "../setup/user-error";
 import { type Backend, findBackend, findBackends } from "./backend";
 import { localKvm } from "./kvm";
 import { type Pulumi, pulumiWith } from "./pulumi";
+import { readSettings, type Settings } from "./settings";
 
 /** How the help of every command tells {@link chooseStack}'s rule. */
 export const STACK_RULE =
@@ -121,17 +121,15 @@ export type SetupHost = Pick<HostSettings, "host" | "architecture" | "debianVers
   };
 
 /**
- * The hosts of a stack, as far as they have to be known before Pulumi runs. What is wrong has its default here:
- * Pulumi's own check explains the mistake.
+ * The hosts of a stack, as far as they have to be known before Pulumi runs, by its settings as Pulumi tells them. What is
+ * wrong has its default here: Pulumi's own check explains the mistake.
  */
-export function hostsForSetup(stack: string): SetupHost[] {
-  const text = existsSync(stackFile(stack)) ? readFileSync(stackFile(stack), "utf8") : "";
-  const config: Record<string, unknown> = parse(text)?.config ?? {};
-  const raw = Object.fromEntries(
-    Object.entries(config)
-      .filter(([key]) => key.startsWith(`${NAMESPACE}:`))
-      .map(([key, value]) => [key.slice(NAMESPACE.length + 1), value]),
-  );
+export async function hostsForSetup(stack: string, pulumi: Pick<Pulumi, "read">): Promise<SetupHost[]> {
+  return hostsOf(stack, await readSettings(stack, stackFile(stack), pulumi));
+}
+
+/** The hosts that some settings make. */
+export function hostsOf(stack: string, { values }: Pick<Settings, "values">): SetupHost[] {
   const defaults = {
     host: "local",
     architecture: "auto" as const,
@@ -141,11 +139,11 @@ export function hostsForSetup(stack: string): SetupHost[] {
     privileged: false,
     production: false,
   };
-  return Object.entries(readableHosts(raw)).map(([name, settings]) => ({
+  return Object.entries(readableHosts(values)).map(([name, settings]) => ({
     ...defaults,
     ...settings,
     name,
-    baseName: `${resourceName("microsandbox", name)}-${stack}`,
+    baseName: `${resourceName("microsandbox", name)}-${stack.split("/").pop()}`,
   }));
 }
 

@@ -1,12 +1,11 @@
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { prepare } from "../cli/commands/setup";
+import { prepareAll } from "../cli/commands/setup";
 import { exec } from "../setup/exec";
 import { projectRoot } from "../setup/project";
 import { createReporter } from "../setup/report";
 import { runProgram } from "../setup/run-program";
-import { ensureTools } from "../setup/tools";
 import { UserError } from "../setup/user-error";
 import { FAILURES_FILE, type Failure } from "./harness/failures-reporter";
 
@@ -37,10 +36,7 @@ async function runTests(asked?: string): Promise<void> {
   let failed = 0;
   const failures: Failure[] = [];
   for (const kind of wanted) {
-    if (kind !== "unit") {
-      await ensureTools(report);
-      await prepare("emulated", report);
-    }
+    if (kind !== "unit") await prepareAll("emulated", report);
     const results = await report.step(`Tests: ${kind}`, () => runKind(kind));
     passed += results.passed;
     failed += results.failed;

@@ -1,5 +1,6 @@
 import { createReporter } from "../../setup/report";
 import { UserError } from "../../setup/user-error";
+import { openAutomation } from "../automation";
 import { askConsent } from "../consent";
 import type { StateResource } from "../deploy/drift";
 import { explainKept } from "../deploy/kept";
@@ -9,13 +10,13 @@ import { hostsForSetup, openStack } from "../stack";
 /** `npm run destroy`: removes what `up` has made. Volumes stay unless `volumes.keep` is false. */
 export async function destroy(asked?: string, yes?: boolean): Promise<void> {
   const report = createReporter();
-  const { stack, pulumi } = await openStack(asked, report);
+  const { stack, pulumi, tools } = await openStack(asked, report);
   const known: { name: string }[] = JSON.parse(await pulumi.read(["stack", "ls", "--json"]));
   if (!known.some(({ name }) => name === stack)) {
     report.say(`Nothing to destroy: stack ${stack} was never deployed from this checkout.`);
     return;
   }
-  const hosts = hostsForSetup(stack);
+  const hosts = await hostsForSetup(stack, pulumi);
   await wakeEmulatedHosts(hosts, report);
   const resources = await recoverStack(stack, hosts, pulumi, report);
   refuseProtected(stack, resources);
@@ -27,15 +28,9 @@ export async function destroy(asked?: string, yes?: boolean): Promise<void> {
     line: `npm run destroy -- --yes --stack ${stack}`,
   });
   // Of several hosts, one that can't be reached is no reason to leave the others as they are.
-  const code = await pulumi.run([
-    "destroy",
-    "--yes",
-    "--skip-preview",
-    "--continue-on-error",
-    "--stack",
-    stack,
-  ]);
-  if (code !== 0) throw new UserError(`pulumi destroy failed (exit code ${code}); the reason is above.`);
+  const automation = await openAutomation(stack, tools, pulumi.environment, report);
+  const { ok } = await automation.destroy({ continueOnError: true });
+  if (!ok) throw new UserError("pulumi destroy failed; the reason is above. Then: npm run destroy");
   for (const text of explainKept(hosts, resources)) report.say(`\n${text}`);
 }
 

@@ -32,15 +32,16 @@ export async function doctor(asked?: string, askedHost?: string): Promise<void> 
   const present = await inspectTools();
   // It makes nothing: without the tools it can't ask what is selected.
   const ready = present.every((tool) => tool.present);
-  const stack = ready ? (await openStack(asked, report)).stack : await chooseStack(asked, [], report);
-  const hosts = hostsForSetup(stack);
+  const open = ready ? await openStack(asked, report) : undefined;
+  const stack = open?.stack ?? (await chooseStack(asked, [], report));
+  const hosts = open ? await hostsForSetup(stack, open.pulumi) : [];
   const chosen = hosts.filter(({ name }) => askedHost === undefined || name === askedHost);
-  if (chosen.length === 0) {
+  if (open && chosen.length === 0) {
     const names = hosts.map(({ name }) => name).join(", ");
     throw new UserError(`Stack ${stack} has no host ${askedHost}. Its hosts: ${names}`);
   }
   const ofHosts = await Promise.all(chosen.map((host) => findingsOf(host, stack, hosts.length > 1)));
-  const findings = [...tools(present), await engine(), ...ofHosts.flat()];
+  const findings = [...tools(present), await engine(), ...(open ? ofHosts.flat() : [unread(stack)])];
 
   const marks = { ok: "✓", mends: "•", warns: "!", stops: "✗" };
   for (const { verdict, what, remedy } of findings) {
@@ -52,6 +53,13 @@ export async function doctor(asked?: string, askedHost?: string): Promise<void> 
   );
   process.exitCode = stopped ? 1 : 0;
 }
+
+/** Settings are asked of Pulumi. */
+const unread = (stack: string): Finding => ({
+  verdict: "warns",
+  what: `Stack ${stack}: what its hosts need is told once the tools are there`,
+  remedy: `npm run setup -- --stack ${stack}, then this again`,
+});
 
 function tools(present: readonly ToolStatus[]): Finding[] {
   return present.map(({ name, version, present, where, remedy }) => ({

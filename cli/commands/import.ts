@@ -14,9 +14,10 @@ import { deploy } from "./up";
 export async function importStack(asked?: string): Promise<void> {
   const report = createReporter();
   const open = await openStack(asked, report);
-  const { stack } = open;
-  await prepare(stack, report);
-  for (const host of hostsForSetup(stack)) {
+  const { stack, pulumi } = open;
+  const hosts = await hostsForSetup(stack, pulumi);
+  await prepare(stack, hosts, report);
+  for (const host of hosts) {
     const { stdout, failed } = await shellOn(host, listScript);
     if (failed)
       throw new UserError(`The Docker engine of host ${host.name} does not answer. Nothing was changed.`);
@@ -50,5 +51,5 @@ export async function importStack(asked?: string): Promise<void> {
     for (const { kind, id, name } of ours)
       if (kind === "network" && name === host.baseName) await dockerOn(host, ["network", "rm", id]);
   }
-  await deploy(open, report);
+  await deploy(open, true, report);
 }

@@ -1,10 +1,9 @@
 import { createReporter, type Reporter } from "../../setup/report";
 import { ensureTools } from "../../setup/tools";
 import { findBackend } from "../backend";
-import { openForPaths, pathChange } from "../config-path";
 import { wrongPassphrase } from "../passphrase";
 import { pulumiWith, saltOf } from "../pulumi";
-import { type OpenStack, openStack, stackFile } from "../stack";
+import { type OpenStack, openStack } from "../stack";
 
 /** Commands that read or change the settings of a stack, which needs not be deployed for it. */
 const ON_A_STACK = ["config", "preview", "up", "update", "refresh", "destroy"];
@@ -18,11 +17,6 @@ export async function passThrough(args: string[]): Promise<void> {
   const open = isOnStack ? await madeStack(asked, report) : undefined;
   const stack = open?.stack;
   const pulumi = open?.pulumi ?? pulumiWith(await ensureTools(report), findBackend(asked));
-  const change = pathChange(args);
-  if (stack && change && change.settings.length > 0) {
-    for (const setting of openForPaths(stackFile(stack), change.settings))
-      report.say(`${setting} was JSON in ${stackFile(stack)}: it is YAML now, and keeps its other fields.`);
-  }
   process.exitCode = await pulumi.run(args);
   const why = process.exitCode && stack ? wrongPassphrase(stack, saltOf(stack)) : undefined;
   if (why) report.say(why);

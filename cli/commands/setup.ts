@@ -3,21 +3,26 @@ import { createReporter, type Reporter } from "../../setup/report";
 import { UserError } from "../../setup/user-error";
 import { plainPulumi } from "../backend";
 import { isBuildDue, needsEngineHere } from "../deploy/build-due";
-import { emulatedArchitecture, hostsForSetup, openStack } from "../stack";
+import { emulatedArchitecture, hostsForSetup, type OpenStack, openStack, type SetupHost } from "../stack";
 
 /** `npm run setup`: everything that deploying a stack needs on this machine, and nothing of the stack itself. */
 export async function setup(asked?: string): Promise<void> {
   const report = createReporter();
-  const { stack, backend } = await openStack(asked, report);
-  await prepare(stack, report);
+  const { stack, backend } = await prepareAll(asked, report);
   const plain = plainPulumi(backend);
   if (plain) report.say(plain);
   report.say(`Ready. To deploy: npm run up -- --stack ${stack}`);
 }
 
+/** Gets the tools, and makes what the hosts of a stack need on this machine. */
+export async function prepareAll(asked: string | undefined, report: Reporter): Promise<OpenStack> {
+  const open = await openStack(asked, report);
+  await prepare(open.stack, await hostsForSetup(open.stack, open.pulumi), report);
+  return open;
+}
+
 /** Makes what a stack needs on this machine; what is there is left alone. */
-export async function prepare(stack: string, report: Reporter): Promise<void> {
-  const hosts = hostsForSetup(stack);
+export async function prepare(stack: string, hosts: readonly SetupHost[], report: Reporter): Promise<void> {
   for (const host of hosts) {
     if (host.host === "emulated") await ensureEmulationPackages(report, emulatedArchitecture(host));
   }

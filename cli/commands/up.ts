@@ -1,57 +1,106 @@
 import { createReporter, type Reporter } from "../../setup/report";
 import { UserError } from "../../setup/user-error";
+import { type Ended, openAutomation } from "../automation";
 import { plainPulumi } from "../backend";
+import { askConsent } from "../consent";
 import { mendDrift } from "../deploy/mend";
 import { readResources, recoverStack, wakeEmulatedHosts } from "../deploy/recover";
 import { unfinishedUpgrades } from "../deploy/unfinished-upgrade";
 import { leaveOutUnreachable } from "../deploy/unreachable";
 import { readApiKey } from "../keys/stack-keys";
 import { readOutputs, type ServerOutputs, type StackOutputs } from "../outputs";
-import { wrongPassphrase } from "../passphrase";
 import type { Pulumi } from "../pulumi";
-import { saltOf } from "../pulumi";
 import { hostsForSetup, type OpenStack, openStack } from "../stack";
 import { prepare } from "./setup";
 
-/** `npm run up`: from whatever state this machine and the stack are in to a running, ready service. */
-export async function up(asked?: string): Promise<void> {
-  const report = createReporter();
-  const open = await openStack(asked, report);
-  report.say(`Deploying stack ${open.stack}: what is missing first, then Pulumi.`);
-  await prepare(open.stack, report);
-  await deploy(open, report);
+/** What may be said to `npm run up`. */
+interface UpOptions {
+  stack?: string;
+  /** Not to be asked. */
+  yes?: boolean;
+  /** Only to tell what it would do. */
+  preview?: boolean;
 }
 
-/** What comes after the tools: recovery, what was changed behind Pulumi's back, and `pulumi up` itself. */
-export async function deploy({ stack, pulumi, backend }: OpenStack, report: Reporter): Promise<void> {
+/** `npm run up`: from whatever state this machine and the stack are in to a running, ready service. */
+export async function up({ stack: asked, yes, preview }: UpOptions): Promise<void> {
+  const report = createReporter();
+  const open = await openStack(asked, report);
+  if (preview) return tellPlan(open, report);
+  report.say(`Deploying stack ${open.stack}: what is missing first, then Pulumi.`);
+  await deploy(open, yes, report);
+}
+
+/** `npm run up -- --preview`: what an up would do, and what that means. Changes nothing. */
+async function tellPlan({ stack, pulumi, tools }: OpenStack, report: Reporter): Promise<void> {
+  const automation = await openAutomation(stack, tools, pulumi.environment, report);
+  const planned = await automation.preview({}, true);
+  sayWords("what an up would do", planned, report);
+  if (!planned.ok) throw new UserError("The preview failed; the reason is above.");
+}
+
+/** What comes after the tools: the machine, recovery, what was changed behind Pulumi's back, and `pulumi up` itself. */
+export async function deploy(
+  { stack, pulumi, backend, tools }: OpenStack,
+  yes: boolean | undefined,
+  report: Reporter,
+): Promise<void> {
   const plain = plainPulumi(backend);
   if (plain) report.say(plain);
   await pulumi.read(["stack", "select", "--create", stack]);
-  const hosts = hostsForSetup(stack);
+  const hosts = await hostsForSetup(stack, pulumi);
+  await prepare(stack, hosts, report);
   const names = hosts.map(({ name }) => name);
   await wakeEmulatedHosts(hosts, report);
   const resources = await recoverStack(stack, hosts, pulumi, report);
-  // One that fails is no reason to leave the others as they are.
-  const several = hosts.length > 1 ? ["--continue-on-error"] : [];
   // Side by side: a host that does not answer is waited for once.
-  const [mended, leftOut] = await Promise.all([
+  const [replace, exclude] = await Promise.all([
     mendDrift(hosts, resources, report),
     leaveOutUnreachable(hosts, resources, report),
   ]);
-  const options = ["--yes", "--skip-preview", "--refresh", ...several, ...leftOut, ...mended];
-  const code = await pulumi.run(["up", ...options, "--stack", stack]);
+  // One that fails is no reason to leave the others as they are.
+  const options = { exclude, replace, continueOnError: hosts.length > 1 };
+  const automation = await openAutomation(stack, tools, pulumi.environment, report);
+  const isProduction = hosts.some(({ production }) => production);
+  if (isProduction) {
+    const look = () => automation.preview(options, false);
+    await askAboutPlan(stack, await report.step("Ask Pulumi what there is to do", look), yes, report);
+  }
+  const done = await automation.up(options);
+  if (!isProduction) sayWords("what this run had to do", done, report);
   const outputs = await readOutputs(stack, pulumi);
   const missing = names.filter((host) => outputs.hosts && !Object.hasOwn(outputs.hosts, host));
-  if (code === 0 || missing.length > 0) sayReady(outputs, await hasApiKey(stack, pulumi), report);
-  if (code === 0) return;
+  if (done.ok || missing.length > 0) sayReady(outputs, await hasApiKey(stack, pulumi), report);
+  if (done.ok) return;
   for (const text of unfinishedUpgrades(stack, hosts, await readResources(stack, pulumi)))
     report.say(`\n${text}`);
-  const passphrase = wrongPassphrase(stack, saltOf(stack));
-  if (passphrase) throw new UserError(passphrase);
   const where = missing.length > 0 ? `; not deployed: ${missing.join(", ")}` : "";
-  throw new UserError(
-    `pulumi up failed (exit code ${code})${where}. What it says above is the reason. Then: npm run up`,
-  );
+  throw new UserError(`pulumi up failed${where}. What it says above is the reason. Then: npm run up`);
+}
+
+/** A stack in production changes only when somebody has seen how. @throws UserError where the answer is no */
+async function askAboutPlan(
+  stack: string,
+  planned: Ended,
+  yes: boolean | undefined,
+  report: Reporter,
+): Promise<void> {
+  if (planned.ok && planned.changes === 0) return;
+  const count = planned.ok ? `${planned.changes} resources change` : "the preview failed, see above";
+  sayWords("what this up does", planned, report);
+  await askConsent({
+    question: `Go on with stack ${stack}, which is in production (${count})?`,
+    yes,
+    strict: true,
+    line: `npm run up -- --yes --stack ${stack}`,
+  });
+}
+
+/** @param what @example "what an up would do" */
+function sayWords(what: string, { words }: Ended, report: Reporter): void {
+  if (words.length === 0) return;
+  report.say(`\nIn words, ${what}:`);
+  for (const each of words) report.say(`  - ${each}`);
 }
 
 const hasApiKey = async (stack: string, pulumi: Pulumi) => (await readApiKey(stack, pulumi)) !== undefined;

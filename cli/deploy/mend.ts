@@ -9,7 +9,7 @@ import { settled } from "./settled";
  * Looks for what was changed behind Pulumi's back on the hosts of a stack, says what it finds, and mends what a
  * refresh would not. A host that does not answer is left to Pulumi, and so is what is somebody else's.
  *
- * @returns options for pulumi
+ * @returns the resources that are to be made again
  */
 export async function mendDrift(
   hosts: readonly SetupHost[],
@@ -32,5 +32,5 @@ export async function mendDrift(
       await settled(async (format) => (await dockerOn(host, ["inspect", "--format", format, id])).stdout);
   };
   await Promise.all(found.map(([host, mending]) => mend(host, mending)));
-  return found.flatMap(([, { replace }]) => replace.flatMap((urn) => ["--replace", urn]));
+  return found.flatMap(([, { replace }]) => replace);
 }

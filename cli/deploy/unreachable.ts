@@ -4,7 +4,7 @@ import { type Resource, resourcesOf } from "./host-resources";
 import { dockerOn } from "./recover";
 
 /**
- * Options for pulumi that leave the hosts out whose engine does not answer: a refresh of what is on them would end the
+ * The resources of the hosts whose engine does not answer: a refresh of what is on them would end the
  * whole run. The program still tells why they can't be used. Of a stack with one host nothing is left out.
  */
 export async function leaveOutUnreachable(
@@ -18,7 +18,7 @@ export async function leaveOutUnreachable(
     if (urns.length === 0 || !(await dockerOn(host, ["version", "--format", "{{.Server.Version}}"])).failed)
       return [];
     report.say(`Host ${host.name} does not answer: what is on it stays as it is.`);
-    return urns.flatMap((urn) => ["--exclude", urn]);
+    return urns;
   });
   return (await Promise.all(options)).flat();
 }

@@ -12,6 +12,8 @@ import { UserError } from "../../setup/user-error";
 import { stateFolder } from "../backend";
 import { type Server as Deployed, readOutputs } from "../outputs";
 import type { Pulumi } from "../pulumi";
+import { readSettings } from "../settings";
+import { stackFile } from "../stack";
 import type { KeyRing } from "./ring";
 
 /** Where the server writes down the last use of each key: docker/gateway/src/keys/key-use.ts. */
@@ -40,14 +42,7 @@ export interface StackKeys {
 export async function readKeys(stack: string, pulumi: Pulumi): Promise<StackKeys> {
   const known: { name: string }[] = JSON.parse(await pulumi.read(["stack", "ls", "--json"]));
   if (!known.some(({ name }) => name === stack)) await pulumi.read(["stack", "init", stack, "--no-select"]);
-  const config: Record<string, { value?: string; secret: boolean }> = JSON.parse(
-    await pulumi.read(["config", "--json", "--show-secrets", "--stack", stack]),
-  );
-  const raw = Object.entries(config).flatMap(([name, { value, secret }]) =>
-    name.startsWith(`${NAMESPACE}:`) ? [{ name: name.slice(NAMESPACE.length + 1), value, secret }] : [],
-  );
-  const secret = raw.filter((each) => each.secret).map(({ name }) => name);
-  const values = Object.fromEntries(raw.map(({ name, value }) => [name, value]));
+  const { values, secret } = await readSettings(stack, stackFile(stack), pulumi);
   const check = (change: Record<string, unknown>) => {
     const { settings, hosts, mistakes } = checkSettings({ ...values, ...change }, secret);
     if (!settings) throw new UserError(explainMistakes(mistakes, { stack }));

@@ -87,7 +87,7 @@ function plainHttpMistake({
     problem: `is ${bindAddress} without TLS: keys and data could be read on the way`,
     accepted:
       "127.0.0.1 without TLS; any address with tls.own true, with a certificate in tls, or with exposeHttp true",
-    fix: [{ key: "tls", value: '{"own":true}' }],
+    fix: [{ key: "tls.own", value: "true", path: true }],
   };
 }
 
@@ -108,12 +108,11 @@ function ownSandboxesMistake({ devMode, ownSandboxes }: Partial<StackSettings>):
 
 function volumesMistake({ volumes }: Partial<StackSettings>): Mistake | undefined {
   if (volumes?.state === undefined || volumes.state !== volumes.workspace) return undefined;
-  const { workspace, ...rest } = volumes;
   return {
     key: "volumes.workspace",
-    problem: `is ${show(workspace)}, the same as volumes.state`,
+    problem: `is ${show(volumes.workspace)}, the same as volumes.state`,
     accepted: "a volume of its own, or none for the name that comes from the stack",
-    fix: [{ key: "volumes", value: JSON.stringify(rest) }],
+    fix: [{ key: "volumes.workspace", path: true }],
   };
 }
 

@@ -105,7 +105,7 @@ function mistake(
   problem: string,
   accepted = "own true alone, or a certificate with its key, each as text or as a file",
 ): Mistake {
-  return { key: "tls", problem, accepted, fix: [{ key: "tls", value: '{"own":true}' }] };
+  return { key: "tls", problem, accepted, fix: [{ key: "tls.own", value: "true", path: true }] };
 }
 
 /** Whether clients take a certificate for this name; they look at its alternative names alone. */

@@ -88,8 +88,33 @@ function fixLine(fix: Fix, style: FixStyle): string {
   if (style.source === "code")
     return fix.value === undefined ? `leave ${fix.key} out` : `${fix.key}: ${fix.value}`;
   const stack = style.stack ? ` --stack ${shellQuote(style.stack)}` : "";
-  const path = fix.path ? ["--path"] : [];
+  const line = (words: string[]) => `pulumi config ${words.map(shellQuote).join(" ")}${stack}`;
   const key = `${NAMESPACE}:${fix.key}`;
-  const words = fix.value === undefined ? ["rm", ...path, key] : ["set", ...path, key, fix.value];
-  return `pulumi config ${words.map(shellQuote).join(" ")}${stack}`;
+  const path = fix.path ? ["--path"] : [];
+  const remove = line(["rm", ...path, key]);
+  if (fix.value === undefined) return remove;
+  const parts = structureOf(fix.value);
+  if (parts === undefined) return line(["set", ...path, key, fix.value]);
+  return [remove, ...leaves(key, parts).map((words) => line(["set", "--path", ...words]))].join(" && ");
+}
+
+/** A list or an object. Never written as its JSON text: a later `--path` would replace all of it by one field. */
+function structureOf(text: string): object | undefined {
+  try {
+    const value: unknown = JSON.parse(text);
+    return typeof value === "object" && value !== null ? value : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** What to set, one by one, for a structure: the path, and the value with its type where Pulumi would take another. */
+function leaves(key: string, value: unknown): string[][] {
+  if (Array.isArray(value)) return value.flatMap((item, index) => leaves(`${key}[${index}]`, item));
+  if (typeof value === "object" && value !== null)
+    return Object.entries(value).flatMap(([name, part]) =>
+      leaves(/^[\w-]+$/.test(name) ? `${key}.${name}` : `${key}[${JSON.stringify(name)}]`, part),
+    );
+  const looksTyped = typeof value === "string" && /^(?:true|false|[+-]?[\d.].*)$/.test(value);
+  return [[...(looksTyped ? ["--type", "string"] : []), key, toText(value)]];
 }

@@ -6,7 +6,7 @@ import { hasTls } from "./tls";
 export function productionMistakes(given: Partial<StackSettings>): Mistake[] {
   if (given.production !== true) return [];
   const { privileged, devMode, tls, exposeHttp, kvmCheck, volumes } = given;
-  const needs: [boolean, string, string, string, { key: string; value: string }][] = [
+  const needs: [boolean, string, string, string, Mistake["fix"][number]][] = [
     [privileged === true, "privileged", "is true", "false", { key: "privileged", value: "false" }],
     [devMode === true, "devMode", "is true: no key is checked", "false", { key: "devMode", value: "false" }],
     [
@@ -14,7 +14,7 @@ export function productionMistakes(given: Partial<StackSettings>): Mistake[] {
       "tls",
       "is not set: keys and data can be read on the way",
       "own true, or a certificate and its key; exposeHttp true where a proxy in front speaks TLS",
-      { key: "tls", value: '{"own":true}' },
+      { key: "tls.own", value: "true", path: true },
     ],
     [
       kvmCheck === "off" || kvmCheck === "device",
@@ -28,7 +28,7 @@ export function productionMistakes(given: Partial<StackSettings>): Mistake[] {
       "volumes.keep",
       "is false: a destroy would remove all data",
       "true",
-      { key: "volumes", value: JSON.stringify({ ...volumes, keep: true }) },
+      { key: "volumes.keep", value: "true", path: true },
     ],
   ];
   return needs

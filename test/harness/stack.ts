@@ -56,9 +56,10 @@ export class TestStack {
 
   async up(): Promise<Outcome> {
     if (this.settings.privileged === false) await giveKvmToItsGroup();
-    return this.npm("up", ["--stack", this.name]);
+    return this.npm("up", ["--yes", "--stack", this.name]);
   }
 
+  preview = () => this.npm("up", ["--preview", "--stack", this.name]);
   destroy = () => this.npm("destroy", ["--yes", "--stack", this.name]);
   pulumi = (...args: string[]) => this.npm("pulumi", [...args, "--stack", this.name]);
   doctor = (...args: string[]) => this.npm("doctor", ["--stack", this.name, ...args]);

@@ -108,7 +108,7 @@ it("takes the copy of an upgrade that was cut off, then upgrades, and says for h
      echo half-migrated > kept && echo 0.7.11 > gateway/version && echo cut > copies/.pending`,
   );
   stack.configure({ version: "0.7.11" });
-  const preview = await stack.pulumi("preview");
+  const preview = await stack.preview();
   expect(preview.output).toMatch(
     /In words, what an up would do:[\s\S]*state is copied[\s\S]*REPLACED \(changed: image/,
   );

@@ -1,11 +1,9 @@
-import { rmSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
-import { afterEach, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { chooseServer, takeOptions } from "../../../cli/commands/sandbox";
 import { resourcesOf } from "../../../cli/deploy/host-resources";
 import { unfinishedUpgrades } from "../../../cli/deploy/unfinished-upgrade";
-import { hostsForSetup } from "../../../cli/stack";
-import { projectRoot } from "../../../setup/project";
+import { parseSettings } from "../../../cli/settings";
+import { hostsOf as hostsOfSettings } from "../../../cli/stack";
 
 describe("which server is meant", () => {
   const server = (container: string) => ({ container, connection: { kind: "local" } as const });
@@ -121,35 +119,35 @@ describe("an upgrade whose new server did not get ready", () => {
 });
 
 describe("what set-up knows of the hosts", () => {
-  const file = join(projectRoot, "Pulumi.test-hosts-unit.yaml");
-  const hostsOf = (config: unknown) => {
-    writeFileSync(file, JSON.stringify({ config }));
-    return hostsForSetup("test-hosts-unit");
+  /** @param config as `pulumi config --json` has it: text, or JSON as text */
+  const hostsOf = (config: Record<string, string>) => {
+    const entries = Object.entries(config).map(([key, value]) => [key, { value, secret: false }]);
+    return hostsOfSettings(
+      "organization/microsandbox/dev",
+      parseSettings(JSON.stringify(Object.fromEntries(entries))),
+    );
   };
-  afterEach(() => rmSync(file));
 
   it("names what is on them as the program does", () => {
-    const hosts = hostsOf({ "microsandbox:hosts": { a: { host: "emulated", hostPort: 6000 }, default: {} } });
+    const hosts = hostsOf({ "microsandbox:hosts": '{"a":{"host":"emulated","hostPort":6000},"default":{}}' });
     expect(hosts.map(({ name, host, baseName }) => [name, host, baseName])).toEqual([
-      ["a", "emulated", "microsandbox-a-test-hosts-unit"],
-      ["default", "local", "microsandbox-test-hosts-unit"],
+      ["a", "emulated", "microsandbox-a-dev"],
+      ["default", "local", "microsandbox-dev"],
     ]);
   });
 
-  it("takes a host for what it is, whatever else is encrypted, wrong or does not go together", () => {
-    const secure = { secure: "v1:abc" };
+  it("takes a host for what it is, whatever else is wrong, of another project or does not go together", () => {
     const hosts = hostsOf({
       "microsandbox:host": "emulated",
-      "microsandbox:registries": { logins: [{ registry: "r.example.com", user: "u", password: secure }] },
-      "microsandbox:tls": { certificate: "none", key: secure },
+      "microsandbox:registries": '{"logins":[{"registry":"r.example.com","user":"u","password":"p"}]}',
+      "microsandbox:tls": '{"certificate":"none","key":"none"}',
       "microsandbox:bindAddress": "0.0.0.0",
       "microsandbox:memoryLimit": "lots",
       "microsandbox:volumes": '{"state":"mine"}',
+      "other:host": "local",
     });
     expect(hosts).toMatchObject([{ name: "default", host: "emulated", volumes: { state: "mine" } }]);
-    const several = hostsOf({
-      "microsandbox:hosts": { a: { host: "emulated", tls: { key: secure } }, "B/": {} },
-    });
+    const several = hostsOf({ "microsandbox:hosts": '{"a":{"host":"emulated","tls":{"key":"k"}},"B/":{}}' });
     expect(several).toMatchObject([{ name: "a", host: "emulated" }]);
   });
 });

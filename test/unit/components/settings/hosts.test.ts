@@ -64,7 +64,7 @@ describe("mistakes name the host and the setting", () => {
       "a wrong part",
       { hosts: { a: { volumes: { keep: "maybe" } } } },
       ["hosts.a.volumes.keep"],
-      /config set --path microsandbox:hosts\.a\.volumes '\{\}'/,
+      /config rm --path microsandbox:hosts\.a\.volumes/,
     ],
     [
       "a misspelt name",

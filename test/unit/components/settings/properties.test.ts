@@ -70,7 +70,11 @@ function mend(raw: Record<string, unknown>, mistakes: readonly Mistake[]): Recor
     // An object may be typed as JSON.
     if (path && names[0] && typeof mended[names[0]] === "string")
       mended[names[0]] = JSON.parse(`${mended[names[0]]}`);
-    const part = names.reduce<unknown>((object, name) => isObject(object) && object[name], mended);
+    const part = names.reduce<unknown>((object, name) => {
+      // Pulumi makes the objects that a path lacks.
+      if (isObject(object) && value !== undefined && object[name] === undefined) object[name] = {};
+      return isObject(object) && object[name];
+    }, mended);
     if (isObject(part) && value === undefined) delete part[last];
     else if (isObject(part)) part[last] = value;
     else mended[key] = value;

@@ -121,7 +121,7 @@ const wrong: [Record<string, unknown>, string][] = [
     [
       "  microsandbox:bindAddress is 0.0.0.0 without TLS: keys and data could be read on the way",
       "    accepted: 127.0.0.1 without TLS; any address with tls.own true, with a certificate in tls, or with exposeHttp true",
-      "    to mend:  pulumi config set microsandbox:tls '{\"own\":true}'",
+      "    to mend:  pulumi config set --path microsandbox:tls.own true",
     ].join("\n"),
   ],
   [
@@ -129,7 +129,7 @@ const wrong: [Record<string, unknown>, string][] = [
     [
       "  microsandbox:tls has a certificate without a key, or a key without a certificate",
       "    accepted: own true alone, or a certificate with its key, each as text or as a file",
-      "    to mend:  pulumi config set microsandbox:tls '{\"own\":true}'",
+      "    to mend:  pulumi config set --path microsandbox:tls.own true",
     ].join("\n"),
   ],
   [
@@ -153,7 +153,7 @@ const wrong: [Record<string, unknown>, string][] = [
     [
       '  microsandbox:images is "alpine"',
       '    accepted: a list of image references, like ["alpine:3.22"]',
-      "    to mend:  pulumi config set microsandbox:images '[\"alpine\"]'",
+      "    to mend:  pulumi config rm microsandbox:images && pulumi config set --path 'microsandbox:images[0]' alpine",
     ].join("\n"),
   ],
   [
@@ -161,7 +161,7 @@ const wrong: [Record<string, unknown>, string][] = [
     [
       '  microsandbox:images.1 is "-v"',
       '    accepted: a list of image references, like ["alpine:3.22"]',
-      "    to mend:  pulumi config set microsandbox:images '[\"alpine\"]'",
+      "    to mend:  pulumi config rm microsandbox:images && pulumi config set --path 'microsandbox:images[0]' alpine",
     ].join("\n"),
   ],
   [
@@ -169,11 +169,11 @@ const wrong: [Record<string, unknown>, string][] = [
     [
       '  microsandbox:volumes.keep is "maybe"',
       "    accepted: true or false",
-      '    to mend:  pulumi config set microsandbox:volumes \'{"state":"msb"}\'',
+      "    to mend:  pulumi config rm microsandbox:volumes && pulumi config set --path microsandbox:volumes.state msb",
       "",
       "  microsandbox:volumes.stat is not a setting",
       "    accepted: state is the nearest one",
-      '    to mend:  pulumi config set microsandbox:volumes \'{"state":"msb"}\'',
+      "    to mend:  pulumi config rm microsandbox:volumes && pulumi config set --path microsandbox:volumes.state msb",
     ].join("\n"),
   ],
   [
@@ -181,7 +181,7 @@ const wrong: [Record<string, unknown>, string][] = [
     [
       '  microsandbox:volumes.workspace is "data", the same as volumes.state',
       "    accepted: a volume of its own, or none for the name that comes from the stack",
-      '    to mend:  pulumi config set microsandbox:volumes \'{"state":"data","keep":true,"protect":false}\'',
+      "    to mend:  pulumi config rm --path microsandbox:volumes.workspace",
     ].join("\n"),
   ],
   [
@@ -319,7 +319,7 @@ describe("wrong settings", () => {
   test("keys: what is wrong with one is said, what is right is kept, and a secret list is not shown", () => {
     const message = messageFor({ keys: [ci, { ...ci, expires: "2030-01-01T00:00:00Z" }] });
     expect(message).toContain('keys.1.id is "ci" (there is a key with that id)');
-    expect(message).toContain(`config set microsandbox:keys '${JSON.stringify([ci])}'`);
+    expect(message).toContain(`config set --path 'microsandbox:keys[0].hash' ${ci.hash}`);
     const secret = messageFor({ keys: JSON.stringify([{ ...ci, id: "?" }]) }, { secretKeys: ["keys"] });
     expect(secret).not.toContain(ci.hash);
     expect(messageFor({ ownSandboxes: true })).toContain("while devMode checks no key");

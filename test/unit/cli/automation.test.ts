@@ -1,0 +1,30 @@
+import fc from "fast-check";
+import { expect, it } from "vitest";
+import { sumUp } from "../../../cli/automation";
+
+const step = (op: string, type: string, urn: string) => ({
+  resourcePreEvent: { metadata: { op, type, urn, detailedDiff: {}, old: {}, new: {} } },
+});
+
+it("tells a run with nothing to do from one with something", () => {
+  const type = fc.constantFrom("docker:index/remoteImage:RemoteImage", "docker:index/volume:Volume", "a:b:C");
+  const op = fc.constantFrom(
+    "same",
+    "refresh",
+    "read",
+    "create",
+    "update",
+    "replace",
+    "delete",
+    "create-replacement",
+  );
+  const event = fc.record({ op, type, urn: fc.constantFrom("a", "b", "c") });
+  fc.assert(
+    fc.property(fc.array(event), (events) => {
+      const found = sumUp(events.map(({ op, type, urn }) => step(op, type, urn)));
+      const changed = events.filter(({ op }) => !["same", "refresh", "read"].includes(op));
+      expect(found.changes).toBe(new Set(changed.map(({ urn }) => urn)).size);
+    }),
+  );
+  expect(sumUp([{}])).toEqual({ words: [], changes: 0 });
+});
