@@ -182,7 +182,9 @@ describe("life", () => {
 
   test("one removed with msb itself is forgotten, one made with it is taken in", async () => {
     const { body } = await gateway.create("behind");
-    rmSync(join(gateway.home, "fake", "sandboxes", `${handleOf(gateway.home, "behind")}.status`));
+    const handle = handleOf(gateway.home, "behind");
+    rmSync(join(gateway.home, "fake", "sandboxes", `${handle}.status`));
+    rmSync(join(gateway.home, "sandboxes", handle), { recursive: true });
     await until(async () => (await gateway.get(`/v1/sandboxes/${body.id}`)).status === 404, "the 404", 3000);
     const again = await gateway.create("behind");
     expect(again.body.id).not.toBe(body.id);

@@ -136,7 +136,7 @@ export async function assemble(options: MsbBackendOptions): Promise<Parts> {
     },
   };
   const lifecycle = new Lifecycle(index, store, actions, log);
-  const reconciler = new Reconciler(lifecycle);
+  const reconciler = new Reconciler(lifecycle, folders);
   const view = new StatusCache(
     () => commands.list(),
     (rows, askedAt) => reconciler.observe(rows, askedAt),
@@ -153,7 +153,11 @@ export async function assemble(options: MsbBackendOptions): Promise<Parts> {
   });
   const resume = new Resume(home, lifecycle, commands, log);
   const starter = new StarterImage(options, msb, log);
-  const probe = new ReadinessProbe(options, (maxAgeMs) => view.refresh(maxAgeMs), starter.check);
+  const probe = new ReadinessProbe(options, {
+    ask: (maxAgeMs) => view.refresh(maxAgeMs),
+    distrust: () => reconciler.distrust,
+    starter: starter.check,
+  });
   files
     .clean()
     .catch((error) => log.warn({ err: errorText(error) }, "what cut-off uploads left is still there"));

@@ -24,9 +24,13 @@ export class ReadinessProbe {
 
   constructor(
     private readonly options: { home: string; kvmDevice: string },
-    /** Brings what is known of sandboxes up to date: fails if msb does not answer. */
-    private readonly askMsb: (maxAgeMs: number) => Promise<void>,
-    private readonly starter: () => Check,
+    private readonly parts: {
+      /** Brings what is known of sandboxes up to date: fails if msb does not answer. */
+      ask: (maxAgeMs: number) => Promise<void>;
+      /** Why what msb answers is not to be trusted, where it is not. */
+      distrust: () => string | undefined;
+      starter: () => Check;
+    },
   ) {}
 
   check(now = Date.now()): Promise<Readiness> {
@@ -40,17 +44,20 @@ export class ReadinessProbe {
       this.msbAnswers(),
       kvmOpens(this.options.kvmDevice),
     ]);
-    const checks = { state, msb, kvm, starter: this.starter() };
+    const checks = { state, msb, kvm, starter: this.parts.starter() };
     return { ready: Object.values(checks).every((check) => check.ok), checks };
   }
 
   /** One question serves both: whether msb answers, and what ended without the gateway's doing. */
   private async msbAnswers(): Promise<Check> {
     try {
-      const asked = this.askMsb(CACHE_MS).then(() => {
+      const asked = this.parts.ask(CACHE_MS).then(() => {
         this.answeredAt = performance.now();
       });
-      if (await within(asked, MSB_ANSWERS_MS)) return { ok: true };
+      if (await within(asked, MSB_ANSWERS_MS)) {
+        const reason = this.parts.distrust();
+        return reason === undefined ? { ok: true } : { ok: false, reason };
+      }
       const reason = `msb takes longer than ${MSB_ANSWERS_MS / 1000} s to answer`;
       return { ok: performance.now() - this.answeredAt < MSB_SILENT_MS, reason };
     } catch (error) {

@@ -1,5 +1,6 @@
 import { type Observed, STATES } from "../../sandboxes/states";
 import { inSeconds, isPast, type Lifecycle, TOMBSTONE_SECONDS } from "./lifecycle";
+import type { SandboxFolders } from "./sandbox-folders";
 import { Entry } from "./sandbox-index";
 import { adoptedRecord, type SandboxRecord } from "./sandbox-record";
 
@@ -13,8 +14,26 @@ const CUT_OFF_SECONDS = 300;
 export class Reconciler {
   /** Until msb's first list after the start. */
   private recovering = true;
+  /** Sandboxes that msb's last list lacked although their folders are there. */
+  private unlisted = new Set<Entry>();
 
-  constructor(private readonly lifecycle: Lifecycle) {}
+  constructor(
+    private readonly lifecycle: Lifecycle,
+    private readonly folders: Pick<SandboxFolders, "has">,
+  ) {}
+
+  /**
+   * Why msb's list is not to be trusted, where it lacks sandboxes whose folders are there: msb has lost its database, or
+   * was given another one. msb removes a sandbox's folder with its note.
+   */
+  get distrust(): string | undefined {
+    const { size } = this.unlisted;
+    if (size === 0) return undefined;
+    return (
+      `msb does not list ${size} of the sandboxes whose disks are there: its database is lost, or another one; ` +
+      "their records and disks stay"
+    );
+  }
 
   /** Brings the records in line with what msb listed, as asked at a time of performance.now(). */
   observe(rows: Iterable<Seen>, askedAt: number): void {
@@ -24,11 +43,21 @@ export class Reconciler {
       const letGo = (this.lifecycle.letGo.get(row.name) ?? Number.NEGATIVE_INFINITY) >= askedAt;
       if (!letGo && !this.lifecycle.index.withHandle(row.name)) this.adopt(row);
     }
+    const unlisted = new Set<Entry>();
     for (const entry of [...this.lifecycle.index.all()]) {
-      if (entry.underWay || entry.changedAt >= askedAt) continue;
+      if (entry.underWay || entry.changedAt >= askedAt) {
+        // This list says nothing of it.
+        if (this.unlisted.has(entry)) unlisted.add(entry);
+        continue;
+      }
       const { state, handle, desired, ephemeral, keepUntil } = entry.record;
       const next = STATES[state].observed?.[seen.get(handle) ?? "missing"];
       if (!next) continue;
+      // A list alone ends no record: with the record goes the disk.
+      if (next.state === "end" && this.folders.has(handle)) {
+        unlisted.add(entry);
+        continue;
+      }
       entry.changedAt = performance.now();
       if (state === "unmade") this.lifecycle.dropPayload(entry);
       if (next.state === "end") {
@@ -46,6 +75,7 @@ export class Reconciler {
       this.lifecycle.drive(entry);
     }
     for (const [handle, at] of this.lifecycle.letGo) if (at < askedAt) this.lifecycle.letGo.delete(handle);
+    this.note(unlisted);
     this.recovering = false;
   }
 
@@ -94,6 +124,12 @@ export class Reconciler {
 
   /** The life time of one that ended is over; unless the server's own stop has ended it, to go on with it. */
   private over = (): Partial<SandboxRecord> => (this.recovering ? {} : { expiresAt: null });
+
+  private note(unlisted: Set<Entry>): void {
+    const more = [...unlisted].some((entry) => !this.unlisted.has(entry));
+    this.unlisted = unlisted;
+    if (more) this.lifecycle.log.error({ sandboxes: unlisted.size }, this.distrust ?? "");
+  }
 
   private adopt({ name, createdAt }: Seen): void {
     const taken = this.lifecycle.index.holder(name, {}) !== undefined;

@@ -59,16 +59,18 @@ export async function recover(parts: RecoveryParts): Promise<void> {
 
 /** Takes in what msb has, and removes what nobody knows of. Never rejects. */
 async function lookAtMsb(parts: RecoveryParts): Promise<void> {
-  const { folders, index, view, volumes, options } = parts;
+  const { folders, index, view, volumes, reconciler, options } = parts;
+  // What msb's list then says of them must not make their disks anybody's.
+  const handles = new Set([...index.all()].map(({ record }) => record.handle));
   // Side by side: on a slow host each takes seconds.
   const [seen] = await Promise.all([
     view.refresh(0).catch(failed(parts, "msb could not be asked for its sandboxes; it is asked again")),
     volumes.recover().catch(failed(parts, "msb could not be asked for its volumes; it is asked again")),
   ]);
-  // Only where msb has said what it has.
-  if (seen !== "failed")
+  // Only where msb has said what it has, and can be believed.
+  if (seen !== "failed" && reconciler.distrust === undefined)
     await folders
-      .removeUnknown((handle) => index.withHandle(handle) !== undefined)
+      .removeUnknown((handle) => handles.has(handle) || index.withHandle(handle) !== undefined)
       .catch(failed(parts, "what is left of sandboxes that nobody knows of stays"));
   try {
     forgetEndedRuns(options.home);

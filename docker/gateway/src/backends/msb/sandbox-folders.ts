@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 
@@ -9,6 +10,9 @@ const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
  */
 export class SandboxFolders {
   constructor(private readonly home: string) {}
+
+  /** Whether the folder of a sandbox is there: then it was not removed, whatever msb's list says. */
+  has = (handle: string): boolean => existsSync(join(this.home, "sandboxes", handle));
 
   /** Removes what is left of a sandbox that msb has not. Only what bears an id of the gateway's can be its own. */
   async remove(handle: string): Promise<void> {
