@@ -1,10 +1,11 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
 import { STOP_GRACE_SECONDS } from "../../../docker/gateway/src/backends/msb/assembly";
 import { SandboxService } from "../../../docker/gateway/src/sandboxes/service";
 import { running, settled } from "./backend-contract/world";
-import { TestGateway } from "./harness";
+import { TestGateway, until } from "./harness";
 import { MsbWorld } from "./msb-world";
 
 /** A guest that needs so many seconds to stop gets so many. */
@@ -45,4 +46,19 @@ describe("a stop", () => {
     const asked = readFileSync(join(gateway.home, "fake", "stops.log"), "utf8");
     expect(asked).toBe(`--timeout ${STOP_GRACE_SECONDS} -- ${id}\n`);
   });
+});
+
+test("a removal that was answered holds, though a stop came at the same time", async () => {
+  const gateway = await TestGateway.start();
+  const { id } = (await gateway.create("box", { env: [{ key: "SLOW_STOP", value: "1" }] })).body;
+  const first = gateway.post(`/v1/sandboxes/${id}/stop`);
+  await sleep(200);
+  const [removed] = await Promise.all([
+    gateway.delete(`/v1/sandboxes/${id}`),
+    gateway.post(`/v1/sandboxes/${id}/stop`),
+  ]);
+  expect(removed.status).toBe(200);
+  await first;
+  expect((await gateway.get(`/v1/sandboxes/${id}`)).status).toBe(404);
+  await until(() => gateway.made("box") === undefined, "its removal");
 });

@@ -126,6 +126,35 @@ export function describeLife(make: MakeWorld): void {
     );
   });
 
+  test("no wish takes a removal back, whatever is under way", async () => {
+    const world = await make();
+    const { sandboxes } = world.backend;
+    const wish = fc.record({ desired: fc.constantFrom<Desired>("running", "stopped"), settle: fc.boolean() });
+    const wishes = (minLength: number) => fc.array(wish, { minLength, maxLength: 3 });
+    let runs = 0;
+    await fc.assert(
+      fc.asyncProperty(wishes(0), wishes(1), fc.boolean(), async (before, after, atOnce) => {
+        const { id } = await sandboxes.create(wanted(`box-${runs++}`));
+        for (const { desired, settle } of before) {
+          await sandboxes.want(id, desired);
+          if (settle) await settled(world, id);
+        }
+        const waiting = ended(world, id);
+        const removed = sandboxes.want(id, "removed");
+        if (!atOnce) await removed;
+        for (const { desired, settle } of after) {
+          await refused(sandboxes.want(id, desired), "sandboxNotFound");
+          if (settle) await settled(world, id).catch(() => undefined);
+        }
+        await removed;
+        expect(await waiting).toMatchObject({ ended: true });
+        expect(await sandboxes.get({ id }, {})).toBeUndefined();
+        expect(world.backend.usage()).toMatchObject({ total: 0, running: 0 });
+      }),
+      { numRuns: 12 },
+    );
+  });
+
   test("what is removed is no more for everybody, and its name is free", async () => {
     const world = await make();
     const { sandboxes } = world.backend;

@@ -108,6 +108,19 @@ export function describeRestarts(make: MakeWorld): void {
     expect(await settled(world, told.id)).toMatchObject({ status: "running", failure: null });
   });
 
+  test("a removal of one whose boot was under way holds over a crash", async () => {
+    const world = await make();
+    await world.boots("hang");
+    const { id } = await world.backend.sandboxes.create(wanted("box", { desired: "running" }));
+    await world.backend.sandboxes.answered(id);
+    await world.backend.sandboxes.want(id, "removed");
+    await world.restart("crashed");
+    expect(await world.backend.sandboxes.get({ id }, {})).toBeUndefined();
+    expect(await listed(world)).toEqual([]);
+    await refused(world.backend.sandboxes.want(id, "stopped"), "sandboxNotFound");
+    expect(world.backend.usage()).toMatchObject({ total: 0, running: 0 });
+  });
+
   test("a removal that was answered holds, whatever was still to be done", async () => {
     const world = await make();
     const { id } = await running(world, "box");

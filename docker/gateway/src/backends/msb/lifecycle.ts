@@ -75,9 +75,11 @@ export class Lifecycle {
     return entry;
   }
 
-  /** Notes what a request desires, cancels what is in its way, and begins. A removal is on disk when it resolves. */
+  /** Notes what a request desires, if it is not to be removed already, cancels what is in its way, and begins. A removal is on disk when it resolves. */
   async want(entry: Entry, desired: Desired): Promise<void> {
     if (entry.ended) return;
+    // A removal is not taken back.
+    if (entry.record.desired === "removed" && desired !== "removed") return;
     entry.deferred = false;
     entry.retryAt = 0;
     const { state } = entry.record;

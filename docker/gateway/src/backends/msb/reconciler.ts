@@ -92,7 +92,7 @@ export class Reconciler {
       }
       this.lifecycle.log.warn({ sandbox: id, answered }, "a create was cut off");
       const message = "the server ended while the sandbox was being made";
-      if (answered)
+      if (answered && desired !== "removed")
         this.lifecycle.change(entry, {
           state: to,
           desired: "stopped",
@@ -100,7 +100,8 @@ export class Reconciler {
         });
       else {
         const keepUntil = inSeconds(CUT_OFF_SECONDS);
-        this.lifecycle.change(entry, { state: to, desired: "removed", keepUntil });
+        // An answered removal holds: nobody is to be told of it any more.
+        this.lifecycle.change(entry, { state: to, desired: "removed", answered: false, keepUntil });
         this.lifecycle.dropPayload(entry);
       }
     }

@@ -130,7 +130,7 @@ export class MsbSandboxes implements SandboxBackend {
   }
 
   async want(id: string, desired: Desired): Promise<Sandbox> {
-    const entry = this.entry(id);
+    const entry = desired === "removed" ? this.entry(id) : this.visible(id);
     const { state } = entry.record;
     if (state === "gone" && desired === "stopped") return sandboxOf(entry);
     if (state === "gone" && desired === "running") throw sandboxNotFound(id);
@@ -153,13 +153,13 @@ export class MsbSandboxes implements SandboxBackend {
   }
 
   planModification = async (id: string, change: PlannedModification): Promise<ModificationPlan> =>
-    this.options.modifications.plan(this.entry(id), change);
+    this.options.modifications.plan(this.visible(id), change);
 
   modify = async (id: string, change: Modification): Promise<ModificationPlan> =>
-    this.options.modifications.apply(this.entry(id), change);
+    this.options.modifications.apply(this.visible(id), change);
 
   async openAgent(id: string, signal: AbortSignal): Promise<Duplex> {
-    const entry = this.entry(id);
+    const entry = this.visible(id);
     // It is to run again after a restart of the server: whoever asks for it need not wait for its turn.
     if (entry.deferred) await this.want(id, "running");
     if (statusOf(entry) === "starting") await this.until(id, ({ settled }) => settled, signal);
@@ -193,6 +193,13 @@ export class MsbSandboxes implements SandboxBackend {
   private entry(id: string): Entry {
     const entry = this.index.get(id);
     if (!entry) throw sandboxNotFound(id);
+    return entry;
+  }
+
+  /** One that was not removed meanwhile. @throws ServiceError sandboxNotFound */
+  private visible(id: string): Entry {
+    const entry = this.entry(id);
+    if (isHidden(entry)) throw sandboxNotFound(id);
     return entry;
   }
 
