@@ -7,8 +7,6 @@ const runSettings = {
   interpreter: "texts",
   dir: "text",
   environment: "textMap",
-  assetPaths: "texts",
-  archivePaths: "texts",
   addPreviousOutputInEnv: "boolean",
 } as const;
 const commandSettings = {

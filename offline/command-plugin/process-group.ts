@@ -13,10 +13,6 @@ const REAPER = `
 
 /** Ends a command and all that it started: asks first, and kills what is left after {@link GRACE_SECONDS}. */
 export function endGroup(leader: number): void {
-  if (process.platform === "win32") {
-    spawn("taskkill", ["/pid", String(leader), "/T", "/F"], { stdio: "ignore" });
-    return;
-  }
   try {
     process.kill(-leader, "SIGTERM");
   } catch {

@@ -48,14 +48,6 @@ export function contentHash(value: Property): Property | undefined {
   return signature === ASSET || signature === ARCHIVE ? value.hash || undefined : undefined;
 }
 
-export function fileAsset(path: string, hash: string): Properties {
-  return { [SIGNATURE_KEY]: ASSET, hash, path };
-}
-
-export function assetArchive(assets: Properties, hash: string): Properties {
-  return { [SIGNATURE_KEY]: ARCHIVE, hash, assets };
-}
-
 /** The same value with every secret marker taken off. */
 export function reveal(value: Property): Property {
   if (isSecret(value)) return reveal(value.value ?? null);

@@ -79,13 +79,8 @@ function previewOutputs(command: Property | undefined, carried: Properties = {})
   return Object.fromEntries([...names].map((name) => [name, UNKNOWN]));
 }
 
-function outputsOf({ stdout, stderr, assets, archive }: Properties): Properties {
-  return {
-    stdout: stdout ?? "",
-    stderr: stderr ?? "",
-    ...(assets !== undefined && { assets }),
-    ...(archive !== undefined && { archive }),
-  };
+function outputsOf({ stdout, stderr }: Properties): Properties {
+  return { stdout: stdout ?? "", stderr: stderr ?? "" };
 }
 
 function text(value: Property | undefined): string {

@@ -1,10 +1,8 @@
 import { type ChildProcess, type SpawnOptions, spawn } from "node:child_process";
 import { statSync } from "node:fs";
-import { collectArchive, collectAssets } from "./assets";
 import type { RunInputs } from "./inputs";
 import { type LineSplitter, splitLines } from "./lines";
 import { endGroup, GRACE_SECONDS } from "./process-group";
-import type { Properties } from "./properties";
 import { spawnFailure, statusText, Tail } from "./run-error";
 
 /** More output than this fails the command: it would have to fit into the state. */
@@ -22,8 +20,8 @@ export interface RunContext {
   redact: (text: string) => string;
 }
 
-/** Outputs of a command; `assets` and `archive` only where the inputs ask for them. */
-export type RunOutputs = Properties & { stdout: string; stderr: string };
+/** Outputs of a command. */
+export type RunOutputs = { stdout: string; stderr: string };
 
 /**
  * Runs a command to its end, in a process group of its own.
@@ -45,12 +43,7 @@ export async function run(command: string, inputs: RunInputs, context: RunContex
   if (output.overflowed()) {
     throw tail.error(`its output is over ${MAX_OUTPUT_BYTES / 1024 / 1024} MiB; write it to a file instead`);
   }
-  return {
-    ...(inputs.assetPaths && { assets: await collectAssets(directory, inputs.assetPaths) }),
-    ...(inputs.archivePaths && { archive: await collectArchive(directory, inputs.archivePaths) }),
-    stdout: output.text("stdout"),
-    stderr: output.text("stderr"),
-  };
+  return { stdout: output.text("stdout"), stderr: output.text("stderr") };
 }
 
 function isDirectory(path: string): boolean {
@@ -64,13 +57,13 @@ function start(
   context: RunContext,
   tail: Tail,
 ): ChildProcess {
-  const [program, ...args] = inputs.interpreter?.length ? inputs.interpreter : defaultInterpreter();
+  const [program, ...args] = inputs.interpreter?.length ? inputs.interpreter : ["/bin/sh", "-c"];
   const options: SpawnOptions = {
     cwd,
     env: { ...process.env, ...inputs.environment, ...previousOutput(inputs, context) },
     stdio: [inputs.stdin ? "pipe" : "ignore", "pipe", "pipe"],
     // A group of its own, so that a cancellation reaches what the command started too.
-    detached: process.platform !== "win32",
+    detached: true,
   };
   try {
     const child = spawn(program ?? "", [...args, command], options);
@@ -79,10 +72,6 @@ function start(
   } catch (error) {
     throw tail.error(spawnFailure(error, program ?? ""));
   }
-}
-
-function defaultInterpreter(): string[] {
-  return process.platform === "win32" ? ["cmd", "/C"] : ["/bin/sh", "-c"];
 }
 
 function previousOutput(inputs: RunInputs, { previous }: RunContext): NodeJS.ProcessEnv {

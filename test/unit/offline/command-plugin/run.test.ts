@@ -1,7 +1,4 @@
-import { mkdir, symlink, writeFile } from "node:fs/promises";
-import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { globToRegExp } from "../../../../offline/command-plugin/glob";
 import { Plugin, secret, UNKNOWN, workshop } from "./plugin";
 
 let shop: Awaited<ReturnType<typeof workshop>>;
@@ -139,47 +136,5 @@ describe("logging", () => {
     const common = { urn: expect.stringContaining("::greeter"), ephemeral: true, severity: 1 };
     const lines = ["1", "[secret]", "3"].map((message) => expect.objectContaining({ message, ...common }));
     expect(plugin.logged).toEqual(lines);
-  });
-});
-
-describe("assets and archives", () => {
-  it("returns the files that the globs find", async () => {
-    const dir = join(shop.directory, "site");
-    await mkdir(join(dir, "src"), { recursive: true });
-    for (const name of ["a.txt", "src/b.js", "src/secret.js"]) await writeFile(join(dir, name), name);
-    await symlink("src", join(dir, "link"));
-    const globs = ["**", "!**secret.*"];
-    const { result } = await plugin.invoke({
-      command: "true",
-      dir,
-      assetPaths: globs,
-      archivePaths: ["*.txt"],
-    });
-    expect(result.assets).toEqual({
-      "a.txt": expect.objectContaining({
-        path: join(dir, "a.txt"),
-        hash: expect.stringMatching(/^[0-9a-f]{64}$/),
-      }),
-      "src/b.js": expect.objectContaining({ path: join(dir, "src/b.js") }),
-    });
-    expect(result.archive).toMatchObject({
-      "4dabf18193072939515e22adb298388d": "0def7320c3a5731c473e5ecbe6d01bc7",
-      assets: { "a.txt": expect.objectContaining({ path: join(dir, "a.txt") }) },
-    });
-  });
-
-  it.each([
-    ["*.js", ["a.js"], ["b/a.js", "a.jsx", "ajs"]],
-    ["**.js", ["a.js", "b/c/a.js"], ["a.ts"]],
-    ["a?[bc][!d]{x,yz}", ["a1bexyz".slice(0, 5), "a1ceyz"], ["a/bex", "a1bdx", "a1dex", "a1bey"]],
-    ["\\*+$", ["*+$"], ["a+$"]],
-  ])("glob %s", (glob, matching, others) => {
-    expect(matching.filter((path) => !globToRegExp(glob).test(path))).toEqual([]);
-    expect(others.filter((path) => globToRegExp(glob).test(path))).toEqual([]);
-  });
-
-  it("refuses a broken glob", () => {
-    expect(() => globToRegExp("[a")).toThrow('"[a" has no ]');
-    expect(() => globToRegExp("{a")).toThrow('"{a" has no }');
   });
 });
