@@ -180,6 +180,8 @@ export class Microsandbox extends pulumi.ComponentResource {
         deployment,
         baseName: checked.baseName,
         imageId: upgrade.imageId,
+        hasSwapLimit: host.preflight.apply(({ swapLimit }) => swapLimit),
+        mtu: host.preflight.apply(({ mtu }) => mtu),
         engineApi: host.preflight.apply(({ engine }) => engine?.api ?? ""),
         publishAddress: publishAddress({ kind: structure.hostKind, bindAddress: values.bindAddress }),
         transform,
@@ -202,7 +204,8 @@ export class Microsandbox extends pulumi.ComponentResource {
     if (structure.images.length > 0) {
       const mirrors = values.registries.apply((each) => each.mirrors);
       const dependsOn = registries?.applied ?? server.ready;
-      const pulled = { ...inServer, images: structure.images, mirrors };
+      const { containerId } = server;
+      const pulled = { ...inServer, containerId, images: structure.images, mirrors };
       new PulledImages(`${name}-images`, pulled, { parent: this, dependsOn });
     }
     if (!structure.devMode) {

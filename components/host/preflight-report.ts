@@ -58,6 +58,10 @@ export const preflightReportSchema = z.object({
     .nullable(),
   /** Whether the host has /dev/net/tun. */
   tun: z.boolean(),
+  /** Whether the kernel can limit the swap of a container. */
+  swapLimit: z.boolean(),
+  /** Largest packet of the engine's default network, where its settings name one; networks that it makes ignore them. */
+  mtu: z.number().nullable(),
   /** Group that /dev/kvm belongs to; null where there is no device. */
   kvmGid: z.number().nullable(),
   /** Permissions of /dev/kvm in octal digits, `660`; empty where there is no device. */

@@ -13,6 +13,7 @@ bind=${BIND_ADDRESS:-127.0.0.1}
 min_api=${MIN_API:-1.41}
 root=${PREFLIGHT_ROOT:-}
 engine=null
+mtu=null
 containers=''
 objects=''
 tab=$(printf '\t')
@@ -23,11 +24,15 @@ report() {
   [ "$1" != ok ] || ok=true
   tun=false
   [ ! -c "$root/dev/net/tun" ] || tun=true
+  swap=false
+  for file in "$root"/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes "$root"/sys/fs/cgroup/*/memory.swap.max; do
+    [ ! -e "$file" ] || swap=true
+  done
   kvm_gid=$(stat -L -c '%g' "$root/dev/kvm" 2>/dev/null) || kvm_gid=null
   kvm_mode=$(stat -L -c '%a' "$root/dev/kvm" 2>/dev/null) || kvm_mode=
   addresses=$(host_addresses | awk '{ printf "%s\"%s\"", comma, $1; comma = "," }')
-  printf '{"ok":%s,"code":"%s","message":%s,"remedy":%s,"engine":%s,"tun":%s,"kvmGid":%s,"kvmMode":"%s","addresses":[%s],"objects":[%s]}\n' \
-    "$ok" "$1" "$(quote "$2")" "$(quote "${3:-}")" "$engine" "$tun" "$kvm_gid" "$kvm_mode" "$addresses" "$objects"
+  printf '{"ok":%s,"code":"%s","message":%s,"remedy":%s,"engine":%s,"tun":%s,"swapLimit":%s,"mtu":%s,"kvmGid":%s,"kvmMode":"%s","addresses":[%s],"objects":[%s]}\n' \
+    "$ok" "$1" "$(quote "$2")" "$(quote "${3:-}")" "$engine" "$tun" "$swap" "$mtu" "$kvm_gid" "$kvm_mode" "$addresses" "$objects"
   exit 0
 }
 
@@ -144,6 +149,8 @@ explain_silence() {
 look_for_objects() {
   labels='{{.Label "io.microsandbox.project"}}|{{.Label "io.microsandbox.stack"}}|{{.Label "io.microsandbox.deployment"}}'
   containers=$(docker ps --all --no-trunc --format "{{.Names}}|{{.Ports}}|$labels|{{.Mounts}}" 2>/dev/null)
+  mtu=$(docker network inspect bridge --format '{{index .Options "com.docker.network.driver.mtu"}}' 2>/dev/null | grep -E '^[0-9]+$') ||
+    mtu=null
   found=$(
     printf '%s\n' "$containers" | awk -F '|' -v name="$name" '$1 == name { print "container|" $1 "|" $3 "|" $4 "|" $5 }'
     docker network ls --format "network|{{.Name}}|$labels" 2>/dev/null | awk -F '|' -v name="${NETWORK:-}" '$2 == name'

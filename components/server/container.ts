@@ -40,6 +40,8 @@ export interface ContainerSettings {
   /** Bytes: the limit, and the soft limit. */
   memoryLimit: pulumi.Input<number>;
   memoryReservation: pulumi.Input<number>;
+  /** Whether the host's kernel can limit a container's swap. @default true */
+  hasSwapLimit?: pulumi.Input<boolean>;
   /** Seconds that running sandboxes get to stop. */
   stopTimeout: pulumi.Input<number>;
   /** Most processes and threads in the container. */
@@ -90,7 +92,10 @@ export function isolation(args: Pick<ContainerSettings, "privileged" | "tun" | "
 
 /** A CPU reservation is a share of 1024 for each CPU; a memory reservation is Docker's soft limit. */
 export function resourceLimits(
-  args: Pick<ContainerSettings, "cpuLimit" | "cpuReservation" | "memoryLimit" | "memoryReservation">,
+  args: Pick<
+    ContainerSettings,
+    "cpuLimit" | "cpuReservation" | "memoryLimit" | "memoryReservation" | "hasSwapLimit"
+  >,
 ) {
   const mebibytes = (size: pulumi.Input<number>) =>
     pulumi.output(size).apply((bytes) => Math.floor(bytes / MIB));
@@ -102,8 +107,11 @@ export function resourceLimits(
     cpuShares: pulumi.output(args.cpuReservation).apply((cpus) => Math.max(2, Math.round(cpus * 1024))),
     memory: mebibytes(args.memoryLimit),
     memoryReservation: mebibytes(args.memoryReservation),
-    // Equal to the limit: no swap, which Docker would otherwise allow as much again of.
-    memorySwap: mebibytes(args.memoryLimit),
+    // Equal to the limit: no swap, which Docker would otherwise allow as much again of. A kernel that can't limit it
+    // reads back as -1.
+    memorySwap: pulumi
+      .all([mebibytes(args.memoryLimit), args.hasSwapLimit])
+      .apply(([limit, canLimit = true]) => (canLimit ? limit : -1)),
     shmSize: 64,
   };
 }

@@ -12,6 +12,8 @@ export interface PulledImagesArgs {
   connection: pulumi.Input<Connection>;
   /** Name of the server's container. */
   containerName: pulumi.Input<string>;
+  /** Id of the container: another one may have a new state volume, without the images. */
+  containerId: pulumi.Input<string>;
 }
 
 /** Sandbox images pulled into the server's cache while deploying, so that a first start is not a download. */
@@ -26,7 +28,7 @@ export class PulledImages extends pulumi.ComponentResource {
           stdin: pulumi
             .all([args.containerName, args.mirrors])
             .apply(([container, mirrors]) => pullCommand(image, container, mirrors)),
-          triggers: [image],
+          triggers: [image, args.containerId],
         },
         { parent: this, deleteBeforeReplace: true },
       );
@@ -36,8 +38,10 @@ export class PulledImages extends pulumi.ComponentResource {
 }
 
 function pullCommand(image: string, container: string, mirrors: Record<string, string>): string {
-  const reference = Object.keys(mirrors).length > 0 ? mirroredName : shellQuote;
-  return `docker exec ${container} msb pull ${reference(image, container)}`;
+  const reference = Object.keys(mirrors).length > 0 ? mirroredName(image, container) : shellQuote(image);
+  const run = `docker exec ${container} msb`;
+  // What is there needs no registry: it may be out of reach today.
+  return `image=${reference}\n${run} image inspect "$image" >/dev/null 2>&1 || ${run} pull "$image"`;
 }
 
 /** A word of a shell script: the image's name under the mirrors, which the server knows. */

@@ -30,6 +30,8 @@ export interface ServerArgs extends ContainerSettings {
   volumes: { state: pulumi.Input<string>; workspace: pulumi.Input<string> };
   /** How to reach the host, for what the provider can't set. */
   connection: pulumi.Input<Connection>;
+  /** Largest packet of the network in bytes. @default the engine's own */
+  mtu?: pulumi.Input<number | null>;
   /** Port on the host, and the address that it is bound to. */
   hostPort: pulumi.Input<number>;
   publishAddress: pulumi.Input<string>;
@@ -44,6 +46,9 @@ export interface ServerArgs extends ContainerSettings {
  * the state, and the container stays as it is. The CPU quota is another one, which is updated by a command of ours.
  */
 const notUpdated = ["tmpfs", "init", "healthcheck"] as const;
+
+/** The option of a bridge network that says how large its packets are. */
+const MTU = "com.docker.network.driver.mtu";
 
 /**
  * The server: one container in a network of its own, with /dev/kvm and both volumes. The resource is done when
@@ -70,12 +75,15 @@ export class Server extends pulumi.ComponentResource {
       name: args.baseName,
       driver: "bridge",
       labels: deployment.apply((id) => labels("network", id)),
+      options: pulumi
+        .output(args.mtu)
+        .apply((mtu): Record<string, string> => (mtu ? { [MTU]: String(mtu) } : {})),
     };
     const network = new docker.Network(
       `${name}-network`,
       transformed<docker.NetworkArgs>(ofNetwork, args.transform?.network),
-      // One of before bears other labels, and would be replaced.
-      { parent: this, ignoreChanges: ["labels"] },
+      // One of before bears other labels and no options, and would be replaced.
+      { parent: this, ignoreChanges: ["labels", "options"] },
     );
     const owner = args.privileged
       ? undefined

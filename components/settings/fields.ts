@@ -122,6 +122,13 @@ export function choice<const Words extends readonly string[]>(
     .register(settingMeta, { accepts, suggest: (given) => nearest(given, words), ...meta });
 }
 
+/** A text: `pulumi config set --path` stores one that looks like a number or a truth value as that. */
+export const asText = z.union([
+  z.string(),
+  z.number().refine(Number.isSafeInteger).transform(String),
+  z.boolean().transform(String),
+]);
+
 /** A text that is accepted or not. */
 export function text(initial: string, isAccepted: RegExp | ((value: string) => boolean), meta: SettingMeta) {
   return checkedText(isAccepted).prefault(initial).register(settingMeta, meta);
@@ -136,7 +143,7 @@ export function optionalText(isAccepted: RegExp | ((value: string) => boolean), 
 }
 
 function checkedText(isAccepted: RegExp | ((value: string) => boolean)) {
-  return z.string().refine((value) => matches(isAccepted, value));
+  return asText.refine((value) => matches(isAccepted, value));
 }
 
 function matches(isAccepted: RegExp | ((value: string) => boolean), value: string): boolean {

@@ -1,13 +1,13 @@
 import { X509Certificate } from "node:crypto";
 import * as z from "zod";
-import { optionalText, settingMeta } from "./fields";
+import { asText, optionalText, settingMeta } from "./fields";
 
 const HOST = /^[a-z0-9][a-z0-9.-]*(:\d{1,5})?$/;
 const WILDCARD = /^\*(\.[a-z0-9-]+)+$/;
 const PREFIX = /^[a-z0-9][a-z0-9.-]*(:\d{1,5})?(\/[a-z0-9][a-z0-9._-]*)*\/$/;
 
 const host = z.string().regex(HOST);
-const word = z.string().regex(/^[^\p{C}]+$/u);
+const word = asText.refine((text) => /^[^\p{C}]+$/u.test(text));
 
 /** How the server gets at the registries that sandbox images come from. */
 export const registries = z.strictObject({

@@ -174,7 +174,7 @@ export const settingsSchema = z.strictObject({
     suggest: asArchitecture,
   }),
   privileged: flag(true, "Run the server privileged; `false` gives it /dev/kvm and nothing more."),
-  images: z.array(z.string().regex(IMAGE)).prefault([]).register(settingMeta, {
+  images: z.array(z.string().regex(IMAGE)).superRefine(refuseDoubles).prefault([]).register(settingMeta, {
     description: "Images to pull while deploying, so that the first sandbox needn't wait.",
     accepts: 'a list of image references, like ["alpine:3.22"]',
     example: '["alpine:3.22"]',
@@ -237,6 +237,13 @@ export type HostSettings = Omit<StackSettings, "hosts">;
 
 /** The settings of one host before they are checked: plain values, all of them optional. */
 export type SettingsInput = Omit<z.input<typeof settingsSchema>, "hosts">;
+
+/** Each image is pulled by a resource of its name. */
+function refuseDoubles(images: readonly string[], context: z.RefinementCtx): void {
+  for (const [index, image] of images.entries())
+    if (images.indexOf(image) < index)
+      context.addIssue({ code: "custom", path: [index], message: "it is in the list already" });
+}
 
 function asSshHost(given: string): string {
   const address = given.trim().replace(/^\w+:\/\//, "");

@@ -47,6 +47,8 @@ export const healthyHost: FakeHost = {
     remedy: "",
     engine: { version: "28.0.0", api: "1.48", arch: "amd64", os: "linux", cgroup: "v2" },
     tun: true,
+    swapLimit: true,
+    mtu: null,
     kvmGid: 106,
     kvmMode: "660",
     addresses: ["127.0.0.1", "10.1.2.3"],

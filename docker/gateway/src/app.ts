@@ -46,6 +46,7 @@ export async function createGateway(
   const { log } = app;
   if (config.TLS_FILE) {
     const certificate = new ServerCertificate(config.TLS_FILE, app.server as unknown as Server, log);
+    metrics.watchCertificate(certificate.endsAt);
     app.addHook("onClose", async () => certificate.close());
   }
   const state = join(config.MSB_HOME, "gateway");

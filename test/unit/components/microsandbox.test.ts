@@ -258,13 +258,22 @@ describe("every setting reaches its resource", () => {
       "images",
       { images: ["alpine:3.22"] },
       (r) => only(r, "Command", "alpine:3.22").stdin,
-      expect.stringContaining("msb pull alpine:3.22"),
+      expect.stringMatching(/^image=alpine:3\.22\n.* msb pull "\$image"$/),
+    ],
+    [
+      "11: images, again where the container is another",
+      { images: ["alpine:3.22"] },
+      (r) => only(r, "Command", "alpine:3.22").triggers.slice(1),
+      // Mocks have no ids: the same as of a command that is known to run again.
+      [undefined],
     ],
     [
       "images under a mirror",
       { images: ["alpine:3.22"], registries: { mirrors: { "docker.io": "mirror.test/hub/" } } },
       (r) => only(r, "Command", "alpine:3.22").stdin,
-      expect.stringMatching(/msb pull "\$\(docker exec \S+ node \S+ mirrored alpine:3\.22\)"/),
+      expect.stringMatching(
+        /^image="\$\(docker exec \S+ node \S+ mirrored alpine:3\.22\)"\n.* msb pull "\$image"$/,
+      ),
     ],
     [
       "registries.mirrors",
@@ -389,6 +398,21 @@ describe("every setting reaches its resource", () => {
 });
 
 describe("what the host is like", () => {
+  const on = (change: object) => ({ ...healthyHost, preflight: { ...healthyHost.preflight, ...change } });
+
+  it("8: the network's packets are as small as those of the engine's default network", async () => {
+    expect(only(await deploy({}, on({ mtu: 1400 })), "Network").options).toEqual({
+      "com.docker.network.driver.mtu": "1400",
+    });
+    expect(only(await deploy({}), "Network").options).toEqual({});
+  });
+
+  it("22: a limit of swap is asked for where the kernel has one", async () => {
+    const args = { memoryLimit: "2G" };
+    expect(container(await deploy(args, on({ swapLimit: false }))).memorySwap).toBe(-1);
+    expect(container(await deploy(args)).memorySwap).toBe(2048);
+  });
+
   it("gives the container TUN only where there is one", async () => {
     const paths = async (tun: boolean) => {
       const host = { ...healthyHost, preflight: { ...healthyHost.preflight, tun } };

@@ -3,11 +3,12 @@ import { request } from "node:https";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { connect, type PeerCertificate } from "node:tls";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { WebSocket } from "ws";
 import { createGateway } from "../../../docker/gateway/src/app";
 import { readConfig } from "../../../docker/gateway/src/config";
-import { serveHealth } from "../../../docker/gateway/src/http/tls";
+import { Metrics } from "../../../docker/gateway/src/http/metrics";
+import { ServerCertificate, serveHealth } from "../../../docker/gateway/src/http/tls";
 import { testAuthority } from "../../harness/authority";
 import { FAKE_MSB, temporaryFolder, until } from "./harness";
 
@@ -134,4 +135,30 @@ test("upgrades to a WebSocket over TLS", async () => {
   });
   expect(status).toBe(404);
   await close();
+});
+
+test("B19: says in its log and its figures that the certificate ends, three weeks before", async () => {
+  const file = join(temporaryFolder(), "tls.pem");
+  writeFileSync(file, issue());
+  const warned: unknown[] = [];
+  const log = { info: () => {}, error: () => {}, warn: (what: unknown) => warned.push(what) };
+  const metrics = new Metrics();
+  const look = () => {
+    const certificate = new ServerCertificate(file, { setSecureContext: () => {} }, log);
+    certificate.close();
+    return certificate;
+  };
+  try {
+    const now = Date.now();
+    metrics.watchCertificate(look().endsAt);
+    expect(warned).toEqual([]);
+    const figures = await metrics.registry.metrics();
+    const ends = Number(/^msb_gateway_certificate_end_seconds (\d+)/m.exec(figures)?.[1]) * 1_000;
+    expect(Math.abs(ends - now - 90 * 24 * 3_600_000)).toBeLessThan(3_600_000);
+    vi.setSystemTime(now + 70 * 24 * 3_600_000);
+    look();
+    expect(warned).toEqual([{ ends: new Date(ends).toISOString() }]);
+  } finally {
+    vi.useRealTimers();
+  }
 });

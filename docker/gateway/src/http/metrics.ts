@@ -67,6 +67,12 @@ export class Metrics {
     this.gauge("msb_gateway_pipe_buffer_bytes", "Bytes that pipes hold beyond the usual", () => memory.bytes);
   }
 
+  /** Adds when the certificate ends. */
+  watchCertificate(endsAt: () => number): void {
+    const help = "End of the server's certificate, in seconds since 1970; 0 where there is none";
+    this.gauge("msb_gateway_certificate_end_seconds", help, endsAt);
+  }
+
   /** Adds what the bodies of requests take. */
   watchBodies(bytes: () => number): void {
     this.gauge("msb_gateway_body_bytes", "Bytes of bodies whose requests are not over", bytes);

@@ -31,6 +31,8 @@ export interface Host {
   /** Lines of `docker network ls` and `docker volume ls`: name and labels. */
   networks?: string[];
   volumes?: string[];
+  /** The option of the engine's default network. */
+  mtu?: number;
   /** Lines of /proc/net/tcp and tcp6, or `real` for this machine's. */
   sockets?: string[] | "real";
   /** What `docker --version` prints. */
@@ -138,11 +140,12 @@ function writeFakeDocker(bin: string, folder: string, host: Host): void {
   );
   writeFileSync(join(folder, "ps"), lines(containers));
   writeFileSync(join(folder, "network"), lines(host.networks?.map((line) => `network|${line}`)));
+  writeFileSync(join(folder, "mtu"), `${host.mtu ?? ""}\n`);
   writeFileSync(join(folder, "volume"), lines(host.volumes?.map((line) => `volume|${line}`)));
   const answer = `#!/bin/sh
 echo "$1" >> "${folder}/calls"
 if [ "$1" = version ] && [ -s "${folder}/error" ]; then cat "${folder}/error" >&2; exit 1; fi
-cat "${folder}/$1"
+if [ "$2" = inspect ]; then cat "${folder}/mtu"; else cat "${folder}/$1"; fi
 `;
   writeFileSync(join(bin, "docker"), answer);
   chmodSync(join(bin, "docker"), 0o755);

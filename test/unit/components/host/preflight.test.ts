@@ -23,7 +23,7 @@ import {
 } from "./preflight-host";
 
 describe("an engine that can take the server", () => {
-  test("is described, with five questions to docker", () => {
+  test("is described, with six questions to docker", () => {
     const files = {
       "sys/fs/cgroup/cgroup.controllers": "cpu",
       "proc/cpuinfo": "processor\t: 0\nprocessor\t: 1\n",
@@ -38,7 +38,7 @@ describe("an engine that can take the server", () => {
       cgroup: "v2",
     });
     expect(report.kvmGid).toEqual(expect.any(Number));
-    expect(calls).toEqual(["version", "info", "ps", "network", "volume"]);
+    expect(calls).toEqual(["version", "info", "ps", "network", "network", "volume"]);
     expect(report.objects).toEqual([]);
   });
 
@@ -376,6 +376,19 @@ describe("a real listener of this machine", () => {
     await new Promise((resolve) => server.once("close", resolve));
     expect(preflight({ sockets: "real", env: { HOST_PORT: String(port) } }).report.ok).toBe(true);
   });
+});
+
+test("8: the size of packets of the engine's default network is told, where it has one", () => {
+  expect(preflight({}).report.mtu).toBeNull();
+  expect(preflight({ mtu: 1400 }).report.mtu).toBe(1400);
+});
+
+test.each<[string, string, boolean]>([
+  ["cgroup v2", "sys/fs/cgroup/system.slice/memory.swap.max", true],
+  ["cgroup v1", "sys/fs/cgroup/memory/memory.memsw.limit_in_bytes", true],
+  ["cgroup v1 without swap accounting", "sys/fs/cgroup/memory/memory.limit_in_bytes", false],
+])("22: whether swap can be limited: %s", (_name, file, swapLimit) => {
+  expect(preflight({ files: { [file]: "" } }).report.swapLimit).toBe(swapLimit);
 });
 
 test("what has a name that the stack needs is told, with its labels and users", () => {

@@ -100,7 +100,7 @@ it("refuses one that has ended, and one that is not good yet", () => {
   vi.setSystemTime(now + 91 * DAY);
   expect(refusal(local.text)).toMatch(/certificate that ended on \d{4}-\d\d-\d\d\n/);
   expect(refusal(local.file)).toContain(`put it into ${local.file.certificateFile}`);
-  vi.setSystemTime(now - DAY);
+  vi.setSystemTime(now - 2 * DAY);
   expect(refusal(local.text)).toMatch(/good from \d{4}-\d\d-\d\d on only/);
 });
 
