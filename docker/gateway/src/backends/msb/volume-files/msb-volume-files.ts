@@ -105,9 +105,16 @@ export class MsbVolumeFiles implements VolumeFiles {
   }
 
   rename(from: FilePath, to: FilePath): Promise<void> {
-    return this.inParent(from, (source, sourceName) =>
-      this.inNewParent(to, (folder, name) => rename(at(source, sourceName), at(folder, name))),
-    );
+    return this.inParent(from, async (source, sourceName) => {
+      // Nothing is made for what is not there, nor on a full disk.
+      await lstat(at(source, sourceName));
+      await this.parentIsThere(to).catch(() => this.options.disk.check());
+      await this.inNewParent(to, async (folder, name) => {
+        await rename(at(source, sourceName), at(folder, name));
+        await folder.sync();
+      });
+      await source.sync();
+    });
   }
 
   async remove(path: FilePath, { recursive }: { recursive: boolean }): Promise<void> {
@@ -147,6 +154,8 @@ export class MsbVolumeFiles implements VolumeFiles {
       ),
     );
   }
+
+  private parentIsThere = (path: FilePath): Promise<void> => this.inParent(path, async () => undefined);
 
   private inNewParent(path: FilePath, work: Place): Promise<void> {
     return this.inParent(path, work, { make: true });
