@@ -1,8 +1,9 @@
 import { existsSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
+import { pathToFileURL } from "node:url";
 import { parse, stringify } from "yaml";
-import { backendEnvironment } from "../../cli/backend";
+import { type Backend, backendEnvironment, stateFolder } from "../../cli/backend";
 import { exec } from "../../setup/exec";
 import { projectRoot } from "../../setup/project";
 
@@ -90,7 +91,7 @@ export class TestStack {
     const words = own ? ["cli/bootstrap.mjs"] : ["--import", "tsx", "toolchain/cli.ts"];
     const result = await exec("node", [...words, command, ...args], {
       cwd: this.root,
-      env: own ? {} : backendEnvironment(),
+      env: own ? loggedOut : backendEnvironment(process.env, folderOfCheckout),
       all: true,
       reject: false,
       stdin: "ignore",
@@ -104,6 +105,14 @@ export class TestStack {
     return existsSync(this.file) ? parse(readFileSync(this.file, "utf8")) : {};
   }
 }
+
+/** As if nobody had logged in on this machine: the state is in the checkout's folder. */
+const loggedOut = {
+  PULUMI_BACKEND_URL: undefined,
+  PULUMI_ACCESS_TOKEN: undefined,
+  PULUMI_CREDENTIALS_PATH: join(stateFolder, "credentials-of-tests"),
+};
+const folderOfCheckout: Backend = { source: "checkout", url: pathToFileURL(stateFolder).href };
 
 /** An object with the encrypted text, and nothing else: what Pulumi makes of a secret. */
 function isSecret(value: unknown): boolean {
