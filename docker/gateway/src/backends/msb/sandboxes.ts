@@ -178,7 +178,8 @@ export class MsbSandboxes implements SandboxBackend {
   logs(id: string, query: LogQuery): AsyncIterable<LogEntry[]> {
     const entry = this.index.get(id);
     const isAlive = async () => {
-      await this.view.refresh(LOG_STATUS_AGE_MS);
+      // While msb can't say, it lives: a log that is followed goes on.
+      await this.view.refresh(LOG_STATUS_AGE_MS).catch(() => undefined);
       return entry !== undefined && !entry.ended && STATES[entry.record.state].alive;
     };
     return readLog(this.options.home, entry?.record.handle ?? "", query, isAlive);
