@@ -36,7 +36,7 @@ export const isBefore07 = (version: string): boolean => /^0\.[0-6]\./.test(versi
 
 export type MsbOptions = { path: string; home: string };
 export type RunOptions = {
-  /** Milliseconds from now, waiting for a turn included. The default depends on the command. */
+  /** Milliseconds that it may wait for its turn, and then as many again that it may run. The default is the command's. */
   timeoutMs?: number;
   /** Takes the call out of its lane, or ends its process; it then fails with the signal's reason. */
   signal?: AbortSignal;
@@ -61,7 +61,7 @@ const COMMANDS: Record<string, [lane: Lane, timeoutMs: number]> = {
   "volume ls": ["reads", MINUTE_MS],
   "image ls": ["reads", MINUTE_MS],
   stop: ["stops", MINUTE_MS],
-  rm: ["stops", 5 * MINUTE_MS],
+  rm: ["removals", 5 * MINUTE_MS],
   create: ["boots", 15 * MINUTE_MS],
   start: ["boots", 15 * MINUTE_MS],
   pull: ["pulls", 15 * MINUTE_MS],
@@ -91,10 +91,11 @@ export class Msb {
   run(args: string[], options: RunOptions = {}): Promise<MsbResult> {
     const [lane, timeoutMs] = kindOf(args);
     const { owner, signal } = options;
-    const turn = { owner, signal, deadlineMs: Date.now() + (options.timeoutMs ?? timeoutMs) };
-    return this.lanes.run(lane, turn, () => {
+    const ms = options.timeoutMs ?? timeoutMs;
+    return this.lanes.run(lane, { owner, signal, deadlineMs: Date.now() + ms }, () => {
       options.before?.();
-      return this.runNow(args, turn, options.env);
+      // What waited for its turn has its whole time all the same.
+      return this.runNow(args, { signal, deadlineMs: Date.now() + ms }, options.env);
     });
   }
 

@@ -4,17 +4,19 @@ import { ServiceError } from "../../errors";
 /**
  * What waits for what: commands of one lane wait for each other, those of different lanes never do.
  * - reads: lists and questions
- * - stops: stops and removals of sandboxes; they wait for guests rather than compute
+ * - stops: stops of sandboxes; they wait for guests rather than compute
+ * - removals: of sandboxes, which wait for no guest
  * - boots: creates and starts, of images that are there
  * - pulls: downloads of images
  * - housekeeping: volumes made and removed, images loaded and removed
  */
-export type Lane = "reads" | "stops" | "boots" | "pulls" | "housekeeping";
+export type Lane = "reads" | "stops" | "removals" | "boots" | "pulls" | "housekeeping";
 
 /** How many run at once, and how many more may wait. As many stops wait as there are sandboxes. */
 const LANES: Record<Lane, { atOnce: number; waiting: number }> = {
   reads: { atOnce: 4, waiting: 2_000 },
   stops: { atOnce: 16, waiting: Number.POSITIVE_INFINITY },
+  removals: { atOnce: 16, waiting: Number.POSITIVE_INFINITY },
   boots: { atOnce: 16, waiting: 10_000 },
   pulls: { atOnce: 4, waiting: 500 },
   housekeeping: { atOnce: 4, waiting: 500 },

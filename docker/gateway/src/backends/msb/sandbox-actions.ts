@@ -53,7 +53,7 @@ export function sandboxActions(options: ActionOptions): Actions {
           const whole = await options.payloads.whole(id, spec);
           const plan = await planned(options, record, whole, reference);
           // Remains of a boot that failed.
-          if (state === "unmade") await commands.remove(handle, { signal });
+          if (state === "unmade") await commands.remove(handle, { signal, owner: owner ?? "" });
           asked = true;
           await timed(options, () =>
             commands.create(handle, plan, { signal, owner: owner ?? "", before: recheck }),

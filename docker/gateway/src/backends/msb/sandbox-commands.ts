@@ -1,5 +1,6 @@
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import * as z from "zod";
 import { isKind, ServiceError } from "../../errors";
 import type { Resolved } from "../../sandboxes/backend";
@@ -36,7 +37,8 @@ const inspected = z.object({
   }),
 });
 
-export type CallOptions = Pick<RunOptions, "timeoutMs" | "signal" | "owner" | "before">;
+/** The owner is required: a call without one has no share that bounds it. */
+export type CallOptions = Pick<RunOptions, "timeoutMs" | "signal" | "before"> & { owner: string };
 
 /** The sandbox commands of msb, with its text errors turned into the contract's. */
 export class SandboxCommands {
@@ -46,7 +48,7 @@ export class SandboxCommands {
     private readonly folders: Pick<SandboxFolders, "remove">,
   ) {}
 
-  async list(options?: CallOptions): Promise<Seen[]> {
+  async list(options?: RunOptions): Promise<Seen[]> {
     const rows = await this.msb.json(["ls"], listed, options);
     return rows.map(({ name, status, created_at }) => ({
       name,
@@ -56,7 +58,7 @@ export class SandboxCommands {
   }
 
   /** What msb made of a request: the image's own defaults are filled in. */
-  async inspect(name: string, options?: CallOptions): Promise<Resolved> {
+  async inspect(name: string, options?: RunOptions): Promise<Resolved> {
     const text = await this.call(name, ["inspect", "--format", "json", "--", name], options);
     const { image, resources, runtime, labels } = inspected.parse(JSON.parse(text)).config;
     const { cpus, memory_mib } = resources;
@@ -64,7 +66,7 @@ export class SandboxCommands {
   }
 
   /** Makes and boots a sandbox; resolves when its agent answers. The plan's files live only as long. */
-  async create(name: string, plan: CreatePlan, options?: CallOptions): Promise<void> {
+  async create(name: string, plan: CreatePlan, options: CallOptions): Promise<void> {
     await mkdir(this.temporary, { recursive: true, mode: 0o700 });
     const folder = await mkdtemp(join(this.temporary, "create-"));
     try {
@@ -82,19 +84,32 @@ export class SandboxCommands {
     }
   }
 
-  start = (name: string, options?: CallOptions): Promise<void> =>
+  start = (name: string, options: CallOptions): Promise<void> =>
     this.boot(name, ["start", "--", name], options);
 
-  /** Stops cleanly; after the grace time by force. */
-  async stop(name: string, graceSeconds: number, { signal }: CallOptions = {}): Promise<void> {
+  /**
+   * Stops cleanly; by force only what was asked and had the whole grace time.
+   * @throws ServiceError timeout where no turn came: the guest was not asked
+   */
+  async stop(name: string, graceSeconds: number, { signal, owner }: CallOptions): Promise<void> {
     const timeoutMs = (graceSeconds + 15) * 1000;
-    try {
-      await this.call(name, ["stop", "--timeout", String(graceSeconds), "--", name], { timeoutMs, signal });
-    } catch (error) {
-      signal?.throwIfAborted();
-      if (isKind(error, "sandboxNotFound")) throw error;
-      await this.call(name, ["stop", "--force", "--", name], { signal });
-    }
+    const args = ["stop", "--timeout", String(graceSeconds), "--", name];
+    let asked: number | undefined;
+    const before = () => {
+      asked ??= performance.now();
+    };
+    for (;;)
+      try {
+        await this.call(name, args, { timeoutMs, signal, owner, before });
+        return;
+      } catch (error) {
+        signal?.throwIfAborted();
+        if (isKind(error, "sandboxNotFound") || asked === undefined) throw error;
+        const leftMs = asked + graceSeconds * 1000 - performance.now();
+        if (leftMs <= 0) break;
+        await sleep(Math.min(leftMs, STOP_AGAIN_MS), undefined, { signal });
+      }
+    await this.call(name, ["stop", "--force", "--", name], { signal, owner });
   }
 
   /** Stops cleanly within the time, or not at all. It waits for no turn. */
@@ -107,7 +122,7 @@ export class SandboxCommands {
    * Removes a sandbox, running or not, with what a create that failed has left of it: `msb rm` does not find its folder,
    * and `msb create` refuses the name for its sake. One that is not there is no error.
    */
-  async remove(name: string, options?: CallOptions): Promise<void> {
+  async remove(name: string, options: CallOptions): Promise<void> {
     try {
       await this.call(name, ["rm", "--force", "--", name], options);
     } catch (error) {
@@ -117,7 +132,11 @@ export class SandboxCommands {
   }
 
   /** msb first asks its own program what it is, and gives it two seconds, which a busy host may not have. */
-  private async boot(name: string, args: string[], options?: RunOptions): Promise<void> {
+  private async boot(
+    name: string,
+    args: string[],
+    options: CallOptions & Pick<RunOptions, "env">,
+  ): Promise<void> {
     for (let tries = 1; ; tries++)
       try {
         await this.call(name, args, options);
@@ -140,6 +159,8 @@ export class SandboxCommands {
 }
 
 const BOOT_TRIES = 3;
+/** Milliseconds between a stop that msb failed at and the next. */
+const STOP_AGAIN_MS = 2_000;
 
 /** What msb 0.7.11 says of that: it takes the silence of a late probe for a runtime without the feature. */
 const LATE_PROBE = /runtime version probe timed out|selected msb runtime does not support/;
