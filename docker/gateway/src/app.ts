@@ -27,8 +27,8 @@ export type Gateway = {
   app: FastifyInstance;
   metrics: Metrics;
   backend: MsbBackend;
-  /** Stops accepting, stops the sandboxes, ends. Resolves within the stop timeout and a little. */
-  stop: () => Promise<void>;
+  /** Stops accepting, stops the sandboxes, ends. Resolves within the stop timeout, or another one, and a little. */
+  stop: (timeoutSeconds?: number) => Promise<void>;
 };
 
 export type GatewayOptions = {
@@ -111,8 +111,8 @@ export async function createGateway(
       routes(scope, context);
   });
 
-  const stop = async (): Promise<void> => {
-    const deadline = Date.now() + config.STOP_TIMEOUT_SECONDS * 1000;
+  const stop = async (timeoutSeconds = config.STOP_TIMEOUT_SECONDS): Promise<void> => {
+    const deadline = Date.now() + timeoutSeconds * 1000;
     // Connections that are open go on being answered meanwhile: what makes or starts is refused.
     app.server.close();
     await backend.drain(deadline);

@@ -14,6 +14,22 @@ process.on("unhandledRejection", (error) => {
   running.app.log.error({ err: error }, "a failure that nothing handles");
 });
 
+/** Seconds that guests get to write what they hold before the process ends over a failure. */
+const CRASH_STOP_SECONDS = 10;
+
+// The process can't be trusted any more, but guests lose what they did not write if it just ends.
+let crashing = false;
+process.on("uncaughtException", (error) => {
+  process.stderr.write(`an exception that nothing caught: ${errorText(error)}\n`);
+  if (crashing) return;
+  crashing = true;
+  const end = () => process.exit(1);
+  if (!running) return end();
+  running.app.log.fatal({ err: error }, "an exception that nothing caught: stopping");
+  setTimeout(end, (CRASH_STOP_SECONDS + 2) * 1000);
+  running.stop(CRASH_STOP_SECONDS).then(end, end);
+});
+
 async function main(): Promise<void> {
   const config = readConfig(process.env);
   const words = process.argv.slice(2);

@@ -24,3 +24,26 @@ test("a rejection that nothing handles is logged and counted, and ends nothing",
   const lines = readFileSync(log, "utf8").split("\n");
   expect(lines.find((line) => line.includes("unforeseen"))).toContain("a failure that nothing handles");
 });
+
+test("an exception that nothing caught ends the process, but only after guests were stopped cleanly", async () => {
+  const folder = temporaryFolder();
+  const [script, log, fault] = ["gateway.cjs", "log", "fault.cjs"].map((name) => join(folder, name)) as [
+    ...[string, string, string],
+  ];
+  await bundleGateway(script);
+  const trigger = join(folder, "now");
+  writeFileSync(
+    fault,
+    `setInterval(() => { if (require("fs").existsSync("${trigger}")) throw new Error("unforeseen"); }, 100).unref();`,
+  );
+  const gateway = await GatewayProcess.start({ script, log, nodeFlags: ["--require", fault] });
+  atFileEnd(() => gateway.remove());
+  const { id } = (await gateway.create("box")) as { id: string };
+  writeFileSync(trigger, "");
+  await until(() => !gateway.program.running, "its end");
+  const text = readFileSync(log, "utf8");
+  expect(text).toContain("an exception that nothing caught");
+  expect(text).toContain("stopping the running sandboxes");
+  const resumed = readFileSync(join(gateway.home, "gateway", "resume.json"), "utf8");
+  expect(JSON.parse(resumed)).toEqual([id]);
+});

@@ -120,7 +120,8 @@ export class PullProxy {
       answer.writeHead(response.statusCode ?? 502, response.headers);
       pipeline(response, answer, () => undefined);
     });
-    asked.once("error", () => answer.destroy());
+    // Also after the first: one that nobody hears ends the process.
+    asked.on("error", () => answer.destroy());
     incoming.pipe(asked);
   }
 
