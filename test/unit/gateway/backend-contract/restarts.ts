@@ -42,6 +42,19 @@ export function describeRestarts(make: MakeWorld): void {
     (await world.backend.sandboxes.openAgent(runs.id, within(20_000))).destroy();
   });
 
+  test("what a client stops during a drain stays stopped after it", async () => {
+    const world = await make();
+    const runs = await running(world, "runs");
+    const [early, late] = [await running(world, "early"), await running(world, "late")];
+    const drained = world.backend.drain(Date.now() + 10_000);
+    await world.backend.sandboxes.want(early.id, "stopped");
+    await drained;
+    await world.backend.sandboxes.want(late.id, "stopped");
+    await world.restart("drained");
+    for (const { id } of [early, late]) expect(await settled(world, id)).toMatchObject({ status: "stopped" });
+    expect(await settled(world, runs.id)).toMatchObject({ status: "running" });
+  });
+
   test("whatever was answered is there after a restart, as it was", async () => {
     const kept = fc.record({
       owner: fc.constantFrom("ann", "bob", null),

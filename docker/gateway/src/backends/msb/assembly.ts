@@ -145,13 +145,14 @@ export async function assemble(options: MsbBackendOptions): Promise<Parts> {
     checkPlan(spec, { msbVersion: await msb.version(), egress: egress.forNew() });
   };
   const capacity = new Capacity(limits, (owner) => index.usage(owner), limitsOf);
+  const resume = new Resume(home, lifecycle, commands, log);
   const sandboxes = new MsbSandboxes(index, lifecycle, view, commands, {
     ...{ home, egress, namesPerOwner, capacity, disk: files.disk, checkSpec, pulls, payloads, log },
     modifications: new Modifications(msb),
     volumesOf: (spec, owner) => volumes.idsFor(spec, owner),
+    withdrawResume: (id) => resume.withdraw(id),
     checkVolumes: (ids) => void volumes.handlesOf(ids),
   });
-  const resume = new Resume(home, lifecycle, commands, log);
   const starter = new StarterImage(options, msb, log);
   const probe = new ReadinessProbe(options, {
     ask: (maxAgeMs) => view.refresh(maxAgeMs),

@@ -26,6 +26,10 @@ export class Resume {
   private readonly file: string;
   /** Not started yet: a stop in the middle keeps them for the next start. */
   private waiting: Entry[] = [];
+  /** Ids of those that a request stopped while the server was being stopped. */
+  private readonly withdrawn = new Set<string>();
+  /** Writes of the file follow each other. */
+  private writing: Promise<void> = Promise.resolve();
 
   constructor(
     home: string,
@@ -123,10 +127,24 @@ export class Resume {
     }
   }
 
-  private async note(ids: string[]): Promise<void> {
+  /** A client stopped it meanwhile: the next start leaves it so. That is on disk when this resolves. */
+  withdraw(id: string): Promise<void> {
+    this.withdrawn.add(id);
+    return this.note([]);
+  }
+
+  private note(ids: string[]): Promise<void> {
+    const write = () => this.write(ids);
+    const written = this.writing.then(write, write);
+    this.writing = written;
+    return written;
+  }
+
+  private async write(ids: string[]): Promise<void> {
     // What an earlier stop noted and this process did not come to is still due.
-    const all = [...new Set([...(await this.noted()), ...ids])];
-    if (all.length === 0) return;
+    const before = await this.noted();
+    const all = [...new Set([...before, ...ids])].filter((id) => !this.withdrawn.has(id));
+    if (all.length === 0 && before.length === 0) return;
     await mkdir(dirname(this.file), { recursive: true, mode: 0o700 });
     await writeFileAtomically(this.file, JSON.stringify(all));
   }

@@ -47,6 +47,8 @@ export type SandboxesOptions = {
   checkSpec: (spec: Wanted["spec"]) => Promise<void>;
   /** What came with a create for the pull of its image, by the sandbox's id, until its boot is over. */
   pulls: Map<string, { login?: RegistryLogin; anonymous?: boolean }>;
+  /** One that was to run again after the server's stop is not to. */
+  withdrawResume: (id: string) => Promise<void>;
   log: LifecycleLog;
 };
 
@@ -140,6 +142,7 @@ export class MsbSandboxes implements SandboxBackend {
       this.admit(entry);
     }
     await this.lifecycle.want(entry, desired);
+    if (this.draining && desired === "stopped") await this.options.withdrawResume(id);
     return sandboxOf(entry);
   }
 
