@@ -1,4 +1,4 @@
-import { chmodSync, writeFileSync } from "node:fs";
+import { appendFileSync, chmodSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { FAKE_MSB, TestGateway, temporaryFolder } from "./harness";
@@ -28,4 +28,26 @@ test.each([
   expect((await gateway.post(`${path}/stop`)).body.status).toBe("stopped");
   expect((await gateway.delete(path)).status).toBe(200);
   expect(gateway.made("known")).toBeUndefined();
+});
+
+test("a log is followed on while msb's list fails", async () => {
+  const home = temporaryFolder();
+  const gateway = await TestGateway.start({ MSB_PATH: deaf(home, "exit 1") }, home);
+  const { id } = (await gateway.create("box")).body;
+  writeFileSync(join(home, "deaf"), "");
+  const answer = await fetch(`${gateway.url}/v1/sandboxes/${id}/logs`, {
+    headers: { authorization: "Bearer x", accept: "text/event-stream" },
+    signal: AbortSignal.timeout(20_000),
+  });
+  // Longer than what is known of it holds.
+  setTimeout(() => {
+    const line = { t: new Date().toISOString(), s: "stdout", d: "still here" };
+    appendFileSync(join(home, "sandboxes", id, "logs", "exec.log"), `${JSON.stringify(line)}\n`);
+  }, 8_000);
+  let text = "";
+  for await (const chunk of answer.body ?? []) {
+    text += Buffer.from(chunk).toString("utf8");
+    if (text.includes("still here")) break;
+  }
+  expect(text).toContain("still here");
 });
