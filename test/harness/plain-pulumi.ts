@@ -1,0 +1,84 @@
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { delimiter, dirname, join } from "node:path";
+import { exec } from "../../setup/exec";
+import { projectRoot } from "../../setup/project";
+import { createReporter } from "../../setup/report";
+import { ensureTools } from "../../setup/tools";
+import { giveKvmToItsGroup, type Outcome } from "./stack";
+
+/**
+ * Pulumi as somebody uses it who knows nothing of the npm scripts: in an environment of its own (a home, a login, a
+ * passphrase), with the tools on PATH. What the npm scripts set or look for is not there.
+ */
+export class PlainPulumi {
+  readonly home = mkdtempSync(join(tmpdir(), "microsandbox-plain-"));
+  private env: Record<string, string> = {};
+  /** Settings files that Pulumi makes in the checkout. */
+  private readonly files = new Set<string>();
+
+  /** @param plugins executables to put before the project's own tools. @example ["/somewhere/pulumi-resource-command"] */
+  constructor(private readonly plugins: readonly string[] = []) {}
+
+  async start(): Promise<void> {
+    await giveKvmToItsGroup();
+    const { binDir } = await ensureTools(createReporter());
+    const bin = join(this.home, "bin");
+    for (const folder of [bin, join(this.home, "state")]) mkdirSync(folder);
+    for (const plugin of this.plugins) copyFileSync(plugin, join(bin, plugin.split("/").pop() ?? ""));
+    symlinkSync(process.execPath, join(bin, "node"));
+    const { stdout } = await exec("sh", ["-c", "command -v docker"]);
+    const folders = [bin, binDir, dirname(stdout.trim()), "/usr/bin", "/bin"];
+    this.env = {
+      PATH: folders.join(delimiter),
+      HOME: this.home,
+      // Pulumi asks the system, not HOME, where the user's own login is.
+      PULUMI_HOME: join(this.home, ".pulumi"),
+      PULUMI_CONFIG_PASSPHRASE: "correct horse",
+      PULUMI_SKIP_UPDATE_CHECK: "true",
+      // Where the tests run with another engine than the standard one.
+      ...(process.env.DOCKER_HOST ? { DOCKER_HOST: process.env.DOCKER_HOST } : {}),
+    };
+    const login = await this.run("login", `file://${join(this.home, "state")}`);
+    if (login.exitCode !== 0) throw new Error(login.output);
+    if (!existsSync(join(this.home, ".pulumi/credentials.json"))) throw new Error("the login went elsewhere");
+  }
+
+  /** Runs `pulumi` in the checkout. */
+  async run(...args: string[]): Promise<Outcome> {
+    const result = await exec("pulumi", args, {
+      cwd: projectRoot,
+      env: this.env,
+      extendEnv: false,
+      all: true,
+      reject: false,
+      stdin: "ignore",
+    });
+    if (process.env.TEST_VERBOSE) console.log(`$ pulumi ${args.join(" ")}\n${result.all}`);
+    return { exitCode: result.exitCode ?? 1, output: result.all ?? "", stdout: result.stdout ?? "" };
+  }
+
+  /** Makes a stack with these settings. */
+  async init(stack: string, settings: Record<string, unknown>): Promise<void> {
+    const file = join(projectRoot, `Pulumi.${stack}.yaml`);
+    this.files.add(file);
+    const config = Object.entries(settings).map(([key, value]) => [`microsandbox:${key}`, value]);
+    writeFileSync(file, JSON.stringify({ config: Object.fromEntries(config) }));
+    const { exitCode, output } = await this.run("stack", "init", stack);
+    if (exitCode !== 0) throw new Error(output);
+  }
+
+  /** Leaves nothing of it on this machine; what its stacks have deployed has to be destroyed before. */
+  remove(): void {
+    for (const file of this.files) rmSync(file, { force: true });
+    rmSync(this.home, { recursive: true, force: true });
+  }
+}
