@@ -183,7 +183,10 @@ async function addsUp(backend: Backend, owners: readonly string[]): Promise<void
   const sums = owners.map((owner) => backend.usage(owner));
   for (const field of Object.keys(all) as (keyof typeof all)[])
     expect([field, sums.reduce((sum, each) => sum + each[field], 0)]).toEqual([field, all[field]]);
-  const { items } = await backend.sandboxes.list({ labels: {}, limit: 500 });
-  const counts = Object.values(backend.statuses());
-  expect(counts.reduce((sum, count) => sum + count, 0)).toBe(items.length);
+  // What is being removed is counted until it is gone, and listed no longer.
+  const difference = async () => {
+    const { items } = await backend.sandboxes.list({ labels: {}, limit: 500 });
+    return Object.values(backend.statuses()).reduce((sum, count) => sum + count, -items.length);
+  };
+  await expect.poll(difference, { timeout: 20_000 }).toBe(0);
 }
