@@ -166,8 +166,8 @@ describe("life", () => {
       const { data } = (await gateway.get("/v1/sandboxes?limit=500")).body;
       return data.map(({ name }: { name: string }) => name);
     };
-    await until(async () => !(await names()).includes("ephemeral"), "its removal");
-    expect(gateway.made("ephemeral")).toBeUndefined();
+    await until(async () => !(await names()).includes("ephemeral"), "its end in the list");
+    await until(() => gateway.made("ephemeral") === undefined, "its removal");
     for (const path of ["by-name/ephemeral", body.id]) {
       const { status, body: seen } = await gateway.get(`/v1/sandboxes/${path}`);
       expect([status, seen.status, seen.id]).toEqual([200, "stopped", body.id]);

@@ -220,7 +220,7 @@ test("a list that nobody reads counts as a connection, and is ended", async () =
   await until(async () => (await gateway.get(WORKSPACE, at("/none"))).status === 429, "it counts");
   expect(await cut).toBe("cut off");
   await until(async () => (await gateway.get(WORKSPACE, at("/none"))).status === 404, "a place is free");
-}, 30_000);
+}, 90_000);
 
 test("a name that is no text is shown, and its bytes beside it serve as a path", async () => {
   const gateway = await start();
