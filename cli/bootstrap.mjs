@@ -28,13 +28,14 @@ if (root.includes("?"))
 function lacking(folder) {
   const { packages } = JSON.parse(readFileSync(join(folder, "package-lock.json"), "utf8"));
   const fits = (list, mine) => !list || list.includes(mine);
-  return Object.entries(packages).flatMap(([path, { version, os, cpu, libc, optional }]) => {
+  return Object.entries(packages).flatMap(([path, { version, os, cpu, libc, optional, link }]) => {
     const wanted = path !== "" && fits(os, process.platform) && fits(cpu, process.arch);
     // npm alone finds out which C library it is, and goes on where an optional package can't be built.
     if (!wanted || (optional && (libc || !cpu))) return [];
     try {
       const there = JSON.parse(readFileSync(join(folder, path, "package.json"), "utf8"));
-      return there.version === version ? [] : [path];
+      // A folder of the checkout, which has its version in the entry of its own.
+      return link || there.version === version ? [] : [path];
     } catch {
       return [path];
     }

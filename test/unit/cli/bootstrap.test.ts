@@ -28,7 +28,10 @@ const environments = {
 } satisfies Record<string, NodeJS.ProcessEnv>;
 type Environment = keyof typeof environments;
 
-/** A checkout whose packages are three of its own: tsx (for development), one to run, and one optional for this machine. */
+/**
+ * A checkout whose packages are its own: tsx (for development), one to run, one optional for this machine, and one that
+ * is a folder of the checkout.
+ */
 beforeAll(async () => {
   const pack = async (name: string, fields: object, main: string) => {
     const source = join(folder, "sources", name);
@@ -44,7 +47,12 @@ beforeAll(async () => {
   mkdirSync(join(folder, "template"));
   const says = "console.log(JSON.stringify(process.argv.slice(2))); process.exit(0);";
   const devDependencies = { tsx: await pack("tsx", {}, says) };
-  const dependencies = { runs: await pack("runs", {}, "") };
+  const dependencies = { runs: await pack("runs", {}, ""), linked: "file:linked" };
+  mkdirSync(join(folder, "template/linked"));
+  writeFileSync(
+    join(folder, "template/linked/package.json"),
+    JSON.stringify({ name: "linked", version: "1.2.3" }),
+  );
   const here = { os: [process.platform], cpu: [process.arch] };
   const optionalDependencies = { native: await pack("native", here, "") };
   const project = { name: "p", version: "1.0.0", dependencies, devDependencies, optionalDependencies };
@@ -63,7 +71,7 @@ function checkout(path = `checkout-${count++}`): string {
 const run = (root: string, environment: NodeJS.ProcessEnv = {}, words = ["up"], cwd = root) =>
   exec("node", [join(root, "cli/bootstrap.mjs"), ...words], { cwd, env: environment, reject: false });
 const isThere = (root: string, name: string) => existsSync(join(root, "node_modules", name, "package.json"));
-const all = (root: string) => ["tsx", "runs", "native"].every((name) => isThere(root, name));
+const all = (root: string) => ["tsx", "runs", "native", "linked"].every((name) => isThere(root, name));
 
 describe("the packages that the scripts run on", () => {
   it("are there whatever npm is told to leave out, in any order of commands", {
