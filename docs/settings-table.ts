@@ -1,10 +1,10 @@
 /**
- * Writes the table of settings, made from the schema, into the pages that show it.
+ * Writes the table of settings, made from the schema, into the page that shows it.
  *
  *     npx tsx docs/settings-table.ts           write
- *     npx tsx docs/settings-table.ts --check   write nothing; exit 1 where a page differs
+ *     npx tsx docs/settings-table.ts --check   write nothing; exit 1 where the page differs
  */
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join, relative } from "node:path";
 import type { z } from "zod";
 import { settingMeta } from "../components/settings/fields";
@@ -15,8 +15,8 @@ import { defaultText } from "../components/settings/wrong-fields";
 const START = "<!-- settings:start -->";
 const END = "<!-- settings:end -->";
 
-/** The pages that show the table, between the two marks. */
-export const pages = ["README.md", "docs/configuration.md"].map((page) => join(__dirname, "..", page));
+/** The page that shows the table, between the two marks. */
+export const page = join(__dirname, "configuration.md");
 
 /** One row of the settings table. */
 export interface SettingRow {
@@ -71,29 +71,27 @@ function code(text: string): string {
 }
 
 /** A page with the table between its marks; undefined where it has no marks. */
-export function withTable(page: string): string | undefined {
-  const [start, end] = [page.indexOf(START), page.indexOf(END)];
+export function withTable(text: string): string | undefined {
+  const [start, end] = [text.indexOf(START), text.indexOf(END)];
   if (start < 0 || end < start) return undefined;
-  return `${page.slice(0, start + START.length)}\n${markdownTable()}\n${page.slice(end)}`;
+  return `${text.slice(0, start + START.length)}\n${markdownTable()}\n${text.slice(end)}`;
 }
 
 function main(checkOnly: boolean): void {
-  for (const path of pages.filter(existsSync)) {
-    const name = relative(process.cwd(), path);
-    const page = readFileSync(path, "utf8");
-    const wanted = withTable(page);
-    if (wanted === undefined) {
-      console.error(`${name} has no ${START} and ${END}: the table of settings belongs between them.`);
-      process.exitCode = 1;
-    } else if (wanted !== page && checkOnly) {
-      console.error(
-        `${name} does not show the settings as they are. To mend: npx tsx docs/settings-table.ts`,
-      );
-      process.exitCode = 1;
-    } else if (wanted !== page) {
-      writeFileSync(path, wanted);
-      console.log(`${name}: table of settings written`);
-    }
+  const name = relative(process.cwd(), page);
+  const text = readFileSync(page, "utf8");
+  const wanted = withTable(text);
+  if (wanted === undefined) {
+    console.error(`${name} has no ${START} and ${END}: the table of settings belongs between them.`);
+    process.exitCode = 1;
+  } else if (wanted !== text && checkOnly) {
+    console.error(
+      `${name} does not show the settings as they are. To update it: npx tsx docs/settings-table.ts`,
+    );
+    process.exitCode = 1;
+  } else if (wanted !== text) {
+    writeFileSync(page, wanted);
+    console.log(`${name}: table of settings written`);
   }
 }
 

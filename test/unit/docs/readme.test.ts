@@ -1,0 +1,53 @@
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { expect, it } from "vitest";
+import { settingsTable } from "../../../docs/settings-table";
+
+const root = join(__dirname, "../../..");
+const read = (file: string) => readFileSync(join(root, file), "utf8");
+const pages = [
+  "README.md",
+  "CONTRIBUTING.md",
+  ...readdirSync(join(root, "docs")).map((file) => `docs/${file}`),
+]
+  .filter((file) => file.endsWith(".md"))
+  .map((file) => [file, read(file)] as const);
+
+/** The anchor that GitHub gives a heading. */
+const anchor = (heading: string) =>
+  heading
+    .toLowerCase()
+    .replace(/[^\p{L}\p{N} _-]/gu, "")
+    .replaceAll(" ", "-");
+
+it("README.md shows ten settings, each with its default", () => {
+  const [, table = ""] = read("README.md").split(
+    "| Setting | Default | What it does |\n| --- | --- | --- |\n",
+  );
+  const rows = (table.split("\n\n")[0] ?? "")
+    .split("\n")
+    .map((row) => row.split(" | ").slice(0, 2).join(" | "));
+  const all = settingsTable().map(
+    (setting) => `| \`${setting.key}\` | ${setting.default && `\`${setting.default}\``}`,
+  );
+  expect(rows).toHaveLength(10);
+  expect(all).toEqual(expect.arrayContaining(rows));
+});
+
+it.each(pages)("%s names npm scripts that exist", (_file, text) => {
+  const scripts = JSON.parse(read("package.json")).scripts;
+  const named = [...text.matchAll(/npm run (?:-s |--silent )?([\w:]+)/g)].map(([, name]) => name);
+  expect(Object.keys(scripts)).toEqual(expect.arrayContaining(named));
+});
+
+it.each(pages)("%s links to pages and headings that exist", (file, text) => {
+  for (const [, link = ""] of text.matchAll(/\]\(([^)]+)\)/g)) {
+    if (/^https?:/.test(link)) continue;
+    const [path, heading] = link.split("#");
+    const target = path ? join(dirname(file), path) : file;
+    expect(existsSync(join(root, target)), `${file}: ${link}`).toBe(true);
+    if (!heading) continue;
+    const headings = [...read(target).matchAll(/^#+ (.+)$/gm)].map(([, words = ""]) => anchor(words));
+    expect(headings, `${file}: ${link}`).toContain(heading);
+  }
+});
