@@ -121,3 +121,10 @@ export function sumUp(events: readonly StepEvent[]): Omit<Ended, "ok"> {
     changes: new Set(changed.map(({ urn }) => urn)).size,
   };
 }
+
+/** Prints what users of the service notice of a run. @param what @example "what an up would do" */
+export function sayWords(what: string, { words }: Ended, report: Reporter): void {
+  if (words.length === 0) return;
+  report.say(`\nIn words, ${what}:`);
+  for (const each of words) report.say(`  - ${each}`);
+}

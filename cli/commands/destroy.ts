@@ -1,6 +1,6 @@
 import { createReporter } from "../../setup/report";
 import { UserError } from "../../setup/user-error";
-import { openAutomation } from "../automation";
+import { openAutomation, sayWords } from "../automation";
 import { askConsent } from "../consent";
 import type { StateResource } from "../deploy/drift";
 import { explainKept } from "../deploy/kept";
@@ -29,8 +29,12 @@ export async function destroy(asked?: string, yes?: boolean): Promise<void> {
   });
   // Of several hosts, one that can't be reached is no reason to leave the others as they are.
   const automation = await openAutomation(stack, tools, pulumi.environment, report);
-  const { ok } = await automation.destroy({ continueOnError: true });
-  if (!ok) throw new UserError("pulumi destroy failed; the reason is above. Then: npm run destroy");
+  const done = await automation.destroy({ continueOnError: true });
+  sayWords("what this run had to do", done, report);
+  if (!done.ok)
+    throw new UserError(
+      `pulumi destroy failed; the reason is above. Then: npm run destroy -- --stack ${stack}`,
+    );
   for (const text of explainKept(hosts, resources)) report.say(`\n${text}`);
 }
 

@@ -1,6 +1,6 @@
 import { createReporter, type Reporter } from "../../setup/report";
 import { UserError } from "../../setup/user-error";
-import { type Ended, openAutomation } from "../automation";
+import { type Ended, openAutomation, sayWords } from "../automation";
 import { plainPulumi } from "../backend";
 import { askConsent } from "../consent";
 import { mendDrift } from "../deploy/mend";
@@ -75,7 +75,9 @@ export async function deploy(
   for (const text of unfinishedUpgrades(stack, hosts, await readResources(stack, pulumi)))
     report.say(`\n${text}`);
   const where = missing.length > 0 ? `; not deployed: ${missing.join(", ")}` : "";
-  throw new UserError(`pulumi up failed${where}. What it says above is the reason. Then: npm run up`);
+  throw new UserError(
+    `pulumi up failed${where}. What it says above is the reason. Then: npm run up -- --stack ${stack}`,
+  );
 }
 
 /** A stack in production changes only when somebody has seen how. @throws UserError where the answer is no */
@@ -94,13 +96,6 @@ async function askAboutPlan(
     strict: true,
     line: `npm run up -- --yes --stack ${stack}`,
   });
-}
-
-/** @param what @example "what an up would do" */
-function sayWords(what: string, { words }: Ended, report: Reporter): void {
-  if (words.length === 0) return;
-  report.say(`\nIn words, ${what}:`);
-  for (const each of words) report.say(`  - ${each}`);
 }
 
 const hasApiKey = async (stack: string, pulumi: Pulumi) => (await readApiKey(stack, pulumi)) !== undefined;
