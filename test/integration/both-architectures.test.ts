@@ -4,6 +4,8 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { findBackend } from "../../cli/backend";
 import { type Pulumi, pulumiWith } from "../../cli/pulumi";
+import { giveCertificates } from "../../components/image/deployer-certificates";
+import { giveProxy } from "../../components/image/deployer-proxy";
 import { exec } from "../../setup/exec";
 import { projectRoot } from "../../setup/project";
 import { silentReporter } from "../../setup/report";
@@ -154,6 +156,9 @@ async function otherCheckout(): Promise<string> {
     "ln -s me@host.1:2 .#Dockerfile && ln -s me@host.1:2 build/.#make-rootfs.sh",
   ];
   await exec("sh", ["-c", lines.join(" && ")], { cwd: projectRoot });
+  // The same machine's, since the downloads go through what it does.
+  giveCertificates(folder);
+  giveProxy(folder);
   return folder;
 }
 
