@@ -51,7 +51,10 @@ export const environmentSchema = z.object({
   KVM_DEVICE: z.string().startsWith("/").default("/dev/kvm"),
   /** Archive of the starter image; "" for none. */
   STARTER_ARCHIVE: z.string().default("/usr/share/microsandbox/starter.tar"),
-  /** Whether the sandboxes that ran when the server was stopped are started again. */
+  /**
+   * Whether the sandboxes that ran when the server was stopped are started again. Without it those of an earlier server
+   * stay noted for the next one: it is for the trial of an upgrade.
+   */
   RESUME_SANDBOXES: flag.default(true),
   /** Whether an image that is not cached is pulled when a sandbox asks for it. */
   AUTO_PULL_IMAGES: flag.default(true),

@@ -158,6 +158,18 @@ describe("a stop of the server", () => {
     const third = await TestGateway.start({}, first.home);
     expect((await third.get(`/v1/sandboxes/${body.id}`)).body.status).toBe("stopped");
   });
+
+  test("leaves what another server noted to the next one, while it is only tried", async () => {
+    const first = await TestGateway.start();
+    const { body } = await first.create("x");
+    await first.gateway.stop();
+    const tried = await TestGateway.start({ RESUME_SANDBOXES: "false" }, first.home);
+    expect((await tried.get(`/v1/sandboxes/${body.id}`)).body.status).toBe("stopped");
+    await tried.gateway.stop();
+    const next = await TestGateway.start({}, first.home);
+    const status = async () => (await next.get(`/v1/sandboxes/${body.id}`)).body.status;
+    await until(async () => (await status()) === "running", "it runs again");
+  });
 });
 
 test("what a make needs is kept until the disk knows that it was made", async () => {

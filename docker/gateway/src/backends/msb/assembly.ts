@@ -145,7 +145,7 @@ export async function assemble(options: MsbBackendOptions): Promise<Parts> {
     checkPlan(spec, { msbVersion: await msb.version(), egress: egress.forNew() });
   };
   const capacity = new Capacity(limits, (owner) => index.usage(owner), limitsOf);
-  const resume = new Resume(home, lifecycle, commands, log);
+  const resume = new Resume(home, lifecycle, commands, log, options.resume);
   const sandboxes = new MsbSandboxes(index, lifecycle, view, commands, {
     ...{ home, egress, namesPerOwner, capacity, disk: files.disk, checkSpec, pulls, payloads, log },
     modifications: new Modifications(msb),

@@ -22,7 +22,6 @@ export type RecoveryParts = {
   claim: StateClaim;
   options: {
     home: string;
-    resume: boolean;
     log: LifecycleLog;
     /** Told where the state turns out to be too new after the start. */
     unusable: (error: unknown) => void;
@@ -51,9 +50,7 @@ export async function recover(parts: RecoveryParts): Promise<void> {
   // Too late to be thrown.
   claimed.catch((error) => options.unusable(error));
   for (const entry of index.all()) if (entry.record.state === "running") liveness.follow(entry);
-  await (options.resume ? resume.load() : resume.forget()).catch(
-    failed(parts, "could not tell what ran before"),
-  );
+  await resume.load().catch(failed(parts, "could not tell what ran before"));
   reconciler.sweep();
 }
 

@@ -36,6 +36,8 @@ export class Resume {
     private readonly lifecycle: Lifecycle,
     private readonly commands: Pick<SandboxCommands, "stopNow">,
     private readonly log: LifecycleLog,
+    /** Without it nothing is started and nothing noted: what an earlier server noted waits for the next one. */
+    private readonly enabled = true,
   ) {
     this.file = join(home, "gateway", "resume.json");
   }
@@ -45,7 +47,7 @@ export class Resume {
    * one that brings the server down is not tried for ever.
    */
   async load(): Promise<void> {
-    const names = await this.noted();
+    const names = this.enabled ? await this.noted() : [];
     if (names.length === 0) return;
     await removeFileDurably(this.file);
     const { index } = this.lifecycle;
@@ -61,9 +63,6 @@ export class Resume {
     }
     this.log.info({ sandboxes: this.waiting.length }, "starting what ran before the server was stopped");
   }
-
-  /** What an earlier stop noted is not due any more. */
-  forget = (): Promise<void> => removeFileDurably(this.file);
 
   /** Gives each its turn; a request for one goes before. Never rejects. */
   async run(): Promise<void> {
@@ -133,7 +132,8 @@ export class Resume {
     return this.note([]);
   }
 
-  private note(ids: string[]): Promise<void> {
+  private async note(ids: string[]): Promise<void> {
+    if (!this.enabled) return;
     const write = () => this.write(ids);
     const written = this.writing.then(write, write);
     this.writing = written;
