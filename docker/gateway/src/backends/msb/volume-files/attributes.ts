@@ -1,5 +1,7 @@
 import { spawn } from "node:child_process";
-import type { FileHandle } from "node:fs/promises";
+import { constants } from "node:fs";
+import { access, type FileHandle } from "node:fs/promises";
+import { delimiter, join } from "node:path";
 import { ServiceError } from "../../../errors";
 import { Slots } from "../../../limits/slots";
 import { startError } from "../process";
@@ -47,11 +49,14 @@ export async function attributeOfEach(
   attribute: string,
 ): Promise<Map<string, string>> {
   if (names.length === 0) return new Map();
+  const getfattr = await pathOf("getfattr");
+  if (getfattr === undefined) return new Map();
   const match = `--match=^${attribute.replaceAll(".", "\\.")}$`;
-  // xargs takes names that are no text, which an argument of node's can't be.
+  // xargs takes names that are no text, which an argument of node's can't be. The path is whole, since busybox's, which
+  // the image has, would start busybox's own getfattr, which knows none of these options.
   const ran = await run(
     "xargs",
-    ["-0", "getfattr", "--no-dereference", "--dump", match, "--encoding=hex", "--"],
+    ["-0", getfattr, "--no-dereference", "--dump", match, "--encoding=hex", "--"],
     { folder, input: names.map((name) => `./${name}\0`).join("") },
   );
   const { stdout } = asked(ran);
@@ -59,6 +64,19 @@ export async function attributeOfEach(
   for (const [, quoted = "", value = ""] of stdout.matchAll(/^# file: (.*)\n[^=\n]*=0x([0-9a-f]*)$/gm))
     found.set(unquoted(quoted).replace(/^\.\//, ""), value);
   return found;
+}
+
+/** Where a program is, by PATH. */
+async function pathOf(program: string): Promise<string | undefined> {
+  for (const folder of (process.env.PATH ?? "").split(delimiter)) {
+    const path = join(folder, program);
+    const runs = await access(path, constants.X_OK).then(
+      () => true,
+      () => false,
+    );
+    if (runs) return path;
+  }
+  return undefined;
 }
 
 /** What getfattr prints of a file system without attributes, and of a file that is gone by now. */
