@@ -22,7 +22,7 @@ const mistakes: [string, () => Record<string, unknown>, RegExp][] = [
   [
     "a size that is none",
     () => ({ memoryLimit: "lots" }),
-    /memoryLimit is "lots"[\s\S]*4G[\s\S]*config set microsandbox:memoryLimit 4G/,
+    /memoryLimit is "lots"[\s\S]*4G[\s\S]*config .*set microsandbox:memoryLimit 4G/,
   ],
   [
     "a reservation above its limit",
