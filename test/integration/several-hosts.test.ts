@@ -132,6 +132,7 @@ onMachines(
     const failing = { ...east, images: ["127.0.0.1:9/none:1"] };
     // Somebody else's, in the place of a server.
     const foreign = "microsandbox-here-test-fleet-server";
+    await docker("rm", "--force", foreign);
     await docker("run", "--detach", "--name", foreign, "debian:13.2-slim", "sleep", "600");
     const here = { hostPort: await freePort() };
     fleet.configure({
