@@ -6,7 +6,9 @@ import { PushRegistry } from "../harness/registry";
 import { freePort, TestStack } from "../harness/stack";
 
 const inspect = (format: string, image: string) => docker("image", "inspect", "--format", format, image);
-const prebuilt = new TestStack("test-prebuilt", { hostPort: 5871, privileged: false, kvmCheck: "off" });
+const prebuilt = new TestStack("test-prebuilt", {
+  ...{ hostPort: 5871, privileged: false, kvmCheck: "off", volumes: { keep: false } },
+});
 const container = "microsandbox-test-prebuilt-server";
 let registry: PushRegistry;
 let line: string;
