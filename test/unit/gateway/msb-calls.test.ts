@@ -89,6 +89,17 @@ exec ${FAKE_MSB} "$@"
   expect([again.status, again.body.status]).toEqual([200, "running"]);
 });
 
+test("one made with msb a moment before the server's stop is stopped cleanly, and runs again afterwards", async () => {
+  const first = await TestGateway.start();
+  gateway = first;
+  await first.get("/v1/sandboxes");
+  makeStray("late");
+  await first.gateway.stop();
+  expect(made("late")).toBe("Stopped");
+  gateway = await TestGateway.start({}, first.home);
+  await until(() => made("late") === "Running", "it runs again");
+});
+
 describe("msb processes", () => {
   test("from create to first output there are two: the boot, and what became of the request", async () => {
     await run("first");

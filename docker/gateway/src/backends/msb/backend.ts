@@ -4,6 +4,7 @@ import type { Backend, Owner, Usage } from "../../sandboxes/backend";
 import { type SandboxStatus, sandboxStatus } from "../../sandboxes/spec";
 import { assemble, type MsbBackendOptions, type Parts } from "./assembly";
 import type { ImageCache } from "./image-cache";
+import { within } from "./process";
 import type { Readiness } from "./readiness";
 import { recover } from "./recovery";
 import { sandboxOf } from "./sandbox-view";
@@ -13,6 +14,8 @@ import type { MsbVolumes } from "./volumes";
 const SWEEP_MS = 10_000;
 /** How much of what is known of images' use a crash may lose. */
 const FLUSH_MS = 60_000;
+/** How long a stop waits for msb's list, at most. */
+const LAST_LOOK_MS = 10_000;
 
 /** msb on this machine. */
 export class MsbBackend implements Backend {
@@ -91,7 +94,13 @@ export class MsbBackend implements Backend {
 
   async drain(deadline: number): Promise<void> {
     this.sandboxes.drain();
-    await this.parts.resume.stopAll(deadline);
+    const { view, resume, options } = this.parts;
+    // One that was made with msb itself a moment ago is stopped cleanly, too.
+    const looked = view.refresh(0).catch((error) => {
+      options.log.warn({ err: errorText(error) }, "msb could not be asked for what runs");
+    });
+    await within(looked, Math.min(LAST_LOOK_MS, (deadline - Date.now()) / 4));
+    await resume.stopAll(deadline);
   }
 
   async close(): Promise<void> {
