@@ -145,7 +145,7 @@ onMachines(
       /Host west: The host root@10\.213\.62\.2 can't be used: there is no way to its SSH/,
     );
     expect(output).toMatch(/error: Host here: A container .* exists that was not made by this stack/);
-    expect(output).toMatch(/not deployed: west, here\./);
+    expect(output).toMatch(/not deployed: here, west\./);
     expect(await docker("inspect", "--format", "{{.Config.Image}}", foreign)).toBe("debian:13.2-slim");
     expect(await docker("volume", "ls", "--quiet"), "nothing is made there").not.toContain(
       "microsandbox-here",

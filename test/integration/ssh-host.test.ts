@@ -119,7 +119,7 @@ describe.skipIf(missing !== undefined)("a host over SSH that can't be used", () 
       expect(told.split("error: Host")[0], name).toMatch(says);
     }
     expect(output, "no stack trace").not.toMatch(/^\s+at .*:\d+:\d+\)?$/m);
-    expect(output).toContain(`not deployed: ${Object.keys(wrong).join(", ")}`);
+    expect(output).toContain(`not deployed: ${Object.keys(wrong).sort().join(", ")}`);
     const left =
       "docker ps --all --quiet; docker volume ls --quiet; docker images --quiet; docker network ls --quiet";
     expect((await machine.run(left)).split("\n"), "Docker's own three networks").toHaveLength(3);
