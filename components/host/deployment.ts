@@ -1,8 +1,13 @@
+import { setTimeout } from "node:timers/promises";
 import * as command from "@pulumi/command";
 import * as pulumi from "@pulumi/pulumi";
 
 /** A resource as the last run of the stack has left it in the state, by its URN. */
 export type StateResources = Record<string, { type: string; outputs: Record<string, unknown> }>;
+
+/** How often the state is read where it is just being written, and milliseconds more to wait each time. */
+const TRIES = 10;
+const PAUSE_MS = 50;
 
 /** Last part of the name of the resource that holds the id of a deployment. */
 const SUFFIX = "-deployment";
@@ -22,12 +27,19 @@ export function deploymentId(name: string, parent: pulumi.Resource): pulumi.Outp
 }
 
 /** What the state of this stack holds before this run: also in a preview, in which a new resource's outputs are unknown. */
-export async function readState(): Promise<StateResources> {
-  const { outputs = {} } = await pulumi.runtime.invoke("pulumi:pulumi:readStackResourceOutputs", {
-    stackName: pulumi.getStack(),
-  });
-  return outputs;
+export async function readState(ask = askEngine): Promise<StateResources> {
+  for (let tries = 1; ; tries++)
+    try {
+      return (await ask()).outputs ?? {};
+    } catch (error) {
+      // The engine writes the same file after each of its steps, and can be met in the middle of that.
+      if (tries === TRIES || !/load checkpoint/.test(String(error))) throw error;
+      await setTimeout(PAUSE_MS * tries);
+    }
 }
+
+const askEngine = (): Promise<{ outputs?: StateResources }> =>
+  pulumi.runtime.invoke("pulumi:pulumi:readStackResourceOutputs", { stackName: pulumi.getStack() });
 
 /** What of a service is in the state. */
 export interface Recorded {
