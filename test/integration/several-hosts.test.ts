@@ -148,7 +148,7 @@ onMachines(
     expect(output).toMatch(/not deployed: here, west\./);
     expect(await docker("inspect", "--format", "{{.Config.Image}}", foreign)).toBe("debian:13.2-slim");
     expect(await docker("volume", "ls", "--quiet"), "nothing is made there").not.toContain(
-      "microsandbox-here",
+      "microsandbox-here-test-fleet",
     );
     await docker("rm", "--force", foreign);
     expect(output).toMatch(/microsandbox-east-images-127\.0\.0\.1:9\/none:1[\s\S]*error/);
