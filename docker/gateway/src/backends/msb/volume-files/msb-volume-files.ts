@@ -106,9 +106,8 @@ export class MsbVolumeFiles implements VolumeFiles {
 
   rename(from: FilePath, to: FilePath): Promise<void> {
     return this.inParent(from, async (source, sourceName) => {
-      // Nothing is made for what is not there, nor on a full disk.
+      // No folder is made for what is not there.
       await lstat(at(source, sourceName));
-      await this.parentIsThere(to).catch(() => this.options.disk.check());
       await this.inNewParent(to, async (folder, name) => {
         await rename(at(source, sourceName), at(folder, name));
         await folder.sync();
@@ -141,21 +140,20 @@ export class MsbVolumeFiles implements VolumeFiles {
     return parts;
   }
 
-  /** Runs a work in the folder above a path; the root itself is "." in itself. */
+  /** Runs a work in the folder above a path; the root itself is "." in itself. On a full disk no folder is made. */
   private inParent<T>(
     path: FilePath,
     work: (folder: FileHandle, name: string, parts: string[]) => Promise<T>,
     { make = false } = {},
   ): Promise<T> {
+    const { root, disk } = this.options;
     const parts = this.split(path);
     return translated(path, async () =>
-      using(await openFolder(this.options.root, parts.slice(0, -1), { make }), (folder) =>
+      using(await openFolder(root, parts.slice(0, -1), { make, beforeMake: () => disk.check() }), (folder) =>
         work(folder, parts.at(-1) ?? ".", parts),
       ),
     );
   }
-
-  private parentIsThere = (path: FilePath): Promise<void> => this.inParent(path, async () => undefined);
 
   private inNewParent(path: FilePath, work: Place): Promise<void> {
     return this.inParent(path, work, { make: true });

@@ -44,17 +44,32 @@ export async function using<T>(handle: FileHandle, work: (handle: FileHandle) =>
   }
 }
 
-/** Opens a folder, one step after the other. With `make`, those that are missing are made. */
-export async function openFolder(root: string, names: string[], { make = false } = {}): Promise<FileHandle> {
+export type OpenFolderOptions = {
+  /** Whether those that are missing are made. */
+  make?: boolean;
+  /** Called before one is made; what it throws is what the call fails with. */
+  beforeMake?: () => Promise<void>;
+};
+
+/** Opens a folder, one step after the other. */
+export async function openFolder(
+  root: string,
+  names: string[],
+  { make = false, beforeMake }: OpenFolderOptions = {},
+): Promise<FileHandle> {
   let folder = await open(root, FOLDER);
   for (const name of names)
-    folder = await using(folder, async (above) => {
-      if (make) await mkdir(at(above, name)).catch(ignoreExisting);
-      return open(at(above, name), FOLDER);
-    });
+    folder = await using(folder, (above) =>
+      open(at(above, name), FOLDER).catch(async (error) => {
+        if (!make || codeOf(error) !== "ENOENT") throw error;
+        await beforeMake?.();
+        await mkdir(at(above, name)).catch(ignoreExisting);
+        return open(at(above, name), FOLDER);
+      }),
+    );
   return folder;
 }
 
-export function ignoreExisting(error: unknown): void {
+function ignoreExisting(error: unknown): void {
   if (codeOf(error) !== "EEXIST") throw error;
 }
