@@ -1,5 +1,4 @@
 import type { Duplex } from "node:stream";
-import { setTimeout as sleep } from "node:timers/promises";
 import { errorText, invalidSpec, nameTaken, ServiceError, sandboxNotFound } from "../../errors";
 import type { Capacity } from "../../limits/capacity";
 import type {
@@ -23,6 +22,7 @@ import type { Lifecycle, LifecycleLog } from "./lifecycle";
 import { readLog } from "./logs";
 import type { Modifications } from "./modifications";
 import type { PayloadStore } from "./payload-store";
+import { within } from "./process";
 import type { SandboxCommands } from "./sandbox-commands";
 import { type Entry, type SandboxIndex, shareOf } from "./sandbox-index";
 import { newRecord, type SandboxRecord } from "./sandbox-record";
@@ -245,9 +245,7 @@ export class MsbSandboxes implements SandboxBackend {
     const looked = this.view
       .refresh()
       .catch((error) => this.options.log.warn({ err: errorText(error) }, "msb could not be asked"));
-    const late = new AbortController();
-    await Promise.race([looked, sleep(LOOK_MS, undefined, { signal: late.signal }).catch(() => undefined)]);
-    late.abort();
+    await within(looked, LOOK_MS);
   }
 
   /** Sandboxes that ended by themselves make room: msb is asked for them before a start is refused. */
