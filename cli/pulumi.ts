@@ -1,10 +1,9 @@
 import { existsSync, readFileSync } from "node:fs";
-import { join } from "node:path";
 import type { Options } from "execa";
 import { parse } from "yaml";
 import { localEngine } from "../components/host/local-engine";
 import { exec } from "../setup/exec";
-import { projectRoot } from "../setup/project";
+import { projectRoot, stackFile } from "../setup/project";
 import type { Tools } from "../setup/tools";
 import { UserError } from "../setup/user-error";
 import { type Backend, backendEnvironment } from "./backend";
@@ -69,6 +68,6 @@ export function pulumiWith(tools: Tools, backend: Backend): Pulumi {
 
 /** What tells the passphrase of a stack from others. It is no setting, and Pulumi has no command for it. */
 export function saltOf(stack: string): string {
-  const file = join(projectRoot, `Pulumi.${stack.split("/").pop()}.yaml`);
+  const file = stackFile(stack);
   return (existsSync(file) && parse(readFileSync(file, "utf8"))?.encryptionsalt) || "";
 }

@@ -1,11 +1,10 @@
 import { existsSync, readdirSync } from "node:fs";
-import { join } from "node:path";
 // Not config: it loads Pulumi, which takes a third of the start of a command.
 import { readableHosts } from "../components/settings/checks";
 import { resourceName } from "../components/settings/hosts";
 import type { HostSettings } from "../components/settings/schema";
 import { nameInLines } from "../setup/named-stack";
-import { projectRoot } from "../setup/project";
+import { projectRoot, stackFile } from "../setup/project";
 import type { Reporter } from "../setup/report";
 import { ensureTools, type Tools } from "../setup/tools";
 import { UserError } from "../setup/user-error";
@@ -151,9 +150,4 @@ export function hostsOf(stack: string, { values }: Pick<Settings, "values">): Se
 export function emulatedArchitecture({ architecture }: Pick<SetupHost, "architecture">): "amd64" | "arm64" {
   if (architecture !== "auto") return architecture;
   return process.arch === "arm64" ? "arm64" : "amd64";
-}
-
-/** The settings file of a stack, whose name may be preceded by its organization and project. */
-export function stackFile(stack: string): string {
-  return join(projectRoot, `Pulumi.${stack.split("/").pop()}.yaml`);
 }

@@ -7,13 +7,13 @@ import { DEFAULT_HOST } from "../../components/settings/hosts";
 import { explainMistakes } from "../../components/settings/mistakes";
 import { type HostSettings, NAMESPACE } from "../../components/settings/schema";
 import { exec } from "../../setup/exec";
+import { stackFile } from "../../setup/project";
 import type { Reporter } from "../../setup/report";
 import { UserError } from "../../setup/user-error";
 import { stateFolder } from "../backend";
 import { type Server as Deployed, readOutputs } from "../outputs";
 import type { Pulumi } from "../pulumi";
 import { readSettings } from "../settings";
-import { stackFile } from "../stack";
 import type { KeyRing } from "./ring";
 
 /** Where the server writes down the last use of each key: docker/gateway/src/keys/key-use.ts. */
