@@ -1,6 +1,6 @@
 import * as command from "@pulumi/command";
 import * as pulumi from "@pulumi/pulumi";
-import { type Connection, remoteCommand } from "../host/connection";
+import { type Connection, hostShell, remoteCommand } from "../host/connection";
 import { shellQuote } from "../settings/shell";
 
 /** How an image gets from this machine to a host's engine. */
@@ -11,6 +11,13 @@ export interface ImageTransfer {
   /** Whether the loader leaves out by itself what the engine has. */
   sparing: boolean;
 }
+
+/** Variables of send-image.sh, besides the image's name. */
+export const transferVariables = (host: Connection, LOADER: string, sparing: boolean) => ({
+  HOST_SHELL: hostShell(host),
+  LOADER,
+  WHOLE: sparing ? "yes" : "",
+});
 
 /** Who logs in to a registry; where one of them is not set each engine's own `docker login` holds. */
 export interface RegistryLogin {

@@ -7,6 +7,7 @@ import {
   loginVariables,
   type RegistryLogin,
   registryOf,
+  transferVariables,
 } from "./image-on-host";
 
 export interface PrebuiltImageArgs {
@@ -54,10 +55,10 @@ export class PrebuiltImage extends pulumi.ComponentResource {
       }));
     const stdin = pulumi
       .all([variables, args.connection, transfer?.loader, loginVariables(args.login)])
-      .apply(([pulled, host, LOADER, secrets]) => {
-        if (!transfer || LOADER === undefined)
+      .apply(([pulled, host, loader, secrets]) => {
+        if (!transfer || loader === undefined)
           return withVariables(pulled, script("image/pull-image"), secrets);
-        const sent = { HOST_SHELL: hostShell(host), LOADER, WHOLE: transfer.sparing ? "yes" : "" };
+        const sent = transferVariables(host, loader, transfer.sparing);
         const both = `set -e\n(\n${script("image/pull-image")}\n) >/dev/null\n${script("image/send-image")}`;
         return withVariables({ ...pulled, ...sent }, both, secrets);
       });

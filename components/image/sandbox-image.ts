@@ -14,6 +14,7 @@ import {
   loginVariables,
   type RegistryLogin,
   registryOf,
+  transferVariables,
 } from "./image-on-host";
 import { pushImage } from "./push";
 
@@ -117,13 +118,14 @@ export class SandboxImage extends pulumi.ComponentResource {
   /** Sends the image, or what the host lacks of it. */
   private send(name: string, image: docker.RemoteImage, transfer: ImageTransfer): pulumi.Output<string> {
     const connection = pulumi.output(transfer.connection);
-    const stdin = pulumi.all([image.name, connection, transfer.loader]).apply(([REFERENCE, host, LOADER]) => {
-      const WHOLE = transfer.sparing ? "yes" : "";
-      return withVariables(
-        { REFERENCE, HOST_SHELL: hostShell(host), LOADER, WHOLE },
-        script("image/send-image"),
+    const stdin = pulumi
+      .all([image.name, connection, transfer.loader])
+      .apply(([REFERENCE, host, loader]) =>
+        withVariables(
+          { REFERENCE, ...transferVariables(host, loader, transfer.sparing) },
+          script("image/send-image"),
+        ),
       );
-    });
     // Not by the id: a build of the same content on another deployer has another one, and is no other image.
     return imageOnHost(
       name,
