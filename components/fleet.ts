@@ -1,5 +1,6 @@
 import * as pulumi from "@pulumi/pulumi";
 import type { MicrosandboxArgs } from "./args";
+import { readState } from "./host/deployment";
 import { Microsandbox } from "./microsandbox";
 import { madeApiKey, takesMadeKey } from "./server/api-key";
 import { setMessage } from "./settings/errors";
@@ -20,8 +21,9 @@ export function deployHosts(name: string, hosts: Record<string, HostSettings>): 
   const keyless = Object.values(hosts).filter(takesMadeKey);
   const needsKey = keyless.some(({ keys }) => keys.length === 0);
   const madeKey = keyless.length > 0 ? madeApiKey(`${name}-api-key`, needsKey) : undefined;
+  const state = readState();
   const services = Object.entries(hosts).map(([host, settings]) => {
-    const opts = { hostName: isSingle ? undefined : host, madeKey };
+    const opts = { hostName: isSingle ? undefined : host, madeKey, state };
     return [host, new Microsandbox(resourceName(name, host), asArgs(settings), opts)] as const;
   });
   return Object.fromEntries(services);

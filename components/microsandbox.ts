@@ -2,7 +2,7 @@ import type * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
 import type { MicrosandboxArgs } from "./args";
 import { type CheckedArgs, checkArgs, type Structure } from "./checked-args";
-import { deploymentId, readState, recordedOf } from "./host/deployment";
+import { deploymentId, readState, recordedOf, type StateResources } from "./host/deployment";
 import { DockerHost, type DockerHostArgs, publishAddress } from "./host/docker-host";
 import { KvmCheck } from "./host/kvm-check";
 import { baseNameOf, imageNameOf } from "./host/names";
@@ -69,6 +69,8 @@ export interface MicrosandboxOptions extends pulumi.ComponentResourceOptions {
   hostName?: string;
   /** @internal The key that services share which have none of their own. @default one for this service */
   madeKey?: pulumi.Output<string>;
+  /** @internal The stack's state before this run, where several services look at it. @default read for this service */
+  state?: Promise<StateResources>;
 }
 
 /**
@@ -116,7 +118,7 @@ export class Microsandbox extends pulumi.ComponentResource {
       {
         ...hostArgs(structure, values, baseName),
         hostName,
-        recorded: readState().then((state) => recordedOf(name, state)),
+        recorded: (opts.state ?? readState()).then((state) => recordedOf(name, state)),
         engine: this.getProvider("docker:index/container:Container"),
       },
       { parent: this },
