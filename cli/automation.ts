@@ -59,42 +59,54 @@ export async function openAutomation(
       throw new UserError(`The stack ${stackName} can't be opened: ${said}`);
     },
   );
-  const color = process.stdout.isTTY ? "always" : "never";
-  const lines = {
-    color,
-    suppressProgress: true,
-    onOutput: (text: string) => void process.stdout.write(text),
-    onError: (text: string) => void process.stderr.write(text),
-  } as const;
+  const run = { report, color: process.stdout.isTTY ? "always" : "never" } as const;
   return {
-    preview: (run, isShown) => {
-      const how = isShown ? lines : ({ color: "never" } as const);
-      return watch((onEvent) => stack.preview({ ...run, ...how, refresh: true, onEvent }), report, !isShown);
-    },
-    up: (run) => watch((onEvent) => stack.up({ ...run, ...lines, refresh: true, onEvent }), report),
-    destroy: (run) => watch((onEvent) => stack.destroy({ ...run, ...lines, onEvent }), report),
+    preview: (options, isShown) =>
+      watch(run, isShown, (lines) => stack.preview({ ...options, ...lines, refresh: true })),
+    up: (options) => watch(run, true, (lines) => stack.up({ ...options, ...lines, refresh: true })),
+    destroy: (options) => watch(run, true, (lines) => stack.destroy({ ...options, ...lines })),
   };
 }
 
-type Run = (onEvent: (event: EngineEvent) => void) => ReturnType<Stack["up" | "preview" | "destroy"]>;
+interface Lines {
+  color: "always" | "never";
+  suppressProgress: true;
+  onOutput(text: string): void;
+  onError(text: string): void;
+  onEvent(event: EngineEvent): void;
+}
 
-/** @param isQuiet whether what Pulumi prints is shown where the run fails alone */
-async function watch(run: Run, report: Reporter, isQuiet = false): Promise<Ended> {
+/** @param isShown whether what Pulumi prints is shown as it comes; else only once the run has failed */
+async function watch(
+  { report, color }: { report: Reporter; color: Lines["color"] },
+  isShown: boolean,
+  run: (lines: Lines) => ReturnType<Stack["up" | "preview" | "destroy"]>,
+): Promise<Ended> {
   const events: (StepEvent & ProgressEvent)[] = [];
   const progress = new Progress(report.say);
+  let held = "";
+  const show = (stream: NodeJS.WriteStream) => (text: string) => {
+    if (isShown) stream.write(text);
+    else held += text;
+  };
   // Ctrl+C reaches pulumi too, which ends in good order by itself; a second signal from here would cut that short.
   const stay = () => {};
   process.on("SIGINT", stay).on("SIGTERM", stay);
   try {
-    await run((event) => {
-      // The API's type leaves open what the engine says of a resource; consequences.ts names the parts that are read.
-      const known = event as unknown as StepEvent & ProgressEvent;
-      events.push(known);
-      progress.take(known);
+    await run({
+      ...{ color, suppressProgress: true },
+      ...{ onOutput: show(process.stdout), onError: show(process.stderr) },
+      onEvent(event) {
+        // The API's type leaves open what the engine says of a resource; consequences.ts names the parts that are read.
+        const known = event as unknown as StepEvent & ProgressEvent;
+        events.push(known);
+        progress.take(known);
+      },
     });
     return { ok: true, ...sumUp(events) };
   } catch (error) {
-    if (isQuiet || !(await isOfTheRun(error))) report.say(textOf(error));
+    process.stderr.write(held);
+    if (!pulumiEnded(error)) report.say(error instanceof Error ? error.message.trim() : String(error));
     return { ok: false, ...sumUp(events) };
   } finally {
     progress.end();
@@ -102,13 +114,13 @@ async function watch(run: Run, report: Reporter, isQuiet = false): Promise<Ended
   }
 }
 
-/** Whether pulumi ran and said by itself why it failed. */
-async function isOfTheRun(error: unknown): Promise<boolean> {
-  const { CommandError } = await import("@pulumi/pulumi/automation/errors.js");
-  return error instanceof CommandError && !/^code: -2$/m.test(error.message);
+/**
+ * Whether pulumi ran and said by itself why it failed. The API's own message has the whole output twice more
+ * (automation/cmd.js of 3.270.0 takes every exit code for an unknown error).
+ */
+function pulumiEnded(error: unknown): boolean {
+  return error instanceof Error && /Command (failed with exit code|was killed with) /.test(error.message);
 }
-
-const textOf = (error: unknown) => (error instanceof Error ? error.message.trim() : String(error));
 
 const UNCHANGED = ["same", "refresh", "read", "read-discard"];
 

@@ -156,6 +156,7 @@ onMachines(
     // Above it Pulumi shows a line anew whenever something of its resource changes.
     const summary = output.split("Diagnostics:")[1];
     expect(summary?.match(/error: Host west/g), "said once").toHaveLength(1);
+    expect(output.match(/^Updating/gm), "what Pulumi prints is shown once").toHaveLength(1);
     expect(await logFiles("east")).toBe("2");
     expect(
       await docker(
