@@ -21,6 +21,9 @@ export interface Outcome {
  */
 export class TestStack {
   readonly file: string;
+  private readonly own: boolean;
+  /** The commands of older checkouts never asked. */
+  private readonly unasked: string[];
 
   /** @param root another checkout's folder, with packages; its stack has this one's state */
   constructor(
@@ -29,6 +32,8 @@ export class TestStack {
     private readonly root = projectRoot,
   ) {
     this.file = join(root, `Pulumi.${name}.yaml`);
+    this.own = root === projectRoot;
+    this.unasked = this.own ? ["--yes"] : [];
     this.configure({});
   }
 
@@ -57,11 +62,11 @@ export class TestStack {
 
   async up(): Promise<Outcome> {
     if (this.settings.privileged === false) await giveKvmToItsGroup();
-    return this.npm("up", ["--yes", "--stack", this.name]);
+    return this.npm("up", [...this.unasked, "--stack", this.name]);
   }
 
   preview = () => this.npm("up", ["--preview", "--stack", this.name]);
-  destroy = () => this.npm("destroy", ["--yes", "--stack", this.name]);
+  destroy = () => this.npm("destroy", [...this.unasked, "--stack", this.name]);
   pulumi = (...args: string[]) => this.npm("pulumi", [...args, "--stack", this.name]);
   doctor = (...args: string[]) => this.npm("doctor", ["--stack", this.name, ...args]);
   keys = (...args: string[]) => this.npm("keys", [...args, "--stack", this.name]);
@@ -87,11 +92,10 @@ export class TestStack {
 
   private async npm(command: string, args: string[]): Promise<Outcome> {
     // The packages of another checkout are whoever's that made it: nothing is to be installed there.
-    const own = this.root === projectRoot;
-    const words = own ? ["cli/bootstrap.mjs"] : ["--import", "tsx", "toolchain/cli.ts"];
+    const words = this.own ? ["cli/bootstrap.mjs"] : ["--import", "tsx", "toolchain/cli.ts"];
     const result = await exec("node", [...words, command, ...args], {
       cwd: this.root,
-      env: own ? loggedOut : backendEnvironment(process.env, folderOfCheckout),
+      env: this.own ? loggedOut : backendEnvironment(process.env, folderOfCheckout),
       all: true,
       reject: false,
       stdin: "ignore",
