@@ -15,7 +15,7 @@ export interface LimitsArgs {
    */
   totalSandboxes?: pulumi.Input<number>;
   /**
-   * Memory promised to all running sandboxes together; `memoryLimit` if not set.
+   * Memory promised to all running sandboxes together. If not set, `memoryLimit` less what the server needs: an eighth, 512 MiB at least, a quarter at most.
    * Accepted: a whole number from 64 to 67108864.
    * @example 8192
    */

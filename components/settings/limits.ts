@@ -12,7 +12,8 @@ export const limits = z.strictObject({
     example: "200",
   }),
   memoryMiB: optionalInteger(64, 67_108_864, {
-    description: "Memory promised to all running sandboxes together; `memoryLimit` if not set.",
+    description:
+      "Memory promised to all running sandboxes together. If not set, `memoryLimit` less what the server needs: an eighth, 512 MiB at least, a quarter at most.",
     example: "8192",
     unit: "MiB",
   }),

@@ -65,14 +65,14 @@ export const environmentSchema = z.object({
   LIMIT_SANDBOXES: count.default(1000),
   /** Sandboxes in all, running or not. */
   LIMIT_TOTAL_SANDBOXES: count.default(10_000),
-  /** MiB promised to all running guests together; default: the container's own limit. */
+  /** MiB promised to all running guests together; default: the container's own limit less {@link memoryReserveMib}. */
   LIMIT_MEMORY_MIB: count.optional(),
   /**
    * CPUs promised to all running guests together; default: four times the container's own limit.
    * Unlike memory they are shared, not used up: too many make guests slow, and kill none.
    */
   LIMIT_CPUS: count.optional(),
-  /** MiB and CPUs that one sandbox may ask for; default: the container's own limits. */
+  /** MiB and CPUs that one sandbox may ask for; default: LIMIT_MEMORY_MIB, and the container's own CPUs. */
   LIMIT_SANDBOX_MEMORY_MIB: count.optional(),
   LIMIT_SANDBOX_CPUS: count.optional(),
   /**

@@ -4,8 +4,19 @@ import { containerLimits, type Limits } from "./limits/capacity";
 
 /** CPUs promised for each one there is. */
 const CPU_SHARING = 4;
+/** The part of the container's memory that is not promised to guests, its least MiB, and its greatest part. */
+const RESERVE = { part: 1 / 8, leastMib: 512, greatestPart: 1 / 4 };
 /** How old what is known of the container's own limits may be. */
 const MAX_AGE_MS = 1_000;
+
+/**
+ * MiB of a container's memory that guests are not promised by default: for the server, for msb's process of each
+ * sandbox, and for the page cache. An eighth, 512 MiB at least, but a quarter at most.
+ */
+export function memoryReserveMib(containerMib: number): number {
+  const wanted = Math.max(containerMib * RESERVE.part, RESERVE.leastMib);
+  return Math.ceil(Math.min(wanted, containerMib * RESERVE.greatestPart));
+}
 
 /**
  * The limits of the settings, and for what is not set those of the container, as they are when they are read: an engine
@@ -15,7 +26,10 @@ const MAX_AGE_MS = 1_000;
  */
 export function serverLimits(config: Config, diskGib: number, measure = containerLimits): Limits {
   const container = remembered(measure);
-  const memory = () => config.LIMIT_MEMORY_MIB ?? container().memoryMib;
+  const memory = () => {
+    const { memoryMib } = container();
+    return config.LIMIT_MEMORY_MIB ?? memoryMib - memoryReserveMib(memoryMib);
+  };
   const cpus = () => config.LIMIT_CPUS ?? container().cpus * CPU_SHARING;
   return {
     sandboxes: config.LIMIT_SANDBOXES,
