@@ -128,7 +128,7 @@ function structureOf(settings: HostSettings, later: readonly string[]): Structur
 function mustBeKnown(key: string): Mistake {
   return {
     key,
-    problem: "is an output, and decides which resources there are",
+    problem: "is an output, but decides which resources exist",
     accepted: "a plain value, known when the program starts",
     fix: [{ key }],
   };
@@ -137,7 +137,7 @@ function mustBeKnown(key: string): Mistake {
 function laterHost(host: string): Mistake {
   return {
     key: "host",
-    problem: `is ${host}, and an output`,
+    problem: `is ${host} as an output`,
     accepted: "ssh://user@address[:port] as an output; local and emulated as plain values",
     fix: [{ key: "host", value: host }],
   };

@@ -3,13 +3,13 @@ import type * as pulumi from "@pulumi/pulumi";
 /** The two volumes of the server. */
 export interface VolumesArgs {
   /**
-   * Name of the volume that holds microsandbox's home; from project, name and stack if not set.
+   * Name of the volume for the server's state (sandboxes, images, keys); derived from project, name and stack if not set.
    * Accepted: a volume name: at least 2 letters, digits, `_`, `.` or `-`.
    * @example "sandboxes-state"
    */
   state?: pulumi.Input<string>;
   /**
-   * Name of the volume that is /workspace in the server; from project, name and stack if not set.
+   * Name of the volume mounted at /workspace in the server; derived from project, name and stack if not set.
    * Accepted: a volume name: at least 2 letters, digits, `_`, `.` or `-`.
    * @example "sandboxes-workspace"
    */
@@ -21,86 +21,86 @@ export interface VolumesArgs {
    */
   keep?: boolean;
   /**
-   * Refuse to destroy the stack, or to rename a volume, until this is false again.
+   * Refuse to destroy the stack or to rename a volume while this is true.
    * @default false
    * @example true
    */
   protect?: boolean;
 }
 
-/** How the server proves who it is: with a certificate of its own authority, or with one of yours. */
+/** TLS certificate of the server: one signed by a CA of the stack, or your own. */
 export interface CertificateArgs {
   /**
-   * Make an authority and a certificate of it, which a later `up` renews; see the output `authority`.
+   * Create a CA and a certificate signed by it; `up` renews the certificate after 60 days. The output `authority` is the CA certificate.
    * @default false
    * @example true
    */
   own?: boolean;
   /**
-   * Names and addresses that clients call the server by: for a certificate of the stack's own besides the endpoint's, for one of yours those it is good for.
+   * DNS names and addresses that clients use for the server. `own` adds them to the certificate; your own certificate must be valid for all of them.
    * Accepted: a list of names and addresses, like ["sandboxes.example.com"].
    * @default []
    * @example ["sandboxes.example.com"]
    */
   names?: pulumi.Input<pulumi.Input<string>[]>;
   /**
-   * A certificate of yours, with those between it and its authority.
+   * Your own certificate, followed by its intermediate certificates.
    * Accepted: PEM text of one certificate or more.
    * @example "-----BEGIN CERTIFICATE-----…"
    */
   certificate?: pulumi.Input<string>;
   /**
-   * The same as a file of the machine that deploys, read by each `up`. A relative path starts at the Pulumi project.
+   * Your own certificate as a file on the deploying machine; every `up` reads it again. Relative paths start at the Pulumi project.
    * Accepted: the path of a file with PEM text.
    * @example "/etc/letsencrypt/live/example.com/fullchain.pem"
    */
   certificateFile?: string;
   /**
-   * Its private key; give it as a secret.
+   * Private key of the certificate; pass it as a secret.
    * Accepted: PEM text of the private key that belongs to the certificate.
    * @example "-----BEGIN PRIVATE KEY-----…"
    */
   key?: pulumi.Input<string>;
   /**
-   * The same as a file of the machine that deploys. A relative path starts at the Pulumi project.
+   * Private key of the certificate, as a file on the deploying machine. Relative paths start at the Pulumi project.
    * Accepted: the path of a file with PEM text.
    * @example "/etc/letsencrypt/live/example.com/privkey.pem"
    */
   keyFile?: string;
 }
 
-/** How the server gets at the registries that sandbox images come from. */
+/** Registries that sandbox images come from. */
 export interface RegistryAccessArgs {
   /**
-   * What to pull images of a registry from instead; clients go on using the images' own names.
+   * Mirror to pull from, by registry; clients keep using the original image names.
    * Accepted: an object of prefixes by registry, each ending in /.
    * @default {}
    * @example {"docker.io": "mirror.test/hub/"}
    */
   mirrors?: pulumi.Input<Record<string, pulumi.Input<string>>>;
   /**
-   * Certificates of private authorities that sign registries' own.
+   * CA certificates of private registries.
    * Accepted: PEM text of one certificate or more.
    * @example "-----BEGIN CERTIFICATE-----…"
    */
   certificates?: pulumi.Input<string>;
   /**
-   * Registries that have no TLS.
+   * Registries without TLS (plain http).
    * Accepted: a list of registries, like ["localhost:5000"].
    * @default []
    * @example ["localhost:5000"]
    */
   plainHttp?: pulumi.Input<pulumi.Input<string>[]>;
   /**
-   * Credentials by registry; give the passwords as secrets.
+   * Credentials by registry; pass the passwords as secrets.
    * Accepted: an object by registry, each of username and password.
    * @default {}
    * @example {"ghcr.io":{"username": "…"}}
    */
   logins?: pulumi.Input<Record<string, pulumi.Input<LoginArgs>>>;
   /**
-   * The only registries that images may come from; any public one if not set.
-   * Accepted: a list of registries, *.example.com for all below a domain, "*" for any public one.
+   * The only registries that images may come from; any public registry if not set.
+   * Accepted: a list of registries, *.example.com for all subdomains, "*" for any public one.
    * @example ["docker.io", "*.example.com"]
    */
   allowed?: pulumi.Input<pulumi.Input<string>[]>;
@@ -114,7 +114,7 @@ export interface LoginArgs {
    */
   username: pulumi.Input<string>;
   /**
-   * Password or token; give it as a secret.
+   * Password or token; pass it as a secret.
    * @example "…"
    */
   password: pulumi.Input<string>;

@@ -59,7 +59,7 @@ export function explainKvm(report: KvmReport): string {
   return [
     `KVM can't be used on this host (${report.code}).`,
     report.message,
-    `  to mend, on the host: ${report.remedy}`,
+    `  fix, on the host: ${report.remedy}`,
     "  to go without the check: pulumi config set microsandbox:kvmCheck off",
   ].join("\n");
 }

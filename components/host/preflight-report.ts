@@ -82,12 +82,12 @@ export function parsePreflightReport(stdout: string): PreflightReport {
   // The Docker client speaks HTTP over the same kind of session: a line before the answer is no HTTP.
   throw new VisibleError(
     `The login shell of the host prints "${printed.slice(0, 80)}" before a command's own output, which no Docker client can read past.\n` +
-      "  to mend, on the host, as the first line of ~/.bashrc (~/.zshenv for zsh): case $- in *i*) ;; *) return ;; esac",
+      "  fix, on the host, as the first line of ~/.bashrc (~/.zshenv for zsh): case $- in *i*) ;; *) return ;; esac",
   );
 }
 
 /** The report as text for the user: what was found and, if that is to be mended, what to type. */
 export function explainPreflight(report: PreflightReport): string {
   if (report.ok) return report.message;
-  return `The server can't be deployed to this host (${report.code}).\n${report.message}\n  to mend: ${report.remedy}`;
+  return `The server can't be deployed to this host (${report.code}).\n${report.message}\n  fix: ${report.remedy}`;
 }

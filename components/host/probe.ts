@@ -28,7 +28,7 @@ export function probed(connection: Connection, stdout: string): string {
   const { cause, remedy } = explain(connection, said);
   throw new VisibleError(
     `The host ${connection.user}@${connection.address}${connection.port ? `:${connection.port}` : ""} can't be used: ${cause}.\n` +
-      `  ssh said: ${said.split("\n").pop()}\n  to mend: ${remedy}`,
+      `  ssh said: ${said.split("\n").pop()}\n  fix: ${remedy}`,
   );
 }
 

@@ -28,6 +28,6 @@ export function requireKey(keys: HostSettings["keys"], apiKey: string | undefine
   if (apiKey || keys.length > 0) return;
   throw new VisibleError(
     "devMode is false and there is no key: nobody could use the server.\n" +
-      `  to mend: openssl rand -hex 32 | pulumi config set --secret microsandbox:apiKey --stack ${pulumi.getStack()}`,
+      `  fix: openssl rand -hex 32 | pulumi config set --secret microsandbox:apiKey --stack ${pulumi.getStack()}`,
   );
 }

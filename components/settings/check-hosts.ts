@@ -51,10 +51,10 @@ function droppedHost(names: readonly string[]): Mistake {
   return {
     key: "hosts",
     problem:
-      `names ${names.join(", ")}, and not default: a server that was deployed before there were \`hosts\` would be ` +
-      "removed, and the others begin without its sandboxes",
+      `names ${names.join(", ")}, but not default: the server that was deployed before \`hosts\` was set would be ` +
+      "removed, and the others start without its sandboxes",
     accepted:
-      "default for the host that the stack had before, or fresh true on one of them where there was none",
+      "the name default for the host that the stack already has, or fresh true on one of them if it has none",
     fix: [{ key: `hosts.${names[0]}.fresh`, value: "true", path: true }],
   };
 }
@@ -84,7 +84,7 @@ function wrongName(name: string): Mistake {
   const shown = name.replace(/\p{C}+/gu, " ").slice(0, 60);
   return {
     key: `hosts.${shown}`,
-    problem: "has a name that is not accepted",
+    problem: "has a name that is not allowed",
     accepted: "1 to 30 lower-case letters, digits and hyphens, a letter or digit first and last",
     fix: [{ key: `hosts${quoted(shown)}`, path: true }],
   };
@@ -108,8 +108,8 @@ function sharedMistakes(all: Record<string, HostSettings>): Mistake[] {
       mistakes.push(
         mistakeOfHost(name, {
           key: "hostPort",
-          problem: `is ${settings.hostPort}, which the host ${samePort[0]} has on the same machine`,
-          accepted: `a port of its own, like ${free}`,
+          problem: `is ${settings.hostPort}, which the host ${samePort[0]} already uses on the same machine`,
+          accepted: `another port, like ${free}`,
           fix: [{ key: "hostPort", value: `${free}` }],
         }),
       );
@@ -121,8 +121,8 @@ function sharedMistakes(all: Record<string, HostSettings>): Mistake[] {
       mistakes.push(
         mistakeOfHost(name, {
           key: `volumes.${volume}`,
-          problem: `is ${wanted}, a volume that the host ${holder[0]} has in the same engine`,
-          accepted: "a volume of its own, or none for the name that comes from the stack and the host",
+          problem: `is ${wanted}, a volume that the host ${holder[0]} already uses on the same engine`,
+          accepted: "another volume, or no value for the default name, which is made of stack and host",
           fix: [{ key: `volumes.${volume}`, value: `${wanted}-${name}` }],
         }),
       );

@@ -131,8 +131,8 @@ const stackKeys: readonly Key[] = ["hosts", ...registryKeys];
 function stackMistake(key: Key): Mistake {
   return {
     key,
-    problem: "is a setting of the whole stack",
-    accepted: "settings that can be different on each host",
+    problem: "applies to the whole stack, not to one host",
+    accepted: "settings that can differ between hosts",
     fix: [{ key }],
   };
 }

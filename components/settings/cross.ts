@@ -66,7 +66,7 @@ function devModeMistake({
   if (isLoopback(bindAddress)) return undefined;
   return {
     key: "bindAddress",
-    problem: `is ${bindAddress} while devMode checks no key: whoever reaches it could run code`,
+    problem: `is ${bindAddress} in dev mode: anyone who reaches it could run code without an API key`,
     accepted: "127.0.0.1 in dev mode; any address with devMode false, or with exposeDevMode true",
     fix: [{ key: "bindAddress", value: "127.0.0.1" }],
   };
@@ -84,7 +84,7 @@ function plainHttpMistake({
   if (hasTls(tls) || isLoopback(bindAddress)) return undefined;
   return {
     key: "bindAddress",
-    problem: `is ${bindAddress} without TLS: keys and data could be read on the way`,
+    problem: `is ${bindAddress} without TLS: API keys and data could be read in transit`,
     accepted:
       "127.0.0.1 without TLS; any address with tls.own true, with a certificate in tls, or with exposeHttp true",
     fix: [{ key: "tls.own", value: "true", path: true }],
@@ -100,7 +100,7 @@ function ownSandboxesMistake({ devMode, ownSandboxes }: Partial<StackSettings>):
   if (devMode !== true || ownSandboxes !== true) return undefined;
   return {
     key: "ownSandboxes",
-    problem: "is true while devMode checks no key: nobody could be told from anybody else",
+    problem: "is true in dev mode, where there are no API keys to separate",
     accepted: "false in dev mode; true with devMode false",
     fix: [{ key: "ownSandboxes", value: "false" }],
   };
@@ -111,7 +111,7 @@ function volumesMistake({ volumes }: Partial<StackSettings>): Mistake | undefine
   return {
     key: "volumes.workspace",
     problem: `is ${show(volumes.workspace)}, the same as volumes.state`,
-    accepted: "a volume of its own, or none for the name that comes from the stack",
+    accepted: "another volume, or no value for the default name",
     fix: [{ key: "volumes.workspace", path: true }],
   };
 }
@@ -121,11 +121,11 @@ function buildMistake({ build, host, registry, serverImage }: Partial<StackSetti
     return undefined;
   const fix = [{ key: "build", value: "here" }];
   if (host === "emulated") {
-    const problem = "is host, and an emulated host would take hours for a build";
+    const problem = "is host, but a build on an emulated host would take hours";
     return { key: "build", problem, accepted: "here or auto on an emulated host", fix };
   }
   if (registry === undefined) return undefined;
-  const problem = "is host, and this machine is to push the image to registry";
+  const problem = "is host, but with registry set this machine builds and pushes the image";
   return { key: "build", problem, accepted: "here or auto with a registry", fix };
 }
 

@@ -49,7 +49,7 @@ function asRange(text: string): string | undefined {
 
 export const egress = choice(["none", "public", "all"], "public", {
   description:
-    "What sandboxes may reach: nothing, the public internet, or private networks too; never the server.",
+    "Network access of sandboxes: none, the public internet, or private networks too (`all`); never the server itself.",
   example: "none",
 });
 
@@ -58,7 +58,8 @@ export const egressAllow = z
   .max(256)
   .prefault([])
   .register(settingMeta, {
-    description: "What sandboxes may reach besides: ranges, addresses or names, each with a port or without.",
+    description:
+      "Further destinations that sandboxes may reach: addresses, ranges (CIDR) or names, each with or without a port.",
     accepts: 'a list of addresses, ranges and names, like ["10.1.2.0/24","api.example.com:443"]',
     example: '["10.1.2.0/24"]',
   });

@@ -52,9 +52,10 @@ export function integer(initial: number, from: number, to: number, meta: Omit<Se
 
 /** A whole number without a default. */
 export function optionalInteger(from: number, to: number, meta: Omit<SettingMeta, "accepts">) {
+  const unit = meta.unit ? ` of ${meta.unit}` : "";
   return number((value) => Number.isInteger(value) && value >= from && value <= to)
     .optional()
-    .register(settingMeta, { ...meta, accepts: `a whole number from ${from} to ${to}` });
+    .register(settingMeta, { ...meta, accepts: `a whole number${unit} from ${from} to ${to}` });
 }
 
 /** A TCP port. */

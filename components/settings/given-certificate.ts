@@ -47,12 +47,12 @@ export function tlsMistake(
   const { own, names, certificate, certificateFile, key, keyFile } = settings;
   const given = [certificate, certificateFile, key, keyFile].some((each) => each !== undefined);
   if (!given) return undefined;
-  if (own) return mistake("asks for a certificate of the stack's own, and has another");
+  if (own) return mistake("has own true and also your own certificate");
   if ((certificate && certificateFile) || (key && keyFile))
     return mistake("has a certificate or a key twice, as text and as a file");
 
   const pem = attempt(() => givenPem(settings));
-  if ("failed" in pem) return mistake(`names a file that is of no use: ${pem.failed}`);
+  if ("failed" in pem) return mistake(`names a file that can't be used: ${pem.failed}`);
   if (pem.done.certificate === undefined || (pem.done.key === undefined && !keyIsHidden))
     return mistake("has a certificate without a key, or a key without a certificate");
   const read = attempt(() => new X509Certificate(pem.done.certificate ?? ""));
@@ -64,19 +64,19 @@ export function tlsMistake(
   }
 
   const { validFrom, validTo } = read.done;
-  const renewed = `one that is good today${certificateFile ? `: put it into ${certificateFile}` : ""}`;
+  const renewed = `a certificate that is valid today${certificateFile ? `: put it into ${certificateFile}` : ""}`;
   if (Date.parse(validTo) <= now)
-    return mistake(`has a certificate that ended on ${dayOf(validTo)}`, renewed);
+    return mistake(`has a certificate that expired on ${dayOf(validTo)}`, renewed);
   if (Date.parse(validFrom) > now)
-    return mistake(`has a certificate that is good from ${dayOf(validFrom)} on only`, renewed);
+    return mistake(`has a certificate that is not valid before ${dayOf(validFrom)}`, renewed);
   const strangers = (names.length > 0 ? names : [address]).filter((name) => !isGoodFor(read.done, name));
   if (strangers.length === 0) return undefined;
   const good = namesOf(read.done);
   const [first] = good.filter((name) => !name.includes("*"));
   return {
     ...mistake(
-      `has a certificate for ${good.join(", ") || "no name"}, and clients find the server by ${strangers.join(", ")}`,
-      "a certificate for that, or in tls.names what clients call the server and the certificate is for",
+      `has a certificate for ${good.join(", ") || "no name"}, but clients connect to ${strangers.join(", ")}`,
+      "a certificate for that name, or tls.names with names that clients use and the certificate covers",
     ),
     ...(first && { fix: [{ key: "tls.names[0]", value: first, path: true }] }),
   };
@@ -96,7 +96,7 @@ export function certificateWarning(
     : "pulumi config set --path microsandbox:tls.certificate \"$(printf '\\n'; cat server.pem)\"\n" +
       "pulumi config set --secret --path microsandbox:tls.key < server.key && pulumi up";
   return {
-    what: `The certificate ends in ${days} ${days === 1 ? "day" : "days"}, on ${dayOf(read.done.validTo)}: clients refuse it from then on.`,
+    what: `The certificate expires in ${days} ${days === 1 ? "day" : "days"}, on ${dayOf(read.done.validTo)}: clients will refuse it.`,
     remedy: renew,
   };
 }

@@ -20,8 +20,8 @@ export const hosts = z
   .prefault({})
   .register(settingMeta, {
     description:
-      "Several hosts, by name, each with the settings that are different there; nothing: the one in `host`. Where none " +
-      "is called `default`, `fresh` true on one of them says that the server of a stack with one host may go.",
+      "Several hosts by name, each with the settings that differ there; if empty, the one in `host`. If none is called " +
+      "`default`, set `fresh` to true on one of them to confirm that the server of an earlier single-host stack may be removed.",
     accepts: 'an object of hosts, like {"default":{"host":"local"},"b":{"host":"ssh://root@b.example.com"}}',
     example: '{"default":{"host":"local"}}',
   });

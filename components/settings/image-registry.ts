@@ -8,7 +8,7 @@ const WORD = /^[^\p{C}:]+$/u;
 /** The registry that the server's image goes through on its way to the hosts. */
 export const imageRegistry = {
   registry: optionalText(ADDRESS, {
-    description: "Registry (and path) that the server's image is pushed to and every host pulls from.",
+    description: "Registry (and path) to push the server image to; every host pulls it from there.",
     accepts: "a registry with or without a path, like registry.example.com/team",
     example: "registry.example.com/team",
     suggest: (given) =>
@@ -19,7 +19,7 @@ export const imageRegistry = {
   }),
   registryUser: optionalText(WORD, {
     description:
-      "User of `registry`, or of the registry of `serverImage`; the `docker login` of each machine holds if not set.",
+      "User for `registry`, or for the registry of `serverImage`. If not set, each machine uses its own `docker login`.",
     accepts: "a name without a colon",
     example: "builder",
   }),
@@ -34,14 +34,14 @@ export const imageRegistry = {
 export const imageSource = {
   serverImage: optionalText(BY_DIGEST, {
     description:
-      "A server image that somebody has built, by its digest; `npm run image -- push` makes one. Built here if not set.",
+      "Prebuilt server image, by digest; `npm run image -- push` makes one. If not set, `up` builds the image.",
     accepts: "repository@sha256:… with 64 hexadecimal digits, and no tag",
     example: `registry.example.com/team/server@sha256:${"0".repeat(64)}`,
     suggest: (given) => given.trim().replace(/:[\w.-]+@/, "@"),
   }),
   build: choice(["auto", "here", "host"], "auto", {
     description:
-      "Whose engine builds the image or pulls `serverImage`: this machine's, which sends it, or the host's own. `auto` builds here, and has the host pull.",
+      "Docker engine that builds the image or pulls `serverImage`: this machine's (`here`, which then sends the image to the host) or the host's (`host`). `auto` builds here and pulls on the host.",
     example: "host",
   }),
 };

@@ -36,7 +36,7 @@ const key = z
     limits: keyLimits.optional(),
   })
   .superRefine(({ id, expires, replaced }, context) => {
-    if (replaced && !expires) fail(context, ["expires"], "a replaced key needs an end");
+    if (replaced && !expires) fail(context, ["expires"], "a replaced key needs expires");
     if (id === DEFAULT_KEY && !replaced) fail(context, ["id"], "that is the id of apiKey");
   });
 
@@ -53,12 +53,15 @@ export const keys = z
   })
   .prefault([])
   .register(settingMeta, {
-    description: "More keys, as their hashes; a secret, kept by `npm run keys`.",
+    description: "More API keys, stored as hashes; a secret. Managed by `npm run keys`.",
     accepts: "a list as `npm run keys -- add` writes it",
     example: `[{"id":"ci","hash":"sha256:${"0".repeat(64)}"}]`,
   });
 
-export const ownSandboxes = flag(false, "Show a sandbox or a volume to the key alone that made it.");
+export const ownSandboxes = flag(
+  false,
+  "Separate API keys from each other: only the key that created a sandbox or volume can see and use it.",
+);
 
 function fail(context: z.RefinementCtx, path: PropertyKey[], message: string): void {
   context.addIssue({ code: "custom", path, message });

@@ -63,7 +63,7 @@ export function unknownKey(
   return {
     key,
     problem: "is not a setting",
-    accepted: near ? `${near} is the nearest one` : `one of ${known.join(", ")}`,
+    accepted: near ? `${near} (the closest name)` : `one of ${known.join(", ")}`,
     fix: takesOver ? [{ key: near, value }, { key }] : [{ key }],
   };
 }
@@ -75,7 +75,7 @@ export function explainMistakes(mistakes: readonly Mistake[], style: FixStyle = 
     (mistake) =>
       `  ${NAMESPACE}:${mistake.key} ${mistake.problem}\n` +
       `    accepted: ${mistake.accepted}\n` +
-      `    to mend:  ${fixLines(mistake, style)}`,
+      `    fix:      ${fixLines(mistake, style)}`,
   );
   return `${count}; nothing was changed.\n\n${blocks.join("\n\n")}\n`;
 }
@@ -86,7 +86,7 @@ export const fixLines = ({ fix }: Mistake, style: FixStyle): string =>
 
 function fixLine(fix: Fix, style: FixStyle): string {
   if (style.source === "code")
-    return fix.value === undefined ? `leave ${fix.key} out` : `${fix.key}: ${fix.value}`;
+    return fix.value === undefined ? `remove ${fix.key}` : `${fix.key}: ${fix.value}`;
   const stack = style.stack ? ` --stack ${shellQuote(style.stack)}` : "";
   const line = (words: string[]) => `pulumi config ${words.map(shellQuote).join(" ")}${stack}`;
   const key = `${NAMESPACE}:${fix.key}`;

@@ -8,18 +8,24 @@ export function productionMistakes(given: Partial<StackSettings>): Mistake[] {
   const { privileged, devMode, tls, exposeHttp, kvmCheck, volumes } = given;
   const needs: [boolean, string, string, string, Mistake["fix"][number]][] = [
     [privileged === true, "privileged", "is true", "false", { key: "privileged", value: "false" }],
-    [devMode === true, "devMode", "is true: no key is checked", "false", { key: "devMode", value: "false" }],
+    [
+      devMode === true,
+      "devMode",
+      "is true: requests need no API key",
+      "false",
+      { key: "devMode", value: "false" },
+    ],
     [
       exposeHttp === false && tls !== undefined && !hasTls(tls),
       "tls",
-      "is not set: keys and data can be read on the way",
-      "own true, or a certificate and its key; exposeHttp true where a proxy in front speaks TLS",
+      "is not set: API keys and data can be read in transit",
+      "own true, or a certificate and its key; exposeHttp true if a reverse proxy terminates TLS",
       { key: "tls.own", value: "true", path: true },
     ],
     [
       kvmCheck === "off" || kvmCheck === "device",
       "kvmCheck",
-      `is ${kvmCheck}: a host that can't boot a microVM would not be noticed`,
+      `is ${kvmCheck}: a host that can't boot a microVM would go unnoticed`,
       "boot",
       { key: "kvmCheck", value: "boot" },
     ],

@@ -9,20 +9,20 @@ const PREFIX = /^[a-z0-9][a-z0-9.-]*(:\d{1,5})?(\/[a-z0-9][a-z0-9._-]*)*\/$/;
 const host = z.string().regex(HOST);
 const word = asText.refine((text) => /^[^\p{C}]+$/u.test(text));
 
-/** How the server gets at the registries that sandbox images come from. */
+/** Registries that sandbox images come from. */
 export const registries = z.strictObject({
   mirrors: z.record(host, z.string().regex(PREFIX)).prefault({}).register(settingMeta, {
-    description: "What to pull images of a registry from instead; clients go on using the images' own names.",
+    description: "Mirror to pull from, by registry; clients keep using the original image names.",
     accepts: "an object of prefixes by registry, each ending in /",
     example: '{"docker.io":"mirror.test/hub/"}',
   }),
   certificates: optionalText(areCertificates, {
-    description: "Certificates of private authorities that sign registries' own.",
+    description: "CA certificates of private registries.",
     accepts: "PEM text of one certificate or more",
     example: "-----BEGIN CERTIFICATE-----…",
   }),
   plainHttp: z.array(host).prefault([]).register(settingMeta, {
-    description: "Registries that have no TLS.",
+    description: "Registries without TLS (plain http).",
     accepts: 'a list of registries, like ["localhost:5000"]',
     example: '["localhost:5000"]',
   }),
@@ -38,8 +38,8 @@ export const registries = z.strictObject({
     .array(z.union([z.literal("*"), z.string().regex(WILDCARD), host]))
     .optional()
     .register(settingMeta, {
-      description: "The only registries that images may come from; any public one if not set.",
-      accepts: 'a list of registries, *.example.com for all below a domain, "*" for any public one',
+      description: "The only registries that images may come from; any public registry if not set.",
+      accepts: 'a list of registries, *.example.com for all subdomains, "*" for any public one',
       example: '["docker.io","*.example.com"]',
     }),
 });

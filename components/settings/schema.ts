@@ -30,17 +30,19 @@ const acceptsHash = "64 hexadecimal digits in lower case";
 
 const volumes = z.strictObject({
   state: optionalText(VOLUME, {
-    description: "Name of the volume that holds microsandbox's home; from the stack's name if not set.",
+    description:
+      "Name of the volume for the server's state (sandboxes, images, keys); derived from the stack's name if not set.",
     accepts: acceptsVolume,
     example: "sandboxes-state",
   }),
   workspace: optionalText(VOLUME, {
-    description: "Name of the volume that is /workspace in the server; from the stack's name if not set.",
+    description:
+      "Name of the volume mounted at /workspace in the server; derived from the stack's name if not set.",
     accepts: acceptsVolume,
     example: "sandboxes-workspace",
   }),
   keep: flag(true, "Keep both volumes when the stack is destroyed."),
-  protect: flag(false, "Refuse to destroy the stack, or to rename a volume, until this is false again."),
+  protect: flag(false, "Refuse to destroy the stack or to rename a volume while this is true."),
 });
 
 const hashes = z.strictObject({
@@ -68,41 +70,48 @@ export const settingFields = {
 /** Every setting below `microsandbox:`, in the order of the settings table. */
 export const settingsSchema = z.strictObject({
   version: text("0.7.11", VERSION, {
-    description: "Version of microsandbox.",
+    description: "Version of microsandbox to deploy.",
     accepts: "a version like 0.7.11",
     example: "0.6.18",
     suggest: (given) => given.trim().replace(/^v/, ""),
   }),
   versionSha256: hashes.optional().register(settingMeta, {
-    description: "SHA-256 of the downloads of a version that this project has no hash for, per architecture.",
+    description:
+      "SHA-256 of the microsandbox download, by architecture. Needed for a version that has no hash in `docker/wheels`.",
     accepts: 'an object of hashes, like {"amd64":"…","arm64":"…"}',
     example: '{"amd64":"…"}',
   }),
   debianVersion: text("13.2-slim", TAG, {
-    description: "Tag of the `debian` image that the server is built on; 13 or newer.",
+    description: "Tag of the `debian` base image of the server; 13 or newer.",
     accepts: "a tag of the debian image, like 13.2-slim",
     example: "13.2",
   }),
   registryPrefix: text("", REGISTRY, {
-    description: "Put before the name of the base image, to pull it from a registry of your own.",
+    description: "Prefix for the name of the base image, to pull it from your own registry or mirror.",
     accepts: "nothing, or a registry (and path) that ends in /",
     example: "registry.example.com/mirror/",
     suggest: (given) => `${given.replace(/^\w+:\/\//, "").replace(/\/+$/, "")}/`,
   }),
   ...imageSource,
   ...imageRegistry,
-  autoPullImages: flag(true, "Let the server pull an image that a sandbox asks for and that isn't there."),
-  devMode: flag(true, "Check no API key. Only on a loopback address, unless `exposeDevMode` is set."),
-  exposeDevMode: flag(false, "Allow dev mode where other machines reach it: any of them can run code."),
+  autoPullImages: flag(true, "Pull the image of a new sandbox if it is not in the server's cache."),
+  devMode: flag(
+    true,
+    "Accept requests without an API key. Only on a loopback address, unless `exposeDevMode` is true.",
+  ),
+  exposeDevMode: flag(
+    false,
+    "Allow dev mode on an address that other machines can reach: all of them can run code.",
+  ),
   apiKey: optionalText(KEY, {
     description:
-      "The key that clients send where `devMode` is false; a secret. Without it and `keys`, the first `up` makes one.",
+      "API key that clients send when `devMode` is false; a secret. If neither it nor `keys` is set, the first `up` generates one.",
     accepts: "32 to 256 letters, digits or . _ ~ + / = -",
     example: "msb_0123456789abcdef0123456789abcdef",
   }),
   makeApiKey: flag(
     true,
-    "Make a key where `apiKey` is not set. It stays as long as this is true and `apiKey` is not set; see the output `apiKey`.",
+    "Generate an API key if `apiKey` is not set; the output `apiKey` shows it. It stays the same while this is true and `apiKey` is not set.",
   ),
   keys,
   ownSandboxes,
@@ -119,39 +128,39 @@ export const settingsSchema = z.strictObject({
     example: "Europe/Berlin",
     suggest: nearestTimeZone,
   }),
-  cpuLimit: cpus(4, "0.5", "CPUs that the server and its sandboxes can use at most."),
-  cpuReservation: cpus(1, "2", "Weight on a busy host (CPU shares, 1024 a CPU); at most `cpuLimit`."),
+  cpuLimit: cpus(4, "0.5", "CPU limit for the server and all its sandboxes together."),
+  cpuReservation: cpus(1, "2", "CPU weight on a busy host (CPU shares, 1024 per CPU); at most `cpuLimit`."),
   memoryLimit: size(
     "4G",
     { from: "256M", to: "64T" },
     "16G",
-    "Memory that server and sandboxes can use at most.",
+    "Memory limit for the server and all its sandboxes together.",
   ),
   memoryReservation: size(
     "1G",
     { from: "64M", to: "64T" },
     "512M",
-    "Memory that a host short of it leaves the server (the soft limit); at most `memoryLimit`.",
+    "Memory that the server keeps when the host runs short of it (Docker's soft limit); at most `memoryLimit`.",
   ),
   pidsLimit: integer(4096, 64, 4194304, {
-    description: "Processes and threads in the server; those inside a sandbox are not counted.",
+    description: "Limit of processes and threads in the container; those inside sandboxes do not count.",
     example: "16384",
   }),
   host: text("local", (host) => host === "local" || host === "emulated" || isSshHost(host), {
     description:
-      "Where the server runs: on this machine, over SSH on another, or on an emulated one with KVM.",
+      "Where the server runs: on this machine, on another one over SSH, or on an emulated one (QEMU) with KVM.",
     accepts: "local, emulated or ssh://user@address[:port]",
     example: "ssh://root@kvm.example.com",
     suggest: (given) => nearest(given, ["local", "emulated"]) ?? asSshHost(given),
   }),
   hosts,
   sshKeyFile: optionalText(PATH, {
-    description: "Private key for an `ssh://` host; ssh's own choice if not set. Only its path is stored.",
+    description: "Private key file for an `ssh://` host; ssh's default if not set. Only its path is stored.",
     accepts: 'the path of a file, without " and ${',
     example: "~/.ssh/id_ed25519",
   }),
   sshKnownHostsFile: optionalText(PATH, {
-    description: "Known host keys for an `ssh://` host; ssh's own file if not set.",
+    description: "Host keys (known_hosts file) for an `ssh://` host; ssh's default if not set.",
     accepts: 'the path of a file, without " and ${',
     example: "~/.ssh/known_hosts",
   }),
@@ -165,54 +174,57 @@ export const settingsSchema = z.strictObject({
     "20G",
     { from: "8G", to: "16T" },
     "40G",
-    "Disk of the emulated host; only used room is taken.",
+    "Disk of the emulated host; sparse, it takes only the space in use.",
   ),
   architecture: choice(["auto", "amd64", "arm64"], "auto", {
     description:
-      "Processor of host and image; `auto` asks the host's engine. An emulated host gets the one named here.",
+      "Architecture of host and image; `auto` asks the host's engine. An emulated host gets the one named here.",
     example: "arm64",
     suggest: asArchitecture,
   }),
-  privileged: flag(true, "Run the server privileged; `false` gives it /dev/kvm and nothing more."),
+  privileged: flag(
+    true,
+    "Run the server in a privileged container; `false` gives it /dev/kvm and no other privilege.",
+  ),
   images: z.array(z.string().regex(IMAGE)).superRefine(refuseDoubles).prefault([]).register(settingMeta, {
-    description: "Images to pull while deploying, so that the first sandbox needn't wait.",
+    description: "Images to pull during deployment, so that the first sandbox does not wait for them.",
     accepts: 'a list of image references, like ["alpine:3.22"]',
     example: '["alpine:3.22"]',
   }),
   registries: registries.prefault({}).register(settingMeta, {
     description:
-      "How the server gets at the registries of sandbox images: mirrors, authorities, credentials.",
+      "Registries of sandbox images: mirrors, CA certificates, credentials, and which ones are allowed.",
     accepts: "an object of mirrors, certificates, plainHttp, logins and allowed",
     example: '{"plainHttp":["localhost:5000"]}',
   }),
   tls: tls.prefault({}).register(settingMeta, {
-    description: "How the server proves who it is; without it, it speaks plain http.",
+    description: "TLS certificate of the server; without one it serves plain http.",
     accepts: "an object of own, names, certificate and key",
     example: '{"own":true}',
   }),
-  production: flag(false, "Refuse settings that are only fit for trying, each with the line that mends it."),
+  production: flag(false, "Refuse settings that are only suitable for testing; each error names the fix."),
   exposeHttp: flag(
     false,
-    "Allow plain http where other machines reach it: keys and data can be read on the way.",
+    "Allow plain http on an address that other machines can reach: API keys and data can be read in transit.",
   ),
   egress,
   egressAllow,
   volumes: volumes.prefault({}).register(settingMeta, {
-    description: "The two volumes: their names, and whether a destroy keeps them.",
+    description: "The server's two volumes: their names, and whether `destroy` keeps them.",
     accepts: "an object of state, workspace, keep and protect",
     example: '{"keep":false}',
   }),
   limits: limits.prefault({}).register(settingMeta, {
-    description: "What the server allows at most: sandboxes, memory, CPUs, time, volumes, requests.",
+    description: "Limits that the server enforces: sandboxes, memory, CPUs, time, volumes, requests.",
     accepts: `an object of ${inWords(Object.keys(limits.shape), "and")}`,
     example: '{"sandboxes":20}',
   }),
   kvmCheck: choice(["off", "device", "boot"], "device", {
-    description: "What every `up` checks: nothing, /dev/kvm, or that and the boot of one microVM.",
+    description: "What every `up` checks: nothing, /dev/kvm, or also that one microVM boots.",
     example: "boot",
   }),
   upgradeCopies: integer(2, 0, 100, {
-    description: "Copies of the state, made before upgrades, that stay on the state volume.",
+    description: "Number of copies of the state, made before upgrades, to keep on the state volume.",
     example: "5",
   }),
   stopTimeout: integer(60, 1, 3600, {
@@ -226,7 +238,7 @@ export const settingsSchema = z.strictObject({
     example: "20m",
     suggest: (given) => given.trim().toLowerCase().replace(/i?b$/, ""),
   }),
-  logMaxFiles: integer(3, 1, 1000, { description: "Log files that are kept.", example: "5" }),
+  logMaxFiles: integer(3, 1, 1000, { description: "Number of log files to keep.", example: "5" }),
 });
 
 /** The settings after parsing: sizes in bytes, times in seconds, CPUs as numbers, defaults filled in. */

@@ -7,39 +7,39 @@ const NAME = /^(?=.{1,253}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[
 
 const FILE = /^[^\0\r\n]{1,4096}$/;
 
-/** How the server proves who it is. */
+/** TLS certificate of the server. */
 export const tls = z.strictObject({
   own: flag(
     false,
-    "Make an authority and a certificate of it, renewed by each `up` after two months; see the output `authority`.",
+    "Create a CA and a certificate signed by it; `up` renews the certificate after 60 days. The output `authority` is the CA certificate.",
   ),
   names: z
     .array(z.string().refine((name) => isIP(name) !== 0 || NAME.test(name)))
     .prefault([])
     .register(settingMeta, {
       description:
-        "Names and addresses that clients call the server by: for a certificate of the stack's own besides the " +
-        "endpoint's, for one of yours those it is good for.",
+        "DNS names and addresses that clients use for the server. `tls.own` adds them to the certificate; your own " +
+        "certificate must be valid for all of them.",
       accepts: 'a list of names and addresses, like ["sandboxes.example.com"]',
       example: '["sandboxes.example.com"]',
     }),
   certificate: optionalText(isCertificate, {
-    description: "A certificate of yours, with those between it and its authority.",
+    description: "Your own certificate, followed by its intermediate certificates.",
     accepts: "PEM text of one certificate or more",
     example: "-----BEGIN CERTIFICATE-----…",
   }),
   certificateFile: optionalText(FILE, {
-    description: "The same as a file of this machine, read by each `up`.",
+    description: "Your own certificate as a file on this machine; every `up` reads it again.",
     accepts: "the path of a file with PEM text",
     example: "/etc/letsencrypt/live/example.com/fullchain.pem",
   }),
   key: optionalText(isKey, {
-    description: "Its private key; set it with `--secret`.",
+    description: "Private key of the certificate; set it with `--secret`.",
     accepts: "PEM text of the private key that belongs to the certificate",
     example: "-----BEGIN PRIVATE KEY-----…",
   }),
   keyFile: optionalText(FILE, {
-    description: "The same as a file of this machine.",
+    description: "Private key of the certificate, as a file on this machine.",
     accepts: "the path of a file with PEM text",
     example: "/etc/letsencrypt/live/example.com/privkey.pem",
   }),

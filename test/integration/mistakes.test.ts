@@ -43,7 +43,7 @@ const mistakes: [string, () => Record<string, unknown>, RegExp][] = [
     () => ({ registryPrefix: "mirror.test" }),
     /registryPrefix[\s\S]*mirror\.test\//,
   ],
-  ["a taken port", () => ({ hostPort: takenPort }), /port-taken[\s\S]*to mend/],
+  ["a taken port", () => ({ hostPort: takenPort }), /port-taken[\s\S]*fix:/],
   [
     "another processor",
     () => ({ architecture: "arm64" }),

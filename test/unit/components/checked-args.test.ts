@@ -105,7 +105,7 @@ describe("what decides which resources there are", () => {
   ];
   it.each(wrong)("has to be known at once: %s", async (key, args) => {
     await expect(registered(() => new Microsandbox("sandboxes", args))).rejects.toThrow(
-      `microsandbox:${key} is an output, and decides which resources there are`,
+      `microsandbox:${key} is an output, but decides which resources exist`,
     );
   });
 

@@ -66,9 +66,9 @@ describe("an error of one host", () => {
     throw new VisibleError(message);
   };
   it("names it, and its lines to type set that host's setting", () => {
-    const check = fail("Port taken.\n  to mend: pulumi config set microsandbox:hostPort 6000");
+    const check = fail("Port taken.\n  fix: pulumi config set microsandbox:hostPort 6000");
     expect(() => namingHost("b", check)).toThrow(
-      "Host b: Port taken.\n  to mend: pulumi config set --path microsandbox:hosts.b.hostPort 6000",
+      "Host b: Port taken.\n  fix: pulumi config set --path microsandbox:hosts.b.hostPort 6000",
     );
     expect(() => namingHost(undefined, check)).toThrow(
       /^Port taken\.[\s\S]*config set microsandbox:hostPort 6000/,

@@ -53,7 +53,7 @@ it.each<[string, object, object?]>([
 
 it.each<[string, object, RegExp, object?]>([
   ["two of them", { ...local.text, ...local.file }, /a key twice, as text and as a file/],
-  ["one besides the stack's own", { own: true, ...local.file }, /asks for a certificate of the stack's own/],
+  ["one besides the stack's own", { own: true, ...local.file }, /has own true and also your own certificate/],
   ["no key", { certificateFile: local.file.certificateFile }, /a certificate without a key/],
   ["no certificate", { keyFile: local.file.keyFile }, /a key without a certificate/],
   [
@@ -75,33 +75,33 @@ it.each<[string, object, RegExp, object?]>([
   [
     "one for another name",
     named.file,
-    /for \*\.example\.com, sandboxes\.example\.com, and clients find the server by 127\.0\.0\.1[\s\S]*config set --path 'microsandbox:tls\.names\[0\]' sandboxes\.example\.com --stack dev/,
+    /for \*\.example\.com, sandboxes\.example\.com, but clients connect to 127\.0\.0\.1[\s\S]*config set --path 'microsandbox:tls\.names\[0\]' sandboxes\.example\.com --stack dev/,
   ],
   [
     "one for another address",
     local.file,
-    /find the server by 10\.1\.2\.3/,
+    /clients connect to 10\.1\.2\.3/,
     { bindAddress: "10.1.2.3", devMode: false },
   ],
   [
     "one for some of the names",
     { ...local.file, names: ["127.0.0.1", "example.com"] },
-    /server by example\.com\n/,
+    /connect to example\.com\n/,
   ],
 ])("refuses %s, and says what to type", (_name, tls, message, more) => {
   const said = refusal(tls, more);
   expect(said).toMatch(message);
-  expect(said).toMatch(/to mend: {2}pulumi config set .*--stack dev\n/);
+  expect(said).toMatch(/fix: {6}pulumi config set .*--stack dev\n/);
   expect(said).not.toContain("PRIVATE KEY");
 });
 
 it("refuses one that has ended, and one that is not good yet", () => {
   const now = Date.now();
   vi.setSystemTime(now + 91 * DAY);
-  expect(refusal(local.text)).toMatch(/certificate that ended on \d{4}-\d\d-\d\d\n/);
+  expect(refusal(local.text)).toMatch(/certificate that expired on \d{4}-\d\d-\d\d\n/);
   expect(refusal(local.file)).toContain(`put it into ${local.file.certificateFile}`);
   vi.setSystemTime(now - 2 * DAY);
-  expect(refusal(local.text)).toMatch(/good from \d{4}-\d\d-\d\d on only/);
+  expect(refusal(local.text)).toMatch(/not valid before \d{4}-\d\d-\d\d/);
 });
 
 describe("30 days before the end", () => {
@@ -112,7 +112,7 @@ describe("30 days before the end", () => {
     const [text, file] = [tls(local.text), tls(local.file)];
     expect(certificateWarning(file, now + 59 * DAY)).toBeUndefined();
     expect(certificateWarning(file, now + 61 * DAY)).toMatchObject({
-      what: expect.stringMatching(/ends in 28 days, on/),
+      what: expect.stringMatching(/expires in 28 days, on/),
       remedy: `Renew ${local.file.certificateFile}, then: pulumi up`,
     });
     expect(certificateWarning(text, now + 61 * DAY)?.remedy).toMatch(
@@ -134,7 +134,7 @@ describe("30 days before the end", () => {
     ]);
     vi.setSystemTime(now + 91 * DAY);
     expect(findings(asked, "dev")).toMatchObject([
-      { verdict: "stops", what: expect.stringContaining("ended on") },
+      { verdict: "stops", what: expect.stringContaining("expired on") },
     ]);
     expect(findings({ ...asked, tls: tls({ own: true }) }, "dev")).toEqual([]);
   });
@@ -145,7 +145,7 @@ describe("30 days before the end", () => {
     expect(findings({ ...asked, tls }, "prod")).toMatchObject([
       {
         verdict: "stops",
-        what: expect.stringMatching(/^TLS: hosts\.east\.tls .*find the server by 10\.1\.2\.3$/),
+        what: expect.stringMatching(/^TLS: hosts\.east\.tls .*clients connect to 10\.1\.2\.3$/),
         remedy: expect.stringContaining(
           "config set --path 'microsandbox:hosts.east.tls.names[0]' sandboxes.example.com",
         ),

@@ -78,7 +78,7 @@ describe("mistakes name the host and the setting", () => {
       ["hosts.a.bindAddress"],
       /config set --path microsandbox:hosts\.a\.bindAddress 127\.0\.0\.1/,
     ],
-    ["hosts of a host", { hosts: { a: { hosts: {} } } }, ["hosts.a.hosts"], /a setting of the whole stack/],
+    ["hosts of a host", { hosts: { a: { hosts: {} } } }, ["hosts.a.hosts"], /applies to the whole stack/],
     [
       "a user of the registry alone, once for all",
       { registry: "r.test", registryUser: "me", hosts: { a: {}, b: { hostPort: 6000 } } },
@@ -89,7 +89,7 @@ describe("mistakes name the host and the setting", () => {
       "a registry of a host",
       { hosts: { a: { registry: "r.test" } } },
       ["hosts.a.registry"],
-      /a setting of the whole stack/,
+      /applies to the whole stack/,
     ],
     ["a host that is no object", { hosts: { a: "local" } }, ["hosts.a"], /an object of hosts/],
     ["hosts that are a list", { hosts: ["a"] }, ["hosts"], /an object of hosts/],
@@ -141,9 +141,9 @@ describe("hosts without `default`, which would drop the server of a stack that h
   it("are refused, with both ways on", () => {
     const { keys, message } = mistakesOf({ hosts });
     expect(keys).toEqual(["hosts"]);
-    expect(message).toMatch(/names east, west, and not default[\s\S]*would be removed/);
+    expect(message).toMatch(/names east, west, but not default[\s\S]*would be removed/);
     expect(message).toMatch(
-      /accepted: default for the host[\s\S]*config set --path microsandbox:hosts\.east\.fresh true/,
+      /accepted: the name default for the host[\s\S]*config set --path microsandbox:hosts\.east\.fresh true/,
     );
   });
 

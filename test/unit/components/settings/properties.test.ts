@@ -52,7 +52,7 @@ test("every mistake is listed once, with a line that sets or removes a setting",
       const { mistakes } = checkSettings(raw);
       expect(new Set(mistakes.map((mistake) => mistake.key)).size).toBe(mistakes.length);
       const message = explainMistakes(mistakes);
-      const lines = message.split("\n").filter((line) => line.startsWith("    to mend:"));
+      const lines = message.split("\n").filter((line) => line.startsWith("    fix:"));
       expect(lines).toHaveLength(mistakes.length);
       // A value may go on in the next line.
       for (const line of lines) expect(line).toMatch(/pulumi config (set \S+ \S|rm \S)/);

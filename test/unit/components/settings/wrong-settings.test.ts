@@ -24,7 +24,7 @@ const wrong: [Record<string, unknown>, string][] = [
     [
       '  microsandbox:version is "v0.7.11"',
       "    accepted: a version like 0.7.11",
-      "    to mend:  pulumi config set microsandbox:version 0.7.11",
+      "    fix:      pulumi config set microsandbox:version 0.7.11",
     ].join("\n"),
   ],
   [
@@ -33,7 +33,7 @@ const wrong: [Record<string, unknown>, string][] = [
     [
       '  microsandbox:version is "latest"',
       "    accepted: a version like 0.7.11",
-      "    to mend:  pulumi config set microsandbox:version 0.7.11",
+      "    fix:      pulumi config set microsandbox:version 0.7.11",
     ].join("\n"),
   ],
   [
@@ -41,7 +41,7 @@ const wrong: [Record<string, unknown>, string][] = [
     [
       '  microsandbox:registryPrefix is "https://registry.example.com"',
       "    accepted: nothing, or a registry (and path) that ends in /",
-      "    to mend:  pulumi config set microsandbox:registryPrefix registry.example.com/",
+      "    fix:      pulumi config set microsandbox:registryPrefix registry.example.com/",
     ].join("\n"),
   ],
   [
@@ -49,7 +49,7 @@ const wrong: [Record<string, unknown>, string][] = [
     [
       '  microsandbox:hostPort is "99999"',
       "    accepted: a TCP port, a whole number from 1 to 65535",
-      "    to mend:  pulumi config set microsandbox:hostPort 5555",
+      "    fix:      pulumi config set microsandbox:hostPort 5555",
     ].join("\n"),
   ],
   [
@@ -57,7 +57,7 @@ const wrong: [Record<string, unknown>, string][] = [
     [
       '  microsandbox:memoryLimit is "4X" (not a size)',
       "    accepted: a size from 256M to 64T in whole mebibytes, like 4G, 512M or 1.5g",
-      "    to mend:  pulumi config set microsandbox:memoryLimit 4G",
+      "    fix:      pulumi config set microsandbox:memoryLimit 4G",
     ].join("\n"),
   ],
   [
@@ -65,7 +65,7 @@ const wrong: [Record<string, unknown>, string][] = [
     [
       '  microsandbox:memoryLimit is "4" (4 bytes is too little)',
       "    accepted: a size from 256M to 64T in whole mebibytes, like 4G, 512M or 1.5g",
-      "    to mend:  pulumi config set microsandbox:memoryLimit 4G",
+      "    fix:      pulumi config set microsandbox:memoryLimit 4G",
     ].join("\n"),
   ],
   [
@@ -73,7 +73,7 @@ const wrong: [Record<string, unknown>, string][] = [
     [
       '  microsandbox:cpuLimit is "0"',
       "    accepted: a number of CPUs from 0.1 to 1024, like 2 or 0.5",
-      "    to mend:  pulumi config set microsandbox:cpuLimit 4",
+      "    fix:      pulumi config set microsandbox:cpuLimit 4",
     ].join("\n"),
   ],
   [
@@ -81,7 +81,7 @@ const wrong: [Record<string, unknown>, string][] = [
     [
       "  microsandbox:cpuReservation is 8, more than cpuLimit, which is 4",
       "    accepted: at most 4, or a higher cpuLimit",
-      "    to mend:  pulumi config set microsandbox:cpuReservation 4",
+      "    fix:      pulumi config set microsandbox:cpuReservation 4",
     ].join("\n"),
   ],
   [
@@ -89,7 +89,7 @@ const wrong: [Record<string, unknown>, string][] = [
     [
       "  microsandbox:memoryReservation is 6G, more than memoryLimit, which is 4G",
       "    accepted: at most 4G, or a higher memoryLimit",
-      "    to mend:  pulumi config set microsandbox:memoryReservation 4G",
+      "    fix:      pulumi config set microsandbox:memoryReservation 4G",
     ].join("\n"),
   ],
   [
@@ -97,7 +97,7 @@ const wrong: [Record<string, unknown>, string][] = [
     [
       '  microsandbox:host is "root@10.1.2.3"',
       "    accepted: local, emulated or ssh://user@address[:port]",
-      "    to mend:  pulumi config set microsandbox:host ssh://root@10.1.2.3",
+      "    fix:      pulumi config set microsandbox:host ssh://root@10.1.2.3",
     ].join("\n"),
   ],
   [
@@ -105,23 +105,23 @@ const wrong: [Record<string, unknown>, string][] = [
     [
       "  microsandbox:emulatedMemory is 6G, less than memoryLimit, which is 8G",
       "    accepted: at least 8G, or a lower memoryLimit",
-      "    to mend:  pulumi config set microsandbox:emulatedMemory 8G",
+      "    fix:      pulumi config set microsandbox:emulatedMemory 8G",
     ].join("\n"),
   ],
   [
     { bindAddress: "0.0.0.0" },
     [
-      "  microsandbox:bindAddress is 0.0.0.0 while devMode checks no key: whoever reaches it could run code",
+      "  microsandbox:bindAddress is 0.0.0.0 in dev mode: anyone who reaches it could run code without an API key",
       "    accepted: 127.0.0.1 in dev mode; any address with devMode false, or with exposeDevMode true",
-      "    to mend:  pulumi config set microsandbox:bindAddress 127.0.0.1",
+      "    fix:      pulumi config set microsandbox:bindAddress 127.0.0.1",
     ].join("\n"),
   ],
   [
     { devMode: "false", bindAddress: "0.0.0.0" },
     [
-      "  microsandbox:bindAddress is 0.0.0.0 without TLS: keys and data could be read on the way",
+      "  microsandbox:bindAddress is 0.0.0.0 without TLS: API keys and data could be read in transit",
       "    accepted: 127.0.0.1 without TLS; any address with tls.own true, with a certificate in tls, or with exposeHttp true",
-      "    to mend:  pulumi config set --path microsandbox:tls.own true",
+      "    fix:      pulumi config set --path microsandbox:tls.own true",
     ].join("\n"),
   ],
   [
@@ -129,7 +129,7 @@ const wrong: [Record<string, unknown>, string][] = [
     [
       "  microsandbox:tls has a certificate without a key, or a key without a certificate",
       "    accepted: own true alone, or a certificate with its key, each as text or as a file",
-      "    to mend:  pulumi config set --path microsandbox:tls.own true",
+      "    fix:      pulumi config set --path microsandbox:tls.own true",
     ].join("\n"),
   ],
   [
@@ -137,7 +137,7 @@ const wrong: [Record<string, unknown>, string][] = [
     [
       '  microsandbox:timezone is "Europe/Berln"',
       "    accepted: a name of the IANA time zone database, like UTC or Europe/Berlin",
-      "    to mend:  pulumi config set microsandbox:timezone Europe/Berlin",
+      "    fix:      pulumi config set microsandbox:timezone Europe/Berlin",
     ].join("\n"),
   ],
   [
@@ -145,7 +145,7 @@ const wrong: [Record<string, unknown>, string][] = [
     [
       '  microsandbox:architecture is "x86_64"',
       "    accepted: auto, amd64 or arm64",
-      "    to mend:  pulumi config set microsandbox:architecture amd64",
+      "    fix:      pulumi config set microsandbox:architecture amd64",
     ].join("\n"),
   ],
   [
@@ -153,7 +153,7 @@ const wrong: [Record<string, unknown>, string][] = [
     [
       '  microsandbox:images is "alpine"',
       '    accepted: a list of image references, like ["alpine:3.22"]',
-      "    to mend:  pulumi config rm microsandbox:images && pulumi config set --path 'microsandbox:images[0]' alpine",
+      "    fix:      pulumi config rm microsandbox:images && pulumi config set --path 'microsandbox:images[0]' alpine",
     ].join("\n"),
   ],
   [
@@ -161,7 +161,7 @@ const wrong: [Record<string, unknown>, string][] = [
     [
       '  microsandbox:images.1 is "-v"',
       '    accepted: a list of image references, like ["alpine:3.22"]',
-      "    to mend:  pulumi config rm microsandbox:images && pulumi config set --path 'microsandbox:images[0]' alpine",
+      "    fix:      pulumi config rm microsandbox:images && pulumi config set --path 'microsandbox:images[0]' alpine",
     ].join("\n"),
   ],
   [
@@ -169,19 +169,19 @@ const wrong: [Record<string, unknown>, string][] = [
     [
       '  microsandbox:volumes.keep is "maybe"',
       "    accepted: true or false",
-      "    to mend:  pulumi config rm microsandbox:volumes && pulumi config set --path microsandbox:volumes.state msb",
+      "    fix:      pulumi config rm microsandbox:volumes && pulumi config set --path microsandbox:volumes.state msb",
       "",
       "  microsandbox:volumes.stat is not a setting",
-      "    accepted: state is the nearest one",
-      "    to mend:  pulumi config rm microsandbox:volumes && pulumi config set --path microsandbox:volumes.state msb",
+      "    accepted: state (the closest name)",
+      "    fix:      pulumi config rm microsandbox:volumes && pulumi config set --path microsandbox:volumes.state msb",
     ].join("\n"),
   ],
   [
     { volumes: { state: "data", workspace: "data" } },
     [
       '  microsandbox:volumes.workspace is "data", the same as volumes.state',
-      "    accepted: a volume of its own, or none for the name that comes from the stack",
-      "    to mend:  pulumi config rm --path microsandbox:volumes.workspace",
+      "    accepted: another volume, or no value for the default name",
+      "    fix:      pulumi config rm --path microsandbox:volumes.workspace",
     ].join("\n"),
   ],
   [
@@ -189,7 +189,7 @@ const wrong: [Record<string, unknown>, string][] = [
     [
       '  microsandbox:registry is "https://registry.example.com/"',
       "    accepted: a registry with or without a path, like registry.example.com/team",
-      "    to mend:  pulumi config set microsandbox:registry registry.example.com",
+      "    fix:      pulumi config set microsandbox:registry registry.example.com",
     ].join("\n"),
   ],
   [
@@ -197,7 +197,7 @@ const wrong: [Record<string, unknown>, string][] = [
     [
       "  microsandbox:registryPassword is missing",
       "    accepted: registryUser and registryPassword together, with registry or serverImage",
-      "    to mend:  pulumi config rm microsandbox:registryUser && pulumi config rm microsandbox:registryPassword",
+      "    fix:      pulumi config rm microsandbox:registryUser && pulumi config rm microsandbox:registryPassword",
     ].join("\n"),
   ],
   [
@@ -205,15 +205,15 @@ const wrong: [Record<string, unknown>, string][] = [
     [
       '  microsandbox:kvmCheck is "true"',
       "    accepted: off, device or boot",
-      "    to mend:  pulumi config set microsandbox:kvmCheck device",
+      "    fix:      pulumi config set microsandbox:kvmCheck device",
     ].join("\n"),
   ],
   [
     { memoryLmit: "8G" },
     [
       "  microsandbox:memoryLmit is not a setting",
-      "    accepted: memoryLimit is the nearest one",
-      "    to mend:  pulumi config set microsandbox:memoryLimit 8G && pulumi config rm microsandbox:memoryLmit",
+      "    accepted: memoryLimit (the closest name)",
+      "    fix:      pulumi config set microsandbox:memoryLimit 8G && pulumi config rm microsandbox:memoryLmit",
     ].join("\n"),
   ],
   [
@@ -221,11 +221,11 @@ const wrong: [Record<string, unknown>, string][] = [
     [
       '  microsandbox:devMode is "no"',
       "    accepted: true or false",
-      "    to mend:  pulumi config set microsandbox:devMode false",
+      "    fix:      pulumi config set microsandbox:devMode false",
       "",
       '  microsandbox:logMaxSize is "100MB"',
       "    accepted: a whole number with k, m or g, like 100m",
-      "    to mend:  pulumi config set microsandbox:logMaxSize 100m",
+      "    fix:      pulumi config set microsandbox:logMaxSize 100m",
     ].join("\n"),
   ],
 ];
@@ -311,8 +311,8 @@ describe("wrong settings", () => {
       "config set microsandbox:port 5555 --stack prod",
     );
     const code = messageFor({ port: "x", colour: 1 }, { source: "code" });
-    expect(code).toContain("to mend:  port: 5555");
-    expect(code).toContain("to mend:  leave colour out");
+    expect(code).toContain("fix:      port: 5555");
+    expect(code).toContain("fix:      remove colour");
     expect(code).not.toContain("npm run");
   });
 
@@ -322,7 +322,7 @@ describe("wrong settings", () => {
     expect(message).toContain(`config set --path 'microsandbox:keys[0].hash' ${ci.hash}`);
     const secret = messageFor({ keys: JSON.stringify([{ ...ci, id: "?" }]) }, { secretKeys: ["keys"] });
     expect(secret).not.toContain(ci.hash);
-    expect(messageFor({ ownSandboxes: true })).toContain("while devMode checks no key");
+    expect(messageFor({ ownSandboxes: true })).toContain("no API keys to separate");
   });
 
   test("a secret value is never shown, a long one is cut", () => {
