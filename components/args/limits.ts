@@ -81,7 +81,7 @@ export interface LimitsArgs {
    */
   uploads?: pulumi.Input<number>;
   /**
-   * Free disk space, at most a tenth of the disk, below which creates and uploads are refused; 1024 if not set.
+   * Free disk space, at most a tenth of the disk, below which creates, pulls and uploads are refused; 1024 if not set.
    * Accepted: a whole number of MiB from 0 to 1048576.
    * @example 4096
    */

@@ -71,7 +71,7 @@ export const limits = z.strictObject({
   }),
   diskReserveMiB: optionalInteger(0, 1_048_576, {
     description:
-      "Free disk space, at most a tenth of the disk, below which creates and uploads are refused; 1024 if not set.",
+      "Free disk space, at most a tenth of the disk, below which creates, pulls and uploads are refused; 1024 if not set.",
     example: "4096",
     unit: "MiB",
   }),

@@ -95,7 +95,8 @@ export const environmentSchema = z.object({
   /** Uploads at once, of all keys; one key gets half of them at most. */
   LIMIT_UPLOADS: count.default(256),
   /**
-   * MiB of a disk that are to stay free, a tenth of it at most: below, nothing is created or uploaded. 0 for no reserve.
+   * MiB of a disk that are to stay free, a tenth of it at most: below, nothing is created, pulled or uploaded. 0 for no
+   * reserve.
    */
   LIMIT_DISK_RESERVE_MIB: z.coerce.number().int().min(0).default(1024),
   /** Bytes of a JSON body. */

@@ -4,7 +4,8 @@
 # State: MSB_HOME/fake/sandboxes/NAME.{conf,status,created}, MSB_HOME/fake/volumes/NAME.
 # With a file MSB_HOME/fake/boots no microVM boots: they "fail", or "hang" until it says otherwise.
 # Images: "broken" does not boot, "slow" takes half a second to boot, "slow-3" three. Those that can't be pulled: "absent",
-# "pruned-*", "refused-*"; "hang-*" arrive when there is a file MSB_HOME/fake/release, "private/*" with a password.
+# "pruned-*", "refused-*"; "hang-*" arrive when there is a file MSB_HOME/fake/release, "private/*" with a password;
+# "big-*" are like "hang-*", and fill the disk until then.
 set -eu
 
 fake=$MSB_HOME/fake
@@ -202,6 +203,12 @@ pull() {
   unreachable) fail "registry error: error sending request for url ($url)" ;;
   private/*) [ -e "$fake/opened" ] || [ "$login" = me/right ] || fail "registry error: Not authorized: url $url" ;;
   hang-*) while [ ! -e "$fake/release" ]; do sleep 0.1; done ;;
+  big-*)
+    mkdir -p "$MSB_HOME/cache/tmp"
+    part=$MSB_HOME/cache/tmp/sha256_$name.part
+    while [ ! -e "$fake/release" ]; do head -c 262144 /dev/zero >>"$part" && sleep 0.2; done
+    rm -f "$part"
+    ;;
   esac
   version=1
   [ ! -f "$fake/version" ] || read -r version <"$fake/version"

@@ -98,14 +98,14 @@ export async function assemble(options: MsbBackendOptions): Promise<Parts> {
   const index = new SandboxIndex(records.all());
   const rules = new RegistryRules(home);
   await rules.current();
+  const files = new VolumeFileStore(options);
   const images = await ImageCache.open({
-    ...{ home, msb, rules, maxBytes: limits.imageGib * 1024 ** 3 },
+    ...{ home, msb, rules, maxBytes: limits.imageGib * 1024 ** 3, disk: files.disk },
     wanted: () => wantedImages(index, rules),
     closedRanges: () => [...egress.now().hostRanges, ...ownNetworks()],
   });
   const payloads = new PayloadStore(join(state, "payloads"));
   await payloads.open(new Set([...records.all()].filter(isUnmade).map(({ id }) => id)));
-  const files = new VolumeFileStore(options);
   const volumes = new MsbVolumes(
     msb,
     await RecordStore.open(join(state, "volumes"), volumeRecord, log),

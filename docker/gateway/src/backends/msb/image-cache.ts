@@ -2,6 +2,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import * as z from "zod";
 import { writeFileAtomically } from "../../files/atomic-file";
+import type { DiskReserve } from "../../limits/disk-reserve";
 import { type Msb, MsbError } from "./command-line";
 import { ImageNotCached } from "./error-sentences";
 import { ImageAccess } from "./image-access";
@@ -52,6 +53,8 @@ export type ImageCacheOptions = {
   wanted: () => Iterable<string>;
   /** Bytes that the cache may take before a pull. */
   maxBytes: number;
+  /** The disk of msb's home. */
+  disk: DiskReserve;
   /** Public ranges that no pull reaches, unless the settings of registries name what is there. */
   closedRanges: () => string[];
 };
@@ -79,9 +82,9 @@ export class ImageCache {
     private readonly access: ImageAccess,
     private readonly proxy: PullProxy,
   ) {
-    const { home, msb, rules } = options;
+    const { home, msb, rules, disk } = options;
     this.catalog = new ImageCatalog((each) => msb.images(each));
-    this.pulls = new ImagePulls(msb, { home, temporary: join(home, "gateway", "tmp"), rules, proxy });
+    this.pulls = new ImagePulls(msb, { home, temporary: join(home, "gateway", "tmp"), rules, proxy, disk });
   }
 
   static async open(options: ImageCacheOptions): Promise<ImageCache> {
@@ -103,8 +106,8 @@ export class ImageCache {
 
   /**
    * Brings an image into the cache, unless it is there and the owner may use it; then no process is started.
-   * @throws ServiceError invalidSpec where it is not to be had, runtimeFailed where its registry fails, timeout; the
-   *   signal's reason
+   * @throws ServiceError invalidSpec where it is not to be had, runtimeFailed where its registry fails, diskFull,
+   *   timeout; the signal's reason
    */
   async prepare(request: ImageRequest): Promise<ReadyImage> {
     const { reference, pullPolicy, autoPull, login } = request;
@@ -170,6 +173,7 @@ export class ImageCache {
 
   /** Removes images that no sandbox uses, those first that nobody asked for the longest. */
   async prune(options: PruneOptions, now = Date.now()): Promise<PruneReport> {
+    await this.pulls.removeUnfinished();
     await this.catalog.refresh();
     const images = this.catalog.all().map(({ reference, created_at }) => ({
       reference,

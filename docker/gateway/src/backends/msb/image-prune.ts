@@ -60,7 +60,7 @@ export async function makeRoom(
 }
 
 /** Parts of msb's cache that grow with its images. */
-const FOLDERS = ["layers", "fsmeta", "vmdk", "flat"];
+const FOLDERS = ["layers", "fsmeta", "vmdk", "flat", "tmp"];
 
 /** Bytes that msb's cache of images takes on the disk. */
 async function cacheBytes(home: string): Promise<number> {

@@ -3,8 +3,10 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import * as z from "zod";
 import { ServiceError } from "../../errors";
+import type { DiskReserve } from "../../limits/disk-reserve";
 import { type Msb, MsbError, outputOf } from "./command-line";
 import { canonical, parseReference } from "./image-reference";
+import { PullDisk } from "./pull-disk";
 import { notAllowed, pullFailure } from "./pull-errors";
 import type { PullProxy } from "./pull-proxy";
 import type { Reach, RegistryRules } from "./registry-rules";
@@ -35,6 +37,8 @@ export type PullsOptions = {
   home: string;
   /** A folder of the gateway's own for files of a single pull. */
   temporary: string;
+  /** The disk of msb's home. */
+  disk: Pick<DiskReserve, "check">;
 };
 
 /**
@@ -43,16 +47,22 @@ export type PullsOptions = {
  */
 export class ImagePulls {
   private readonly shared = new Map<string, SharedPull>();
+  private readonly disk: PullDisk;
 
   constructor(
     private readonly msb: Msb,
     private readonly options: PullsOptions,
-  ) {}
+  ) {
+    this.disk = new PullDisk(options.home, options.disk, PULL_TIMEOUT_MS);
+  }
+
+  /** Removes what pulls have left that were ended. */
+  removeUnfinished = (): Promise<void> => this.disk.removeUnfinished();
 
   /**
    * Resolves when the image is in msb's cache.
-   * @throws ServiceError invalidSpec where the registry does not give it or is none of this server's, runtimeFailed where it fails, timeout; the
-   *   signal's reason
+   * @throws ServiceError invalidSpec where the registry does not give it or is none of this server's, runtimeFailed where it fails, diskFull,
+   *   timeout; the signal's reason
    */
   async pull(request: PullRequest): Promise<void> {
     request.signal?.throwIfAborted();
@@ -60,7 +70,9 @@ export class ImagePulls {
     const key = keyOf(request);
     let pull = this.shared.get(key);
     if (!pull) {
-      const made = new SharedPull(this.msb, (signal) => this.run(request, reach, signal));
+      const made = new SharedPull(this.msb, (signal) =>
+        this.disk.run(signal, (each) => this.run(request, reach, each)),
+      );
       this.shared.set(key, made);
       made.over.addEventListener("abort", () => {
         if (this.shared.get(key) === made) this.shared.delete(key);
