@@ -100,7 +100,7 @@ function shortenFailures(): void {
     const resource =
       error instanceof Error && /resource (\S+) \[\S+\] failed to register$/.exec(error.message)?.[1];
     if (!resource) return;
-    setMessage(error, `What needs ${resource} was left out: see its own error.`);
+    setMessage(error, `Resources that depend on ${resource} were skipped: see its error.`);
     Object.assign(error, { __pulumiRunError: true });
   });
 }

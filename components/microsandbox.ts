@@ -261,7 +261,7 @@ export class Microsandbox extends pulumi.ComponentResource {
     if (privileged)
       say(
         "The server is privileged: code that breaks out of its microVM is root on the host.\n" +
-          "  without privileges: pulumi config set microsandbox:privileged false",
+          "  to run it unprivileged: pulumi config set microsandbox:privileged false",
       );
     tls.apply((settings) => {
       const ending = certificateWarning(settings);

@@ -150,7 +150,7 @@ export class ServerVolumes {
       await this.docker(["rm", "--force", this.helper]).catch(() => undefined);
       if (ran) {
         await this.report.step("Start the server", () => this.start());
-        this.report.say(`The server was away for ${Math.round((Date.now() - began) / 1000)} s.`);
+        this.report.say(`The server was down for ${Math.round((Date.now() - began) / 1000)} s.`);
       } else this.report.say("The server did not run, and is left so. To start it: npm run up.");
     }
   }

@@ -117,7 +117,7 @@ explain_permission() {
   case " $(id -Gn) " in *" $group "*) now=true ;; *) now=false ;; esac
   case " $(id -Gn "$user" 2>/dev/null) " in *" $group "*) later=true ;; *) later=false ;; esac
   if [ "$now" = false ] && [ "$later" = true ]; then
-    report group-after-login "$user is in the group $group since after this login: the session doesn't have it yet." \
+    report group-after-login "$user was added to the group $group after this login: the session doesn't have it yet." \
       "newgrp $group   (or log out and in again; for a host over SSH: rm -rf /tmp/microsandbox-\$(id -u))"
   fi
   if [ "$group" = root ] || [ "$now" = true ]; then
@@ -142,7 +142,7 @@ vendor_module() {
 explain_missing() {
   case $release in
     *icrosoft* | *WSL*)
-      report wsl2 "$1: this is Windows' Linux (WSL), which has KVM only with nested virtualization on Windows 11." \
+      report wsl2 "$1: this is Windows Subsystem for Linux (WSL), which has KVM only with nested virtualization on Windows 11." \
         "add to %UserProfile%\\.wslconfig: [wsl2] nestedVirtualization=true, then: wsl.exe --shutdown" ;;
   esac
   if [ "$module" != null ] && { [ -e "$root/.dockerenv" ] || [ -e "$root/run/.containerenv" ]; }; then
@@ -157,7 +157,7 @@ explain_missing() {
   fi
   if [ "$arch" = arm64 ]; then explain_missing_arm64 "$1"; fi
   if [ "$cpu_flag" = null ] && [ "$nested" = true ]; then
-    report nested-off "$1: this is a virtual machine whose host passes no virtualization on (neither vmx nor svm)." \
+    report nested-off "$1: this is a virtual machine whose host does not pass virtualization on (neither vmx nor svm)." \
       "on the outer host: sudo modprobe -r $wanted && sudo modprobe $wanted nested=1, CPU mode host-passthrough; or here: $emulated"
   fi
   if [ "$cpu_flag" = null ]; then
@@ -204,7 +204,7 @@ if [ "$arch" = arm64 ]; then
   cpu_flag='"el2"'
 elif [ "$cpu_flag" = null ]; then
   unlikely=true
-  report ok "/dev/kvm opens, but the CPU has neither vmx nor svm: it can make virtual machines and most likely run none (PVM or the like). kvmCheck boot tells." \
+  report ok "/dev/kvm opens, but the CPU has neither vmx nor svm: virtual machines can be created but most likely not run (PVM or similar). Set kvmCheck to boot to find out." \
     "$emulated"
 fi
 report ok "${opens:-/dev/kvm opens for reading and writing.}"

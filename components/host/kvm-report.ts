@@ -60,7 +60,7 @@ export function explainKvm(report: KvmReport): string {
     `KVM can't be used on this host (${report.code}).`,
     report.message,
     `  fix, on the host: ${report.remedy}`,
-    "  to go without the check: pulumi config set microsandbox:kvmCheck off",
+    "  to skip the check: pulumi config set microsandbox:kvmCheck off",
   ].join("\n");
 }
 
@@ -76,8 +76,8 @@ export function parseReport<T>(schema: z.ZodType<T>, check: string, stdout: stri
   } catch {
     const answer = line === "" ? "nothing" : `"${line.slice(0, 200)}"`;
     throw new VisibleError(
-      `The ${check} got ${answer} from the host, where one line of JSON was expected.\n` +
-        "  The host needs a POSIX shell, and its login scripts must print nothing after a command has run.",
+      `The ${check} got ${answer} from the host; expected one line of JSON.\n` +
+        "  The host needs a POSIX shell, and its login scripts must not print anything after a command's output.",
     );
   }
 }

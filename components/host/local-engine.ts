@@ -23,7 +23,7 @@ export function localEngine(environment: NodeJS.ProcessEnv = process.env): strin
   const host = json(join(folder, "contexts", "meta", id, "meta.json"))?.Endpoints?.docker?.Host;
   if (host) return host;
   throw new VisibleError(
-    `The Docker context ${context} does not exist or has no address.\n  to see those there are: docker context ls\n` +
+    `The Docker context ${context} does not exist or has no address.\n  to list the contexts: docker context ls\n` +
       "  to use this machine's own engine: unset DOCKER_CONTEXT; docker context use default",
   );
 }

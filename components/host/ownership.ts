@@ -43,13 +43,13 @@ function serverStranger(object: HostObject, owner: Owner): string | undefined {
     if (deployment === "" ? recorded : deployment === owner.deployment && recorded) return undefined;
     if (deployment !== "" && deployment === owner.deployment)
       return (
-        `The ${kind} ${name} was made by a run of this stack that was cut off, and is not in its state.\n` +
+        `The ${kind} ${name} was made by an interrupted run of this stack and is not in its state.\n` +
         `  to remove it, on the host: ${remove}`
       );
     const stop = kind === "container" ? `docker stop ${name} && docker rm ${name}` : remove;
     return (
       `The ${kind} ${name} ${maker(object, owner)}. Nothing was changed.\n` +
-      `  to take its place and go on with its volumes, on the host: ${stop}`
+      `  to replace it and keep using its volumes, on the host: ${stop}`
     );
   }
   const keep =
@@ -57,7 +57,7 @@ function serverStranger(object: HostObject, owner: Owner): string | undefined {
       ? `\n  to keep it, on the host: docker rename ${name} ${name}-old && docker stop ${name}-old`
       : "";
   return (
-    `A ${kind} ${name} exists that ${maker(object, owner)}, and the server needs the name. Nothing was changed.${keep}\n` +
+    `A ${kind} ${name} exists that ${maker(object, owner)}, but the server needs the name. Nothing was changed.${keep}\n` +
     `  to remove it, on the host: ${remove}`
   );
 }
@@ -71,7 +71,7 @@ function volumeStranger(object: HostObject, owner: Owner): string | undefined {
     // One without labels that the state has was taken by an earlier version.
     if (project === "" && recorded) return undefined;
     return (
-      `The volume ${name} ${maker(object, owner)}: the server would use what is in it. Nothing was changed.\n` +
+      `The volume ${name} ${maker(object, owner)}: the server would use its contents. Nothing was changed.\n` +
       another
     );
   }

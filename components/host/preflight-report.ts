@@ -81,7 +81,7 @@ export function parsePreflightReport(stdout: string): PreflightReport {
   if (printed === "") return report;
   // The Docker client speaks HTTP over the same kind of session: a line before the answer is no HTTP.
   throw new VisibleError(
-    `The login shell of the host prints "${printed.slice(0, 80)}" before a command's own output, which no Docker client can read past.\n` +
+    `The login shell of the host prints "${printed.slice(0, 80)}" before a command's output, which breaks Docker over SSH.\n` +
       "  fix, on the host, as the first line of ~/.bashrc (~/.zshenv for zsh): case $- in *i*) ;; *) return ;; esac",
   );
 }

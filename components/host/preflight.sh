@@ -77,7 +77,7 @@ ANSWER
 }
 
 refuse_podman() {
-  report podman "This is podman, and it lacks what the server needs of a Docker engine (BuildKit, healthchecks)." \
+  report podman "This is Podman, which lacks features of Docker that the server needs (BuildKit, healthchecks)." \
     "sudo apt-get install docker.io   (and, where DOCKER_HOST names podman's socket: unset DOCKER_HOST)"
 }
 
@@ -95,21 +95,21 @@ FACTS
     *) elsewhere=" ($DOCKER_HOST)" ;;
   esac
   if [ -n "$elsewhere" ] || [ "$kernel $machine" != "$(uname -r) $(uname -n)" ]; then
-    report engine-elsewhere "The Docker engine$elsewhere is on another machine, $machine, or outside of this container: its /dev/kvm and its addresses can't be seen from here." \
+    report engine-elsewhere "The Docker engine$elsewhere is on another machine, $machine, or outside this container: its /dev/kvm and its addresses can't be checked from here." \
       "pulumi config set microsandbox:host ssh://root@$machine   (or, for this machine's own engine: unset DOCKER_HOST; docker context use default)"
   fi
   case $options in *name=userns*)
-    report user-namespaces "The Docker engine maps the users of containers (userns-remap): they get neither /dev/kvm nor privileges." \
-      "take userns-remap out of /etc/docker/daemon.json, then: sudo systemctl restart docker" ;;
+    report user-namespaces "The Docker engine remaps the users of containers (userns-remap): they get neither /dev/kvm nor privileges." \
+      "remove userns-remap from /etc/docker/daemon.json, then: sudo systemctl restart docker" ;;
   esac
   case $options in *name=rootless*)
     case $(stat -L -c '%a' "$root/dev/kvm" 2>/dev/null) in *[67]) ;; *)
-      report rootless "The Docker engine is rootless: its containers have none of your groups, and /dev/kvm is not for everybody." \
+      report rootless "The Docker engine is rootless: its containers have none of your groups, and /dev/kvm is not open to all users." \
         "docker context use default   (the system's engine; or, until the next boot: sudo chmod 666 /dev/kvm)" ;;
     esac ;;
   esac
   [ -n "$(host_addresses)" ] ||
-    report no-addresses "The host's addresses can't be read from /proc/net: nothing would keep guests from them." \
+    report no-addresses "The host's addresses can't be read from /proc/net: sandboxes could not be kept from reaching them." \
       "ls -l /proc/net/fib_trie   (it has to be readable)"
 }
 
@@ -126,7 +126,7 @@ explain_silence() {
     *'ermission denied'*)
       user=$(id -un 2>/dev/null || id -u)
       case " $(id -Gn "$user" 2>/dev/null) " in
-        *' docker '*) report group-after-login "$user is in the group docker since after this login." \
+        *' docker '*) report group-after-login "$user was added to the group docker after this login: the session doesn't have it yet." \
           "newgrp docker   (or log out and in again; for a host over SSH: rm -rf /tmp/microsandbox-\$(id -u))" ;;
       esac
       report no-permission "$user may not use the Docker engine's socket $socket." \

@@ -39,32 +39,35 @@ function explain(to: SshConnection, said: string): { cause: string; remedy: stri
   const byHand = ["ssh", ...fileFlags(to)].map(shellQuote).join(" ") + port;
   if (/host key|REMOTE HOST IDENTIFICATION/i.test(said)) {
     return {
-      cause: "its host key is not a known one",
+      cause: "its host key is unknown or has changed",
       remedy: `compare the key with the host's own (ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub there), then: ${byHand} ${target}`,
     };
   }
   if (/permission denied \(|too many authentication failures/i.test(said)) {
     return {
-      cause: "it refuses the key",
+      cause: "it rejects the SSH key",
       remedy: `ssh-copy-id${port} ${target}   (another key: pulumi config set microsandbox:sshKeyFile PATH)`,
     };
   }
   if (/session open refused|session request failed|kex_exchange_identification|MaxStartups/i.test(said)) {
     return {
-      cause: "its SSH server takes no more sessions or connections at once",
+      cause: "its SSH server accepts too few sessions or connections at once",
       remedy:
         "on the host, in /etc/ssh/sshd_config: MaxSessions 10 and MaxStartups 10:30:100, then: sudo systemctl reload ssh",
     };
   }
   if (/could not resolve|no route|timed out|refused|unreachable|closed/i.test(said)) {
     return {
-      cause: "there is no way to its SSH server",
+      cause: "its SSH server can't be reached",
       remedy: `check the address and that sshd runs there, then try: ${byHand} ${target} true`,
     };
   }
   const folder = /^(\S+) is not a folder of this user's$/m.exec(said)?.[1];
   if (folder) {
-    return { cause: "another user has the folder for its connections", remedy: `sudo rm -rf ${folder}` };
+    return {
+      cause: "the folder for its connections belongs to another user",
+      remedy: `sudo rm -rf ${folder}`,
+    };
   }
   return { cause: "ssh failed", remedy: `${byHand} ${target} true` };
 }

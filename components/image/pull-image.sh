@@ -15,9 +15,9 @@ pull() {
     tail -n 3 "$work/pulled" >&2
     cat >&2 <<FAILED
 $(uname -n) could not pull the image from $REGISTRY.
-  The registry has to be reached from here by that address too, and its authority be trusted (or, without TLS,
-  be among the insecure-registries) by the Docker engine here.
-  a login for it: pulumi config set microsandbox:registryUser NAME --stack $STACK
+  The Docker engine here must reach the registry at that address and trust its CA (or, without TLS,
+  have it in insecure-registries).
+  to log in to it: pulumi config set microsandbox:registryUser NAME --stack $STACK
 FAILED
     exit 1
   }
@@ -26,13 +26,13 @@ FAILED
 verify() {
   found=$(docker image inspect --format '{{.Architecture}}' "$SOURCE")
   [ "$found" = "$ARCHITECTURE" ] || refuse \
-    "The image $SOURCE is for $found, but the host's processor is $ARCHITECTURE." \
-    "  one digest for both: npm run image -- push REPOSITORY"
+    "The image $SOURCE is for $found, but the host is $ARCHITECTURE." \
+    "  to make one for both architectures: npm run image -- push REPOSITORY"
   label='{{with .Config.Labels}}{{index . "org.opencontainers.image.version"}}{{end}}'
   found=$(docker image inspect --format "$label" "$SOURCE")
   [ -n "$found" ] || refuse \
     "The image $SOURCE does not say which version of microsandbox it holds (label org.opencontainers.image.version):" \
-    "it is no image of this project's server." \
+    "it is not an image of this project's server." \
     "  to make one: npm run image -- push REPOSITORY"
   [ "$found" = "$VERSION" ] || refuse \
     "The image $SOURCE holds microsandbox $found, but the setting version is $VERSION." \

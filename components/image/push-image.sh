@@ -22,8 +22,8 @@ docker push "$target" >"$work/pushed" 2>&1 || {
   cat >&2 <<FAILED
 The image could not be pushed to $REGISTRY.
   another registry: pulumi config set microsandbox:registry ADDRESS --stack $STACK
-  a login for it:   pulumi config set microsandbox:registryUser NAME --stack $STACK
-  a registry without TLS has to be among the insecure-registries of the Docker engine here and on the hosts.
+  to log in to it:  pulumi config set microsandbox:registryUser NAME --stack $STACK
+  a registry without TLS must be in insecure-registries of the Docker engine here and on the hosts.
 FAILED
   exit 1
 }
@@ -47,4 +47,4 @@ docker manifest rm "$LIST" >/dev/null 2>&1 || true
 docker manifest create $insecure "$LIST" "$@" >/dev/null
 # shellcheck disable=SC2086
 joint=$(docker manifest push --purge $insecure "$LIST" | grep -o 'sha256:[0-9a-f]*$' | tail -n 1)
-printf '%s\n' "$digest" "${joint:?the registry has told no digest of the joint tag}"
+printf '%s\n' "$digest" "${joint:?the registry returned no digest for the joint tag}"

@@ -22,7 +22,7 @@ if [ -n "${REGISTRY_USER:-}" ]; then
 docker login to $REGISTRY failed.
   user and password: pulumi config set microsandbox:registryUser NAME --stack $STACK
                      pulumi config set --secret microsandbox:registryPassword --stack $STACK
-  a registry without TLS has to be among the insecure-registries of the Docker engine.
+  a registry without TLS must be in insecure-registries of the Docker engine.
 FAILED
     exit 1
   }

@@ -27,7 +27,7 @@ export function madeApiKey(name: string, isNeeded: boolean, parent?: pulumi.Reso
 export function requireKey(keys: HostSettings["keys"], apiKey: string | undefined): void {
   if (apiKey || keys.length > 0) return;
   throw new VisibleError(
-    "devMode is false and there is no key: nobody could use the server.\n" +
+    "devMode is false, but there is no API key: no client could use the server.\n" +
       `  fix: openssl rand -hex 32 | pulumi config set --secret microsandbox:apiKey --stack ${pulumi.getStack()}`,
   );
 }

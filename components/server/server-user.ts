@@ -21,7 +21,7 @@ export function kvmGroup({
   throw new VisibleError(
     `On the host /dev/kvm has mode ${kvmMode} and group id ${kvmGid}: only root may use it, and with privileged false ` +
       "the server is not root.\n" +
-      "  fix, on the host: sudo groupadd --force --system kvm && sudo chgrp kvm /dev/kvm && sudo chmod 660 /dev/kvm\n" +
-      '  to keep it so:    echo \'KERNEL=="kvm", GROUP="kvm", MODE="0660"\' | sudo tee /etc/udev/rules.d/65-kvm.rules',
+      "  fix, on the host:     sudo groupadd --force --system kvm && sudo chgrp kvm /dev/kvm && sudo chmod 660 /dev/kvm\n" +
+      '  to make it permanent: echo \'KERNEL=="kvm", GROUP="kvm", MODE="0660"\' | sudo tee /etc/udev/rules.d/65-kvm.rules',
   );
 }

@@ -9,7 +9,7 @@ from=$(printf '%s' "$REPORT" | sed -n 's/.*"from":"\([^"]*\)".*/\1/p')
 # Empty where no server had used the state before.
 [ -n "$from" ] || exit 0
 if [ "${stopped:-0}" -gt 0 ]; then
-  printf 'Upgraded from microsandbox %s to %s: the service was away for %s s.\n' "$from" "$VERSION" "$(($(date +%s) - stopped))" >&2
+  printf 'Upgraded from microsandbox %s to %s: the service was down for %s s.\n' "$from" "$VERSION" "$(($(date +%s) - stopped))" >&2
 fi
 # shellcheck disable=SC2016 # it is the container's shell that fills in the variables
 docker run --rm --network none --user 0:0 --security-opt label=disable --log-driver none -v "$STATE:/state" \

@@ -32,8 +32,8 @@ expect_plain() { # expect_plain FILE WORD...
   for word in "$@"; do
     case $word in
     *[!0-9A-Za-z.+-]* | .*)
-      say "Refused: $file on the volume $STATE holds what no server writes there. Nothing was touched."
-      say "  to look at it: docker run --rm -v $STATE:/state:ro $IMAGE cat -A /state/$file"
+      say "Refused: $file on the volume $STATE holds text that no server writes there. Nothing was changed."
+      say "  to inspect it: docker run --rm -v $STATE:/state:ro $IMAGE cat -A /state/$file"
       exit 1
       ;;
     esac
@@ -89,17 +89,17 @@ give_back() {
   if [ "$phase" = copying ]; then
     beside_state rw "rm -f copies/.pending; sync; rm -rf copies/.part 'copies/$copy'"
   elif [ "$phase" = tried ]; then
-    say "The state goes back to what it was."
-    forget_trial || say "It could NOT be put back. It is in copies/$copy on the volume $STATE."
+    say "Rolling back to the state before the upgrade."
+    forget_trial || say "The rollback FAILED. The state is in copies/$copy on the volume $STATE."
   fi
   if [ -n "$old" ]; then
     user=$(docker inspect --format '{{.Config.User}}' "$CONTAINER")
     own "${user:-0}"
     docker start "$CONTAINER" >/dev/null
     if reason=$(await "$CONTAINER"); then
-      say "The previous server runs again, after $(($(date +%s) - stopped)) s. Its sandboxes start again."
+      say "The previous server is running again after $(($(date +%s) - stopped)) s. Its sandboxes start again."
     else
-      say "The previous server was started and is not ready: $reason"
+      say "The previous server was started but is not ready: $reason"
     fi
   fi
   leave 1
@@ -180,7 +180,7 @@ keep=${pending#"${pending%% *}"}
 expect_plain copies/.pending "${pending%% *}" "${keep# }"
 expect_plain copies/.unproven "$unproven"
 if [ -n "$pending" ]; then
-  say "An upgrade was cut off: the state goes back to the copy of before (${pending% *})."
+  say "An upgrade was interrupted: rolling back to the copy made before it (${pending% *})."
   stopped=$(date +%s)
   phase=stopped
   [ -z "$old" ] || docker stop "$CONTAINER" >/dev/null
@@ -197,16 +197,16 @@ fi
 if ! reason=$(accepts "$written"); then
   if [ -n "$unproven" ] && accepts "${unproven%-*}" >/dev/null && beside_state ro "[ -d 'copies/$unproven' ]"; then
     failed=$written-$(date -u +%Y%m%dT%H%M%SZ)
-    say "The upgrade to $written was never finished: the state goes back to the copy of before it ($unproven)."
-    say "What came after the copy is kept: copies/$failed on the volume $STATE."
+    say "The upgrade to $written was never finished: rolling back to the copy made before it ($unproven)."
+    say "The state written since then is kept in copies/$failed on the volume $STATE."
     [ -z "$old" ] || docker stop "$CONTAINER" >/dev/null
     beside_state rw "echo '$unproven $failed' >copies/.pending; rm copies/.unproven; sync; $swap_back"
     written=${unproven%-*}
     done_with "$IMAGE"
   fi
   say "Refused: the state volume $STATE was last used by microsandbox $written, and $reason."
-  say "An older version would damage it. Nothing was touched."
-  say "  to go on with it: pulumi config set microsandbox:version $written && pulumi up"
+  say "An older version would damage it. Nothing was changed."
+  say "  to keep that version: pulumi config set microsandbox:version $written && pulumi up"
   say "  to go back to an older state: restore a backup into a stack with an empty state volume"
   exit 1
 fi
@@ -215,7 +215,7 @@ room=$(beside_state ro 'used=$(ls -A | grep -vx copies | tr "\n" "\0" | xargs -0
 free=$(df -kP . | tail -n 1 | tr -s " " | cut -d " " -f 4)
 [ "$free" -gt $((used + used / 10)) ] || echo "$((used / 1024)) MiB are needed, $((free / 1024)) MiB are free"')
 if [ -n "$room" ]; then
-  say "Refused: there is no room on the host for a copy of the state volume $STATE ($room). Nothing was touched."
+  say "Refused: not enough disk space on the host for a copy of the state volume $STATE ($room). Nothing was changed."
   exit 1
 fi
 
@@ -224,7 +224,7 @@ touch "$WORK/touched"
 stopped=$(date +%s)
 phase=stopped
 if [ -n "$old" ]; then
-  say "Stopping the server of $written: its sandboxes are stopped cleanly, and start again with the new one."
+  say "Stopping the server of $written: its sandboxes are stopped cleanly and start again with the new one."
   docker stop "$CONTAINER" >/dev/null
 fi
 say "Copying the state (copies/$copy on the volume $STATE)."
@@ -235,20 +235,20 @@ tar='/usr/bin/tar --numeric-owner --xattrs --xattrs-include=user.*'
 sync; mv copies/.part 'copies/$copy'; echo '$copy' >copies/.pending; sync"
 phase=tried
 
-say "Trying the new server on it."
+say "Testing the new server on the state."
 own "$OWNER"
 eval "set -- $RUN_FLAGS"
 docker run --detach --name "$trial" --init "$@" --env RESUME_SANDBOXES=false \
   -v "$STATE:$home" -v "$WORKSPACE:/workspace" "$IMAGE" >/dev/null </dev/null
 if ! reason=$(await "$trial"); then
-  say "The new server does not get ready: ${reason:-it ended}"
+  say "The new server does not become ready: ${reason:-it ended}"
   docker logs --tail 5 "$trial" >&2 || true
   exit 1
 fi
 booted=''
 if [ "$BOOT" = 1 ]; then
   if ! output=$(docker exec "$trial" msb run starter -- echo booted 2>&1 </dev/null); then
-    say "The new server is ready but boots no microVM:"
+    say "The new server is ready but can't boot a microVM:"
     printf '%s\n' "$output" | tail -n 15 >&2
     exit 1
   fi
@@ -258,7 +258,7 @@ docker stop -t 30 "$trial" >/dev/null
 docker rm "$trial" >/dev/null
 # Of several that were never finished, the first one's copy is the state that a server was ready on.
 beside_state rw 'if [ -e copies/.unproven ]; then rm copies/.pending; else mv copies/.pending copies/.unproven; fi'
-say "It is ready$booted: it takes the place of the old one."
+say "The new server is ready$booted: replacing the old one."
 if [ -n "$old" ]; then
   take_over "$(docker inspect --format '{{.Id}}' "$CONTAINER")" </dev/null >/dev/null 2>&1 &
 fi

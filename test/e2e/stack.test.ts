@@ -190,7 +190,7 @@ it("backs up what a privileged server's sandboxes have", async () => {
   await keep("backed up");
   const backedUp = await stack.backup(backup);
   expect(backedUp.exitCode, backedUp.output).toBe(0);
-  console.log(backedUp.output.match(/The server was away for \d+ s|Backed up .*/g)?.join("; "));
+  console.log(backedUp.output.match(/The server was down for \d+ s|Backed up .*/g)?.join("; "));
   await runsAgain("keeper");
 });
 
@@ -209,9 +209,9 @@ it("upgrades: tries the new image on the state, keeps sandboxes, and boots them 
   });
   const output = await up();
   expect(output).toMatch(/Stopping the server of 0\.7\.11: its sandboxes are stopped cleanly/);
-  expect(output).toMatch(/It is ready, and has booted a microVM: it takes the place of the old one/);
+  expect(output).toMatch(/The new server is ready, and has booted a microVM: replacing the old one/);
   expect(output).toMatch(/Container microsandbox-server-container .*replace/);
-  const [away] = output.match(/Upgraded from .*: the service was away for \d+ s/) ?? [];
+  const [away] = output.match(/Upgraded from .*: the service was down for \d+ s/) ?? [];
   expect(away).toBeDefined();
   console.log(away);
   url = url.replace("http:", "https:");

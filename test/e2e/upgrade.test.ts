@@ -106,7 +106,7 @@ describe.skipIf(!hasHistory)(`a deployed stack of commit ${BEFORE}`, () => {
     stack = new TestStack(NAME, settings);
     const { exitCode, output } = await stack.up();
     expect(exitCode, output).toBe(0);
-    expect(output).toMatch(/the service was away for \d+ s/);
+    expect(output).toMatch(/the service was down for \d+ s/);
   });
 
   it("keeps the sandbox that ran: its id, its name, its disk; it runs again", async () => {

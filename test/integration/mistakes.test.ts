@@ -53,7 +53,7 @@ const mistakes: [string, () => Record<string, unknown>, RegExp][] = [
   [
     "a host that nobody answers at",
     () => ({ host: "ssh://root@127.0.0.1:1" }),
-    /no way to its SSH server[\s\S]*refused/,
+    /SSH server can't be reached[\s\S]*refused/,
   ],
 ];
 

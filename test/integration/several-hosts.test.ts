@@ -142,7 +142,7 @@ onMachines(
     const { exitCode, output } = await fleet.up();
     expect(exitCode).not.toBe(0);
     expect(output).toMatch(
-      /Host west: The host root@10\.213\.62\.2 can't be used: there is no way to its SSH/,
+      /Host west: The host root@10\.213\.62\.2 can't be used: its SSH server can't be reached/,
     );
     expect(output).toMatch(/error: Host here: A container .* exists that was not made by this stack/);
     expect(output).toMatch(/not deployed: here, west\./);

@@ -62,21 +62,21 @@ function withoutKvm(): string {
 
 /** A host for each thing that can be wrong, and how it is told. */
 const wrong: Record<string, { host: (at: string) => string; files?: () => object; says: RegExp }> = {
-  noroute: { host: (at) => `ssh://root@${at}:2`, says: /there is no way to its SSH server[\s\S]*refused/ },
+  noroute: { host: (at) => `ssh://root@${at}:2`, says: /its SSH server can't be reached[\s\S]*refused/ },
   refused: {
     host: (at) => `ssh://root@${at}`,
     files: () => ({ sshKeyFile: join(folder, "other_key") }),
-    says: /it refuses the key[\s\S]*ssh-copy-id root@/,
+    says: /it rejects the SSH key[\s\S]*ssh-copy-id root@/,
   },
   unknown: {
     host: (at) => `ssh://root@${at}`,
     files: () => ({ sshKnownHostsFile: "/dev/null" }),
-    says: /its host key is not a known one/,
+    says: /its host key is unknown or has changed/,
   },
   changed: {
     host: (at) => `ssh://root@${at}`,
     files: () => ({ sshKnownHostsFile: join(folder, "changed") }),
-    says: /its host key is not a known one/,
+    says: /its host key is unknown or has changed/,
   },
   nodocker: { host: (at) => `ssh://nodocker@${at}`, says: /\(docker-missing\)/ },
   visitor: {

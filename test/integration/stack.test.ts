@@ -210,7 +210,7 @@ it("backs up both volumes into one file that plain tar reads", async () => {
   await docker("exec", container, "sh", "-c", "cd /workspace && echo kept > file && truncate -s 4G disk");
   const { exitCode, output } = await stack.backup(backup);
   expect(exitCode, output).toBe(0);
-  expect(output).toMatch(/The server was away for \d+ s/);
+  expect(output).toMatch(/The server was down for \d+ s/);
   expect(statSync(backup).size).toBeLessThan(100 * 1024 ** 2);
   expect(statSync(backup).mode & 0o777).toBe(0o600);
   const manifest = JSON.parse((await exec("tar", ["-xOf", backup, "manifest.json"])).stdout);

@@ -60,8 +60,8 @@ it("gives state and server back where the new version can't use the state, and s
   stack.configure({ version: "0.7.11" });
   const { exitCode, output } = await stack.up();
   expect(exitCode).toBe(1);
-  expect(output).toMatch(/does not get ready: msb does not answer: .*already a table named/);
-  expect(output).toMatch(/The state goes back[\s\S]*The previous server runs again, after \d+ s/);
+  expect(output).toMatch(/does not become ready: msb does not answer: .*already a table named/);
+  expect(output).toMatch(/Rolling back to the state[\s\S]*The previous server is running again after \d+ s/);
 
   expect(await docker("inspect", "--format", "{{.Id}}", container)).toBe(before);
   expect(await version()).toMatchObject({ msb: "0.6.18" });
@@ -84,7 +84,7 @@ it("goes back with the state where the new server passes the trial and can't tak
   const { exitCode, output } = await stack.up();
   (await taken).close();
   expect(exitCode).toBe(1);
-  expect(output).toMatch(/It is ready: it takes the place of the old one/);
+  expect(output).toMatch(/The new server is ready: replacing the old one/);
   expect(output).toMatch(/(port is already allocated|address already in use)/);
   expect(output).toMatch(
     /upgrade from microsandbox 0\.6\.18 is not finished[\s\S]*config set version 0\.6\.18/,
@@ -92,7 +92,7 @@ it("goes back with the state where the new server passes the trial and can't tak
 
   stack.configure({ version: "0.6.18" });
   const back = await up();
-  expect(back).toMatch(/The upgrade to 0\.7\.11 was never finished: the state goes back to the copy/);
+  expect(back).toMatch(/The upgrade to 0\.7\.11 was never finished: rolling back to the copy/);
   expect(await version()).toMatchObject({ msb: "0.6.18" });
   expect(await inServer(`cat ${home}/kept ${home}/gateway/version; msb volume ls`)).toMatch(
     /kept\n0\.6\.18[\s\S]*data/,
@@ -113,8 +113,8 @@ it("takes the copy of an upgrade that was cut off, then upgrades, and says for h
     /In words, what an up would do:[\s\S]*state is copied[\s\S]*REPLACED \(changed: image/,
   );
   const output = await up();
-  expect(output).toMatch(/An upgrade was cut off: the state goes back to the copy of before \(cut\)/);
-  expect(output).toMatch(/Upgraded from microsandbox 0\.6\.18 to 0\.7\.11: the service was away for \d+ s/);
+  expect(output).toMatch(/An upgrade was interrupted: rolling back to the copy made before it \(cut\)/);
+  expect(output).toMatch(/Upgraded from microsandbox 0\.6\.18 to 0\.7\.11: the service was down for \d+ s/);
   expect(await version()).toMatchObject({ msb: "0.7.11" });
   expect(await inServer(`cat ${home}/kept /workspace/kept ${home}/gateway/version; msb volume ls`)).toMatch(
     /kept\nkept\n0\.7\.11[\s\S]*data/,
@@ -133,7 +133,7 @@ it("refuses a downgrade before it touches anything", async () => {
   const { exitCode, output } = await stack.up();
   expect(exitCode).toBe(1);
   expect(output).toMatch(
-    /Refused: .*last used by microsandbox 0\.7\.11[\s\S]*Nothing was touched[\s\S]*set microsandbox:version 0\.7\.11/,
+    /Refused: .*last used by microsandbox 0\.7\.11[\s\S]*Nothing was changed[\s\S]*set microsandbox:version 0\.7\.11/,
   );
   expect(await identity()).toBe(before);
   expect((await fetch(`${url}/readyz`)).status).toBe(200);

@@ -39,7 +39,12 @@ describe("a container or a network", () => {
     ["of an earlier version, of another checkout", { deployment: "" }, cutOff, /another deployment/],
     ["of another checkout", { deployment: "id2" }, all, /another deployment of the stack dev[\s\S]*docker/],
     ["of another checkout, before the first up", { deployment: "id2" }, nothing, /another deployment/],
-    ["of a run that was cut off", {}, cutOff, /cut off, and is not in its state[\s\S]*docker (network )?rm/],
+    [
+      "of a run that was cut off",
+      {},
+      cutOff,
+      /interrupted run of this stack and is not in its state[\s\S]*docker (network )?rm/,
+    ],
     ["of another stack", { stack: "prod" }, all, /belongs to the stack prod of microsandbox/],
     ["of another project", { project: "other" }, all, /belongs to the stack dev of other/],
     [

@@ -142,7 +142,7 @@ describe("an engine that can't", () => {
       "group from the next login on",
       "group-after-login",
       { error: dockerDenied, id: { "-un": "alice", "-Gn alice": "alice docker" } },
-      /alice is in the group docker since after this login/,
+      /alice was added to the group docker after this login/,
       /^newgrp docker/,
     ],
     [
@@ -197,14 +197,14 @@ describe("an engine that can't", () => {
       "30: podman's socket",
       "podman",
       { version: "4.3.1 1.41 amd64 linux Podman EngineConmonOCI Runtime (crun)" },
-      /This is podman/,
+      /This is Podman/,
       /unset DOCKER_HOST/,
     ],
     [
       "30: podman's docker command",
       "podman",
       { error: "Error: template: can't evaluate field Arch", client: "podman version 4.3.1" },
-      /This is podman/,
+      /This is Podman/,
       /docker\.io/,
     ],
     [
@@ -218,7 +218,7 @@ describe("an engine that can't", () => {
       "9: userns-remap",
       "user-namespaces",
       { info: [release(), hostname(), "[name=seccomp,profile=default name=userns]"] },
-      /maps the users of containers \(userns-remap\)/,
+      /remaps the users of containers \(userns-remap\)/,
       /daemon\.json.*systemctl restart docker/,
     ],
     [

@@ -33,16 +33,16 @@ describe("where ssh fails", () => {
   it.each([
     [
       "me@host.test: Permission denied (publickey).",
-      /refuses the key[\s\S]*ssh-copy-id -p 2200 me@host.test/,
+      /rejects the SSH key[\s\S]*ssh-copy-id -p 2200 me@host.test/,
     ],
-    ["Host key verification failed.", /host key is not a known one/],
-    ["ssh: connect to host host.test port 2200: Connection refused", /no way to its SSH server/],
-    ["ssh: Could not resolve hostname host.test: Name or service not known", /no way to its SSH server/],
-    ["ssh: connect to host host.test port 2200: No route to host", /no way to its SSH server/],
+    ["Host key verification failed.", /host key is unknown or has changed/],
+    ["ssh: connect to host host.test port 2200: Connection refused", /SSH server can't be reached/],
+    ["ssh: Could not resolve hostname host.test: Name or service not known", /SSH server can't be reached/],
+    ["ssh: connect to host host.test port 2200: No route to host", /SSH server can't be reached/],
     ["sh: 1: sh: Permission denied", /ssh failed[\s\S]*sh: 1: sh: Permission denied/],
     [
       "/tmp/microsandbox-7 is not a folder of this user's",
-      /another user has the folder[\s\S]*sudo rm -rf \/tmp\/microsandbox-7/,
+      /the folder for its connections belongs to another user[\s\S]*sudo rm -rf \/tmp\/microsandbox-7/,
     ],
     ["something new", /ssh failed[\s\S]*something new/],
   ])("%s", (said, message) => {

@@ -186,7 +186,7 @@ describe("the pull on the host", () => {
   });
 
   it.each([
-    [{ architecture: "arm64" }, /is for arm64, but the host's processor is amd64/],
+    [{ architecture: "arm64" }, /is for arm64, but the host is amd64/],
     [{ version: "" }, /does not say which version/],
     [
       { version: "0.8.0" },

@@ -85,7 +85,7 @@ describe("no key is made", () => {
 
   it("and a server that nobody could use is refused, with the line that gives it a key", async () => {
     await expect(deploy({ ...checksKeys, makeApiKey: false })).rejects.toThrow(
-      /there is no key[\s\S]*pulumi config set --secret microsandbox:apiKey --stack dev/,
+      /there is no API key[\s\S]*pulumi config set --secret microsandbox:apiKey --stack dev/,
     );
   });
 });

@@ -100,7 +100,7 @@ it("says what it does, and its result on the last line", async () => {
   const upgrade = new Upgrade("await");
   expect(await upgrade.ended(), upgrade.output).toBe(0);
   expect(upgrade.output).toMatch(
-    /Stopping the server of 0\.6\.18[\s\S]*It is ready, and has booted a microVM/,
+    /Stopping the server of 0\.6\.18[\s\S]*The new server is ready, and has booted a microVM/,
   );
   const report = JSON.parse(upgrade.output.trim().split("\n").at(-1) ?? "");
   expect(report).toMatchObject({ image: "sha256:new", from: "0.6.18" });
@@ -133,7 +133,7 @@ describe("what a server may have written on its volume to be run by root", () =>
     const upgrade = new Upgrade("", {}, found);
     expect(await upgrade.ended()).toBe(1);
     expect(upgrade.output).toContain("Refused: ");
-    expect(upgrade.output).toContain("holds what no server writes there. Nothing was touched.");
+    expect(upgrade.output).toContain("holds text that no server writes there. Nothing was changed.");
     expect(upgrade.isRunning()).toBe(true);
     expect(upgrade.calls().join("\n")).not.toMatch(/touch|\$\(id\)|\.\.\/x/);
   });
