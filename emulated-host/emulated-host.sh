@@ -27,19 +27,19 @@ usage() {
 	cat <<'END'
 Usage: emulated-host.sh COMMAND
 
-  status NAME                 One line of JSON: does it run, how many starts were ordered, which number is wanted next.
-  start NAME --port PORT      Makes and starts the host, or does nothing if it runs as asked. Prints how to reach it.
+  status NAME                 One line of JSON: whether it runs, its generation (starts ordered), and the generation wanted next.
+  start NAME --port PORT      Creates and starts the host; does nothing if it already runs so. Prints how to reach it.
       [--architecture ARCH]     amd64 or arm64; default: this machine's own
       [--memory-mib 6144]       memory
-      [--disk-gib 20]           disk of its Docker engine (sparse; grows, never shrinks)
+      [--disk-gib 20]           disk of its Docker engine (sparse; it can grow but not shrink)
       [--generation N]          number to record for this start; default: one more if it has to be started
       [--server-address 127.0.0.1]  address of this machine that PORT is opened on and forwarded to PORT of the host
-  resume NAME                 Starts a host again with the settings of its last start, without counting a start.
+  resume NAME                 Starts a stopped host with the settings of its last start; keeps its generation.
   stop NAME                   Shuts it down.
   delete NAME [--keep-disk]   Shuts it down and removes its files; --keep-disk keeps its disk and keys for a later start.
   load-image NAME FILE        Loads an archive made by `docker save` into its Docker engine; "-" reads standard input.
   ssh NAME [-- COMMAND...]    A shell, or a command, in the host.
-  base [ARCHITECTURE]         Makes the base disk if the cache lacks it, and prints its folder.
+  base [ARCHITECTURE]         Builds the base disk if it is not in the cache, and prints its folder.
   list                        All hosts of this user.
 
 Exit codes: 0 done, 1 failed, 2 wrong command line, 3 programs missing.
@@ -50,7 +50,7 @@ END
 select_host() {
 	NAME=${1-}
 	[[ $NAME =~ ^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,62}$ ]] ||
-		usage_error "\"$NAME\" is not a name of a host: 1 to 63 letters, digits, dots, hyphens or underscores"
+		usage_error "\"$NAME\" is not a valid host name: 1 to 63 letters, digits, dots, hyphens or underscores"
 	HOST_DIR=$HOSTS_DIR/$NAME
 	SERVER_PORT='' SERVER_ADDRESS='' MEMORY_MIB='' DISK_GIB='' SSH_PORT='' BASE=''
 	# A host that was made before there was a choice.
@@ -64,12 +64,12 @@ lock_host() {
 }
 
 require_host() {
-	read_settings || die "there is no host $NAME. To see all: emulated-host.sh list"
+	read_settings || die "there is no host $NAME. To list all: emulated-host.sh list"
 }
 
 require_running() {
 	require_host
-	machine_pid >/dev/null || die "the host $NAME does not run. To start it: emulated-host.sh resume $NAME"
+	machine_pid >/dev/null || die "the host $NAME is not running. To start it: emulated-host.sh resume $NAME"
 }
 
 # Running means: it was seen ready, and the process lives. A start that was cut short does not count.
@@ -134,8 +134,8 @@ ensure_running() {
 	require_programs "$QEMU_PROGRAM" ssh ssh-keygen mke2fs e2fsck resize2fs flock setsid
 	lock_host
 	if read_settings && [[ $ARCHITECTURE != "$architecture" && -e $HOST_DIR/data.img ]]; then
-		die "the host $NAME is $ARCHITECTURE, and so is all on its disk; it can't become $architecture.
-To make it anew, without its volumes: emulated-host.sh delete $NAME"
+		die "the host $NAME is $ARCHITECTURE, like everything on its disk; it can't become $architecture.
+To recreate it without its volumes: emulated-host.sh delete $NAME"
 	fi
 	ARCHITECTURE=$architecture
 	ensure_base
@@ -143,7 +143,7 @@ To make it anew, without its volumes: emulated-host.sh delete $NAME"
 	asked="$port $address $memory $(base_folder)"
 	running="$SERVER_PORT $SERVER_ADDRESS $MEMORY_MIB $BASE"
 	if machine_pid >/dev/null && [[ $asked != "$running" || $disk -gt $DISK_GIB ]]; then
-		say "the host $NAME has to start again: its settings changed"
+		say "restarting the host $NAME: its settings changed"
 		stop_machine
 	fi
 	SERVER_PORT=$port SERVER_ADDRESS=$address MEMORY_MIB=$memory DISK_GIB=$disk BASE=$(base_folder)
@@ -179,7 +179,7 @@ explain_death() {
 	if grep -q "forwarding rule.*:$SERVER_PORT-" "$HOST_DIR/qemu.log"; then
 		die "port $SERVER_PORT of $SERVER_ADDRESS is taken, the host $NAME can't forward it. Stop what uses it (ss -ltnp), or choose another port: npm run pulumi -- config set hostPort 5556"
 	fi
-	die "QEMU of the host $NAME ended before the host was ready. Once more: emulated-host.sh resume $NAME"
+	die "QEMU of the host $NAME ended before the host was ready. To try again: emulated-host.sh resume $NAME"
 }
 
 print_connection() {

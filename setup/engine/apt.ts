@@ -40,7 +40,7 @@ export async function ensurePackages(report: Reporter, wanted: readonly string[]
   if (!(await canInstallPackages())) {
     const how = (await isDebianLike())
       ? `Run this, then the same command again:\n  sudo ${command}`
-      : `Install what your system calls these packages, then run the same command again: ${missing.join(", ")}`;
+      : `Install these packages (names may differ on your system), then run the same command again: ${missing.join(", ")}`;
     throw new UserError(`${missing.join(", ")} missing, needed for ${purpose}.\n${how}`);
   }
   report.say(`Installing Debian packages for ${purpose}: ${missing.join(", ")}`);

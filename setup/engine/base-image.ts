@@ -53,20 +53,20 @@ export function debianRelease(image: string): string | undefined {
  */
 export async function ensureBaseImage(report: Reporter, base: BaseImage): Promise<void> {
   if (await engineHas(base)) return;
-  const failure = await report.step(`Look for ${base.image} in a registry`, () => pull(base));
+  const failure = await report.step(`Pull ${base.image}`, () => pull(base));
   if (failure === undefined) return;
 
   const release = debianRelease(base.image);
   if (release === undefined) {
     throw new UserError(
       `The base image ${base.image} can't be pulled: ${failure}\n` +
-        "It can only be made from packages for debian:<version>-slim, versions " +
+        "It can only be built from packages for debian:<version>-slim, versions " +
         `${Object.keys(RELEASES).join(", ")}. Set another: npm run pulumi -- config set debianVersion 13.2-slim`,
     );
   }
-  report.say(`No registry gives ${base.image} (${failure}): making it from Debian ${release} packages`);
+  report.say(`No registry gives ${base.image} (${failure}): building it from Debian ${release} packages`);
   await ensurePackages(report, ["mmdebstrap", "debian-archive-keyring"], "the base image");
-  await report.step(`Make ${base.image} for ${base.platform}`, () => makeFromPackages(base, release));
+  await report.step(`Build ${base.image} for ${base.platform}`, () => makeFromPackages(base, release));
 }
 
 async function engineHas({ image, platform }: BaseImage): Promise<boolean> {
@@ -109,6 +109,6 @@ async function run(command: string, args: string[]): Promise<void> {
   const result = await runCommand(command, args);
   if (result.ok) return;
   throw new UserError(
-    `Making the base image failed at ${command} (${result.trouble ?? result.code}):\n${result.tail}`,
+    `Building the base image failed at ${command} (${result.trouble ?? result.code}):\n${result.tail}`,
   );
 }

@@ -43,7 +43,7 @@ export async function inspectTools(): Promise<ToolStatus[]> {
 }
 
 const originWords: Record<Origin, string> = {
-  path: "the one on this machine",
+  path: "found on this machine",
   official: "downloaded from the vendor, checksum verified",
   built: "built from pinned Go modules",
   "stand-in": "the stand-in from this repository",
@@ -78,6 +78,6 @@ async function statusWithoutSet(
   if (found) return { name, version: found.version, present: true, where: found.path };
   const cached = findCached(cache, name);
   if (cached) return { name, version, present: true, where: cached };
-  const where = "absent: will be downloaded from the vendor or built (up to 10 minutes the first time)";
+  const where = "missing: will be downloaded from the vendor or built (up to 10 minutes the first time)";
   return { name, version, present: false, where, remedy: "npm run setup" };
 }

@@ -63,9 +63,8 @@ function vendor(context: ResolveContext, report: Reporter): Vendor {
     } catch (error) {
       if (!(error instanceof Unreachable || error instanceof ChecksumMismatch)) throw error;
       unreachable ||= error instanceof Unreachable;
-      const then =
-        error instanceof ChecksumMismatch ? "it was thrown away" : "the vendor's site is left alone";
-      report.say(`  ${error.message}; ${then}, and the tool comes from elsewhere.`);
+      const then = error instanceof ChecksumMismatch ? "it was discarded" : "that site is not tried again";
+      report.say(`  ${error.message}; ${then}, and the tool is taken from elsewhere.`);
       return undefined;
     }
   };

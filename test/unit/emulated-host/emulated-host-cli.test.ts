@@ -55,7 +55,7 @@ it("is still found where the state of a stack deployed before it moved has it", 
   const before = join(__dirname, "../../../toolchain/emulated-host/emulated-host.sh");
   expect(await runCommand("bash", [before, "delete"])).toMatchObject({
     code: 2,
-    stderr: expect.stringContaining('"" is not a name of a host'),
+    stderr: expect.stringContaining('"" is not a valid host name'),
   });
 });
 
@@ -63,8 +63,8 @@ describe.skipIf(process.platform !== "linux")("emulated-host.sh", () => {
   const mistakes: [string, string[], string][] = [
     ["no command", [], "Usage: emulated-host.sh COMMAND"],
     ["an unknown command", ["lunch"], "there is no command lunch"],
-    ["no name", ["status"], '"" is not a name of a host'],
-    ["a name that leaves the folder", ["delete", "../other"], '"../other" is not a name of a host'],
+    ["no name", ["status"], '"" is not a valid host name'],
+    ["a name that leaves the folder", ["delete", "../other"], '"../other" is not a valid host name'],
     ["start without a port", ["start", "box"], "start needs --port PORT"],
     [
       "a port that is none",
