@@ -134,9 +134,9 @@ export function sumUp(events: readonly StepEvent[]): Omit<Ended, "ok"> {
   };
 }
 
-/** Prints what users of the service notice of a run. @param what @example "what an up would do" */
+/** Prints what users of the service notice of a run. @param what @example "What an up would do" */
 export function sayWords(what: string, { words }: Ended, report: Reporter): void {
   if (words.length === 0) return;
-  report.say(`\nIn words, ${what}:`);
+  report.say(`\n${what}, in plain words:`);
   for (const each of words) report.say(`  - ${each}`);
 }

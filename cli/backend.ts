@@ -126,7 +126,7 @@ function makeStateFolder(): void {
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     throw new UserError(
-      `This checkout can't be written (${code}), and Pulumi's state would go into ${stateFolder}.\n` +
+      `This checkout can't be written (${code}), but Pulumi's state would be stored in ${stateFolder}.\n` +
         "To keep it elsewhere: pulumi login, or  export PULUMI_BACKEND_URL=file://$HOME/microsandbox-state PULUMI_CONFIG_PASSPHRASE=…",
     );
   }

@@ -33,7 +33,7 @@ export async function askConsent(
   if (!input.isTTY || !output.isTTY) {
     if (!strict) return;
     throw new UserError(
-      `${question} There is no terminal to answer at. Nothing was changed.\n  to say yes: ${line}`,
+      `${question} There is no terminal to ask on. Nothing was changed.\n  to confirm: ${line}`,
     );
   }
   const terminal = createInterface({ input, output });

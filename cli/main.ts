@@ -20,25 +20,25 @@ const cli = new Command("npm run")
   .description("Run your own microVM sandbox service.")
   .enablePositionalOptions();
 const stackOption = ["--stack <name>", STACK_RULE] as const;
-const hostOption = ["--host <name>", "one of the stack's hosts, where it has several"] as const;
+const hostOption = ["--host <name>", "one of the stack's hosts, if it has several"] as const;
 
 cli
   .command("up")
   .description("Install what is missing, then deploy the service and wait until it is ready.")
   .option(...stackOption)
-  .option("--yes", "do not ask; needed without a terminal where production is true")
-  .option("--preview", "only tell what it would do, and what that means")
+  .option("--yes", "skip the confirmation; required without a terminal if production is true")
+  .option("--preview", "only show what it would do, also in plain words")
   .action(up);
 cli
   .command("import")
-  .description("Take over what a stack of this name has on its hosts where Pulumi's state was lost.")
+  .description("Adopt the server and volumes of a deployed stack after its Pulumi state was lost.")
   .option(...stackOption)
   .action(({ stack }) => importStack(stack));
 cli
   .command("destroy")
-  .description("Remove what `up` has made; volumes stay unless volumes.keep is false.")
+  .description("Remove what `up` created. The volumes are kept unless volumes.keep is false.")
   .option(...stackOption)
-  .option("--yes", "do not ask; needed without a terminal where production is true")
+  .option("--yes", "skip the confirmation; required without a terminal if production is true")
   .action(({ stack, yes }) => destroy(stack, yes));
 cli
   .command("setup")
@@ -47,17 +47,20 @@ cli
   .action(({ stack }) => setup(stack));
 cli
   .command("doctor")
-  .description("Tell what is present and what is missing; changes nothing. Exit code 1 if `up` would fail.")
+  .description("Check what is installed and what is missing; read-only. Exit code 1 if `up` would fail.")
   .option(...stackOption)
   .option(...hostOption)
   .action(({ stack, host }) => doctor(stack, host));
 cli
   .command("images")
-  .description("load FILE.tar (of docker save), list or prune the images that sandboxes start from.")
+  .description("load FILE.tar (made by docker save), list or prune the images that sandboxes start from.")
   .argument("[words...]")
   .option(...stackOption)
-  .option("--older-than <time>", "prune: only images that nobody started from in that time, like 7d")
-  .option("--max-size <size>", "prune: only until the images take no more than that on the disk, like 10G")
+  .option("--older-than <time>", "prune: only images that were not used for that long, like 7d")
+  .option(
+    "--max-size <size>",
+    "prune: the least recently used, until the rest takes no more disk space than that, like 10G",
+  )
   .option(...hostOption)
   .action((words, { stack, host, ...limits }) => images(words, limits, { stack, host }));
 cli
@@ -70,13 +73,13 @@ cli
   .argument("<repository>", "like registry.example.com/team/server")
   .option("--version <number>", "version of microsandbox, if not the default")
   .option("--debian-version <tag>", "tag of the debian image to build on, if not the default")
-  .option("--registry-prefix <prefix>", "put before the base image's name, like registry.example.com/mirror/")
+  .option("--registry-prefix <prefix>", "prefix of the base image's name, like registry.example.com/mirror/")
   .action(image);
 cli
   .command("backup")
   .description(
-    "Write the server's volumes to a new FILE: sandboxes with their disks, images, volumes, /workspace. " +
-      "The server is stopped for it; sandboxes that run are stopped cleanly and start again afterwards.",
+    "Back up the server's volumes to a new FILE: sandboxes with their disks, images, volumes, /workspace. " +
+      "The server is stopped meanwhile; running sandboxes are stopped cleanly and start again afterwards.",
   )
   .argument("<file>", "a file that does not exist yet")
   .option(...stackOption)
@@ -85,18 +88,18 @@ cli
 cli
   .command("restore")
   .description(
-    "Put the volumes of a backup into a deployed stack, on the same host or on another one of the same architecture. " +
-      "Nothing is touched unless the file is intact.",
+    "Restore a backup into a deployed stack, on the same host or another one of the same architecture. " +
+      "The file is verified before anything is changed.",
   )
-  .argument("<file>", "a file of `npm run backup`")
+  .argument("<file>", "a file written by `npm run backup`")
   .option(...stackOption)
   .option(...hostOption)
-  .option("--force", "replace sandboxes, volumes and files that the stack has")
-  .option("--keys", "take the API keys of the backup too, in place of the stack's own")
+  .option("--force", "replace the sandboxes, volumes and files that the stack has")
+  .option("--keys", "also restore the API keys, replacing those of the stack")
   .action(restore);
 cli
   .command("sbom")
-  .description("Print the bill of materials of the server's image (CycloneDX), or write it to a file.")
+  .description("Print the SBOM (bill of materials, CycloneDX) of the server's image, or write it to a file.")
   .argument("[file]")
   .option(...stackOption)
   .option(...hostOption)

@@ -38,11 +38,11 @@ export function handleOf(word: string, sandboxes: readonly NamedSandbox[]): stri
   if (!one) return word;
   if (others.length === 0) return one.handle;
   const lines = [one, ...others].map(({ id, handle, owner }) => `  ${id ?? handle}  ${ownerText(owner)}`);
-  throw new UserError(`Several sandboxes are called ${word}. Say the id of one:\n${lines.join("\n")}`);
+  throw new UserError(`Several sandboxes are called ${word}. Use the id of one:\n${lines.join("\n")}`);
 }
 
 const ownerText = (owner: string | null): string =>
-  owner === null ? "made with msb" : `made by the key ${owner}`;
+  owner === null ? "created with msb" : `created with the key ${owner}`;
 
 const several = ["--label"];
 const guest = ["-e", "--env", "-w", "--workdir", "-u", "--user"];

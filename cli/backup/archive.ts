@@ -107,7 +107,9 @@ export interface Archive {
  */
 export async function verifyArchive(path: string, progress: (bytes: number) => void): Promise<Archive> {
   const file = await open(path, "r").catch((error) => {
-    throw new UserError(`${path} can't be read: ${error.message}.\nExpected: a file of npm run backup.`);
+    throw new UserError(
+      `${path} can't be read: ${error.message}.\nExpected: a file written by npm run backup.`,
+    );
   });
   try {
     const broken = (why: string) =>

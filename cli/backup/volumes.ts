@@ -151,7 +151,7 @@ export class ServerVolumes {
       if (ran) {
         await this.report.step("Start the server", () => this.start());
         this.report.say(`The server was down for ${Math.round((Date.now() - began) / 1000)} s.`);
-      } else this.report.say("The server did not run, and is left so. To start it: npm run up.");
+      } else this.report.say("The server was not running and stays stopped. To start it: npm run up.");
     }
   }
 
@@ -160,7 +160,7 @@ export class ServerVolumes {
     const state = await settled((format) => this.inspect(format));
     if (state === "running healthy") return;
     const log = await this.docker(["logs", "--tail", "5", this.server.container]);
-    throw new UserError(`The server does not get ready (${state}). Its log ends with:\n${log}`);
+    throw new UserError(`The server does not become ready (${state}). The end of its log:\n${log}`);
   }
 
   private async helperArgs(mode: "ro" | "rw", ...flags: string[]): Promise<string[]> {

@@ -30,7 +30,7 @@ export async function destroy(asked?: string, yes?: boolean): Promise<void> {
   // Of several hosts, one that can't be reached is no reason to leave the others as they are.
   const automation = await openAutomation(stack, tools, pulumi.environment, report);
   const done = await automation.destroy({ continueOnError: true });
-  sayWords("what this run had to do", done, report);
+  sayWords("What this run did", done, report);
   if (!done.ok)
     throw new UserError(
       `pulumi destroy failed; the reason is above. Then: npm run destroy -- --stack ${stack}`,
@@ -50,10 +50,10 @@ export function named(resources: readonly StateResource[]): string {
   const parts = [
     ...list("container", names("container:Container")),
     ...list("network", names("network:Network")),
-    ...list("volume", names("volume:Volume", false), " with ALL THAT IS IN IT"),
+    ...list("volume", names("volume:Volume", false), " with ALL ITS DATA"),
     ...list("volume", names("volume:Volume", true), " (kept)"),
   ];
-  return parts.join("; ") || "nothing of it is on a host";
+  return parts.join("; ") || "nothing on a host";
 }
 
 /** Pulumi would remove the server before it comes to the volumes that it must not. @throws UserError */
@@ -61,7 +61,7 @@ export function refuseProtected(stack: string, resources: readonly StateResource
   const names = resources.filter(({ protect }) => protect).map(({ outputs, urn }) => outputs?.name ?? urn);
   if (names.length === 0) return;
   throw new UserError(
-    `Stack ${stack} is protected (volumes.protect): ${names.join(", ")} must stay. Nothing was removed.\n` +
+    `Stack ${stack} is protected (volumes.protect): ${names.join(", ")} must be kept. Nothing was removed.\n` +
       `To allow it: npm run pulumi -- config set --path volumes.protect false --stack ${stack} && ` +
       `npm run up -- --stack ${stack}`,
   );

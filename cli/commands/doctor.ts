@@ -57,8 +57,8 @@ export async function doctor(asked?: string, askedHost?: string): Promise<void> 
 /** Settings are asked of Pulumi. */
 const unread = (stack: string): Finding => ({
   verdict: "warns",
-  what: `Stack ${stack}: what its hosts need is told once the tools are there`,
-  remedy: `npm run setup -- --stack ${stack}, then this again`,
+  what: `Stack ${stack}: its hosts can be checked once the tools are installed`,
+  remedy: `npm run setup -- --stack ${stack}, then run this again`,
 });
 
 function tools(present: readonly ToolStatus[]): Finding[] {
@@ -110,7 +110,7 @@ export function certificate(
   }
   const warning = certificateWarning(tls);
   return [
-    warning ? { verdict: "warns", ...warning } : { verdict: "ok", what: "TLS: the certificate is good" },
+    warning ? { verdict: "warns", ...warning } : { verdict: "ok", what: "TLS: the certificate is valid" },
   ];
 }
 

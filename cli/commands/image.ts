@@ -58,7 +58,7 @@ export async function image(
     const config = settings.flatMap(([key, value]) => ["--config", `${key}=${value}`]);
     const { exitCode } = await pulumi(["up", "--yes", "--skip-preview", ...config]);
     if (exitCode !== 0)
-      throw new UserError("The image was not pushed. What pulumi says above is the reason.");
+      throw new UserError("The image was not pushed. The reason is in pulumi's output above.");
     const { stdout } = await pulumi(["stack", "output", "serverImage"], "pipe");
     console.log(`pulumi config set microsandbox:serverImage ${String(stdout).trim()}`);
   } finally {

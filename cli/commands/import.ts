@@ -34,7 +34,7 @@ export async function importStack(asked?: string): Promise<void> {
       report.say(
         used
           ? `Found the volume ${name}: it is kept and used.`
-          : `Found the volume ${name}: it is kept, and no setting names it (volumes.state, volumes.workspace).`,
+          : `Found the volume ${name}: it is kept but not used, since no setting names it (volumes.state, volumes.workspace).`,
       );
     }
     const servers = ours.filter(

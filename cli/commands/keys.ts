@@ -41,7 +41,7 @@ interface LimitOptions {
 /** `npm run keys`: the keys of a stack. */
 export function keysCommand(stackOption: readonly [string, string]): Command {
   const keys = new Command("keys")
-    .description("Add, list, revoke and rotate the keys that clients send.")
+    .description("Add, list, revoke and rotate the API keys of clients.")
     .usage("-- COMMAND [OPTIONS]");
   const command = (words: string, description: string) => {
     const [name = "", ...argument] = words.split(" ");
@@ -55,18 +55,18 @@ export function keysCommand(stackOption: readonly [string, string]): Command {
   };
   keys.configureHelp({ commandUsage: (one) => `npm run keys ${one.usage()}` });
 
-  command("add <id>", "Make a key, and show it this once: only its hash is kept.")
+  command("add <id>", "Create an API key and show it once; only its hash is stored.")
     .option("--expires <when>", "a time from now (30d, 12h), a date (2027-01-31), or never", "never")
-    .option("--sandboxes <n>", "sandboxes of it that run at once")
-    .option("--total-sandboxes <n>", "sandboxes of it in all, those that don't run too")
-    .option("--memory <size>", "memory promised to its running sandboxes together, like 4G")
-    .option("--cpus <n>", "CPUs promised to its running sandboxes together")
-    .option("--volumes <n>", "volumes of it")
-    .option("--volume-gib <n>", "capacity promised to its volumes that have one together, in GiB")
+    .option("--sandboxes <n>", "limit of its running sandboxes")
+    .option("--total-sandboxes <n>", "limit of its sandboxes, running or not")
+    .option("--memory <size>", "memory of its running sandboxes together, like 4G")
+    .option("--cpus <n>", "CPUs of its running sandboxes together")
+    .option("--volumes <n>", "limit of its volumes")
+    .option("--volume-gib <n>", "total capacity of its volumes that have one, in GiB")
     .option("--requests <n>", "its requests per second, instead of limits.requestsPerSecond")
     .option(
       "--connections <n>",
-      "its terminals, transfers and log streams open at once, instead of limits.connections",
+      "its open terminals, transfers and log streams, instead of limits.connections",
     )
     .action((id: string, { stack, expires, ...limits }: LimitOptions & { stack?: string; expires: string }) =>
       change(stack, (ring, now) => {
@@ -74,20 +74,20 @@ export function keysCommand(stackOption: readonly [string, string]): Command {
         return { ...addKey(ring, id, terms, now), said: `Key ${id}` };
       }),
     );
-  command("list", "Show all keys: when each was made, ends and was last used, and its limits.").action(
+  command("list", "Show all keys: when each was created, expires and was last used, and its limits.").action(
     ({ stack }) => list(stack),
   );
   command(
     "revoke <id>",
-    "Take a key away. The server refuses it at once, and ends what it holds open.",
+    "Revoke a key. The server rejects it at once and closes its open connections.",
   ).action((id: string, { stack }) =>
     change(stack, (ring) => ({ ring: revokeKey(ring, id), said: `Revoked ${id}` })),
   );
   command("rotate <id>", "Replace a key by a new one with the same id, limits and sandboxes.")
-    .option("--overlap <time>", "how long the old one is taken too; 0 for no longer", "1h")
+    .option("--overlap <time>", "how long the old key stays valid; 0 revokes it at once", "1h")
     .option(
       "--expires <when>",
-      "when the new one ends (default: as long from now as the old one was made for)",
+      "when the new key expires (default: it lives as long as the old one was created for)",
     )
     .action(
       (id: string, { stack, overlap, expires }: { stack?: string; overlap: string; expires?: string }) =>
@@ -115,23 +115,24 @@ async function change(asked: string | undefined, make: (ring: KeyRing, now: Date
     const hosts = Object.values(hostsWith(before));
     if (hosts.every(({ devMode }) => devMode)) {
       throw new UserError(
-        `Stack ${stack} checks no key: devMode is true.\n` +
-          `To have keys: npm run pulumi -- config --stack ${stack} set devMode false && npm run up -- --stack ${stack}`,
+        `Stack ${stack} does not check API keys: devMode is true.\n` +
+          `To use keys: npm run pulumi -- config --stack ${stack} set devMode false && npm run up -- --stack ${stack}`,
       );
     }
     const { ring, key, said } = make(before, new Date());
     await saveKeys(stack, known, ring, pulumi);
     if (key) {
       // First of all: if what follows fails, the key is not lost.
-      report.say(`${said} of stack ${stack}, shown this once:`);
+      report.say(`${said} of stack ${stack}, shown only once:`);
       console.log(key);
     } else {
       report.say(`${said} in Pulumi.${stack}.yaml.`);
       if (hosts.some(({ ownSandboxes }) => ownSandboxes))
         report.say(
-          "Its sandboxes stay: npm run sandbox -- ls shows them, and a new key of that id owns them.",
+          "Its sandboxes are kept: npm run sandbox -- ls shows them, and a new key with that id owns them.",
         );
-      if (isEmpty(ring)) report.say(`No key is left. To make one: npm run keys -- add NAME --stack ${stack}`);
+      if (isEmpty(ring))
+        report.say(`No key is left. To create one: npm run keys -- add NAME --stack ${stack}`);
     }
     await apply({ stack, ring, hostsWith, pulumi, report });
   });
@@ -144,27 +145,28 @@ type Apply = Pick<StackKeys, "ring" | "hostsWith"> & { stack: string; pulumi: Pu
 async function apply({ stack, ring, hostsWith, pulumi, report }: Apply): Promise<void> {
   const up = `npm run up -- --stack ${stack}`;
   const servers = await serversWithKeys(stack, pulumi);
-  if (servers.length === 0) return report.say(`No server of stack ${stack} checks keys yet: ${up}`);
+  if (servers.length === 0)
+    return report.say(`No server of stack ${stack} uses keys yet. To deploy one: ${up}`);
   const settings = hostsWith(ring);
   const failures: string[] = [];
   for (const server of servers) {
     const { host, container } = server;
     await tellServer(server, settings[host] ?? ring).then(
-      () => report.say(`${container} was told: it counts from now on.`),
+      () => report.say(`${container} was updated: the change is in effect.`),
       (error: Error) =>
-        failures.push(`${container} was not told, and goes on with the keys it has: ${error.message}`),
+        failures.push(`${container} was not updated and keeps its current keys: ${error.message}`),
     );
   }
-  if (failures.length > 0) throw new UserError(`${failures.join("\n")}\nTo tell it: ${up}`);
+  if (failures.length > 0) throw new UserError(`${failures.join("\n")}\nTo update it: ${up}`);
   // Without a key left, the program would refuse to run.
   if (isEmpty(ring)) return;
   await recordKeys(stack, pulumi).catch((error: Error) => {
     throw new UserError(
-      `It was not recorded, so that an up that is under way may undo it: ${error.message}\n` +
-        `To make it last: ${up}`,
+      `The change is not in Pulumi's state, so a running up may undo it: ${error.message}\n` +
+        `To make it permanent: ${up}`,
     );
   });
-  report.say("Recorded: the next up has nothing to change.");
+  report.say("Pulumi's state is up to date: the next up has nothing to change.");
 }
 
 async function list(asked?: string): Promise<void> {
@@ -174,8 +176,8 @@ async function list(asked?: string): Promise<void> {
   const uses = await Promise.all(servers.map(readUses));
   const rows = listKeys(ring, latestUses(uses), new Date());
   if (Object.values(hostsWith(ring)).every(({ devMode }) => devMode))
-    report.say(`Stack ${stack} checks no key (devMode is true); those of its file are:`);
-  if (rows.length === 0) return report.say(`Stack ${stack} has no key.`);
+    report.say(`Stack ${stack} does not check API keys (devMode is true); its file has these:`);
+  if (rows.length === 0) return report.say(`Stack ${stack} has no API key.`);
   const head: KeyRow = {
     id: "ID",
     created: "CREATED",
@@ -193,7 +195,7 @@ async function list(asked?: string): Promise<void> {
         .trimEnd(),
     );
   for (const [index, { container }] of servers.entries())
-    if (!uses[index]) report.say(`${container} can't be asked for the last use of keys.`);
+    if (!uses[index]) report.say(`${container} could not report when its keys were last used.`);
 }
 
 async function open(asked?: string) {
@@ -224,5 +226,5 @@ export function limitsOf(options: LimitOptions) {
   const flag = option.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
   const accepted =
     option === "memory" ? "a size in whole mebibytes, like 512M or 4G" : "a whole number above 0";
-  throw new UserError(`--${flag} ${options[option]}: accepted is ${accepted}.`);
+  throw new UserError(`--${flag} ${options[option]}: expected ${accepted}.`);
 }

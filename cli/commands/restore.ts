@@ -84,6 +84,6 @@ async function refuse(
   if (content.length > 0 && !force)
     throw new UserError(
       `Stack ${stack} is not empty, it has: ${content.join(", ")}.\n` +
-        "To replace all of it by the backup: the same command with --force (a backup of it first: npm run backup -- FILE)",
+        "To replace it with the backup: the same command with --force (to back it up first: npm run backup -- FILE)",
     );
 }

@@ -99,13 +99,13 @@ export function chooseServer(stack: string, host: string | undefined, outputs: S
   if (host === undefined) {
     if (server) return server;
     throw new UserError(
-      `Stack ${stack} has several hosts: ${names.join(", ")}. Say which one: --host ${names[0] ?? "NAME"}`,
+      `Stack ${stack} has several hosts: ${names.join(", ")}. Choose one: --host ${names[0] ?? "NAME"}`,
     );
   }
   const named = hosts?.[host]?.server;
   if (named) return named;
   if (!hosts) throw new UserError(`Stack ${stack} has one host: leave --host ${host} out.`);
   throw new UserError(
-    `The host ${host} of stack ${stack} was not there after the last \`up\`; these were: ${names.join(", ")}. ${deploy}`,
+    `The host ${host} of stack ${stack} was not deployed by the last \`up\`; these were: ${names.join(", ")}. ${deploy}`,
   );
 }

@@ -14,7 +14,7 @@ export async function sbom(file: string | undefined, asked: Asked): Promise<void
   const { exitCode, stdout, stderr } = await exec(program, words, { stdin: "ignore", reject: false });
   if (exitCode !== 0)
     throw new UserError(
-      `The bill of materials could not be read from the server: ${stderr.trim()}\n` +
+      `The SBOM could not be read from the server: ${stderr.trim()}\n` +
         `Expected: a running server of this version. To get one: npm run up -- --stack ${stack}`,
     );
   if (file === undefined) console.log(stdout);

@@ -27,7 +27,7 @@ export async function up({ stack: asked, yes, preview }: UpOptions): Promise<voi
   const report = createReporter();
   const open = await openStack(asked, report);
   if (preview) return tellPlan(open, report);
-  report.say(`Deploying stack ${open.stack}: what is missing first, then Pulumi.`);
+  report.say(`Deploying stack ${open.stack}: installing what is missing, then running Pulumi.`);
   await deploy(open, yes, report);
 }
 
@@ -35,7 +35,7 @@ export async function up({ stack: asked, yes, preview }: UpOptions): Promise<voi
 async function tellPlan({ stack, pulumi, tools }: OpenStack, report: Reporter): Promise<void> {
   const automation = await openAutomation(stack, tools, pulumi.environment, report);
   const planned = await automation.preview({}, true);
-  sayWords("what an up would do", planned, report);
+  sayWords("What an up would do", planned, report);
   if (!planned.ok) throw new UserError("The preview failed; the reason is above.");
 }
 
@@ -64,10 +64,10 @@ export async function deploy(
   const isProduction = hosts.some(({ production }) => production);
   if (isProduction) {
     const look = () => automation.preview(options, false);
-    await askAboutPlan(stack, await report.step("Ask Pulumi what there is to do", look), yes, report);
+    await askAboutPlan(stack, await report.step("Preview the changes", look), yes, report);
   }
   const done = await automation.up(options);
-  if (!isProduction) sayWords("what this run had to do", done, report);
+  if (!isProduction) sayWords("What this run did", done, report);
   const outputs = await readOutputs(stack, pulumi);
   const missing = names.filter((host) => outputs.hosts && !Object.hasOwn(outputs.hosts, host));
   if (done.ok || missing.length > 0) sayReady(outputs, await hasApiKey(stack, pulumi), report);
@@ -76,7 +76,7 @@ export async function deploy(
     report.say(`\n${text}`);
   const where = missing.length > 0 ? `; not deployed: ${missing.join(", ")}` : "";
   throw new UserError(
-    `pulumi up failed${where}. What it says above is the reason. Then: npm run up -- --stack ${stack}`,
+    `pulumi up failed${where}. The reason is in its output above. Then: npm run up -- --stack ${stack}`,
   );
 }
 
@@ -89,9 +89,9 @@ async function askAboutPlan(
 ): Promise<void> {
   if (planned.ok && planned.changes === 0) return;
   const count = planned.ok ? `${planned.changes} resources change` : "the preview failed, see above";
-  sayWords("what this up does", planned, report);
+  sayWords("What this up will do", planned, report);
   await askConsent({
-    question: `Go on with stack ${stack}, which is in production (${count})?`,
+    question: `Deploy to the production stack ${stack} (${count})?`,
     yes,
     strict: true,
     line: `npm run up -- --yes --stack ${stack}`,
@@ -129,7 +129,7 @@ function saySingle(server: ServerOutputs, canShowKey: boolean, report: Reporter)
 function sayEnvironment({ environment }: ServerOutputs, readKey: string | undefined, report: Reporter): void {
   const stored =
     readKey === undefined
-      ? "KEY  # one that npm run keys has shown"
+      ? "KEY  # as `npm run keys` showed it"
       : `"$(npm run --silent pulumi -- ${readKey})"`;
   const key = environment?.MSB_API_KEY ?? stored;
   for (const [name, value] of Object.entries({ ...environment, MSB_API_KEY: key }))

@@ -40,7 +40,7 @@ function sentence(step: Step): string | undefined {
 const name = ({ old, new: next }: Step): string => old?.inputs?.name ?? next?.inputs?.name ?? "";
 
 function ofContainer(step: Step): string | undefined {
-  const stops = "the sandboxes that run are stopped cleanly";
+  const stops = "running sandboxes are stopped cleanly";
   if (step.op === "replace") {
     const paths = Object.keys(step.detailedDiff ?? {});
     const inputs = [...new Set(paths.map((path) => path.split(/[.[]/)[0]))];
@@ -48,33 +48,33 @@ function ofContainer(step: Step): string | undefined {
     return `The container ${name(step)} is REPLACED${why}: ${stops} and start again in the new one.`;
   }
   if (step.op === "delete") return `The container ${name(step)} is REMOVED: ${stops}.`;
-  if (step.op === "update") return `The container ${name(step)} is changed while it runs: sandboxes go on.`;
+  if (step.op === "update") return `The container ${name(step)} is changed in place: sandboxes keep running.`;
   return undefined;
 }
 
 function ofVolume(step: Step): string | undefined {
   const left = step.old?.retainOnDelete
-    ? `The volume ${name(step)} and all that is in it STAYS on the host, and is this stack's no longer`
-    : `The volume ${name(step)} is REMOVED, with all that is in it`;
+    ? `The volume ${name(step)} STAYS on the host with all its data, but no longer belongs to this stack`
+    : `The volume ${name(step)} is REMOVED with all its data`;
   if (step.op === "delete") return `${left}.`;
   if (step.op !== "replace") return undefined;
   const next = step.new?.inputs?.name ?? "";
-  const other = next === name(step) ? "a new, empty one takes its place" : `the server goes on with ${next}`;
+  const other = next === name(step) ? "a new, empty one takes its place" : `the server uses ${next} instead`;
   return `${left}: ${other}.`;
 }
 
 function ofUpgrade({ op }: Step): string | undefined {
   if (op !== "replace") return undefined;
   return (
-    "The server's image changes: it is stopped, the state is copied, and the new image has to get ready on it " +
-    "before the container is replaced. If it does not, the old one comes back."
+    "The server's image changes: the server is stopped, its state is copied, and the new image must become ready on it " +
+    "before the container is replaced. If it does not, the old server is started again."
   );
 }
 
 function ofMachine({ op, old }: Step): string | undefined {
-  if (op === "update") return "The emulated host is STARTED AGAIN, and all that runs on it.";
+  if (op === "update") return "The emulated host is RESTARTED with everything on it.";
   if (op !== "delete") return undefined;
   return old?.inputs?.delete?.includes("--keep-disk")
     ? "The emulated host is shut down; its disk, with the volumes, STAYS."
-    : "The emulated host is REMOVED with its disk, and the volumes on it.";
+    : "The emulated host is REMOVED with its disk and the volumes on it.";
 }

@@ -73,13 +73,13 @@ export function compare(
   if (server && server.id !== container?.id) return mending;
   if (container && !server)
     mending.say.push(
-      `The container ${host.baseName}-server is gone: it is made again, the volumes are kept.`,
+      `The container ${host.baseName}-server was removed: it is created again, the volumes are kept.`,
     );
   if (server) wake(server, mending);
 
   const network = find("network", host.baseName);
   if (recorded("network:Network", host.baseName) && !network)
-    mending.say.push(`The network ${host.baseName} is gone: it is made again.`);
+    mending.say.push(`The network ${host.baseName} was removed: it is created again.`);
 
   for (const [role, described] of [
     ["state", "sandboxes, images and volumes"],
@@ -90,7 +90,7 @@ export function compare(
     const known = recorded("volume:Volume", name);
     if (known && !volume)
       mending.say.push(
-        `The volume ${name} is gone, and with it the ${described}: an empty one is made. From a backup: npm run restore -- FILE`,
+        `The volume ${name} was removed, and with it the ${described}: an empty one is created. To restore a backup: npm run restore -- FILE`,
       );
   }
 
@@ -98,7 +98,7 @@ export function compare(
   // One that was sent or pulled; of one that was built there, Pulumi itself sees that it is gone.
   const loads = resourcesOf(host, resources).filter((urn) => urn.endsWith("-image-load"));
   if (loads.length > 0 && image && !objects.some(({ kind, id }) => kind === "image" && id === image)) {
-    mending.say.push("The server's image is gone from the host: it is brought there again.");
+    mending.say.push("The server's image was removed from the host: it is built or sent again.");
     mending.replace = loads;
   }
   return mending;
@@ -106,16 +106,18 @@ export function compare(
 
 function wake({ id, name, state }: HostObject, mending: Mending): void {
   if (state === "paused") {
-    mending.say.push(`The container ${name} was paused: it goes on.`);
+    mending.say.push(`The container ${name} was paused: resuming it.`);
     mending.docker.push(["unpause", id]);
   } else if (state === "exited" || state === "created") {
-    mending.say.push(`The container ${name} was stopped: it is started, and the sandboxes that ran with it.`);
+    mending.say.push(`The container ${name} was stopped: starting it and the sandboxes that ran in it.`);
     mending.docker.push(["start", id]);
   } else if (state === "starting") {
-    mending.say.push(`The container ${name} was started just now, by the engine or by hand: waiting for it.`);
+    mending.say.push(
+      `The container ${name} was started just now, by the engine or by hand: waiting until it is ready.`,
+    );
   } else if (state === "unhealthy") {
     mending.say.push(
-      `The server in ${name} runs and is not ready. Why: docker logs --tail 20 ${name}; to start it again: docker restart ${name}`,
+      `The server in ${name} is running but not ready. To see why: docker logs --tail 20 ${name}; to restart it: docker restart ${name}`,
     );
   } else return;
   mending.await = id;

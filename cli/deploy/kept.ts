@@ -15,7 +15,7 @@ export function explainKept(hosts: readonly SetupHost[], resources: readonly Sta
       .filter(({ type, retainOnDelete }) => retainOnDelete && type === "docker:index/volume:Volume")
       .flatMap(({ outputs }) => outputs?.name ?? []);
     if (names.length === 0) return undefined;
-    return `The data stays (volumes.keep): the next up goes on with it.\n  to remove it: ${removal(host, names)}`;
+    return `The data is kept (volumes.keep): the next up uses it again.\n  to remove it: ${removal(host, names)}`;
   });
 }
 

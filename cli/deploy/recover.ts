@@ -25,7 +25,7 @@ async function wakeEmulatedHost(name: string, report: Reporter): Promise<void> {
   const { stdout } = await exec("bash", [emulatedHostScript, "status", name]);
   const status: { running: boolean; generation: number } = JSON.parse(stdout);
   if (status.running || status.generation === 0) return;
-  report.say(`The emulated host ${name} does not run: starting it again, its disk is kept.`);
+  report.say(`The emulated host ${name} is not running: starting it again with its disk.`);
   await exec("bash", [emulatedHostScript, "resume", name], { stdio: ["ignore", "ignore", "inherit"] });
 }
 
@@ -43,17 +43,17 @@ export async function recoverStack(
 ): Promise<StateResource[]> {
   const locked = hasDeadLock(stack);
   if (locked) {
-    report.say("An earlier pulumi run of this stack was cut off: releasing its lock.");
+    report.say("An earlier pulumi run of this stack was interrupted: releasing its lock.");
     await pulumi.read(["cancel", "--yes", "--stack", stack]);
   }
   const state = await exportState(stack, pulumi);
   if (state.pending.length === 0 && !locked) return state.resources;
 
-  for (const operation of state.pending) report.say(`It was cut off while ${operation}.`);
+  for (const operation of state.pending) report.say(`It was interrupted while ${operation}.`);
   const ids = new Set(state.resources.map(({ id }) => id).filter((id) => id !== undefined));
   await removeUnrecorded(hosts, deploymentsOf(state.resources), ids, report);
   if (state.pending.length > 0) {
-    await report.step("Find out how far it came", () =>
+    await report.step("Check how far it got", () =>
       pulumi.read(["refresh", "--clear-pending-creates", "--yes", "--skip-preview", "--stack", stack]),
     );
   }
@@ -104,7 +104,7 @@ async function removeUnrecorded(
         const { stdout, failed } = await dockerOn(host, [...list, ...filter]);
         if (failed) break;
         for (const id of stdout.split("\n").filter((line) => line && !recorded.has(line))) {
-          report.say(`Removing the ${kind} ${id.slice(0, 12)}: it was made but not recorded.`);
+          report.say(`Removing the ${kind} ${id.slice(0, 12)}: it was created but is not in Pulumi's state.`);
           await dockerOn(host, [...remove, id]);
         }
       }

@@ -24,7 +24,7 @@ export function unfinishedUpgrades(
 function explain(stack: string, from: string, isSameVersion: boolean): string {
   const up = `npm run up -- --stack ${stack}`;
   const back = isSameVersion
-    ? `back: ${up}, from the checkout and with the settings of before`
-    : `back, with that state: npm run pulumi -- config set version ${from} --stack ${stack} && ${up}`;
-  return `The upgrade from microsandbox ${from} is not finished; the state of before it is kept.\n  on: ${up}\n  ${back}`;
+    ? `to go back: ${up}, from the previous checkout with the previous settings`
+    : `to go back, to that state: npm run pulumi -- config set version ${from} --stack ${stack} && ${up}`;
+  return `The upgrade from microsandbox ${from} is not finished; the state from before it is kept.\n  to continue: ${up}\n  ${back}`;
 }

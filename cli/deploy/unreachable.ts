@@ -17,7 +17,7 @@ export async function leaveOutUnreachable(
     const urns = resourcesOf(host, resources);
     if (urns.length === 0 || !(await dockerOn(host, ["version", "--format", "{{.Server.Version}}"])).failed)
       return [];
-    report.say(`Host ${host.name} does not answer: what is on it stays as it is.`);
+    report.say(`Host ${host.name} does not answer: nothing on it is changed.`);
     return urns;
   });
   return (await Promise.all(options)).flat();

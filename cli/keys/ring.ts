@@ -32,12 +32,12 @@ export const newKey = (): string => `msb_${randomBytes(32).toString("hex")}`;
 export function addKey(ring: KeyRing, id: string, { expires, limits }: KeyTerms, now: Date): Made {
   if (!KEY_ID.test(id)) {
     throw new UserError(
-      `${JSON.stringify(id)} is no id of a key: up to 64 letters, digits, '.', '_' and '-', a letter or digit first.`,
+      `${JSON.stringify(id)} is not a valid key id: up to 64 letters, digits, '.', '_' and '-', a letter or digit first.`,
     );
   }
   if (id === DEFAULT_KEY && !ring.apiKey) {
     throw new UserError(
-      `${id} is the id of the key that the first up makes, where there is no other.\nChoose another id.`,
+      `${id} is the id of the key that the first up creates if there is no other.\nChoose another id.`,
     );
   }
   if (currentIds(ring).includes(id)) {
@@ -134,7 +134,7 @@ export function parseExpires(text: string, now: Date): Date | null {
   }
   const when = isTime ? new Date(now.getTime() + parseDuration(text, "--expires")) : new Date(text);
   if (when.getTime() > now.getTime()) return when;
-  throw new UserError(`--expires ${text}: that is over. Accepted: a time to come.`);
+  throw new UserError(`--expires ${text}: that is in the past. Accepted: a time in the future.`);
 }
 
 /** The last use of each key on any server; undefined where none could be asked. */
@@ -171,7 +171,9 @@ export function listKeys(
   return all.map(({ id = "", created, expires, replaced, limits }) => ({
     id: replaced ? `${id} (old)` : id,
     created: created ? minute(created) : "-",
-    expires: expires ? `${minute(expires)}${Date.parse(expires) <= now.getTime() ? " (over)" : ""}` : "never",
+    expires: expires
+      ? `${minute(expires)}${Date.parse(expires) <= now.getTime() ? " (expired)" : ""}`
+      : "never",
     lastUse: lastUse(id),
     limits: Object.entries(limits ?? {})
       .filter(([, value]) => value !== undefined)

@@ -48,9 +48,9 @@ const id = () => docker("inspect", "--format", "{{.Id}}", container);
 it("wakes a server that was paused or stopped, without another container", async () => {
   const before = await id();
   await docker("pause", container);
-  expect(await up()).toMatch(/was paused: it goes on/);
+  expect(await up()).toMatch(/was paused: resuming it/);
   await docker("stop", container);
-  expect(await up()).toMatch(/was stopped: it is started/);
+  expect(await up()).toMatch(/was stopped: starting it/);
   expect(await id()).toBe(before);
 });
 
@@ -70,9 +70,9 @@ it("makes again what was removed, and says what is lost with it", async () => {
   const images = await docker("images", "--format", "{{.Repository}}:{{.Tag}}", baseName);
   await docker("rmi", "--force", ...images.split("\n"));
   const output = await up();
-  expect(output).toMatch(/container .* is gone: it is made again, the volumes are kept/);
-  expect(output).toMatch(/network .* is gone: it is made again/);
-  expect(output).toMatch(/volume .*-state is gone[\s\S]*an empty one is made[\s\S]*npm run restore/);
+  expect(output).toMatch(/container .* was removed: it is created again, the volumes are kept/);
+  expect(output).toMatch(/network .* was removed: it is created again/);
+  expect(output).toMatch(/volume .*-state was removed[\s\S]*an empty one is created[\s\S]*npm run restore/);
   expect(output).toMatch(/RemoteImage microsandbox-image-build created/);
   expect(await kept()).toBe("kept");
 });
@@ -80,7 +80,7 @@ it("makes again what was removed, and says what is lost with it", async () => {
 it("puts the server into a network that was removed under it", async () => {
   await docker("stop", container);
   await docker("network", "rm", baseName);
-  expect(await up()).toMatch(/network .* is gone: it is made again/);
+  expect(await up()).toMatch(/network .* was removed: it is created again/);
   const networks = await docker("inspect", "--format", "{{json .NetworkSettings.Networks}}", container);
   const inspected = await docker("network", "inspect", "--format", "{{.Id}}", baseName);
   expect(JSON.parse(networks)[baseName].NetworkID).toBe(inspected);

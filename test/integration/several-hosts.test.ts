@@ -96,7 +96,7 @@ onMachines("runs the commands on the host that is named, and asks for a name", a
   expect(named.output).toContain("starter");
   const unnamed = await fleet.sandbox("ls");
   expect(unnamed.exitCode).toBe(1);
-  expect(unnamed.output).toMatch(/several hosts: default, east, west\. Say which one: --host default/);
+  expect(unnamed.output).toMatch(/several hosts: default, east, west\. Choose one: --host default/);
 
   const doctor = await fleet.doctor("--host", "west");
   expect(doctor.output).toMatch(/✓ west: ssh:\/\/root@10\.213\.62\.2: The Docker engine/);

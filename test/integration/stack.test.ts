@@ -184,7 +184,7 @@ it("makes a container again that was killed and removed, and keeps the volumes",
 it("replaces the container when a setting of it changes, and keeps the volumes", async () => {
   stack.configure({ logMaxFiles: 2 });
   expect(await up()).toMatch(
-    /-server is REPLACED \(changed: .*logOpts.*\): the sandboxes that run are stopped cleanly/,
+    /-server is REPLACED \(changed: .*logOpts.*\): running sandboxes are stopped cleanly/,
   );
   expect(await docker("exec", container, "cat", "/var/lib/microsandbox/kept")).toBe("kept");
   expect(
@@ -337,7 +337,7 @@ describe("keys", () => {
 it("destroys everything but the volumes that are to be kept, and says so", async () => {
   const { exitCode, output } = await stack.destroy();
   expect(exitCode, output).toBe(0);
-  expect(output).toMatch(/volume microsandbox-test-local-state and all that is in it STAYS/);
+  expect(output).toMatch(/volume microsandbox-test-local-state STAYS on the host with all its data/);
   expect(await ownedBy(stack.name, "container")).toEqual([]);
   expect(await ownedBy(stack.name, "network")).toEqual([]);
   expect(await ownedBy(stack.name, "volume")).toEqual([
@@ -356,7 +356,7 @@ it("finds the kept volumes again, and removes them when told so", async () => {
   expect(await docker("exec", container, "cat", "/var/lib/microsandbox/kept")).toBe("kept");
   const { exitCode, output } = await stack.destroy();
   expect(exitCode, output).toBe(0);
-  expect(output).toMatch(/volume microsandbox-test-local-state is REMOVED, with all that is in it/);
+  expect(output).toMatch(/volume microsandbox-test-local-state is REMOVED with all its data/);
   expect(await ownedBy(stack.name, "volume")).toEqual([]);
 });
 

@@ -110,7 +110,7 @@ it("takes the copy of an upgrade that was cut off, then upgrades, and says for h
   stack.configure({ version: "0.7.11" });
   const preview = await stack.preview();
   expect(preview.output).toMatch(
-    /In words, what an up would do:[\s\S]*state is copied[\s\S]*REPLACED \(changed: image/,
+    /What an up would do, in plain words:[\s\S]*state is copied[\s\S]*REPLACED \(changed: image/,
   );
   const output = await up();
   expect(output).toMatch(/An upgrade was interrupted: rolling back to the copy made before it \(cut\)/);

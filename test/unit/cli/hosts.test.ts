@@ -24,13 +24,13 @@ describe("which server is meant", () => {
       {},
       /No server is deployed in stack dev[\s\S]*npm run up -- --stack dev/,
     ],
-    ["it has to be said", undefined, several, /several hosts: a, b\. Say which one: --host a/],
+    ["it has to be said", undefined, several, /several hosts: a, b\. Choose one: --host a/],
     ["there is one only", "a", { server: server("one") }, /has one host: leave --host a out/],
     [
       "it failed or is none",
       "c",
       several,
-      /host c of stack dev was not there after the last `up`[\s\S]*a, b/,
+      /host c of stack dev was not deployed by the last `up`[\s\S]*a, b/,
     ],
     ["it is a name of JavaScript's", "constructor", several, /host constructor/],
   ])("says what to type: %s", (_name, host, outputs, message) => {
@@ -98,10 +98,12 @@ describe("an upgrade whose new server did not get ready", () => {
   it("can be taken back, which is said", () => {
     const [text, ...more] = unfinishedUpgrades("dev", [host("default")], state("microsandbox", "of before"));
     expect(more).toEqual([]);
-    expect(text).toMatch(/from microsandbox 0\.6\.18 is not finished[\s\S]*on: npm run up -- --stack dev/);
-    expect(text).toMatch(/back.*config set version 0\.6\.18 --stack dev && npm run up -- --stack dev/);
+    expect(text).toMatch(
+      /from microsandbox 0\.6\.18 is not finished[\s\S]*to continue: npm run up -- --stack dev/,
+    );
+    expect(text).toMatch(/to go back.*config set version 0\.6\.18 --stack dev && npm run up -- --stack dev/);
     expect(unfinishedUpgrades("dev", [host("default", "0.6.18")], state("microsandbox"))[0]).toMatch(
-      /back: .* from the checkout and with the settings of before/,
+      /to go back: .* from the previous checkout with the previous settings/,
     );
   });
 

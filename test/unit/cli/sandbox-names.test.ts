@@ -52,10 +52,10 @@ describe("a sandbox is meant by", () => {
 
   test("an id, where several are called so: that is said, with whose they are", () => {
     expect(() => said("exec", "db")).toThrow(
-      "Several sandboxes are called db. Say the id of one:\n  id-2  made by the key ci\n  id-3  made by the key lab",
+      "Several sandboxes are called db. Use the id of one:\n  id-2  created with the key ci\n  id-3  created with the key lab",
     );
     expect(() => said("rm", "web", "old")).toThrow(
-      /id-4 {2}made by the key ci\n {2}id-5 {2}made by the key lab/,
+      /id-4 {2}created with the key ci\n {2}id-5 {2}created with the key lab/,
     );
   });
 

@@ -7,7 +7,7 @@ const volume = { urn: "urn:v", type: "docker:index/volume:Volume", outputs: { na
 
 it("refuses to destroy a stack with protected volumes, and says how to allow it", () => {
   expect(() => refuseProtected("prod", [{ ...volume, protect: true }])).toThrow(
-    /sandboxes-state must stay\. Nothing was removed\.\n.*volumes\.protect false --stack prod/,
+    /sandboxes-state must be kept\. Nothing was removed\.\n.*volumes\.protect false --stack prod/,
   );
 });
 
@@ -28,7 +28,7 @@ const hostCalled = (name: string, host: string) => ({ name, host, baseName: `bas
 it("says how to remove the data that it keeps, on each kind of host", () => {
   const local = hostCalled("default", "local");
   expect(explainKept([local], deployed("v1", "microsandbox", true))).toEqual([
-    expect.stringMatching(/^The data stays .*\n {2}to remove it: docker volume rm v1$/),
+    expect.stringMatching(/^The data is kept .*\n {2}to remove it: docker volume rm v1$/),
   ]);
   expect(explainKept([local], deployed("v1", "microsandbox", false))).toEqual([]);
   expect(
@@ -55,6 +55,6 @@ it("names what it takes away, and what of it stays", () => {
       of("volume:Volume", "gone", false),
       of("volume:Volume", "gone2"),
     ]),
-  ).toBe("container a-server; network a; volumes gone, gone2 with ALL THAT IS IN IT; volume kept (kept)");
-  expect(named([])).toBe("nothing of it is on a host");
+  ).toBe("container a-server; network a; volumes gone, gone2 with ALL ITS DATA; volume kept (kept)");
+  expect(named([])).toBe("nothing on a host");
 });

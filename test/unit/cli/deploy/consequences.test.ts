@@ -29,17 +29,17 @@ describe("the consequences of a run, in words", () => {
         container("replace", ["image", "envs[0]", "envs[1]"]),
         container("create-replacement"),
       ],
-      [/server is REPLACED \(changed: image, envs\): the sandboxes .* stopped cleanly and start again/],
+      [/server is REPLACED \(changed: image, envs\): running sandboxes .* stopped cleanly and start again/],
     ],
-    ["a container changed in place", [container("update", ["memory"])], [/sandboxes go on/]],
-    ["no container any more", [container("delete")], [/server is REMOVED: the sandboxes .* stopped cleanly/]],
-    ["a volume that stays", [volume("delete", true)], [/data and all that is in it STAYS/]],
-    ["a volume that goes", [volume("delete", false)], [/data is REMOVED, with all that is in it/]],
+    ["a container changed in place", [container("update", ["memory"])], [/sandboxes keep running/]],
     [
-      "another volume",
-      [volume("replace", true, "other")],
-      [/data .* STAYS .*: the server goes on with other/],
+      "no container any more",
+      [container("delete")],
+      [/server is REMOVED: running sandboxes .* stopped cleanly/],
     ],
+    ["a volume that stays", [volume("delete", true)], [/data STAYS on the host with all its data/]],
+    ["a volume that goes", [volume("delete", false)], [/data is REMOVED with all its data/]],
+    ["another volume", [volume("replace", true, "other")], [/data STAYS .*: the server uses other instead/]],
     [
       "a volume made anew",
       [volume("replace", false)],
@@ -47,7 +47,7 @@ describe("the consequences of a run, in words", () => {
     ],
     ["an upgrade", [command("replace", "microsandbox-upgrade-trial")], [/image changes.*state is copied/]],
     ["a setting in the trial's script", [command("update", "microsandbox-upgrade-trial")], []],
-    ["a host started again", [command("update", "microsandbox-host-emulated-machine")], [/STARTED AGAIN/]],
+    ["a host started again", [command("update", "microsandbox-host-emulated-machine")], [/RESTARTED/]],
     [
       "a host that goes, and its disk",
       [command("delete", "microsandbox-host-emulated-machine", "tool delete host")],
@@ -58,7 +58,7 @@ describe("the consequences of a run, in words", () => {
       [command("delete", "microsandbox-host-emulated-machine", "tool delete host --keep-disk")],
       [/its disk, with the volumes, STAYS/],
     ],
-    ["each once", [container("update"), container("update")], [/sandboxes go on/]],
+    ["each once", [container("update"), container("update")], [/sandboxes keep running/]],
   ])("%s", (_name, events, expected) => {
     const sentences = consequences(events);
     expect(sentences).toEqual(expected.map((each) => expect.stringMatching(each)));

@@ -65,14 +65,18 @@ describe("what was changed behind Pulumi's back", () => {
   });
 
   it.each<[string, readonly HostObject[], RegExp]>([
-    ["container", Object.values(rest), /container microsandbox-dev-server is gone: it is made again/],
-    ["network", without(rest.network), /network microsandbox-dev is gone: it is made again/],
+    ["container", Object.values(rest), /container microsandbox-dev-server was removed: it is created again/],
+    ["network", without(rest.network), /network microsandbox-dev was removed: it is created again/],
     [
       "state volume",
       without(rest.state),
-      /microsandbox-dev-state is gone.*sandboxes.*an empty one.*npm run restore/,
+      /microsandbox-dev-state was removed.*sandboxes.*an empty one.*npm run restore/,
     ],
-    ["workspace volume", without(rest.workspace), /microsandbox-dev-workspace is gone.*\/workspace.*empty/],
+    [
+      "workspace volume",
+      without(rest.workspace),
+      /microsandbox-dev-workspace was removed.*\/workspace.*empty/,
+    ],
   ])("says that the %s is gone and what becomes of it", (_what, objects, message) => {
     const { say } = compare(local, objects, resources);
     expect(say).toEqual([expect.stringMatching(message)]);

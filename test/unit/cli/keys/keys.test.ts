@@ -55,9 +55,9 @@ describe("add", () => {
     const { ring } = withCi();
     expect(mistake(() => addKey(ring, "ci", {}, now))).toContain("npm run keys -- rotate ci");
     expect(mistake(() => addKey(ring, "default", {}, now))).toContain("rotate default");
-    expect(mistake(() => addKey({ keys: [] }, "default", {}, now))).toContain("first up makes");
+    expect(mistake(() => addKey({ keys: [] }, "default", {}, now))).toContain("first up creates");
     for (const id of ["", "-x", "a b", "../a", "a\nb", "x".repeat(65)])
-      expect(mistake(() => addKey(ring, id, {}, now))).toContain("is no id of a key");
+      expect(mistake(() => addKey(ring, id, {}, now))).toContain("is not a valid key id");
   });
 });
 
@@ -146,8 +146,8 @@ describe("times", () => {
     },
   );
 
-  it.each(["2026-11-24", "2020-01-01T00:00:00Z", "0d"])("%s is over", (text) => {
-    expect(mistake(() => parseExpires(text, now))).toContain("over");
+  it.each(["2026-11-24", "2020-01-01T00:00:00Z", "0d"])("%s is in the past", (text) => {
+    expect(mistake(() => parseExpires(text, now))).toContain("in the past");
   });
 });
 
@@ -169,7 +169,7 @@ it("lists ends, last use and limits", () => {
   expect(rows.map((row) => Object.values(row))).toEqual([
     ["default", "-", "never", "2026-11-24 09:59", ""],
     ["ci", "2026-11-24 10:00", "2026-11-25 10:00", "never", "sandboxes 3"],
-    ["ci (old)", "2026-11-24 10:00", "2026-11-24 11:00 (over)", "never", "sandboxes 3"],
+    ["ci (old)", "2026-11-24 10:00", "2026-11-24 11:00 (expired)", "never", "sandboxes 3"],
   ]);
   expect(listKeys(ring, undefined, now)[0]?.lastUse).toBe("?");
   const { ring: odd } = addKey(empty, "constructor", { expires: null }, now);
