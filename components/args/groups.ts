@@ -31,7 +31,7 @@ export interface VolumesArgs {
 /** TLS certificate of the server: one signed by a CA of the stack, or your own. */
 export interface CertificateArgs {
   /**
-   * Create a CA and a certificate signed by it; `up` renews the certificate after 60 days. The output `authority` is the CA certificate.
+   * Create a CA and a certificate signed by it; `up` renews the certificate every 60 days. The output `authority` is the CA certificate.
    * @default false
    * @example true
    */

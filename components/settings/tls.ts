@@ -11,7 +11,7 @@ const FILE = /^[^\0\r\n]{1,4096}$/;
 export const tls = z.strictObject({
   own: flag(
     false,
-    "Create a CA and a certificate signed by it; `up` renews the certificate after 60 days. The output `authority` is the CA certificate.",
+    "Create a CA and a certificate signed by it; `up` renews the certificate every 60 days. The output `authority` is the CA certificate.",
   ),
   names: z
     .array(z.string().refine((name) => isIP(name) !== 0 || NAME.test(name)))
