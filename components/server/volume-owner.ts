@@ -10,7 +10,7 @@ export interface VolumeOwnerArgs {
   imageId: pulumi.Input<string>;
   /** Names of the two volumes. */
   volumes: { state: pulumi.Input<string>; workspace: pulumi.Input<string> };
-  /** Name of the server's container. A server that runs is stopped first: it may be another user's. */
+  /** Name of the server's container. One that runs as another user is stopped first. */
   containerName: pulumi.Input<string>;
   /** Uid and gid that shall own the volumes' files. */
   user: number;
@@ -18,7 +18,8 @@ export interface VolumeOwnerArgs {
 
 /**
  * Gives the volumes to the server's user: what is in them may be root's, from a privileged server. It is done again
- * for another image, since the container is replaced then anyway.
+ * for another image, and for nothing else: a changed way to the host, or another text of the script, is an update that
+ * does nothing, since the container stays then.
  *
  * @example new VolumeOwner("owner", { connection, imageId, volumes, containerName, user: serverUser })
  */
@@ -33,6 +34,7 @@ export class VolumeOwner extends pulumi.ComponentResource {
       `${name}-files`,
       {
         create: pulumi.output(args.connection).apply(hostShell),
+        update: ":",
         stdin: pulumi
           .all([args.imageId, state, workspace, args.containerName])
           .apply(([IMAGE, STATE, WORKSPACE, SERVER]) =>
@@ -41,7 +43,7 @@ export class VolumeOwner extends pulumi.ComponentResource {
               script("server/volume-owner"),
             ),
           ),
-        triggers: [state, workspace, args.user],
+        triggers: [state, workspace, args.user, args.imageId],
         logging: "none",
       },
       { parent: this, deleteBeforeReplace: true },
