@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { NAMESPACE } from "../components/settings/schema";
-import { projectRoot } from "../setup/project";
+import { projectRoot, stackName } from "../setup/project";
 import type { Pulumi } from "./pulumi";
 
 /** The settings of a stack by their names, as Pulumi has them: text, or JSON as text. */
@@ -36,7 +36,7 @@ async function readUnmade(stack: string, file: string, pulumi: Asked): Promise<S
   try {
     copyFileSync(join(projectRoot, "Pulumi.yaml"), join(folder, "Pulumi.yaml"));
     if (existsSync(file)) copyFileSync(file, join(folder, basename(file)));
-    const name = stack.split("/").pop() ?? stack;
+    const name = stackName(stack);
     const there = { PULUMI_BACKEND_URL: pathToFileURL(folder).href };
     await pulumi.read(["stack", "init", "--no-select", name, "--cwd", folder], there);
     const words = ["config", "--json", "--show-secrets", "--stack", name, "--cwd", folder];

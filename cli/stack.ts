@@ -4,7 +4,7 @@ import { readableHosts } from "../components/settings/checks";
 import { resourceName } from "../components/settings/hosts";
 import type { HostSettings } from "../components/settings/schema";
 import { nameInLines } from "../setup/named-stack";
-import { projectRoot, stackFile } from "../setup/project";
+import { projectName, projectRoot, stackFile, stackName } from "../setup/project";
 import type { Reporter } from "../setup/report";
 import { ensureTools, type Tools } from "../setup/tools";
 import { UserError } from "../setup/user-error";
@@ -20,6 +20,7 @@ export const STACK_RULE =
 
 /** A stack, and Pulumi with the backend that has it. */
 export interface OpenStack {
+  /** Its name for Pulumi: `prod`, or `org/prod` of an organization. Labels and files have {@link stackName}. */
   stack: string;
   pulumi: Pulumi;
   backend: Backend;
@@ -51,15 +52,31 @@ export async function chooseStack(
   places: readonly Pick<Pulumi, "read">[],
   report: Reporter,
 ): Promise<string> {
-  const stack = asked ?? (await selectedIn(places)) ?? (await fitting(report));
+  const named = asked ?? (await selectedIn(places));
+  const stack = named === undefined ? await fitting(report) : withoutProject(named);
   if (!existsSync(stackFile(stack)) && !(await isKnown(stack, places))) throw noSuchStack(stack);
   nameInLines(stack);
   return stack;
 }
 
+/**
+ * A stack's name as all commands use it. A backend that is no cloud calls its one organization `organization`.
+ *
+ * @throws UserError where it is a stack of another project
+ */
+export function withoutProject(stack: string): string {
+  const [name = "", ...qualifiers] = stack.split("/").reverse();
+  const [project, organization] = qualifiers.length > 1 ? qualifiers : [projectName(), qualifiers[0]];
+  if (project !== projectName() || name === "" || qualifiers.length > 2)
+    throw new UserError(
+      `${stack} is not a stack of this project.\nExpected: NAME, ORGANIZATION/NAME or ORGANIZATION/${projectName()}/NAME`,
+    );
+  return organization === undefined || organization === "organization" ? name : `${organization}/${name}`;
+}
+
 async function selectedIn(places: readonly Pick<Pulumi, "read">[]): Promise<string | undefined> {
   for (const pulumi of places) {
-    const name = await pulumi.read(["stack", "--show-name"]).catch(() => "");
+    const name = await pulumi.read(["stack", "--show-name", "--fully-qualify-stack-names"]).catch(() => "");
     if (name.trim()) return name.trim();
   }
   return undefined;
@@ -77,19 +94,27 @@ async function fitting(report: Reporter): Promise<string> {
 
 /** Whether a backend has a stack of this name: its settings may come from elsewhere than a file. */
 async function isKnown(stack: string, places: readonly Pick<Pulumi, "read">[]): Promise<boolean> {
-  const listed = await Promise.all(
-    places.map((pulumi) => pulumi.read(["stack", "ls", "--json"]).catch(() => "[]")),
-  );
-  const stacks: { name: string }[] = listed.flatMap((json) => JSON.parse(json));
-  return stacks.some(({ name }) => name === stack || name.endsWith(`/${stack}`));
+  const found = await Promise.all(places.map((pulumi) => hasStack(stack, pulumi).catch(() => false)));
+  return found.includes(true);
+}
+
+/** Whether the backend has a stack. Pulumi is asked: it alone knows which organization a short name means. */
+export async function hasStack(stack: string, pulumi: Pick<Pulumi, "read">): Promise<boolean> {
+  try {
+    await pulumi.read(["stack", "--show-name", "--stack", stack]);
+    return true;
+  } catch (error) {
+    if (!/no stack named/.test(String(error))) throw error;
+    return false;
+  }
 }
 
 function noSuchStack(stack: string): UserError {
   const names = stackNames();
   const remedy =
     names.length > 0
-      ? `To use another one: --stack NAME (${names.join(", ")})\nTo make it: cp Pulumi.${names[0]}.yaml Pulumi.${stack}.yaml`
-      : `To make it: echo 'config: {}' > Pulumi.${stack}.yaml`;
+      ? `To use another one: --stack NAME (${names.join(", ")})\nTo make it: cp Pulumi.${names[0]}.yaml Pulumi.${stackName(stack)}.yaml`
+      : `To make it: echo 'config: {}' > Pulumi.${stackName(stack)}.yaml`;
   return new UserError(`There is no stack ${stack}: ${stackFile(stack)} does not exist.\n${remedy}`);
 }
 
@@ -142,7 +167,7 @@ export function hostsOf(stack: string, { values }: Pick<Settings, "values">): Se
     ...defaults,
     ...settings,
     name,
-    baseName: `${resourceName("microsandbox", name)}-${stack.split("/").pop()}`,
+    baseName: `${resourceName("microsandbox", name)}-${stackName(stack)}`,
   }));
 }
 

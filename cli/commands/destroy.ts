@@ -5,14 +5,13 @@ import { askConsent } from "../consent";
 import type { StateResource } from "../deploy/drift";
 import { explainKept } from "../deploy/kept";
 import { recoverStack, wakeEmulatedHosts } from "../deploy/recover";
-import { hostsForSetup, openStack } from "../stack";
+import { hasStack, hostsForSetup, openStack } from "../stack";
 
 /** `npm run destroy`: removes what `up` has made. Volumes stay unless `volumes.keep` is false. */
 export async function destroy(asked?: string, yes?: boolean): Promise<void> {
   const report = createReporter();
   const { stack, pulumi, tools } = await openStack(asked, report);
-  const known: { name: string }[] = JSON.parse(await pulumi.read(["stack", "ls", "--json"]));
-  if (!known.some(({ name }) => name === stack)) {
+  if (!(await hasStack(stack, pulumi))) {
     report.say(`Nothing to destroy: stack ${stack} was never deployed from this checkout.`);
     return;
   }

@@ -1,3 +1,4 @@
+import { stackName } from "../../setup/project";
 import { createReporter } from "../../setup/report";
 import { UserError } from "../../setup/user-error";
 import { listScript, parseObjects } from "../deploy/drift";
@@ -21,7 +22,7 @@ export async function importStack(asked?: string): Promise<void> {
     const { stdout, failed } = await shellOn(host, listScript);
     if (failed)
       throw new UserError(`The Docker engine of host ${host.name} does not answer. Nothing was changed.`);
-    const ours = parseObjects(stdout).filter((each) => each.stack === stack);
+    const ours = parseObjects(stdout).filter((each) => each.stack === stackName(stack));
     const names = [
       host.volumes?.state,
       host.volumes?.workspace,

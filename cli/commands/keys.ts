@@ -1,6 +1,7 @@
 import { Command } from "commander";
 import { keyLimits } from "../../components/settings/keys";
 import { MIB, parseSize } from "../../components/settings/values";
+import { stackName } from "../../setup/project";
 import { createReporter, type Reporter } from "../../setup/report";
 import { UserError } from "../../setup/user-error";
 import { parseDuration } from "../duration";
@@ -126,7 +127,7 @@ async function change(asked: string | undefined, make: (ring: KeyRing, now: Date
       report.say(`${said} of stack ${stack}, shown only once:`);
       console.log(key);
     } else {
-      report.say(`${said} in Pulumi.${stack}.yaml.`);
+      report.say(`${said} in Pulumi.${stackName(stack)}.yaml.`);
       if (hosts.some(({ ownSandboxes }) => ownSandboxes))
         report.say(
           "Its sandboxes are kept: npm run sandbox -- ls shows them, and a new key with that id owns them.",

@@ -3,7 +3,7 @@ import { ensureTools } from "../../setup/tools";
 import { findBackend } from "../backend";
 import { wrongPassphrase } from "../passphrase";
 import { pulumiWith, saltOf } from "../pulumi";
-import { type OpenStack, openStack } from "../stack";
+import { hasStack, type OpenStack, openStack } from "../stack";
 
 /** Commands that read or change the settings of a stack, which needs not be deployed for it. */
 const ON_A_STACK = ["config", "preview", "up", "update", "refresh", "destroy"];
@@ -29,10 +29,8 @@ export async function passThrough(args: string[]): Promise<void> {
 async function madeStack(asked: string | undefined, report: Reporter): Promise<OpenStack> {
   const open = await openStack(asked, report);
   const { stack, pulumi } = open;
-  const known: { name: string }[] = JSON.parse(await pulumi.read(["stack", "ls", "--json"]));
-  const isKnown = known.some(({ name }) => name === stack);
   if (asked === undefined) await pulumi.read(["stack", "select", "--create", stack]);
-  else if (!isKnown) await pulumi.read(["stack", "init", "--no-select", stack]);
+  else if (!(await hasStack(stack, pulumi))) await pulumi.read(["stack", "init", "--no-select", stack]);
   return open;
 }
 

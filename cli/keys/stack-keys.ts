@@ -7,13 +7,14 @@ import { DEFAULT_HOST } from "../../components/settings/hosts";
 import { explainMistakes } from "../../components/settings/mistakes";
 import { type HostSettings, NAMESPACE } from "../../components/settings/schema";
 import { exec } from "../../setup/exec";
-import { stackFile } from "../../setup/project";
+import { stackFile, stackName } from "../../setup/project";
 import type { Reporter } from "../../setup/report";
 import { UserError } from "../../setup/user-error";
 import { stateFolder } from "../backend";
 import { type Server as Deployed, readOutputs } from "../outputs";
 import type { Pulumi } from "../pulumi";
 import { readSettings } from "../settings";
+import { hasStack } from "../stack";
 import type { KeyRing } from "./ring";
 
 /** Where the server writes down the last use of each key: docker/gateway/src/keys/key-use.ts. */
@@ -40,8 +41,7 @@ export interface StackKeys {
 
 /** Reads the keys of a stack, decrypted. @throws UserError if a setting is wrong */
 export async function readKeys(stack: string, pulumi: Pulumi): Promise<StackKeys> {
-  const known: { name: string }[] = JSON.parse(await pulumi.read(["stack", "ls", "--json"]));
-  if (!known.some(({ name }) => name === stack)) await pulumi.read(["stack", "init", stack, "--no-select"]);
+  if (!(await hasStack(stack, pulumi))) await pulumi.read(["stack", "init", stack, "--no-select"]);
   const { values, secret } = await readSettings(stack, stackFile(stack), pulumi);
   const check = (change: Record<string, unknown>) => {
     const { settings, hosts, mistakes } = checkSettings({ ...values, ...change }, secret);
@@ -131,7 +131,7 @@ export async function withKeysLocked<T>(
 ): Promise<T> {
   const { default: lockfile } = await import("proper-lockfile");
   mkdirSync(stateFolder, { recursive: true, mode: 0o700 });
-  const file = join(stateFolder, `keys-${stack}`);
+  const file = join(stateFolder, `keys-${stackName(stack)}`);
   writeFileSync(file, "", { flag: "a" });
   let announced = false;
   for (;;) {

@@ -1,9 +1,12 @@
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import fc from "fast-check";
 import { expect, it } from "vitest";
+import { stateFolder } from "../../../cli/backend";
 import { stackOption } from "../../../cli/commands/pulumi";
-import { chooseStack } from "../../../cli/stack";
+import { withKeysLocked } from "../../../cli/keys/stack-keys";
+import { chooseStack, hasStack, withoutProject } from "../../../cli/stack";
+import { projectName, stackFile } from "../../../setup/project";
 import { createReporter } from "../../../setup/report";
 
 const report = createReporter({ write: () => undefined });
@@ -12,7 +15,10 @@ const having = (stacks: string[], selected?: string) => [
   {
     read: async ([command, ...args]: string[]) => {
       expect(command).toBe("stack");
-      if (args[0] === "ls") return JSON.stringify(stacks.map((name) => ({ name })));
+      if (args.includes("--stack")) {
+        if (stacks.includes(args.at(-1) ?? "")) return "";
+        throw new Error(`error: no stack named '${args.at(-1)}' found`);
+      }
       if (selected === undefined) throw new Error("no stack selected");
       return `${selected}\n`;
     },
@@ -41,20 +47,63 @@ it("is the one selected in the folder of the checkout where the login has none",
 });
 
 it("needs no settings file where the backend has the stack", async () => {
-  expect(await chooseStack("elsewhere", having(["org/elsewhere"]), report)).toBe("elsewhere");
+  expect(await chooseStack("elsewhere", having(["elsewhere"]), report)).toBe("elsewhere");
   expect(await chooseStack(undefined, having(["elsewhere"], "elsewhere"), report)).toBe("elsewhere");
 });
 
-it.each(["nowhere", "org/microsandbox/nowhere"])("says which stacks there are, of %s", async (asked) => {
+it.each(["nowhere", "org/nowhere"])("says which stacks there are, of %s", async (asked) => {
   await expect(chooseStack(asked, having(["dev"]), report)).rejects.toThrow(
-    new RegExp(`no stack ${asked}: .*Pulumi.nowhere.yaml does not exist[\\s\\S]*dev, [\\s\\S]*cp Pulumi`),
+    new RegExp(
+      `no stack ${asked}: .*Pulumi.nowhere.yaml does not exist[\\s\\S]*dev, [\\s\\S]*cp Pulumi\\S* Pulumi.nowhere.yaml`,
+    ),
   );
+});
+
+it("is one stack, however it is called: alone, of its organization or of its project", async () => {
+  const part = fc.stringMatching(/^[a-z][a-z0-9._-]{0,8}$/).filter((word) => word !== "organization");
+  await fc.assert(
+    fc.asyncProperty(part, fc.option(part, { nil: "organization" }), async (name, organization) => {
+      const known = organization === "organization" ? name : `${organization}/${name}`;
+      for (const asked of [`${organization}/${name}`, `${organization}/${projectName()}/${name}`]) {
+        expect(await chooseStack(asked, having([known]), report)).toBe(known);
+        expect(await chooseStack(undefined, having([known], asked), report)).toBe(known);
+        expect(stackFile(asked)).toBe(stackFile(name));
+      }
+      expect(withoutProject(name)).toBe(name);
+      expect(() => withoutProject(`${organization}/other${projectName()}/${name}`)).toThrow(
+        "is not a stack of this project",
+      );
+    }),
+  );
+});
+
+it("is in the backend where pulumi finds it; any other failure is no answer", async () => {
+  const [pulumi] = having(["org/prod"]);
+  if (!pulumi) throw new Error("none");
+  expect(await hasStack("org/prod", pulumi)).toBe(true);
+  expect(await hasStack("prod", pulumi)).toBe(false);
+  const unreachable = { read: () => Promise.reject(new Error("error: could not reach the backend")) };
+  await expect(hasStack("prod", unreachable)).rejects.toThrow("could not reach");
+});
+
+it("locks the changes of its keys, whatever it is called", async () => {
+  const name = `test-${process.pid}`;
+  const order: string[] = [];
+  const change = (asked: string) =>
+    withKeysLocked(asked, report, async () => {
+      order.push("begins");
+      await new Promise((wake) => setTimeout(wake, 50));
+      order.push("ends");
+    });
+  await Promise.all([change(`org/${name}`), change(name)]);
+  rmSync(join(stateFolder, `keys-${name}`));
+  expect(order).toEqual(["begins", "ends", "begins", "ends"]);
 });
 
 it("is chosen by one function, in every command", () => {
   const folder = join(__dirname, "../../../cli/commands");
   const others = readdirSync(folder).filter((file) =>
-    /--show-name/.test(readFileSync(join(folder, file), "utf8")),
+    /--show-name|"stack", "ls"/.test(readFileSync(join(folder, file), "utf8")),
   );
   expect(others).toEqual([]);
 });

@@ -22,6 +22,7 @@ it("a lock of a process of this machine that has ended is dead", () => {
   expect(hasDeadLock("dev", folder, seesAll)).toBe(false);
   lock(DEAD);
   expect(hasDeadLock("dev", folder, seesAll)).toBe(true);
+  expect(hasDeadLock("organization/microsandbox/dev", folder, seesAll)).toBe(true);
 });
 
 it("a lock of another machine, or one beside it, is not", () => {
