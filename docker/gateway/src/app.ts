@@ -70,10 +70,7 @@ export async function createGateway(
     namesPerOwner: config.OWN_SANDBOXES,
     resume: config.RESUME_SANDBOXES,
     limits: serverLimits(config, sizeOfDisk(config.MSB_HOME)),
-    limitsOf: (owner) => {
-      const { memoryMiB, volumeGiB, ...limits } = keys.limitsOf(owner);
-      return { ...limits, memoryMib: memoryMiB, volumeGib: volumeGiB };
-    },
+    limitsOf: (owner) => keys.limitsOf(owner),
     reserveBytes: config.LIMIT_DISK_RESERVE_MIB * 1024 * 1024,
     unusable,
     booted: (seconds, ok) => metrics.boots.observe({ result: ok ? "ok" : "failed" }, seconds),

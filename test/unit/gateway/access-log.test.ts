@@ -94,7 +94,7 @@ test("what ends with its key", async () => {
   const client = await dial();
   write([]);
   await new Promise((resolve) => client.once("close", resolve));
-  expect(await line("cut_off", "/v1/sandboxes/:id/agent")).toMatchObject({ key: "ci", audit: true });
+  expect(await line("revoked", "/v1/sandboxes/:id/agent")).toMatchObject({ key: "ci", audit: true });
 });
 
 test("changes are lines of the audit trail, refused ones too; questions are not", async () => {

@@ -25,7 +25,7 @@ const SUMMARY_MS = 60_000;
 
 /**
  * One log line and one figure for every request when it is over, however it ends: answered, aborted by the client,
- * cut off with its key, or an agent session that was closed. Requests that change something, and agent sessions, are
+ * ended because its key is no more, or an agent session that was closed. Requests that change something, and agent sessions, are
  * lines with `audit: true`.
  */
 export function accountForRequests(app: FastifyInstance, metrics: Metrics, connections: Connections): void {

@@ -6,7 +6,7 @@ export class Metrics {
   readonly registry = new Registry();
   readonly requests = new Histogram({
     name: "msb_gateway_request_seconds",
-    help: "Requests by route and status (or aborted, cut_off; 101 for WebSockets), with their duration",
+    help: "Requests by route and status (or aborted, revoked; 101 for WebSockets), with their duration",
     labelNames: ["method", "route", "status"],
     buckets: [0.001, 0.005, 0.02, 0.1, 0.5, 2, 10, 30, 95],
     registers: [this.registry],

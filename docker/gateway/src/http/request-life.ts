@@ -12,7 +12,7 @@ declare module "fastify" {
  * How a request ended: with its whole answer, as a WebSocket that was open, by the client's leaving, or because its
  * key is no more.
  */
-export type RequestEnd = "answered" | "session" | "aborted" | "cut_off";
+export type RequestEnd = "answered" | "session" | "aborted" | "revoked";
 
 export type Held = {
   /** Somebody else sees to it from now on. */
@@ -32,7 +32,7 @@ export class RequestLife {
   private readonly always = new LazyAbort();
   private readonly early = new LazyAbort();
   private isSession = false;
-  private isCutOff = false;
+  private isRevoked = false;
 
   /** @param reply of a request that has just arrived: nothing was awaited yet, so its close is still to come */
   constructor(
@@ -74,8 +74,8 @@ export class RequestLife {
   }
 
   /** It ends because its key is no more. */
-  cutOff(): void {
-    this.isCutOff = true;
+  revoked(): void {
+    this.isRevoked = true;
   }
 
   /** Its connection is closed. */
@@ -92,12 +92,12 @@ export class RequestLife {
 
   private finish(answered: boolean): void {
     if (this.end) return;
-    if (this.isCutOff) this.end = "cut_off";
+    if (this.isRevoked) this.end = "revoked";
     else if (this.isSession) this.end = "session";
     else this.end = answered ? "answered" : "aborted";
     this.release();
     this.always.abort();
-    if (this.end === "aborted" || this.end === "cut_off") this.early.abort();
+    if (this.end === "aborted" || this.end === "revoked") this.early.abort();
     this.over();
   }
 }

@@ -14,7 +14,7 @@ import { errorBodyOf, sendError, statusOf } from "./errors";
 import { acceptJson } from "./json-body";
 import type { Metrics } from "./metrics";
 import { MAX_PARAMETER } from "./schema/common";
-import { cutOffSlowBodies } from "./slow-body";
+import { endSlowBodies } from "./slow-body";
 import { MIN_TLS } from "./tls";
 import { validatorCompiler } from "./validate";
 import { MAX_MESSAGE } from "./web-socket-pipe";
@@ -60,7 +60,7 @@ export async function createServer(config: Config, metrics: Metrics): Promise<Fa
   // Answers are made from typed values; checking each again would cost more than making it.
   app.setSerializerCompiler(() => JSON.stringify);
   acceptJson(app);
-  cutOffSlowBodies(app, config.BODY_TIMEOUT_SECONDS);
+  endSlowBodies(app, config.BODY_TIMEOUT_SECONDS);
   const bodies = new SharedPlaces(bytesForBodies(config.LIMIT_BODY_BYTES), "bytes of requests");
   boundBodies(app, bodies);
   metrics.watchBodies(() => bodies.inUse);

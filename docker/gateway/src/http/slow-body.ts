@@ -10,7 +10,7 @@ declare module "fastify" {
 }
 
 /** Ends requests whose body takes longer than that to arrive: 408, and the connection is closed. */
-export function cutOffSlowBodies(app: FastifyInstance, timeoutSeconds: number): void {
+export function endSlowBodies(app: FastifyInstance, timeoutSeconds: number): void {
   app.addHook("onRequest", async (request, reply) => {
     const { raw } = request;
     if (!hasBody(raw) || request.routeOptions.config.endlessBody) return;

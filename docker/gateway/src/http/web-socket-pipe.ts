@@ -27,13 +27,13 @@ const PING_MS = 30_000;
  * since: one that reads slowly, or not at all for a while, comes to the ping only behind all that.
  */
 const MOST_SILENT_MS = 10 * 60_000;
-/** What a client gets to take the news that it is cut off. */
+/** What a client gets to take the news that its key is no more. */
 const FAREWELL_MS = 2_000;
 /** What a sandbox gets to take a client's last bytes. */
 const LAST_BYTES_MS = 10_000;
 
 /** Ends a pipe whose key is no more: nothing reaches the sandbox from here on, whatever the client does. */
-export function cutOff(client: WebSocket, agent: Duplex): void {
+export function endRevoked(client: WebSocket, agent: Duplex): void {
   agent.destroy();
   client.close(1008, "the API key is no longer valid");
   setTimeout(() => client.terminate(), FAREWELL_MS).unref();

@@ -3,8 +3,11 @@ import * as z from "zod";
 
 const count = z.int().min(1);
 
-/** What one key may have at most; what is left out is limited by the server's own limits alone. */
-const keyLimits = z.object({
+/**
+ * What one key may have at most, in the names of the stack's settings; what is left out is limited by the server's own
+ * limits alone.
+ */
+const keySettings = z.object({
   sandboxes: count.optional(),
   /** Sandboxes in all, running or not. */
   totalSandboxes: count.optional(),
@@ -17,13 +20,18 @@ const keyLimits = z.object({
   requestsPerSecond: count.optional(),
   connections: count.optional(),
 });
-export type KeyLimits = z.infer<typeof keyLimits>;
+const keyLimits = keySettings.transform(({ memoryMiB: memoryMib, volumeGiB: volumeGib, ...limits }) => ({
+  ...limits,
+  memoryMib,
+  volumeGib,
+}));
+export type KeyLimits = Partial<z.output<typeof keyLimits>>;
 
 const keyLine = z.object({
   id: z.string().regex(/^[\w.-]{1,64}$/),
   hash: z.string().regex(/^sha256:[0-9a-f]{64}$/),
   expires: z.iso.datetime({ offset: true }).optional(),
-  limits: keyLimits.default({}),
+  limits: keyLimits.prefault({}),
   operator: z.boolean().default(false),
 });
 
@@ -56,7 +64,7 @@ export class KeyFile {
 
   /**
    * Reads the file if it is another one than before, and tells whether that was so. A file that is gone leaves no
-   * key. One that can't be read changes nothing: an error of the disk must not cut off everybody.
+   * key. One that can't be read changes nothing: an error of the disk must not lock everybody out.
    */
   reload(): boolean {
     try {

@@ -9,7 +9,7 @@ export type CreateOptions = Omit<Wanted, "desired"> & {
   /** How long the answer waits for the boot. */
   waitMs: number;
   /** Aborted when the client went away: then nothing of the sandbox may stay. */
-  cutOff: AbortSignal;
+  clientGone: AbortSignal;
 };
 
 /** Requests about sandboxes, answered in time: what is desired is said to the backend, and waited for or not. */
@@ -21,15 +21,15 @@ export class SandboxService {
   ) {}
 
   /** @throws ServiceError the reason, where the boot fails within the time: then nothing of it stays */
-  async create({ start, waitMs, cutOff, ...wanted }: CreateOptions): Promise<Sandbox> {
+  async create({ start, waitMs, clientGone, ...wanted }: CreateOptions): Promise<Sandbox> {
     const made = await this.backend.create({ ...wanted, desired: start ? "running" : "stopped" });
     if (!start) return made;
     const late = AbortSignal.timeout(waitMs);
     const decided = ({ settled, failure }: Sandbox) => settled || failure !== null;
-    const sandbox = await this.backend.until(made.id, decided, AbortSignal.any([late, cutOff]));
+    const sandbox = await this.backend.until(made.id, decided, AbortSignal.any([late, clientGone]));
     if (sandbox.failure) throw new ServiceError(sandbox.failure.kind, sandbox.failure.message);
     if (sandbox.ended) throw new ServiceError("conflict", "the sandbox was removed before it was ready");
-    if (cutOff.aborted) {
+    if (clientGone.aborted) {
       await this.backend.want(made.id, "removed");
       throw new ServiceError("conflict", "the client went away before the sandbox was ready");
     }

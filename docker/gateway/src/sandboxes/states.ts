@@ -68,7 +68,7 @@ export const STATES: Record<State, Row> = {
     alive: true,
     todo: {},
     failed: { state: "unmade", desired: "stopped" },
-    // Cut off by the end of the server: what was made, and how far, the backend's view tells.
+    // Interrupted by the end of the server: what was made, and how far, the backend's view tells.
     restarted: "unmade",
   },
   unmade: {

@@ -88,7 +88,7 @@ export async function assemble(options: MsbBackendOptions): Promise<Parts> {
   const { home, log, limits, limitsOf, egress, autoPull, namesPerOwner, booted } = options;
   const state = join(home, "gateway");
   const msb = new Msb({ path: options.msbPath, home });
-  // Configurations of creates that a crash cut off.
+  // Configurations of creates that a crash interrupted.
   await rm(join(state, "tmp"), { recursive: true, force: true });
   await removeHalfWritten(state);
   await removeHalfWritten(join(home, "secrets", "registries"));
@@ -161,7 +161,7 @@ export async function assemble(options: MsbBackendOptions): Promise<Parts> {
   });
   files
     .clean()
-    .catch((error) => log.warn({ err: errorText(error) }, "what cut-off uploads left is still there"));
+    .catch((error) => log.warn({ err: errorText(error) }, "what interrupted uploads left is still there"));
   const unasked = (error: unknown) => log.warn({ err: errorText(error) }, "msb could not be asked");
   const liveness = new Liveness({
     home,

@@ -36,7 +36,7 @@ export class Lanes {
   private readonly queues = new Map<string, PQueue>();
 
   /**
-   * Runs work when its turn comes. What has begun is not cut off by the turn's signal or deadline.
+   * Runs work when its turn comes. What has begun is not ended by the turn's signal or deadline.
    * @throws ServiceError timeout where the turn does not come in time, unavailable where too many wait
    */
   async run<T>(lane: Lane, turn: Turn, work: () => Promise<T>): Promise<T> {

@@ -24,8 +24,8 @@ export class NothingMade extends Error {
 
 /** Seconds for which an ephemeral sandbox that ended still answers `stopped`. */
 export const TOMBSTONE_SECONDS = 120;
-/** How often what may still come of a cut-off create is looked at. */
-const CUT_OFF_LOOK_MS = 10_000;
+/** How often what may still come of an interrupted create is looked at. */
+const INTERRUPTED_LOOK_MS = 10_000;
 
 export const inSeconds = (seconds: number): string => new Date(Date.now() + seconds * 1000).toISOString();
 export const isPast = (time: string | null, now = Date.now()): boolean =>
@@ -209,7 +209,7 @@ export class Lifecycle {
     const { answered, keepUntil, stoppedAt } = entry.record;
     if (isPast(keepUntil)) this.forget(entry);
     // A process that the last server left behind may still be making it.
-    else if (!answered) this.retries.later(entry, CUT_OFF_LOOK_MS);
+    else if (!answered) this.retries.later(entry, INTERRUPTED_LOOK_MS);
     else {
       const now = new Date().toISOString();
       this.change(entry, { state: "gone", desired: "stopped", stoppedAt: stoppedAt ?? now });

@@ -38,11 +38,11 @@ export async function runProcess(
   if (!child.stdout || !child.stderr) return { code: await exited, stdout: "", stderr: "" };
   const closed = new Promise<void>((resolve) => child.once("close", () => resolve()));
 
-  let cutOff: { why: unknown } | undefined;
+  let killed: { why: unknown } | undefined;
   let killing: NodeJS.Timeout | undefined;
   const end = (why: unknown) => {
-    if (cutOff) return;
-    cutOff = { why };
+    if (killed) return;
+    killed = { why };
     child.kill("SIGTERM");
     killing = setTimeout(() => child.kill("SIGKILL"), KILL_AFTER_MS);
   };
@@ -55,8 +55,8 @@ export async function runProcess(
   signal?.addEventListener("abort", aborted, { once: true });
   try {
     const code = await exited;
-    // What was done in time counts, even if it was about to be cut off.
-    if (cutOff && code !== 0) throw cutOff.why;
+    // What was done in time counts, even if it was about to be killed.
+    if (killed && code !== 0) throw killed.why;
     await within(closed, code === 0 && leavesChild ? DRAIN_WITH_CHILD_MS : DRAIN_MS);
     return { code, stdout: stdout(), stderr: stderr() };
   } finally {

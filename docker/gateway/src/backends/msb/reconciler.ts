@@ -7,8 +7,8 @@ import { adoptedRecord, type SandboxRecord } from "./sandbox-record";
 /** A sandbox as msb lists it. */
 export type Seen = { name: string; observed: Exclude<Observed, "missing">; createdAt: string };
 
-/** How long something may still come of a create that the end of the server cut off. */
-const CUT_OFF_SECONDS = 300;
+/** How long something may still come of a create that the end of the server interrupted. */
+const INTERRUPTED_SECONDS = 300;
 
 /** What moves sandboxes without a request: msb's own view of them, the start of the server, and time. */
 export class Reconciler {
@@ -83,14 +83,14 @@ export class Reconciler {
   recover(): void {
     for (const entry of this.lifecycle.index.all()) {
       const { id, state, desired, answered } = entry.record;
-      const cutOff = state === "making" || (state === "created" && desired === "running");
-      const to = cutOff ? "unmade" : (STATES[state].restarted ?? state);
-      if (!cutOff) {
+      const interrupted = state === "making" || (state === "created" && desired === "running");
+      const to = interrupted ? "unmade" : (STATES[state].restarted ?? state);
+      if (!interrupted) {
         const now = desired === "removed" ? desired : to === "running" ? "running" : "stopped";
         this.lifecycle.change(entry, { state: to, desired: now });
         continue;
       }
-      this.lifecycle.log.warn({ sandbox: id, answered }, "a create was cut off");
+      this.lifecycle.log.warn({ sandbox: id, answered }, "a create was interrupted");
       const message = "the server ended while the sandbox was being made";
       if (answered && desired !== "removed")
         this.lifecycle.change(entry, {
@@ -99,7 +99,7 @@ export class Reconciler {
           failure: { kind: "runtimeFailed", message },
         });
       else {
-        const keepUntil = inSeconds(CUT_OFF_SECONDS);
+        const keepUntil = inSeconds(INTERRUPTED_SECONDS);
         // An answered removal holds: nobody is to be told of it any more.
         this.lifecycle.change(entry, { state: to, desired: "removed", answered: false, keepUntil });
         this.lifecycle.dropPayload(entry);

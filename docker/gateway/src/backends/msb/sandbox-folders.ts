@@ -19,7 +19,7 @@ export class SandboxFolders {
     if (UUID.test(handle)) await rm(join(this.home, "sandboxes", handle), { recursive: true, force: true });
   }
 
-  /** Removes those of which nobody knows: of creates that a crash of the server cut off. */
+  /** Removes those of which nobody knows: of creates that a crash of the server interrupted. */
   async removeUnknown(isKnown: (handle: string) => boolean): Promise<void> {
     const names = await readdir(join(this.home, "sandboxes")).catch(() => []);
     for (const name of names) if (!isKnown(name)) await this.remove(name);

@@ -1,6 +1,6 @@
 import type { Owner, Position, Reference, Scope, Usage } from "../../sandboxes/backend";
 import { STATES } from "../../sandboxes/states";
-import { isCutOff, type SandboxRecord } from "./sandbox-record";
+import { isInterrupted, type SandboxRecord } from "./sandbox-record";
 
 /** What a sandbox takes of the limits. */
 export type Share = { vcpus: number; memoryMib: number };
@@ -178,10 +178,10 @@ function holdsName({ record: { state, desired } }: Entry): boolean {
 function usageOf(entry: Entry): Usage {
   const { vcpus, memoryMib } = shareOf(entry.record);
   const { state } = entry.record;
-  const cutOff = isCutOff(entry.record);
-  const running = entry.holdsRoom && !cutOff;
+  const interrupted = isInterrupted(entry.record);
+  const running = entry.holdsRoom && !interrupted;
   return {
-    total: state === "gone" || cutOff ? 0 : 1,
+    total: state === "gone" || interrupted ? 0 : 1,
     running: running ? 1 : 0,
     ephemeralRunning: running && entry.record.ephemeral ? 1 : 0,
     memoryMib: running ? memoryMib : 0,

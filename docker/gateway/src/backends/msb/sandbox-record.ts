@@ -136,7 +136,7 @@ export function adoptedRecord(handle: string, name: string, createdAt: string): 
 }
 
 /** Nobody knows of it; it is kept for what a process of the last server may still make of it. */
-export const isCutOff = ({ answered, desired, keepUntil }: SandboxRecord): boolean =>
+export const isInterrupted = ({ answered, desired, keepUntil }: SandboxRecord): boolean =>
   !answered && desired === "removed" && keepUntil !== null;
 
 /** What follows from entering a state alone. */

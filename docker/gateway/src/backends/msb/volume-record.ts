@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import * as z from "zod";
 import type { Volume } from "../../sandboxes/backend";
-import { isCutOff, type SandboxRecord } from "./sandbox-record";
+import { isInterrupted, type SandboxRecord } from "./sandbox-record";
 
 const currentRecord = z.object({
   id: z.string(),
@@ -43,7 +43,7 @@ export type ListedVolume = z.infer<typeof listedVolumes>[number];
 /** Whether a sandbox mounts a volume; one of which there is nothing any more does not. */
 export function mounts(sandbox: SandboxRecord, volume: VolumeRecord) {
   const { spec, volumes, state } = sandbox;
-  if (state === "gone" || isCutOff(sandbox)) return false;
+  if (state === "gone" || isInterrupted(sandbox)) return false;
   if (Object.values(volumes).includes(volume.id)) return true;
   // Made before volumes had ids of their own in msb.
   return (spec?.mounted ?? []).some((name) => volumes[name] === undefined && name === volume.handle);

@@ -23,7 +23,7 @@ const REMOVE_TIMEOUT_MS = 24 * 3600_000;
 const LIST_AGE_MS = 1_000;
 const CREATE_TIMEOUT_MS = 10 * 60_000;
 /** How long a process that the last server left behind may still make a volume. */
-const CUT_OFF_MS = 5 * 60_000;
+const INTERRUPTED_MS = 5 * 60_000;
 
 export type VolumesOptions = {
   home: string;
@@ -42,7 +42,7 @@ export class MsbVolumes implements VolumeBackend {
   /** What msb has, taken in by everybody who asks at the same time. */
   private readonly view = new SharedRead((askedAt) => this.reconcile(askedAt));
   /** Until when something may come of what the last process left half made, by performance.now(). */
-  private readonly cutOff = new Map<string, number>();
+  private readonly interrupted = new Map<string, number>();
   /** When a handle was let go of, by performance.now(). */
   private readonly removed = new Map<string, number>();
 
@@ -56,7 +56,7 @@ export class MsbVolumes implements VolumeBackend {
   /** Takes in what msb has, and finishes what the last process began. */
   async recover(): Promise<void> {
     for (const { id, state } of this.store.all())
-      if (state !== "active") this.cutOff.set(id, performance.now() + CUT_OFF_MS);
+      if (state !== "active") this.interrupted.set(id, performance.now() + INTERRUPTED_MS);
     await this.view.refresh(0);
     this.sweep();
   }
@@ -257,8 +257,8 @@ export class MsbVolumes implements VolumeBackend {
       }
       this.removed.set(record.handle, performance.now());
       // Until then the sweep looks again.
-      if (performance.now() < (this.cutOff.get(record.id) ?? 0)) return;
-      this.cutOff.delete(record.id);
+      if (performance.now() < (this.interrupted.get(record.id) ?? 0)) return;
+      this.interrupted.delete(record.id);
       await this.store.delete(record.id);
     };
     work()

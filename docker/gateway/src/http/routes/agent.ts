@@ -3,7 +3,7 @@ import { invalidRequest } from "../../errors";
 import { ConnectionLimit } from "../../limits/rate-limit";
 import { PipeMemory } from "../pipe-memory";
 import { errorResponses, idParams } from "../schema/common";
-import { cutOff, pipe } from "../web-socket-pipe";
+import { endRevoked, pipe } from "../web-socket-pipe";
 import { type App, type Context, findSandbox, holdConnection, typed } from "./context";
 
 /** Connections that msb's relay takes for one sandbox, but for the one with which the server itself follows it. */
@@ -60,7 +60,7 @@ export function agentRoutes(plain: App, context: Context): void {
       if (!found) return client.close(1011);
       const { agent, ending, handOver } = found;
       request.life.upgraded();
-      ending.end = () => cutOff(client, agent);
+      ending.end = () => endRevoked(client, agent);
       handOver();
       await pipe(client, agent, {
         memory,

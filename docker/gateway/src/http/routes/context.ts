@@ -53,7 +53,7 @@ export function holdConnection(
   life.hold(connections.take(key.id, key.limits.connections));
   life.hold(
     keys.hold(key, () => {
-      life.cutOff();
+      life.revoked();
       end();
     }),
   );
@@ -77,7 +77,7 @@ export const bodyFor = (request: FastifyRequest, sandbox: Sandbox): SandboxBody 
   sandboxBodyOf(sandbox, clientShape(request.headers["user-agent"]));
 
 /** Aborted when the client goes away before it has its answer. */
-export const cutOffSignal = ({ request }: FastifyReply): AbortSignal => request.life.unanswered;
+export const clientGoneSignal = ({ request }: FastifyReply): AbortSignal => request.life.unanswered;
 
 export type App = FastifyInstance;
 export const typed = (app: App) => app.withTypeProvider<ZodTypeProvider>();

@@ -8,7 +8,7 @@ import type { SandboxSpec } from "../../sandboxes/spec";
 import { readCreateRequest } from "../create-request";
 import { errorResponses, idParams, messageBody, nameParams } from "../schema/common";
 import { createBody, listQuery, sandboxBody, sandboxPage, startQuery } from "../schema/sandbox";
-import { type App, bodyFor, type Context, cutOffSignal, findSandbox, scopeFor, typed } from "./context";
+import { type App, bodyFor, type Context, clientGoneSignal, findSandbox, scopeFor, typed } from "./context";
 
 const MAX_PAGE = 500;
 /** Characters of a page, made into text in one go, which must not hold the event loop. One item is always in it. */
@@ -30,7 +30,12 @@ export function sandboxRoutes(plain: App, context: Context): void {
     async (request, reply) => {
       const { start = false, ...wait } = request.query;
       const wanted = readCreateRequest(request.body);
-      const options = { start, waitMs: waitMs(wait), owner: request.keyId, cutOff: cutOffSignal(reply) };
+      const options = {
+        start,
+        waitMs: waitMs(wait),
+        owner: request.keyId,
+        clientGone: clientGoneSignal(reply),
+      };
       const sandbox = await service.create({
         ...wanted,
         spec: bounded(wanted.spec, context.config),

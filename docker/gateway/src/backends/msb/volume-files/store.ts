@@ -45,7 +45,7 @@ export class VolumeFileStore {
     });
   }
 
-  /** Removes what uploads left that a crash cut off. */
+  /** Removes what uploads left that a crash interrupted. */
   async clean(): Promise<void> {
     await this.staging.clean();
     await this.workspaceStaging.clean();
