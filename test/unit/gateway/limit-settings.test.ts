@@ -55,7 +55,7 @@ test("what a key may have of them is an option of keys add, a setting, and the s
 
 test("a limit of a key that is none is named as it was typed", () => {
   expect(() => limitsOf({ totalSandboxes: "many" })).toThrow(
-    "--total-sandboxes many: accepted is a whole number above 0.",
+    "--total-sandboxes many: expected a whole number above 0.",
   );
   expect(() => limitsOf({ volumeGib: "0" })).toThrow("--volume-gib 0");
 });
