@@ -4,6 +4,7 @@ import type { MicrosandboxArgs } from "./args";
 import { type CheckedArgs, checkArgs, type Structure } from "./checked-args";
 import { deploymentId, readState, recordedOf, type StateResources } from "./host/deployment";
 import { DockerHost, type DockerHostArgs, publishAddress } from "./host/docker-host";
+import { volumeNames } from "./host/engine-verdict";
 import { KvmCheck } from "./host/kvm-check";
 import { baseNameOf, imageNameOf } from "./host/names";
 import { madeApiKey, requireKey } from "./server/api-key";
@@ -295,10 +296,7 @@ function hostArgs(
     ...{ kind, host, sshKeyFile, sshKnownHostsFile, hostPort, bindAddress, architecture },
     baseName,
     containerName: `${baseName}-server`,
-    volumes: values.volumes.apply(({ state, workspace }) => ({
-      state: state ?? `${baseName}-state`,
-      workspace: workspace ?? `${baseName}-workspace`,
-    })),
+    volumes: values.volumes.apply((given) => volumeNames(baseName, given)),
     emulated: {
       memoryMiB: values.emulatedMemory.apply(whole(MIB)),
       diskGiB: values.emulatedDisk.apply(whole(GIB)),

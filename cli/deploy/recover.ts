@@ -21,9 +21,16 @@ export async function wakeEmulatedHosts(hosts: readonly SetupHost[], report: Rep
   await Promise.all(emulated.map(({ baseName }) => wakeEmulatedHost(baseName, report)));
 }
 
+/** Whether an emulated host runs, and how often it was started: 0 where it was never made. */
+export async function emulatedState({
+  baseName,
+}: Pick<SetupHost, "baseName">): Promise<{ running: boolean; generation: number }> {
+  const { stdout } = await exec("bash", [emulatedHostScript, "status", baseName]);
+  return JSON.parse(stdout);
+}
+
 async function wakeEmulatedHost(name: string, report: Reporter): Promise<void> {
-  const { stdout } = await exec("bash", [emulatedHostScript, "status", name]);
-  const status: { running: boolean; generation: number } = JSON.parse(stdout);
+  const status = await emulatedState({ baseName: name });
   if (status.running || status.generation === 0) return;
   report.say(`The emulated host ${name} is not running: starting it again with its disk.`);
   await exec("bash", [emulatedHostScript, "resume", name], { stdio: ["ignore", "ignore", "inherit"] });
@@ -118,12 +125,16 @@ export const dockerOn = (host: SetupHost, args: readonly string[]) => runOn(host
 /** Runs a line of shell on a host. */
 export const shellOn = (host: SetupHost, line: string) => runOn(host, ["sh", "-c", line]);
 
-async function runOn(host: SetupHost, command: string[]): Promise<{ stdout: string; failed: boolean }> {
+/** The program and its arguments that run a command on a host. */
+export function hostCommand(host: SetupHost, command: string[]): string[] {
   // The connection of an emulated host is not in the state yet where the first `up` was cut off.
-  const [program = "docker", ...words] =
-    host.host === "emulated"
-      ? ["bash", emulatedHostScript, "ssh", host.baseName, "--", ...command.map(shellQuote)]
-      : hostArgv(connectionOf(host), command);
+  return host.host === "emulated"
+    ? ["bash", emulatedHostScript, "ssh", host.baseName, "--", ...command.map(shellQuote)]
+    : hostArgv(connectionOf(host), command);
+}
+
+async function runOn(host: SetupHost, command: string[]): Promise<{ stdout: string; failed: boolean }> {
+  const [program = "docker", ...words] = hostCommand(host, command);
   const { stdout, failed } = await exec(program, words, { reject: false, stdin: "ignore" });
   return { stdout: stdout ?? "", failed };
 }

@@ -1,20 +1,18 @@
 import * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
-import { namingHost, VisibleError } from "../settings/errors";
+import { namingHost } from "../settings/errors";
 import { askHost } from "./ask-host";
-import {
-  type Connection,
-  connectionOf,
-  dockerHost,
-  remoteCommand,
-  sshFlags,
-  withVariables,
-} from "./connection";
+import { type Connection, connectionOf, dockerHost, remoteCommand, sshFlags } from "./connection";
 import type { Recorded } from "./deployment";
 import { EmulatedHost, emulatedHostTool } from "./emulated-host";
-import { foreignObject } from "./ownership";
-import { explainPreflight, type PreflightReport, parsePreflightReport } from "./preflight-report";
-import { script } from "./scripts";
+import {
+  preflightScript,
+  publishAddressOf,
+  refuseForeign,
+  usableEngine,
+  type VolumeNames,
+} from "./engine-verdict";
+import type { PreflightReport } from "./preflight-report";
 
 /** Said, since a context of the environment (DOCKER_CONTEXT) would else take the place of the provider's host. */
 const NO_CONTEXT = "";
@@ -37,7 +35,7 @@ export interface DockerHostArgs {
   /** Prefix of names on this machine, and the name of the server's network. */
   baseName: string;
   /** Names of the server's volumes, by the last part of the setting that names them. */
-  volumes: pulumi.Input<{ state: string; workspace: string }>;
+  volumes: pulumi.Input<VolumeNames>;
   /** What the state has of the service. */
   recorded: pulumi.Input<Recorded>;
   /** Port on the host that the server will hold. */
@@ -75,19 +73,18 @@ export class DockerHost extends pulumi.ComponentResource {
     const { architecture = "auto" } = args;
 
     this.connection = this.connect(name, args);
-    const { containerName, baseName: NETWORK, hostName, volumes } = args;
+    const { containerName, baseName, hostName, volumes } = args;
     const stdin = pulumi
       .all([args.hostPort, publishAddress(args), volumes])
-      .apply(([HOST_PORT, BIND_ADDRESS, names]) => {
-        const VOLUMES = Object.values(names).join(" ");
-        const variables = { NAME: containerName, NETWORK, VOLUMES, HOST_PORT, BIND_ADDRESS };
-        return withVariables(variables, script("host/preflight"));
-      });
+      .apply(([hostPort, address, names]) =>
+        preflightScript({ containerName, baseName, volumes: names, hostPort, publishAddress: address }),
+      );
+    const stack = { project: pulumi.getProject(), stack: pulumi.getStack() };
     const answer = askHost(this.connection, stdin, { parent: this, hostName });
     this.preflight = pulumi.all([answer, args.recorded, volumes]).apply(([stdout, recorded, names]) =>
       namingHost(hostName, () => {
         const report = usableEngine(stdout, architecture);
-        refuseForeign(report, { ...recorded, containerName, volumes: names });
+        refuseForeign(report, { ...recorded, ...stack, containerName, volumes: names });
         return report;
       }),
     );
@@ -148,31 +145,9 @@ export class DockerHost extends pulumi.ComponentResource {
   }
 }
 
-/** The address the port is published on. An emulated host is reached through its network card; loopback is outside. */
-export function publishAddress(args: Pick<DockerHostArgs, "kind" | "bindAddress">): pulumi.Input<string> {
-  return args.kind === "emulated" ? "10.0.2.15" : args.bindAddress;
-}
-
-/** @throws VisibleError where something on the host has a name that the stack needs, and is somebody else's */
-function refuseForeign(
-  { objects }: PreflightReport,
-  { volumes, ...owner }: Recorded & { containerName: string; volumes: { state: string; workspace: string } },
-): void {
-  const settingOf = (name: string) => `volumes.${name === volumes.state ? "state" : "workspace"}`;
-  const [project, stack] = [pulumi.getProject(), pulumi.getStack()];
-  const reason = foreignObject(objects, { ...owner, settingOf, project, stack });
-  if (reason) throw new VisibleError(reason);
-}
-
-/** @throws VisibleError with what to type, where the preflight says no or the processor is not the expected one */
-export function usableEngine(stdout: string, architecture: "auto" | "amd64" | "arm64"): PreflightReport {
-  const preflight = parsePreflightReport(stdout);
-  if (!preflight.ok) throw new VisibleError(explainPreflight(preflight));
-  if (architecture !== "auto" && architecture !== preflight.engine?.arch) {
-    throw new VisibleError(
-      `architecture is ${architecture}, but the host's engine runs on ${preflight.engine?.arch}.\n` +
-        "  to use what the engine has: pulumi config set microsandbox:architecture auto",
-    );
-  }
-  return preflight;
-}
+/** The address the port is published on, {@link publishAddressOf} of inputs. */
+export const publishAddress = ({
+  kind,
+  bindAddress,
+}: Pick<DockerHostArgs, "kind" | "bindAddress">): pulumi.Output<string> =>
+  pulumi.output(bindAddress).apply((address) => publishAddressOf(kind, address));

@@ -37,13 +37,8 @@ function contentOf(path: string): string {
  * client would accept.
  *
  * @param address what clients find the server by, where `names` says nothing
- * @param keyIsHidden whether the key may be there without being seen here, being encrypted
  */
-export function tlsMistake(
-  settings: TlsSettings,
-  address: string,
-  { now = Date.now(), keyIsHidden = false } = {},
-): Mistake | undefined {
+export function tlsMistake(settings: TlsSettings, address: string, now = Date.now()): Mistake | undefined {
   const { own, names, certificate, certificateFile, key, keyFile } = settings;
   const given = [certificate, certificateFile, key, keyFile].some((each) => each !== undefined);
   if (!given) return undefined;
@@ -53,15 +48,13 @@ export function tlsMistake(
 
   const pem = attempt(() => givenPem(settings));
   if ("failed" in pem) return mistake(`names a file that can't be used: ${pem.failed}`);
-  if (pem.done.certificate === undefined || (pem.done.key === undefined && !keyIsHidden))
+  if (pem.done.certificate === undefined || pem.done.key === undefined)
     return mistake("has a certificate without a key, or a key without a certificate");
   const read = attempt(() => new X509Certificate(pem.done.certificate ?? ""));
   if ("failed" in read) return mistake(`has no certificate in ${certificateFile}`);
-  if (pem.done.key !== undefined) {
-    const fits = attempt(() => read.done.checkPrivateKey(createPrivateKey(pem.done.key ?? "")));
-    if ("failed" in fits) return mistake(`has no private key, or one with a passphrase, in ${keyFile}`);
-    if (!fits.done) return mistake("has a certificate and a private key that don't belong together");
-  }
+  const fits = attempt(() => read.done.checkPrivateKey(createPrivateKey(pem.done.key ?? "")));
+  if ("failed" in fits) return mistake(`has no private key, or one with a passphrase, in ${keyFile}`);
+  if (!fits.done) return mistake("has a certificate and a private key that don't belong together");
 
   const { validFrom, validTo } = read.done;
   const renewed = `a certificate that is valid today${certificateFile ? `: put it into ${certificateFile}` : ""}`;

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { usableEngine } from "../../../../components/host/docker-host";
+import { usableEngine } from "../../../../components/host/engine-verdict";
 import { usableKvm } from "../../../../components/host/kvm-check";
 import { healthyHost } from "../../../harness/pulumi-mocks";
 

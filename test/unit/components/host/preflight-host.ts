@@ -127,7 +127,8 @@ export function preflight(host: Host): { report: PreflightReport; calls: string[
   return { report: parsePreflightReport(stdout), calls: calls.split("\n").filter(Boolean) };
 }
 
-function writeFakeDocker(bin: string, folder: string, host: Host): void {
+/** A docker command in `bin` that answers for a host, from files in `folder`. */
+export function writeFakeDocker(bin: string, folder: string, host: Host): void {
   writeFileSync(join(folder, "calls"), "");
   writeFileSync(join(folder, "error"), host.error ?? "");
   writeFileSync(join(folder, "version"), `${host.version ?? "26.1.5 1.45 amd64 linux"}\n`);

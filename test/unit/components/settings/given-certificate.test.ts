@@ -2,8 +2,8 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { certificate as findings } from "../../../../cli/commands/doctor";
-import { readableHosts } from "../../../../components/settings/checks";
+import { certificate, wrongSettings } from "../../../../cli/commands/doctor";
+import { checkSettings } from "../../../../components/settings/checks";
 import { certificateWarning } from "../../../../components/settings/given-certificate";
 import { parseSettings } from "../../../../components/settings/parse-settings";
 import { testAuthority } from "../../../harness/authority";
@@ -121,31 +121,28 @@ describe("30 days before the end", () => {
     expect(certificateWarning(tls({ own: true }), now)).toBeUndefined();
   });
 
-  it("is said by doctor, which can't see an encrypted key", () => {
+  it("is said by doctor, before and after the end", () => {
     const now = Date.now();
-    const [host] = Object.values(
-      readableHosts({ tls: { certificate: local.text.certificate, key: { secure: "v1:x:y" } } }),
-    );
-    const asked = { name: "default", host: "local", tls: host?.tls };
-    expect(findings(asked, "dev")).toMatchObject([{ verdict: "ok" }]);
+    const given = tls(local.text);
+    expect(certificate({ tls: given })).toMatchObject([{ verdict: "ok" }]);
     vi.setSystemTime(now + 61 * DAY);
-    expect(findings(asked, "dev")).toMatchObject([
+    expect(certificate({ tls: given })).toMatchObject([
       { verdict: "warns", what: expect.stringContaining("28 days") },
     ]);
     vi.setSystemTime(now + 91 * DAY);
-    expect(findings(asked, "dev")).toMatchObject([
+    expect(wrongSettings("dev", checkSettings({ tls: local.text }).mistakes)).toMatchObject([
       { verdict: "stops", what: expect.stringContaining("expired on") },
     ]);
-    expect(findings({ ...asked, tls: tls({ own: true }) }, "dev")).toEqual([]);
+    expect(certificate({ tls: tls({ own: true }) })).toEqual([]);
   });
 
   it("is no matter where it is for another name: doctor says what to type for that host", () => {
-    const asked = { name: "east", host: "ssh://root@10.1.2.3", bindAddress: "0.0.0.0" };
-    const tls = { own: false, names: [], ...named.file };
-    expect(findings({ ...asked, tls }, "prod")).toMatchObject([
+    const east = { host: "ssh://root@10.1.2.3", bindAddress: "0.0.0.0", devMode: false, tls: named.file };
+    const { mistakes } = checkSettings({ hosts: { default: {}, east } });
+    expect(wrongSettings("prod", mistakes)).toMatchObject([
       {
         verdict: "stops",
-        what: expect.stringMatching(/^TLS: hosts\.east\.tls .*clients connect to 10\.1\.2\.3$/),
+        what: expect.stringMatching(/hosts\.east\.tls .*clients connect to 10\.1\.2\.3$/),
         remedy: expect.stringContaining(
           "config set --path 'microsandbox:hosts.east.tls.names[0]' sandboxes.example.com",
         ),

@@ -1,0 +1,135 @@
+import { createServer } from "node:net";
+import { connectionOf } from "../../components/host/connection";
+import {
+  preflightScript,
+  publishAddressOf,
+  refuseForeign,
+  usableEngine,
+  volumeNames,
+} from "../../components/host/engine-verdict";
+import { explainKvm, parseKvmReport } from "../../components/host/kvm-report";
+import { probeCommand, probed } from "../../components/host/probe";
+import { script } from "../../components/host/scripts";
+import { kvmGroup } from "../../components/server/server-user";
+import { VisibleError } from "../../components/settings/errors";
+import { resourceName } from "../../components/settings/hosts";
+import type { HostSettings } from "../../components/settings/schema";
+import { canInstallPackages, emulationPackages, missingPackages } from "../../setup/engine";
+import { exec } from "../../setup/exec";
+import { projectName, stackName } from "../../setup/project";
+import { emulatedArchitecture } from "../stack";
+import type { StateResource } from "./drift";
+import { emulatedState, hostCommand } from "./recover";
+
+/** One finding: `stops` means that `up` would fail, `mends` that it would put it right by itself, `warns` neither. */
+export interface Finding {
+  verdict: "ok" | "mends" | "warns" | "stops";
+  what: string;
+  remedy?: string;
+}
+
+/** A host of a stack whose settings are right. */
+export type CheckedHost = HostSettings & { name: string; baseName: string };
+
+/** What the checks of a host look at besides the host itself. */
+export interface CheckContext {
+  stack: string;
+  /** What the state of the stack has: what is its own on the host is in nobody's way. */
+  resources: readonly StateResource[];
+  /** Of pulumi, whose engine is asked. */
+  environment: Record<string, string>;
+  /** Whether this machine's engine answers: `up` may install one, and nothing can be asked of it before. */
+  engineAnswers: boolean;
+}
+
+/** The checks that `up` makes on a host before it makes anything. They change nothing. */
+export async function checkHost(host: CheckedHost, context: CheckContext): Promise<Finding[]> {
+  if (host.host === "emulated") {
+    const packages = await emulationOf(host);
+    if (packages.verdict !== "ok" || !(await emulatedState(host)).running)
+      return [packages, await portOf(host)];
+  }
+  const isLater = host.host === "local" && !context.engineAnswers;
+  return [
+    ...(isLater ? [] : [await named(host, () => engineOf(host, context))]),
+    ...(host.kvmCheck === "off" ? [] : [await named(host, () => kvmOf(host, context))]),
+  ];
+}
+
+async function named({ host }: CheckedHost, check: () => Promise<Finding>): Promise<Finding> {
+  try {
+    const { what, ...finding } = await check();
+    return { ...finding, what: `${host}: ${what}` };
+  } catch (error) {
+    if (!(error instanceof VisibleError)) throw error;
+    return { verdict: "stops", what: `${host}: ${error.message}` };
+  }
+}
+
+async function engineOf(host: CheckedHost, context: CheckContext): Promise<Finding> {
+  // Here and not above: they load Pulumi, which all commands would wait for.
+  const [{ recordedOf }, { requireKey }] = await Promise.all([
+    import("../../components/host/deployment.js"),
+    import("../../components/server/api-key.js"),
+  ]);
+  const { baseName, hostPort, architecture } = host;
+  const names = {
+    ...{ containerName: `${baseName}-server`, baseName, hostPort },
+    volumes: volumeNames(baseName, host.volumes),
+    publishAddress: publishAddressOf(host.host, host.bindAddress),
+  };
+  const report = usableEngine(await ask(host, preflightScript(names), context), architecture);
+  const known = context.resources.map(({ urn, type, outputs = {} }) => [urn, { type, outputs }] as const);
+  const recorded = recordedOf(resourceName("microsandbox", host.name), Object.fromEntries(known));
+  const owner = { project: projectName(), stack: stackName(context.stack) };
+  refuseForeign(report, { ...recorded, ...owner, ...names });
+  if (!host.privileged) kvmGroup(report);
+  if (!host.devMode && !host.makeApiKey) requireKey(host.keys, host.apiKey);
+  return { verdict: "ok", what: report.message };
+}
+
+async function kvmOf(host: CheckedHost, context: CheckContext): Promise<Finding> {
+  const report = parseKvmReport(await ask(host, script("host/kvm-check"), context));
+  if (!report.ok) return { verdict: "stops", what: explainKvm(report) };
+  if (!report.guestsUnlikely) return { verdict: "ok", what: report.message };
+  return { verdict: host.kvmCheck === "boot" ? "stops" : "warns", what: explainKvm(report) };
+}
+
+/** @throws VisibleError where the host can't be reached */
+async function ask(host: CheckedHost, input: string, { environment }: CheckContext): Promise<string> {
+  const options = { input, env: environment, reject: false } as const;
+  if (host.host === "emulated") {
+    const [program = "", ...words] = hostCommand(host, ["sh", "-s"]);
+    return String((await exec(program, words, options)).stdout);
+  }
+  const connection = connectionOf(host);
+  const { stdout } = await exec("sh", ["-c", probeCommand(connection)], options);
+  return probed(connection, String(stdout));
+}
+
+async function emulationOf(host: CheckedHost): Promise<Finding> {
+  const missing = await missingPackages(emulationPackages(emulatedArchitecture(host)));
+  if (missing.length === 0) return { verdict: "ok", what: "Packages for the emulated host" };
+  const installable = await canInstallPackages();
+  return {
+    verdict: installable ? "mends" : "stops",
+    what: `Packages for the emulated host are missing: ${missing.join(" ")}`,
+    remedy: installable ? "`npm run up` installs them." : `sudo apt-get install ${missing.join(" ")}`,
+  };
+}
+
+/** Whether QEMU can take the port of an emulated host that does not run. */
+async function portOf({ hostPort, bindAddress }: CheckedHost): Promise<Finding> {
+  const code = await new Promise<string | undefined>((resolve) => {
+    const server = createServer();
+    server.once("error", (error: NodeJS.ErrnoException) => resolve(error.code ?? error.message));
+    server.listen(hostPort, bindAddress, () => server.close(() => resolve(undefined)));
+  });
+  const what = `Port ${hostPort} of ${bindAddress}`;
+  if (code === undefined) return { verdict: "ok", what: `${what} is free` };
+  return {
+    verdict: "stops",
+    what: code === "EADDRINUSE" ? `${what} is taken` : `${what} can't be used (${code})`,
+    remedy: `sudo ss -ltnp 'sport = :${hostPort}'   (or another port: pulumi config set microsandbox:hostPort PORT)`,
+  };
+}
