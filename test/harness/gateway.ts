@@ -83,6 +83,8 @@ export type ProgramOptions = {
   /** Flags of node itself. */
   nodeFlags?: string[];
   arguments?: string[];
+  /** File descriptors that it may have open; default: as many as this process. */
+  descriptors?: number;
   /** A file that takes its output; default: nowhere. */
   log?: string;
 };
@@ -101,10 +103,13 @@ export class NodeProgram {
   ) {}
 
   /** Starts it; `ended` tells if that failed. */
-  static launch({ script, env, nodeFlags = [], log, arguments: words = [] }: ProgramOptions): NodeProgram {
+  static launch(options: ProgramOptions): NodeProgram {
+    const { script, env, nodeFlags = [], log, arguments: words = [], descriptors } = options;
     const output = log ? openSync(log, "a") : ("ignore" as const);
     const { PATH, HOME } = process.env;
-    const child = spawn(process.execPath, [...nodeFlags, script, ...words], {
+    const limited = descriptors ? ["sh", "-c", 'ulimit -n "$0" && exec "$@"', String(descriptors)] : [];
+    const [program, ...rest] = [...limited, process.execPath, ...nodeFlags, script, ...words];
+    const child = spawn(program as string, rest, {
       env: { PATH, HOME, NODE_ENV: "production", ...env },
       stdio: ["ignore", output, output, "ipc"],
     });

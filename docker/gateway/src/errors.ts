@@ -75,6 +75,12 @@ export const nameTaken = (name: string) =>
 /** An error's text, without its stack. */
 export const errorText = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
+const EXHAUSTED = new Set(["EMFILE", "ENFILE", "ENOMEM", "ENOBUFS"]);
+
+/** Whether the system had no descriptor or memory for something: it passes, and leaves what there is as it was. */
+export const isExhaustion = (error: unknown): boolean =>
+  error instanceof Error && EXHAUSTED.has((error as NodeJS.ErrnoException).code ?? "");
+
 /** A mistake in the server's configuration: its message is all the user needs. */
 export class ConfigError extends Error {
   override name = "ConfigError";

@@ -1,7 +1,7 @@
 import { createGateway, type Gateway } from "./app";
 import { runCommand } from "./commands";
 import { readConfig } from "./config";
-import { ConfigError, errorText } from "./errors";
+import { ConfigError, errorText, isExhaustion } from "./errors";
 import { serveHealth } from "./http/tls";
 
 /** Undefined until it is made. */
@@ -20,6 +20,7 @@ const CRASH_STOP_SECONDS = 10;
 // The process can't be trusted any more, but guests lose what they did not write if it just ends.
 let crashing = false;
 process.on("uncaughtException", (error) => {
+  if (running && isExhaustion(error)) return void running.app.log.error({ err: error }, "out of resources");
   process.stderr.write(`an exception that nothing caught: ${errorText(error)}\n`);
   if (crashing) return;
   crashing = true;

@@ -38,7 +38,7 @@ export function guardedScope(
       if (request.ws && !request.routeOptions.config?.webSocket)
         throw invalidRequest("no WebSocket is served here");
     });
-    await refuseUnderPressure(scope);
+    refuseUnderPressure(scope);
     scope.setNotFoundHandler((request) => {
       throw new ServiceError("notFound", `no route ${request.method} ${request.url.split("?")[0]}`);
     });

@@ -6,6 +6,7 @@ import { jsonSchemaTransform } from "fastify-type-provider-zod";
 import packageFile from "../../package.json";
 import type { Config } from "../config";
 import { invalidRequest, ServiceError } from "../errors";
+import { mostConnections } from "../limits/descriptors";
 import { SharedPlaces } from "../limits/shared-places";
 import { accountForRequests } from "./access-log";
 import { boundBodies, bytesForBodies } from "./body-memory";
@@ -18,9 +19,6 @@ import { endSlowBodies } from "./slow-body";
 import { MIN_TLS } from "./tls";
 import { validatorCompiler } from "./validate";
 import { MAX_MESSAGE } from "./web-socket-pipe";
-
-/** Connections at once, of all clients; more are closed at once, so that the descriptors that guests need are left. */
-const MOST_CONNECTIONS = 20_000;
 
 /** A fastify server with what all routes share: logs, bodies, errors, the API description. */
 export async function createServer(config: Config, metrics: Metrics): Promise<FastifyInstance> {
@@ -53,7 +51,8 @@ export async function createServer(config: Config, metrics: Metrics): Promise<Fa
       return sendError(error, reply);
     },
   });
-  app.server.maxConnections = MOST_CONNECTIONS;
+  // More are closed at once, so that the descriptors that sandboxes and files need are left.
+  app.server.maxConnections = mostConnections();
   app.server.on("drop", () => metrics.droppedConnections.inc());
   accountForRequests(app, metrics, new Connections(app.server, config.TRANSFER_IDLE_SECONDS));
   app.setValidatorCompiler(validatorCompiler);
