@@ -47,11 +47,11 @@ function asArgs(settings: HostSettings): MicrosandboxArgs {
  * - `environment`: variables to export, so that the official SDKs and the msb CLI use this server,
  * - `apiKey`: the API key, a secret (`pulumi stack output apiKey --show-secrets`), empty in dev mode,
  * - `server`: container of the server and how to reach its host, for `npm run sandbox`,
- * - `kvm`: what the KVM check found on the host,
- * - `guestKernel`: kernel of the guest that the boot check started, where that is on,
- * - `authority`: certificate of the stack's own authority, for clients to trust, where `tls.own` is on.
+ * - `kvm`: result of the KVM check on the host,
+ * - `guestKernel`: kernel release of the guest that the boot check started, if `kvmCheck` is `boot`,
+ * - `authority`: CA certificate for clients to trust, if `tls.own` is true.
  *
- * Of several: `endpoints` and `apiKeys` by host, and all the rest in `hosts`. A host that failed is not in them.
+ * Of several hosts: `endpoints` and `apiKeys` by host, and all outputs in `hosts`. A host that failed is left out.
  */
 export function stackOutputs(services: Record<string, Microsandbox>): Record<string, pulumi.Output<unknown>> {
   const all = Object.values(services);

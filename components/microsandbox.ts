@@ -26,7 +26,7 @@ import { certificateWarning } from "./settings/given-certificate";
 import { withStack } from "./settings/lines-to-type";
 import { GIB, MIB } from "./settings/values";
 
-/** How commands get at the host of a server. */
+/** How commands reach the host of a server. */
 export interface HostConnection {
   /** `local` or `ssh`. */
   kind: string;
@@ -47,18 +47,18 @@ export interface ServerLocation {
 }
 
 /**
- * Options of a service: those of any component, and what is for programs in TypeScript alone. A provider for `docker`
- * makes the container, the network and the volumes; it has to lead to the engine that `host` names.
+ * Options of a service: those of every component, and some for TypeScript programs only. A `docker` provider is used for
+ * the container, the network and the volumes; it must connect to the engine of `host`.
  */
 export interface MicrosandboxOptions extends pulumi.ComponentResourceOptions {
   /**
-   * First part of the names of all that is on the host. What was deployed under other names keeps them with it.
+   * Prefix of all names on the host. Set it to keep the names of an existing deployment.
    * @default project, name and stack
    * @example "sandboxes-dev"
    */
   baseName?: string;
   /**
-   * Changes of what is made on the host: labels, a network more, other log drivers.
+   * Changes the arguments of the resources on the host: labels, another network, other log drivers.
    * @example { container: { dns: ["10.0.0.2"] }, volumes: (args) => ({ ...args, driver: "zfs" }) }
    */
   transform?: {
@@ -66,7 +66,7 @@ export interface MicrosandboxOptions extends pulumi.ComponentResourceOptions {
     network?: Transform<docker.NetworkArgs>;
     volumes?: Transform<docker.VolumeArgs>;
   };
-  /** Name that error messages give the host, where a program has several. */
+  /** Name of the host in error messages, if a program has several. */
   hostName?: string;
   /** @internal The key that services share which have none of their own. @default one for this service */
   madeKey?: pulumi.Output<string>;
@@ -75,7 +75,7 @@ export interface MicrosandboxOptions extends pulumi.ComponentResourceOptions {
 }
 
 /**
- * A private sandbox service on one host: the host itself, its KVM check, the server's image, two volumes and
+ * A private sandbox service on one host: the connection to the host, the KVM check, the server's image, two volumes and
  * the server. All arguments are optional; docs/configuration.md describes them.
  *
  * @example
@@ -83,28 +83,28 @@ export interface MicrosandboxOptions extends pulumi.ComponentResourceOptions {
  * export const endpoint = sandboxes.endpoint;
  */
 export class Microsandbox extends pulumi.ComponentResource {
-  /** URL of the server; known to work once the deployment is done. */
+  /** URL of the server, which is ready once the deployment is done. */
   readonly endpoint: pulumi.Output<string>;
-  /** The variables that point the official SDKs and the msb CLI to this server. */
+  /** Environment variables for the official SDKs and the msb CLI to use this server. */
   readonly environment: pulumi.Output<Record<string, string>>;
-  /** The API key, a secret: the setting `apiKey` or the one that was made; empty in dev mode, and where there are only `keys`. */
+  /** The API key, a secret: the setting `apiKey` or the generated one; empty in dev mode, and if only `keys` is set. */
   readonly apiKey: pulumi.Output<string>;
   /** The server's container. */
   readonly container: docker.Container;
-  /** The network that it alone is in. */
+  /** The container's own network. */
   readonly network: docker.Network;
-  /** The volumes: microsandbox's home, and /workspace. */
+  /** The two volumes: the server's state, and /workspace. */
   readonly volumes: ServerVolumes;
   /** Where the server runs, for `npm run sandbox`. */
   readonly server: pulumi.Output<ServerLocation>;
-  /** Certificate of the stack's own authority, for clients to trust; empty without `tls.own`. */
+  /** CA certificate for clients to trust, PEM; empty without `tls.own`. */
   readonly authority: pulumi.Output<string>;
-  /** What the KVM check found. */
+  /** Result of the KVM check. */
   readonly kvm: pulumi.Output<string>;
-  /** Kernel of the guest that the boot check started; empty where the check is not `boot`. */
+  /** Kernel release of the guest that the boot check started; empty unless `kvmCheck` is `boot`. */
   readonly guestKernel: pulumi.Output<string>;
 
-  /** @param args the settings; `{}` is a service on this machine for trying */
+  /** @param args the settings; `{}` is a service on this machine for testing */
   constructor(name: string, args: MicrosandboxArgs, opts: MicrosandboxOptions = {}) {
     super("microsandbox:index:Microsandbox", name, {}, opts);
     const { hostName } = opts;

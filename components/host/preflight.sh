@@ -276,4 +276,4 @@ if [ -n "$port" ]; then
   check_containers
   check_listeners
 fi
-report ok "The Docker engine $version (API $api, $arch) can take the server."
+report ok "The Docker engine $version (API $api, $arch) can run the server."

@@ -1,4 +1,4 @@
-/** A change of the args of a resource before it is made: fields in place of its own, or a function of all of them. */
+/** A change of a resource's args before it is created: fields that replace its own, or a function of all of them. */
 export type Transform<Args> = Partial<Args> | ((args: Args) => Args);
 
 /** The args, changed. */
