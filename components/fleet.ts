@@ -5,6 +5,7 @@ import { Microsandbox } from "./microsandbox";
 import { madeApiKey, takesMadeKey } from "./server/api-key";
 import { setMessage } from "./settings/errors";
 import { DEFAULT_HOST, resourceName } from "./settings/hosts";
+import { settingsAreIn } from "./settings/lines-to-type";
 import type { HostSettings } from "./settings/schema";
 import { formatSize } from "./settings/values";
 
@@ -16,6 +17,7 @@ import { formatSize } from "./settings/values";
  * @example const services = deployHosts("sandboxes", readStackSettings());
  */
 export function deployHosts(name: string, hosts: Record<string, HostSettings>): Record<string, Microsandbox> {
+  settingsAreIn("configuration");
   const isSingle = Object.keys(hosts).join() === DEFAULT_HOST;
   if (!isSingle) shortenFailures();
   const keyless = Object.values(hosts).filter(takesMadeKey);

@@ -23,7 +23,7 @@ import { egressVariable, hostRanges } from "./settings/egress";
 import { endpointHost, endpointUrl, hostNames } from "./settings/endpoint";
 import { hostMessage, namingHost } from "./settings/errors";
 import { certificateWarning } from "./settings/given-certificate";
-import { withStack } from "./settings/lines-to-type";
+import { forProgram, settingsAreIn, withStack } from "./settings/lines-to-type";
 import { GIB, MIB } from "./settings/values";
 
 /** How commands reach the host of a server. */
@@ -107,6 +107,7 @@ export class Microsandbox extends pulumi.ComponentResource {
   /** @param args the settings; `{}` is a service on this machine for testing */
   constructor(name: string, args: MicrosandboxArgs, opts: MicrosandboxOptions = {}) {
     super("microsandbox:index:Microsandbox", name, {}, opts);
+    settingsAreIn("arguments");
     const { hostName } = opts;
     const deployment = deploymentId(name, this);
     const { structure, values, tlsNames } = checkArgs(args);
@@ -258,7 +259,10 @@ export class Microsandbox extends pulumi.ComponentResource {
     hostName: string | undefined,
   ): void {
     const say = (text: string) =>
-      pulumi.log.warn(withStack(hostName ? hostMessage(hostName, text) : text, pulumi.getStack()), this);
+      pulumi.log.warn(
+        withStack(forProgram(hostName ? hostMessage(hostName, text) : text), pulumi.getStack()),
+        this,
+      );
     if (privileged)
       say(
         "The server is privileged: code that breaks out of its microVM is root on the host.\n" +

@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { join, relative } from "node:path";
-import { programStack, withStack } from "../settings/lines-to-type";
+import { forProgram, programStack } from "../settings/lines-to-type";
 
 /** Where Pulumi has started this process, and its plugins too. */
 const startedIn = process.cwd();
@@ -58,7 +58,7 @@ const preludes: Partial<Record<ScriptName, string>> = {
 export function script(name: ScriptName): string {
   const before = preludes[name];
   const text = before ? `${read(before)}\n${read(name)}` : read(name);
-  return withStack(text, programStack());
+  return forProgram(text);
 }
 
 const read = (path: string) => readFileSync(join(__dirname, "..", `${path}.sh`), "utf8");

@@ -1,4 +1,4 @@
-import * as pulumi from "@pulumi/pulumi";
+import type * as pulumi from "@pulumi/pulumi";
 import { VisibleError } from "../settings/errors";
 import type { HostSettings } from "../settings/schema";
 import { secretFrom } from "./secret-command";
@@ -28,6 +28,6 @@ export function requireKey(keys: HostSettings["keys"], apiKey: string | undefine
   if (apiKey || keys.length > 0) return;
   throw new VisibleError(
     "devMode is false, but there is no API key: no client could use the server.\n" +
-      `  fix: openssl rand -hex 32 | pulumi config set --secret microsandbox:apiKey --stack ${pulumi.getStack()}`,
+      "  fix: openssl rand -hex 32 | pulumi config set --secret microsandbox:apiKey",
   );
 }

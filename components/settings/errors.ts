@@ -1,4 +1,4 @@
-import { programStack, withStack } from "./lines-to-type";
+import { forProgram } from "./lines-to-type";
 
 /**
  * A mistake that the user can mend: a wrong setting, a taken port, an engine that does not answer.
@@ -13,9 +13,9 @@ export class VisibleError extends Error {
   /** The sign of a `RunError`. Not by inheritance: the commands that run before Pulumi would wait for it to load. */
   readonly __pulumiRunError = true;
 
-  /** @param text lines to type in it get the program's stack, where they name none */
+  /** @param text its lines to type become those of the program: {@link forProgram} */
   constructor(text: string) {
-    const message = withStack(text, programStack());
+    const message = forProgram(text);
     super(message);
     setMessage(this, message);
   }

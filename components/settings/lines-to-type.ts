@@ -31,3 +31,35 @@ export function withStack(text: string, stack: string | undefined): string {
 
 /** The stack of a program that runs under Pulumi; undefined anywhere else. Not by its SDK: the npm script would load it. */
 export const programStack = (): string | undefined => process.env.PULUMI_NODEJS_STACK;
+
+/** Lines that set or remove a setting of a stack: what goes before it, the verb, the setting and its value. */
+const CONFIG =
+  /(?:openssl rand -hex 32 \| )?pulumi config(?: --stack \S+)? (set|rm)(?: --(?:secret|path))* microsandbox:([\w.]+)((?: "\$\([^)]*\)")|(?: \$\(\w+\))|(?: (?![<&(]|--)[^\s)'"]+))?(?: < [^\s"']+)?(?: --stack [^\s)"']+)?( && (?=pulumi up))?/g;
+
+/**
+ * A message for a program whose settings are arguments: it reads no configuration, so that a line which sets one would
+ * change nothing.
+ *
+ * @example asArguments("fix: pulumi config set microsandbox:port 5556") === "fix: the argument port: 5556"
+ */
+export function asArguments(text: string): string {
+  return text.replaceAll(CONFIG, (_line, verb: string, key: string, given = "", then = "") => {
+    const value = /^ (?!"\$|[A-Z]+$)/.test(given) ? `:${given}` : "";
+    const words = verb === "rm" ? `no argument ${key}` : `the argument ${key}${value}`;
+    return then ? `${words}, then: ` : words;
+  });
+}
+
+let source: "configuration" | "arguments" | undefined;
+
+/**
+ * Tells where this program's settings are. What is told first counts: the stack's own program passes its configuration
+ * as arguments. Undefined forgets it.
+ */
+export function settingsAreIn(place: "configuration" | "arguments" | undefined): void {
+  source = place && (source ?? place);
+}
+
+/** A message as the program's user can follow it: lines to type name the stack, and what sets nothing is no line. */
+export const forProgram = (text: string): string =>
+  withStack(source === "arguments" ? asArguments(text) : text, programStack());

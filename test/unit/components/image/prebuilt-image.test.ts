@@ -190,7 +190,7 @@ describe("the pull on the host", () => {
     [{ version: "" }, /does not say which version/],
     [
       { version: "0.8.0" },
-      /holds microsandbox 0\.8\.0[\s\S]*config set microsandbox:version 0\.8\.0 --stack dev/,
+      /holds microsandbox 0\.8\.0[\s\S]*to use what it holds: the argument version: 0\.8\.0/,
     ],
   ])("refuses an image that is not the one that is wanted, and drops it: %o", async (what, message) => {
     const { exitCode, stdout, stderr, calls } = await pull({ ...good, ...what });

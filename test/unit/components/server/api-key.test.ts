@@ -5,6 +5,7 @@ import type { MicrosandboxArgs } from "../../../../components/args";
 import { deployHosts } from "../../../../components/fleet";
 import { Microsandbox } from "../../../../components/microsandbox";
 import { checkSettings } from "../../../../components/settings/checks";
+import { settingsAreIn } from "../../../../components/settings/lines-to-type";
 import { hashOf } from "../../../harness/key-file";
 import { type Registered, registered } from "../../../harness/pulumi-mocks";
 
@@ -83,9 +84,12 @@ describe("no key is made", () => {
     expect(file).toContain(hashOf(given));
   });
 
-  it("and a server that nobody could use is refused, with the line that gives it a key", async () => {
-    await expect(deploy({ ...checksKeys, makeApiKey: false })).rejects.toThrow(
-      /there is no API key[\s\S]*pulumi config set --secret microsandbox:apiKey --stack dev/,
+  it("and a server that nobody could use is refused, with what gives it a key: an argument, or a line to type", async () => {
+    const keyless = { ...checksKeys, makeApiKey: false };
+    await expect(deploy(keyless)).rejects.toThrow(/there is no API key[\s\S]*fix: the argument apiKey$/);
+    settingsAreIn(undefined);
+    await expect(fleet(keyless)).rejects.toThrow(
+      /there is no API key[\s\S]*pulumi config set --secret microsandbox:apiKey$/,
     );
   });
 });

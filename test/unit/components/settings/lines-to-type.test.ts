@@ -1,8 +1,10 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
 import fc from "fast-check";
 import { afterEach, expect, it } from "vitest";
 import { script } from "../../../../components/host/scripts";
 import { hostMessage, VisibleError } from "../../../../components/settings/errors";
-import { withStack } from "../../../../components/settings/lines-to-type";
+import { asArguments, withStack } from "../../../../components/settings/lines-to-type";
 
 afterEach(() => {
   delete process.env.PULUMI_NODEJS_STACK;
@@ -56,6 +58,46 @@ it("names it once however often it is asked, whatever is around", () => {
       expect(withStack(once, "other")).toBe(once);
     }),
   );
+});
+
+it.each([
+  [
+    "docker stop x   (or another port: pulumi config set microsandbox:hostPort 5556)",
+    "docker stop x   (or another port: the argument hostPort: 5556)",
+  ],
+  [
+    "another key: pulumi config --stack s set microsandbox:sshKeyFile PATH)",
+    "another key: the argument sshKeyFile)",
+  ],
+  [
+    "fix: openssl rand -hex 32 | pulumi config set --secret microsandbox:apiKey --stack s",
+    "fix: the argument apiKey",
+  ],
+  [
+    "keep: pulumi config set microsandbox:version 0.6.18 && pulumi up",
+    "keep: the argument version: 0.6.18, then: pulumi up",
+  ],
+  [
+    "pulumi config set --secret --path microsandbox:tls.key < server.key && pulumi up",
+    "the argument tls.key, then: pulumi up",
+  ],
+  ["pulumi config rm microsandbox:hostPort", "no argument hostPort"],
+  [
+    '"to use it: pulumi config set microsandbox:version $found --stack $STACK"',
+    '"to use it: the argument version: $found"',
+  ],
+])("is an argument in a program that reads no configuration: %s", (text, expected) => {
+  expect(asArguments(text)).toBe(expected);
+});
+
+it("no remedy of the components is left a line that sets nothing", () => {
+  const folder = join(__dirname, "../../../../components");
+  const files = readdirSync(folder, { recursive: true, encoding: "utf8" });
+  const sources = files.filter((file) => /\.(ts|sh)$/.test(file) && !/^(args|settings\/lines)/.test(file));
+  const lines = sources.flatMap((file) => readFileSync(join(folder, file), "utf8").split("\n"));
+  const remedies = lines.filter((line) => /pulumi config (set|rm).*microsandbox:\w/.test(line));
+  expect(remedies.length).toBeGreaterThan(20);
+  expect(remedies.map(asArguments).filter((line) => line.includes("pulumi config"))).toEqual([]);
 });
 
 it("is named in all that a program under Pulumi tells, also of one host among several", () => {
