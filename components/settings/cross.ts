@@ -1,3 +1,4 @@
+import { isIP } from "node:net";
 import { endpointHost } from "./endpoint";
 import { tlsMistake } from "./given-certificate";
 import { type Mistake, show } from "./mistakes";
@@ -12,6 +13,8 @@ export function crossMistakes(given: Partial<StackSettings>): Mistake[] {
     cpuMistake(given),
     memoryMistake(given),
     emulatedMistake(given),
+    emulatedAddressMistake(given),
+    emulatedPortMistake(given),
     devModeMistake(given),
     plainHttpMistake(given),
     certificateMistake(given),
@@ -54,6 +57,27 @@ function emulatedMistake({ host, emulatedMemory, memoryLimit }: Partial<StackSet
     problem: `is ${memory}, less than memoryLimit, which is ${limit}`,
     accepted: `at least ${limit}, or a lower memoryLimit`,
     fix: [canGrow ? { key: "emulatedMemory", value: limit } : { key: "memoryLimit", value: memory }],
+  };
+}
+
+/** QEMU forwards ports of IPv4 alone. */
+function emulatedAddressMistake({ host, bindAddress }: Partial<StackSettings>): Mistake | undefined {
+  if (host !== "emulated" || bindAddress === undefined || isIP(bindAddress) === 4) return undefined;
+  return {
+    key: "bindAddress",
+    problem: `is ${bindAddress}, but an emulated host is reached by IPv4 only`,
+    accepted: "an IPv4 address for an emulated host, like 127.0.0.1",
+    fix: [{ key: "bindAddress", value: "127.0.0.1" }],
+  };
+}
+
+function emulatedPortMistake({ host, hostPort }: Partial<StackSettings>): Mistake | undefined {
+  if (host !== "emulated" || hostPort !== 22) return undefined;
+  return {
+    key: "hostPort",
+    problem: "is 22, which is the port of an emulated host's own SSH server",
+    accepted: "another port for an emulated host, like 5555",
+    fix: [{ key: "hostPort", value: "5555" }],
   };
 }
 

@@ -1,5 +1,6 @@
 import { isIP } from "node:net";
 import type { HostSettings } from "./schema";
+import { isUnspecified } from "./values";
 
 /**
  * Where clients find the server: by the address it is bound to, or the host's own where that is any address.
@@ -20,7 +21,7 @@ export function endpointUrl(
 
 /** The address, or the name that an `ssh://` host has in its setting. */
 export function endpointHost({ bindAddress, host }: Pick<HostSettings, "bindAddress" | "host">): string {
-  if (bindAddress !== "0.0.0.0" && bindAddress !== "::") return bindAddress;
+  if (!isUnspecified(bindAddress)) return bindAddress;
   return sshAddress(host) ?? "127.0.0.1";
 }
 

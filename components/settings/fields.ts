@@ -1,5 +1,6 @@
+import { isIP } from "node:net";
 import * as z from "zod";
-import { formatSize, isPort, MIB, nearest, parseSize } from "./values";
+import { canonicalAddress, formatSize, isPort, MIB, nearest, parseSize } from "./values";
 
 /** What the settings table and the error messages say about a setting. */
 export interface SettingMeta {
@@ -133,6 +134,14 @@ export const asText = z.union([
 /** A text that is accepted or not. */
 export function text(initial: string, isAccepted: RegExp | ((value: string) => boolean), meta: SettingMeta) {
   return checkedText(isAccepted).prefault(initial).register(settingMeta, meta);
+}
+
+/** An IP address, which is read in its canonical spelling. */
+export function address(initial: string, meta: SettingMeta) {
+  return checkedText((value) => isIP(value) !== 0)
+    .transform(canonicalAddress)
+    .prefault(initial)
+    .register(settingMeta, meta);
 }
 
 /** A text without a default; empty counts as not given. */

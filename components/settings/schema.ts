@@ -1,7 +1,18 @@
-import { isIP } from "node:net";
 import * as z from "zod";
 import { egress, egressAllow } from "./egress";
-import { choice, cpus, flag, integer, inWords, optionalText, port, settingMeta, size, text } from "./fields";
+import {
+  address,
+  choice,
+  cpus,
+  flag,
+  integer,
+  inWords,
+  optionalText,
+  port,
+  settingMeta,
+  size,
+  text,
+} from "./fields";
 import { hosts } from "./hosts";
 import { imageRegistry, imageSource } from "./image-registry";
 import { keys, ownSandboxes } from "./keys";
@@ -117,7 +128,7 @@ export const settingsSchema = z.strictObject({
   ownSandboxes,
   port: port(5555, "Port of the gateway inside the container."),
   hostPort: port(5555, "Port of the gateway on the host."),
-  bindAddress: text("127.0.0.1", (address) => isIP(address) !== 0, {
+  bindAddress: address("127.0.0.1", {
     description: "Address on the host that `hostPort` listens on.",
     accepts: "an IP address, like 127.0.0.1 or 0.0.0.0",
     example: "0.0.0.0",

@@ -48,21 +48,23 @@ export function isPort(value: number): boolean {
   return Number.isInteger(value) && value >= 1 && value <= 65535;
 }
 
+/** An IP address in its canonical spelling, which the kernel too shows: IPv6 short and in lower case. */
+export function canonicalAddress(address: string): string {
+  const [ip = "", ...zone] = address.split("%");
+  // The URL parser writes every spelling of an IPv6 address in its shortest form.
+  return isIP(ip) === 6 ? [new URL(`http://[${ip}]`).hostname.slice(1, -1), ...zone].join("%") : address;
+}
+
 /** Whether only this machine can reach what listens on this IP address. */
 export function isLoopback(address: string): boolean {
   if (isIP(address) === 4) return address.startsWith("127.");
-  // The URL parser writes every spelling of an IPv6 address in its shortest form.
-  const [ip = ""] = address.split("%");
-  const shortest = isIP(ip) === 6 ? new URL(`http://[${ip}]`).hostname : "";
-  return shortest === "[::1]" || shortest.startsWith("[::ffff:7f");
+  const [ip = ""] = canonicalAddress(address).split("%");
+  return ip === "::1" || ip.startsWith("::ffff:7f");
 }
 
 /** Whether this IP address stands for all addresses of a machine. */
 export function isUnspecified(address: string): boolean {
-  return (
-    address === "0.0.0.0" ||
-    (isIP(address) === 6 && new URL(`http://[${address.split("%")[0]}]`).hostname === "[::]")
-  );
+  return ["0.0.0.0", "::"].includes(canonicalAddress(address).split("%")[0] ?? "");
 }
 
 /** Whether the name is one of the IANA time zone database (offsets like `+01:00` are not). */

@@ -1,11 +1,14 @@
+import { isIP } from "node:net";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { parseSshHost } from "../../../../components/host/connection";
 import { checkSettings } from "../../../../components/settings/checks";
+import { endpointHost } from "../../../../components/settings/endpoint";
 import { VisibleError } from "../../../../components/settings/errors";
 import { explainMistakes, type Mistake } from "../../../../components/settings/mistakes";
 import { parseSettings } from "../../../../components/settings/parse-settings";
 import {
+  canonicalAddress,
   formatSize,
   isLoopback,
   isSshHost,
@@ -175,6 +178,33 @@ test("nearest: a setting's name with one letter changed, left out or added leads
       const index = at % name.length;
       const misspelt = name.slice(0, index) + letter + name.slice(index + 1);
       expect(nearest(misspelt, keys)).toBe(name);
+    }),
+  );
+});
+
+test("an address keeps its zone", () => {
+  expect(canonicalAddress("FE80:0::1%eth0")).toBe("fe80::1%eth0");
+});
+
+test("an address is one, however it is spelled: as the kernel shows it, and the endpoint takes it", () => {
+  const groups = fc.array(fc.integer({ min: 0, max: 0xffff }), { minLength: 8, maxLength: 8 });
+  const sparse = fc.array(fc.constantFrom(0, 0, 0, 1, 0xfd00), { minLength: 8, maxLength: 8 });
+  fc.assert(
+    fc.property(fc.oneof(groups, sparse), (parts) => {
+      const digits = parts.map((part) => part.toString(16));
+      const spellings = [
+        digits.join(":"),
+        digits.map((part) => part.padStart(4, "0").toUpperCase()).join(":"),
+      ];
+      const read = spellings.map(
+        (bindAddress) => parseSettings({ bindAddress, exposeDevMode: true }).bindAddress,
+      );
+      expect(new Set(read).size).toBe(1);
+      expect(isIP(read[0] ?? "")).toBe(6);
+      expect(canonicalAddress(read[0] ?? "")).toBe(read[0]);
+      const isAny = parts.every((part) => part === 0);
+      for (const bindAddress of spellings)
+        expect(endpointHost({ bindAddress, host: "local" })).toBe(isAny ? "127.0.0.1" : bindAddress);
     }),
   );
 });

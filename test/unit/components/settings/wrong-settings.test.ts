@@ -109,6 +109,22 @@ const wrong: [Record<string, unknown>, string][] = [
     ].join("\n"),
   ],
   [
+    { host: "emulated", bindAddress: "0:0::1" },
+    [
+      "  microsandbox:bindAddress is ::1, but an emulated host is reached by IPv4 only",
+      "    accepted: an IPv4 address for an emulated host, like 127.0.0.1",
+      "    fix:      pulumi config set microsandbox:bindAddress 127.0.0.1",
+    ].join("\n"),
+  ],
+  [
+    { host: "emulated", memoryLimit: "4G", hostPort: 22 },
+    [
+      "  microsandbox:hostPort is 22, which is the port of an emulated host's own SSH server",
+      "    accepted: another port for an emulated host, like 5555",
+      "    fix:      pulumi config set microsandbox:hostPort 5555",
+    ].join("\n"),
+  ],
+  [
     { bindAddress: "0.0.0.0" },
     [
       "  microsandbox:bindAddress is 0.0.0.0 in dev mode: anyone who reaches it could run code without an API key",
