@@ -189,8 +189,11 @@ export class GatewayProcess {
     const deadline = Date.now() + upWithinMs;
     while (!(await gateway.answers())) {
       if (started.running && Date.now() < deadline) await sleep(20);
-      else
-        throw new Error(`the gateway did not come up (${started.running ? "silent" : await started.ended})`);
+      else {
+        const why = started.running ? "silent" : await started.ended;
+        const said = program.log ? `:\n${readFileSync(program.log, "utf8").slice(-2000)}` : "";
+        throw new Error(`the gateway did not come up (${why})${said}`);
+      }
     }
     return gateway;
   }

@@ -1,3 +1,4 @@
+import { randomInt } from "node:crypto";
 import { existsSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
@@ -123,15 +124,25 @@ function isSecret(value: unknown): boolean {
   return typeof value === "object" && value !== null && "secure" in value;
 }
 
-/** A TCP port on loopback that nobody listens on now. */
-export function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
+/**
+ * A TCP port on loopback that nobody listens on now. Not one of those that the system gives to connections, which might
+ * take it before, or between two starts of, the server that it is for.
+ */
+export async function freePort(): Promise<number> {
+  const [first = 32768] = readFileSync("/proc/sys/net/ipv4/ip_local_port_range", "utf8")
+    .split("\t")
+    .map(Number);
+  for (;;) {
+    const port = randomInt(10_000, first);
+    if (await canListen(port)) return port;
+  }
+}
+
+function canListen(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
     const server = createServer();
-    server.once("error", reject);
-    server.listen(0, "127.0.0.1", () => {
-      const address = server.address();
-      server.close(() => resolve(typeof address === "object" && address ? address.port : 0));
-    });
+    server.once("error", () => resolve(false));
+    server.listen(port, "127.0.0.1", () => server.close(() => resolve(true)));
   });
 }
 
