@@ -37,8 +37,8 @@ describe.skipIf(missing.length > 0)("an emulated host", () => {
     if (!result.ok) throw new Error(`emulated-host.sh ${label} failed (${result.code}):\n${result.stderr}`);
     return result.stdout.trim();
   }
-  const start = async (...args: string[]): Promise<Started> =>
-    JSON.parse(await emulatedHost("start", ...args, ...memory));
+  const start = async (name: string, ...args: string[]): Promise<Started> =>
+    JSON.parse(await emulatedHost("start", name, ...memory, ...args));
   const status = async (name: string): Promise<unknown> => JSON.parse(await emulatedHost("status", name));
   const inGuest = (command: string) => emulatedHost("ssh", "one", "--", command);
 
@@ -127,16 +127,25 @@ describe.skipIf(missing.length > 0)("an emulated host", () => {
     expect(await fetchFromHost(SERVER_PORT)).toBe("kept\n");
   });
 
-  it("comes back with its disk after a delete that keeps it, beside another host", async () => {
+  /** The settings emulatedMemory and emulatedDisk, changed. */
+  it("comes back with its disk after a delete that keeps it, with more memory and room, beside another host", async () => {
+    const size = async () =>
+      (await inGuest("free -m | awk '/^Mem/ { print $2 }'; df -BG --output=size /var/lib/docker | tail -1"))
+        .split("\n")
+        .map(Number.parseFloat);
+    const [memoryBefore = 0, diskBefore = 0] = await size();
     await emulatedHost("delete", "one", "--keep-disk");
     expect(await status("one")).toEqual({ running: false, generation: 2, wanted: 3 });
     await Promise.all([
-      start("one", "--port", String(OTHER_PORT)),
+      start("one", "--port", String(OTHER_PORT), "--disk-gib", "30", "--memory-mib", "2560"),
       start("two", "--port", String(SERVER_PORT)),
     ]);
     expect(await inGuest("docker run --rm -v content:/www tiny /usr/bin/busybox cat /www/index.html")).toBe(
       "kept",
     );
+    const [memoryAfter, diskAfter] = await size();
+    expect(memoryAfter).toBeGreaterThan(memoryBefore + 400);
+    expect(diskAfter).toBeGreaterThan(diskBefore + 8);
     expect(await emulatedHost("ssh", "two", "--", "docker volume ls --quiet")).toBe("");
     expect(await emulatedHost("list")).toMatch(/^one\trunning.*\ntwo\trunning/);
   });
