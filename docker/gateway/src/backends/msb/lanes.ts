@@ -1,5 +1,5 @@
-import PQueue from "p-queue";
 import { ServiceError } from "../../errors";
+import { type GiveBack, type PlaceOwner, SharedPlaces } from "../../limits/shared-places";
 
 /**
  * What waits for what: commands of one lane wait for each other, those of different lanes never do.
@@ -12,18 +12,18 @@ import { ServiceError } from "../../errors";
  */
 export type Lane = "reads" | "stops" | "removals" | "boots" | "pulls" | "housekeeping";
 
-/** How many run at once, and how many more may wait. As many stops wait as there are sandboxes. */
+/** How many run at once, and how many more may wait; one owner has half. As many stops wait as there are sandboxes. */
 const LANES: Record<Lane, { atOnce: number; waiting: number }> = {
   reads: { atOnce: 4, waiting: 2_000 },
   stops: { atOnce: 16, waiting: Number.POSITIVE_INFINITY },
   removals: { atOnce: 16, waiting: Number.POSITIVE_INFINITY },
-  boots: { atOnce: 16, waiting: 10_000 },
+  boots: { atOnce: 16, waiting: 20_000 },
   pulls: { atOnce: 4, waiting: 500 },
   housekeeping: { atOnce: 4, waiting: 500 },
 };
 
 export type Turn = {
-  /** Whose turn it is: one owner has at most half of a lane. Without one there is no such share. */
+  /** Whose turn it is: see {@link SharedPlaces} for an owner's share. Without one there is no such share. */
   owner?: string;
   /** Gives the place up while it waits; the call then fails with the signal's reason. */
   signal?: AbortSignal;
@@ -31,52 +31,63 @@ export type Turn = {
   deadlineMs: number;
 };
 
-/** Gives out turns, in the order of asking. */
+/** Gives out turns: owners take turns, those of one owner come in the order of asking. */
 export class Lanes {
-  private readonly queues = new Map<string, PQueue>();
+  private readonly lanes = {
+    reads: placesOf("reads"),
+    stops: placesOf("stops"),
+    removals: placesOf("removals"),
+    boots: placesOf("boots"),
+    pulls: placesOf("pulls"),
+    housekeeping: placesOf("housekeeping"),
+  } satisfies Record<Lane, LanePlaces>;
 
   /**
-   * Runs work when its turn comes. What has begun is not ended by the turn's signal or deadline.
+   * Runs work when its turn comes. What has begun is not cut off by the turn's signal or deadline.
    * @throws ServiceError timeout where the turn does not come in time, unavailable where too many wait
    */
   async run<T>(lane: Lane, turn: Turn, work: () => Promise<T>): Promise<T> {
-    const { atOnce, waiting } = LANES[lane];
-    const all = this.queue(lane, atOnce);
-    if (all.size >= waiting) throw tooMany();
+    const { turns, room } = this.lanes[lane];
+    const owner = turn.owner ?? Symbol("nobody");
+    const leave = turns.isFree(owner) ? undefined : enter(room, owner);
     const began = new AbortController();
-    const once = () => {
-      began.abort();
-      return work();
-    };
-    const wait = givingUp(turn, began.signal);
-    const { owner } = turn;
-    if (owner === undefined) return all.add(once, wait);
-    const name = `${lane} ${owner}`;
-    const own = this.queue(name, Math.max(1, atOnce / 2));
-    if (own.size >= waiting) throw tooMany();
+    let giveBack: GiveBack;
     try {
-      return await own.add(() => all.add(once, wait), wait);
+      giveBack = await turns.wait(owner, givingUp(turn, began.signal));
     } finally {
-      if (own.size === 0 && own.pending === 0) this.queues.delete(name);
+      began.abort();
+      leave?.();
+    }
+    try {
+      turn.signal?.throwIfAborted();
+      return await work();
+    } finally {
+      giveBack();
     }
   }
 
   /** What runs and what waits, by lane. */
   counts(): { lane: string; running: number; waiting: number }[] {
-    return Object.keys(LANES).map((lane) => {
-      const { pending = 0, size = 0 } = this.queues.get(lane) ?? {};
-      let waiting = size;
-      for (const [name, own] of this.queues) if (name.startsWith(`${lane} `)) waiting += own.size;
-      return { lane, running: pending, waiting };
-    });
+    return Object.entries(this.lanes).map(([lane, { turns }]) => ({
+      lane,
+      running: turns.inUse,
+      waiting: turns.waiting,
+    }));
   }
+}
 
-  private queue(name: string, concurrency: number): PQueue {
-    const known = this.queues.get(name);
-    if (known) return known;
-    const made = new PQueue({ concurrency });
-    this.queues.set(name, made);
-    return made;
+type LanePlaces = { turns: SharedPlaces; room: SharedPlaces };
+
+const placesOf = (lane: Lane): LanePlaces => ({
+  turns: new SharedPlaces(LANES[lane].atOnce, "commands"),
+  room: new SharedPlaces(LANES[lane].waiting, "waiting commands"),
+});
+
+function enter(room: SharedPlaces, owner: PlaceOwner): GiveBack {
+  try {
+    return room.take(owner);
+  } catch {
+    throw tooMany();
   }
 }
 
@@ -84,7 +95,7 @@ const tooMany = () =>
   new ServiceError("unavailable", "too much waits for its turn already", { retryAfterSeconds: 5 });
 
 /** A signal that ends the waiting, by the turn's signal or its deadline; after the beginning it never fires. */
-function givingUp({ signal, deadlineMs }: Turn, began: AbortSignal): { signal: AbortSignal } {
+function givingUp({ signal, deadlineMs }: Turn, began: AbortSignal): AbortSignal {
   const waiting = new AbortController();
   const late = () => waiting.abort(new ServiceError("timeout", "the server was too busy to begin in time"));
   const timer = setTimeout(late, Math.min(Math.max(0, deadlineMs - Date.now()), 2 ** 31 - 1));
@@ -100,5 +111,5 @@ function givingUp({ signal, deadlineMs }: Turn, began: AbortSignal): { signal: A
   };
   began.addEventListener("abort", forget, { once: true });
   waiting.signal.addEventListener("abort", forget, { once: true });
-  return { signal: waiting.signal };
+  return waiting.signal;
 }

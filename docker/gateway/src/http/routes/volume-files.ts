@@ -3,7 +3,6 @@ import type { FastifyRequest } from "fastify";
 import * as z from "zod";
 import { invalidRequest, ServiceError } from "../../errors";
 import { SharedPlaces } from "../../limits/shared-places";
-import { Slots } from "../../limits/slots";
 import type { FilePath, VolumeFiles } from "../../sandboxes/volume-files";
 import { errorResponses, idParams, messageBody, streamOf } from "../schema/common";
 import { fileBody, fromToBody, pathBody } from "../schema/volume";
@@ -82,7 +81,7 @@ function transferRoutes(
   const { LIMIT_UPLOAD_BYTES: maxBytes, LIMIT_UPLOADS: maxUploads } = context.config;
   const uploads = new SharedPlaces(maxUploads, "uploads");
   const copies = new SharedPlaces(maxUploads, "copies");
-  const turns = new Slots(MOST_COPIES);
+  const turns = new SharedPlaces(MOST_COPIES, "copies");
   const app = typed(plain);
 
   app.post(`${BASE}/copy`, changing(fromToBody), async (request) => {
@@ -90,7 +89,7 @@ function transferRoutes(
     request.life.hold(copies.take(request.keyId));
     const { from, to } = request.body;
     const files = await filesOf(request);
-    const turn = await turns.take();
+    const turn = await turns.wait(request.keyId, request.life.unanswered);
     try {
       await files.copy(Buffer.from(from), Buffer.from(to), request.life.unanswered);
     } finally {
