@@ -31,7 +31,7 @@ export class VolumeFolder {
     mkdirSync(join(home, "gateway"), { recursive: true });
     mkdirSync(join(home, "workspace"), { recursive: true });
     this.store = new VolumeFileStore({ home, workspace: join(home, "workspace"), reserveBytes: 0 });
-    this.files = this.store.named(this.root);
+    this.files = this.store.named(this.root, { owner: "test" });
   }
 
   inside = (...names: string[]) => join(this.root, ...names);

@@ -95,11 +95,11 @@ test("a folder of too many entries is refused before its first part", async () =
   for (let index = 0; index < 600; index++) writeFileSync(volume.inside(`f${index}`), "");
   const folder = await openFolder(volume.root, []);
   const hides = (name: string) => name === "f7";
-  const first = (maxEntries: number) => infosIn(folder, [], hides, maxEntries).next();
+  const first = (maxEntries: number) => infosIn(folder, [], hides, (work) => work(), maxEntries).next();
   await expect(first(598)).rejects.toMatchObject({
     ...{ kind: "invalidPath", message: '"/" has more than 598 entries: too many to list' },
   });
-  const parts = infosIn(folder, [], hides, 599);
+  const parts = infosIn(folder, [], hides, (work) => work(), 599);
   expect((await parts.next()).value).toHaveLength(500);
   await parts.return(undefined);
   await folder.close();

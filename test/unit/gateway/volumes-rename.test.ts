@@ -28,7 +28,7 @@ test("on a disk below its reserve a rename makes no folders, and goes on where i
   const store = new VolumeFileStore({ home, workspace: join(home, "workspace"), reserveBytes: 0 });
   const full = Object.assign(new Error("full"), { kind: "diskFull" });
   store.disk.check = () => Promise.reject(full);
-  const files = store.named(root);
+  const files = store.named(root, { owner: "test" });
   writeFileSync(join(root, "f"), "x");
   mkdirSync(join(root, "there"));
   await expect(files.rename(Buffer.from("/f"), Buffer.from("/new/f"))).rejects.toBe(full);

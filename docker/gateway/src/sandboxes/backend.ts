@@ -4,7 +4,7 @@ import type { Limits } from "../limits/capacity";
 import type { Modification, ModificationPlan, PlannedModification } from "./modification";
 import type { SandboxSpec, SandboxStatus } from "./spec";
 import type { Desired } from "./states";
-import type { VolumeFiles } from "./volume-files";
+import type { FileCaller, VolumeFiles } from "./volume-files";
 
 /** Id of the key that something belongs to; null for what was made on the server itself. */
 export type Owner = string | null;
@@ -187,7 +187,7 @@ export interface VolumeBackend {
    */
   remove(id: string, scope: Scope): Promise<void>;
   /** @throws ServiceError unsupported for a disk, whose files only a guest sees */
-  files(id: string, scope: Scope): Promise<VolumeFiles>;
+  files(id: string, scope: Scope, caller: FileCaller): Promise<VolumeFiles>;
 }
 
 /** What can be the matter with the server, by what was looked at. */

@@ -32,6 +32,12 @@ export type FileInfo = {
   createdAt: Date | null;
 };
 
+/** Who works with files: what is done is done in the owner's turns, and given up when the signal aborts. */
+export type FileCaller = {
+  owner: string | symbol;
+  signal?: AbortSignal;
+};
+
 export type WriteOptions = {
   /** Bytes that the file may have at most. */
   maxBytes?: number;
@@ -64,8 +70,8 @@ export interface VolumeFiles {
   write(path: FilePath, content: AsyncIterable<Uint8Array>, options?: WriteOptions): Promise<void>;
   /** Makes a folder and those above it; one that is there is no error. */
   mkdir(path: FilePath): Promise<void>;
-  /** Copies a file with its mode, owner and attributes, as {@link write} writes one; ends early when the signal aborts. */
-  copy(from: FilePath, to: FilePath, signal?: AbortSignal): Promise<void>;
+  /** Copies a file with its mode, owner and attributes, as {@link write} writes one. */
+  copy(from: FilePath, to: FilePath): Promise<void>;
   rename(from: FilePath, to: FilePath): Promise<void>;
   /** Removes a file or an empty folder, or with `recursive` whatever is there. Works on a full disk. */
   remove(path: FilePath, options: { recursive: boolean }): Promise<void>;

@@ -159,7 +159,9 @@ async function act(
     }
   } else if (volume && (what === "unmake" || what === "files")) {
     const attempt =
-      what === "files" ? backend.volumes.files(volume, { owner }) : backend.volumes.remove(volume, { owner });
+      what === "files"
+        ? backend.volumes.files(volume, { owner }, { owner })
+        : backend.volumes.remove(volume, { owner });
     if (of !== owner) await refused(attempt, "volumeNotFound");
     else {
       await attempt;

@@ -3,6 +3,7 @@ import type { Volume } from "../../../../docker/gateway/src/sandboxes/backend";
 import { listed } from "../volume-folder";
 import { type MakeWorld, refused, running, wanted, within } from "./world";
 
+const CALLER = { owner: "ann" };
 const path = (text: string) => Buffer.from(text);
 const volume = (name: string, change: object = {}) => ({ name, labels: {}, owner: "ann", ...change });
 const mounting = (name: string) => ({ spec: { mounts: [{ type: "named", name, guest: "/data" }] } });
@@ -34,7 +35,7 @@ export function describeVolumes(make: MakeWorld): void {
       await backend.volumes.remove(id, { owner: "ann" });
       expect(await backend.volumes.list({})).toEqual([]);
       await refused(backend.volumes.remove(id, { owner: "ann" }), "volumeNotFound");
-      await refused(backend.volumes.files(id, { owner: "ann" }), "volumeNotFound");
+      await refused(backend.volumes.files(id, { owner: "ann" }, CALLER), "volumeNotFound");
     }
     expect(backend.usage().volumes).toBe(0);
   });
@@ -71,7 +72,7 @@ export function describeVolumes(make: MakeWorld): void {
   test("its files are to be read and written; those of a disk are its guests' alone", async () => {
     const { volumes } = (await make()).backend;
     const { id } = await volumes.create(volume("data"));
-    const files = await volumes.files(id, { owner: "ann" });
+    const files = await volumes.files(id, { owner: "ann" }, CALLER);
     const content = Buffer.from("some text");
     await files.write(path("/folder/file"), pieces(content));
     const read = await files.read(path("/folder/file"));
@@ -84,12 +85,12 @@ export function describeVolumes(make: MakeWorld): void {
     expect(await files.exists(path("/f"))).toBe(false);
     const disk = await volumes.create(volume("disk", { capacityGib: 1 }));
     expect(disk.capacityBytes).toBe(1024 ** 3);
-    await refused(volumes.files(disk.id, { owner: "ann" }), "unsupported");
+    await refused(volumes.files(disk.id, { owner: "ann" }, CALLER), "unsupported");
     const { id: shared } = await volumes.shared();
-    await (await volumes.files(shared, {})).write(path("/shared"), pieces(content));
+    await (await volumes.files(shared, {}, CALLER)).write(path("/shared"), pieces(content));
     await refused(volumes.remove(shared, {}), "conflict");
     // Where owners see their own alone, it is nobody's.
-    await refused(volumes.files(shared, { owner: "ann" }), "volumeNotFound");
+    await refused(volumes.files(shared, { owner: "ann" }, CALLER), "volumeNotFound");
   });
 }
 

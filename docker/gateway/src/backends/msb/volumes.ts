@@ -5,7 +5,7 @@ import { errorText, isKind, ServiceError, volumeNotFound } from "../../errors";
 import type { Limits, OwnerLimits } from "../../limits/capacity";
 import type { Owner, Scope, Volume, VolumeBackend, WantedVolume } from "../../sandboxes/backend";
 import type { SandboxSpec } from "../../sandboxes/spec";
-import type { VolumeFiles } from "../../sandboxes/volume-files";
+import type { FileCaller, VolumeFiles } from "../../sandboxes/volume-files";
 import { type Msb, MsbError } from "./command-line";
 import type { LifecycleLog } from "./lifecycle";
 import type { RecordStore } from "./record-store";
@@ -130,8 +130,8 @@ export class MsbVolumes implements VolumeBackend {
     this.removeBehind(deleting);
   }
 
-  async files(id: string, scope: Scope): Promise<VolumeFiles> {
-    if (id === DEFAULT_ID && scope.owner === undefined) return this.options.files.workspace();
+  async files(id: string, scope: Scope, caller: FileCaller): Promise<VolumeFiles> {
+    if (id === DEFAULT_ID && scope.owner === undefined) return this.options.files.workspace(caller);
     const record = this.find(id, scope);
     if (record.capacityBytes === undefined) await this.view.refresh(0);
     const { capacityBytes, handle } = this.find(id, scope);
@@ -140,7 +140,7 @@ export class MsbVolumes implements VolumeBackend {
         "unsupported",
         "the volume is a disk: its files are only to be seen in a sandbox",
       );
-    return this.options.files.named(join(this.options.home, "volumes", handle));
+    return this.options.files.named(join(this.options.home, "volumes", handle), caller);
   }
 
   /** Ids of the volumes that a spec mounts, by name. @throws ServiceError volumeNotFound, for another owner's too */

@@ -43,14 +43,17 @@ export function scopeFor({ config }: Context, request: FastifyRequest): Scope {
  * Counts a connection that the client holds open until the request is over, and has it ended when its key is no more.
  * @throws ServiceError 429, or if the client has gone
  */
-export function holdConnection(
-  { connections, keys }: Context,
-  { key, life }: FastifyRequest,
-  end: () => void,
-): void {
+export function holdConnection(context: Context, request: FastifyRequest, end: () => void): void {
+  const { key, life } = request;
   life.check();
   if (!key) return;
-  life.hold(connections.take(key.id, key.limits.connections));
+  life.hold(context.connections.take(key.id, key.limits.connections));
+  endWithKey(context, request, end);
+}
+
+/** Has a request ended when its key is no more. */
+export function endWithKey({ keys }: Context, { key, life }: FastifyRequest, end: () => void): void {
+  if (!key) return;
   life.hold(
     keys.hold(key, () => {
       life.revoked();

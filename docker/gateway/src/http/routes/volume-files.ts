@@ -8,13 +8,15 @@ import { errorResponses, idParams, messageBody, streamOf } from "../schema/commo
 import { fileBody, fromToBody, pathBody } from "../schema/volume";
 import { holdTransfer } from "../transfer";
 import { fileBodyOf, fileListOf } from "../volume-file-body";
-import { type App, type Context, scopeFor, typed } from "./context";
+import { type App, type Context, endWithKey, scopeFor, typed } from "./context";
 
 const BASE = "/v1/volumes/:id/files";
 /** Lists that are being sent, of all keys: each has up to half a MiB in memory, for a reader that takes its time too. */
 const MOST_LISTS = 128;
-/** Copies at work; the others wait. Node has four threads for files, which all requests share. */
-const MOST_COPIES = 2;
+/** Requests for files that are under way or wait for their turns, of all keys: each takes memory. */
+const MOST_REQUESTS = 1024;
+type FilesOf = (request: FastifyRequest) => Promise<VolumeFiles>;
+
 const tags = ["volumes"];
 const params = idParams;
 const headers = z.looseObject({ "x-msb-file-path": z.string().max(8192) });
@@ -31,9 +33,16 @@ const changing = <T extends z.ZodType>(body: T) => ({
 /** Files of a volume. */
 export function volumeFileRoutes(plain: App, context: Context): void {
   const app = typed(plain);
-  const filesOf = (request: FastifyRequest): Promise<VolumeFiles> => {
+  const requests = new SharedPlaces(MOST_REQUESTS, "requests for files");
+  // The only way to the files: with a place, in the turns of the key, and as long as the client and its key are there.
+  const filesOf: FilesOf = async (request) => {
+    const { life, keyId } = request;
+    life.check();
+    life.hold(requests.take(keyId));
+    endWithKey(context, request, () => request.raw.socket.destroy());
     const { id } = request.params as z.infer<typeof params>;
-    return context.backend.volumes.files(id, scopeFor(context, request));
+    const caller = { owner: keyId, signal: life.unanswered };
+    return context.backend.volumes.files(id, scopeFor(context, request), caller);
   };
 
   const lists = new SharedPlaces(MOST_LISTS, "lists of folders");
@@ -73,28 +82,17 @@ export function volumeFileRoutes(plain: App, context: Context): void {
 }
 
 /** Those that take as long as their files are large. */
-function transferRoutes(
-  plain: App,
-  context: Context,
-  filesOf: (request: FastifyRequest) => Promise<VolumeFiles>,
-): void {
+function transferRoutes(plain: App, context: Context, filesOf: FilesOf): void {
   const { LIMIT_UPLOAD_BYTES: maxBytes, LIMIT_UPLOADS: maxUploads } = context.config;
   const uploads = new SharedPlaces(maxUploads, "uploads");
   const copies = new SharedPlaces(maxUploads, "copies");
-  const turns = new SharedPlaces(MOST_COPIES, "copies");
   const app = typed(plain);
 
   app.post(`${BASE}/copy`, changing(fromToBody), async (request) => {
     holdTransfer(context, request, { moves: false });
     request.life.hold(copies.take(request.keyId));
     const { from, to } = request.body;
-    const files = await filesOf(request);
-    const turn = await turns.wait(request.keyId, request.life.unanswered);
-    try {
-      await files.copy(Buffer.from(from), Buffer.from(to), request.life.unanswered);
-    } finally {
-      turn();
-    }
+    await (await filesOf(request)).copy(Buffer.from(from), Buffer.from(to));
     return OK;
   });
 

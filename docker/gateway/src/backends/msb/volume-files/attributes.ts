@@ -3,7 +3,6 @@ import { constants } from "node:fs";
 import { access, type FileHandle } from "node:fs/promises";
 import { delimiter, join } from "node:path";
 import { ServiceError } from "../../../errors";
-import { SharedPlaces } from "../../../limits/shared-places";
 import { startError } from "../process";
 import { diskFull } from "./errors";
 
@@ -16,7 +15,6 @@ import { diskFull } from "./errors";
 /** The attributes of a file as getfattr writes and setfattr reads them; "" for none. */
 export type Attributes = string;
 
-const PROGRAMS = new SharedPlaces(8, "programs");
 const TIMEOUT_MS = 30_000;
 /** Descriptor of a child that is a file of ours. */
 const FILE = 3;
@@ -99,16 +97,7 @@ const unquoted = (name: string) =>
 type RunOptions = { file?: FileHandle; folder?: FileHandle; input?: string };
 type Ran = { code: number; stdout: string; stderr: string };
 
-async function run(program: string, args: string[], options: RunOptions): Promise<Ran> {
-  const giveBack = await PROGRAMS.wait(Symbol("one"));
-  try {
-    return await start(program, args, options);
-  } finally {
-    giveBack();
-  }
-}
-
-function start(program: string, args: string[], { file, folder, input = "" }: RunOptions): Promise<Ran> {
+function run(program: string, args: string[], { file, folder, input = "" }: RunOptions): Promise<Ran> {
   return new Promise((resolve, reject) => {
     const child = spawn(program, args, {
       // The child is in the open folder itself, whatever its name leads to by now.

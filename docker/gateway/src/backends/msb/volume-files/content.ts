@@ -1,18 +1,19 @@
 import type { FileHandle } from "node:fs/promises";
 import { Readable } from "node:stream";
 import { ServiceError } from "../../../errors";
+import type { RunTurn } from "./turns";
 
 const CHUNK_BYTES = 256 * 1024;
 
 /** The first bytes of a file as a stream, which closes the file. It fails when the file has become shorter. */
-export function streamOf(file: FileHandle, size: number): Readable {
+export function streamOf(file: FileHandle, size: number, turn: RunTurn): Readable {
   let position = 0;
   return new Readable({
     highWaterMark: CHUNK_BYTES,
     read() {
       if (position >= size) return void this.push(null);
       const length = Math.min(CHUNK_BYTES, size - position);
-      file.read(Buffer.allocUnsafe(length), 0, length, position).then(({ bytesRead, buffer }) => {
+      turn(() => file.read(Buffer.allocUnsafe(length), 0, length, position)).then(({ bytesRead, buffer }) => {
         position += bytesRead;
         if (bytesRead === 0) this.destroy(new ServiceError("conflict", "the file has become shorter"));
         else this.push(buffer.subarray(0, bytesRead));
@@ -25,18 +26,6 @@ export function streamOf(file: FileHandle, size: number): Readable {
       );
     },
   });
-}
-
-/** The content of a file in pieces, for a copy. */
-export async function* chunksOf(file: FileHandle, signal?: AbortSignal): AsyncGenerator<Buffer> {
-  const buffer = Buffer.allocUnsafe(4 * CHUNK_BYTES);
-  for (let position = 0; ; ) {
-    signal?.throwIfAborted();
-    const { bytesRead } = await file.read(buffer, 0, buffer.length, position);
-    if (bytesRead === 0) return;
-    position += bytesRead;
-    yield buffer.subarray(0, bytesRead);
-  }
 }
 
 /** Content up to a length. @throws ServiceError tooLarge */

@@ -3,6 +3,7 @@ import { type FileInfo, MAX_ENTRIES } from "../../../sandboxes/volume-files";
 import { invalidPath } from "./errors";
 import { infoOfEach } from "./guest-stat";
 import { namesIn } from "./remove-tree";
+import type { RunTurn } from "./turns";
 import { join } from "./walk";
 
 /** Bytes of the entries that are in memory at once, the path and what else there is to each. */
@@ -19,6 +20,7 @@ export async function* infosIn(
   folder: FileHandle,
   parts: string[],
   hides: (name: string) => boolean,
+  turn: RunTurn,
   maxEntries = MAX_ENTRIES,
 ): AsyncGenerator<FileInfo[]> {
   const size = Math.floor(PART_BYTES / (join(parts).length + ENTRY_BYTES));
@@ -31,12 +33,13 @@ export async function* infosIn(
     if (count > maxEntries)
       throw invalidPath(join(parts), `has more than ${maxEntries} entries: too many to list`);
   }
-  if (count <= batch) return yield await infoOfEach(folder, parts, known);
+  if (count <= batch) return yield await turn(() => infoOfEach(folder, parts, known));
   let names: string[] = [];
   for await (const name of namesIn(folder, batch)) {
     if (hides(name) || names.push(name) < batch) continue;
-    yield await infoOfEach(folder, parts, names);
+    const some = names;
+    yield await turn(() => infoOfEach(folder, parts, some));
     names = [];
   }
-  yield await infoOfEach(folder, parts, names);
+  yield await turn(() => infoOfEach(folder, parts, names));
 }

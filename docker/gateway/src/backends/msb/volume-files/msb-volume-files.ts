@@ -2,13 +2,15 @@ import { type FileHandle, lstat, open, rename, rmdir, unlink } from "node:fs/pro
 import type { Readable } from "node:stream";
 import type { DiskReserve } from "../../../limits/disk-reserve";
 import type { FileInfo, FilePath, VolumeFiles, WriteOptions } from "../../../sandboxes/volume-files";
-import { atMost, chunksOf, streamOf } from "./content";
+import { atMost, streamOf } from "./content";
+import { copyContent } from "./copy-content";
 import { codeOf, invalidPath, NOTHING_THERE, translate } from "./errors";
 import { infoOf, mayBeSpecial, targetOf } from "./guest-stat";
 import { infosIn } from "./list";
 import { removeTree } from "./remove-tree";
-import { keptOf, replace } from "./replace";
+import { keptOf, replace, writeContent } from "./replace";
 import type { Staging } from "./staging";
+import type { CallerTurns } from "./turns";
 import { at, join, openFolder, PINNED, READABLE, split, using } from "./walk";
 
 export type MsbVolumeFilesOptions = {
@@ -19,6 +21,8 @@ export type MsbVolumeFilesOptions = {
   /** Whether the staging folder is in the volume's own folder: then it is not to be seen. */
   stagingInside?: boolean;
   disk: DiskReserve;
+  /** Those of whoever calls. */
+  turns: CallerTurns;
 };
 
 type Place = (folder: FileHandle, name: string) => Promise<void>;
@@ -30,9 +34,9 @@ export class MsbVolumeFiles implements VolumeFiles {
   async *list(path: FilePath): AsyncGenerator<FileInfo[]> {
     const parts = this.split(path);
     const hides = (name: string) => parts.length === 0 && this.isHidden(name);
-    const folder = await translated(path, () => openFolder(this.options.root, parts));
+    const folder = await translated(path, () => this.open(parts));
     try {
-      yield* infosIn(folder, parts, hides);
+      yield* infosIn(folder, parts, hides, this.options.turns.turn);
     } catch (error) {
       throw translate(path, error);
     } finally {
@@ -41,13 +45,14 @@ export class MsbVolumeFiles implements VolumeFiles {
   }
 
   stat(path: FilePath): Promise<FileInfo> {
-    return this.inParent(path, (folder, name, parts) => info(folder, name, parts));
+    const { turn } = this.options.turns;
+    return this.inParent(path, (folder, name, parts) => turn(() => info(folder, name, parts)));
   }
 
   async exists(path: FilePath): Promise<boolean> {
     const parts = this.split(path);
     try {
-      const folder = await openFolder(this.options.root, parts.slice(0, -1));
+      const folder = await this.open(parts.slice(0, -1));
       await using(folder, async () => (await open(at(folder, parts.at(-1) ?? "."), PINNED)).close());
       return true;
     } catch (error) {
@@ -57,13 +62,15 @@ export class MsbVolumeFiles implements VolumeFiles {
   }
 
   read(path: FilePath): Promise<{ size: number; content: Readable }> {
+    const { turn } = this.options.turns;
     return this.inParent(path, async (folder, name) => {
       const file = await open(at(folder, name), READABLE);
       try {
         const stats = await file.stat();
-        const plain = stats.isFile() && (!mayBeSpecial(stats) || (await infoOf(file, stats)).type === "file");
+        const isFile = async () => (await turn(() => infoOf(file, stats))).type === "file";
+        const plain = stats.isFile() && (!mayBeSpecial(stats) || (await isFile()));
         if (!plain) throw invalidPath(path, "is not a file");
-        return { size: stats.size, content: streamOf(file, stats.size) };
+        return { size: stats.size, content: streamOf(file, stats.size, turn) };
       } catch (error) {
         await file.close();
         throw error;
@@ -77,29 +84,33 @@ export class MsbVolumeFiles implements VolumeFiles {
     { maxBytes = Number.POSITIVE_INFINITY }: WriteOptions = {},
   ): Promise<void> {
     const { staging, disk } = this.options;
+    const { turn } = this.options.turns;
     await disk.check();
     await this.inNewParent(path, async (folder, name) => {
       await refuseFolder(folder, name, path);
-      await replace({ staging, disk, folder, name, content: atMost(content, maxBytes) });
+      const fill = (file: FileHandle) => writeContent(file, atMost(content, maxBytes), { disk, turn });
+      await replace({ staging, folder, name, fill, turn });
     });
   }
 
   async mkdir(path: FilePath): Promise<void> {
     const parts = this.split(path);
     await this.options.disk.check();
-    await translated(path, async () => (await openFolder(this.options.root, parts, { make: true })).close());
+    await translated(path, async () => (await this.open(parts, true)).close());
   }
 
-  async copy(from: FilePath, to: FilePath, signal?: AbortSignal): Promise<void> {
-    const { staging, disk } = this.options;
+  async copy(from: FilePath, to: FilePath): Promise<void> {
+    const { staging, disk, turns } = this.options;
+    const { turn, signal } = turns;
     await disk.check();
     const source = await this.inParent(from, (folder, name) => open(at(folder, name), READABLE));
     await using(source, async () => {
       if (!(await translated(from, () => source.stat())).isFile()) throw invalidPath(from, "is not a file");
       await this.inNewParent(to, async (folder, name) => {
         await refuseFolder(folder, name, to);
-        const kept = await keptOf(source);
-        await replace({ staging, disk, folder, name, content: chunksOf(source, signal), kept });
+        const kept = await turn(() => keptOf(source));
+        const fill = (file: FileHandle) => turns.copy(() => copyContent(source, file, { disk, signal }));
+        await replace({ staging, folder, name, fill, turn, kept });
       });
     });
   }
@@ -109,8 +120,10 @@ export class MsbVolumeFiles implements VolumeFiles {
       // No folder is made for what is not there.
       await lstat(at(source, sourceName));
       await this.inNewParent(to, async (folder, name) => {
-        await rename(at(source, sourceName), at(folder, name));
-        await folder.sync();
+        await this.options.turns.turn(async () => {
+          await rename(at(source, sourceName), at(folder, name));
+          await folder.sync();
+        });
       });
       await source.sync();
     });
@@ -121,7 +134,7 @@ export class MsbVolumeFiles implements VolumeFiles {
     await this.inParent(path, async (folder, name) => {
       if (recursive) {
         await lstat(at(folder, name));
-        return removeTree(folder, name);
+        return removeTree(folder, name, this.options.turns.turn);
       }
       await unlink(at(folder, name)).catch((error) => {
         if (codeOf(error) !== "EISDIR") throw error;
@@ -146,13 +159,17 @@ export class MsbVolumeFiles implements VolumeFiles {
     work: (folder: FileHandle, name: string, parts: string[]) => Promise<T>,
     { make = false } = {},
   ): Promise<T> {
-    const { root, disk } = this.options;
     const parts = this.split(path);
     return translated(path, async () =>
-      using(await openFolder(root, parts.slice(0, -1), { make, beforeMake: () => disk.check() }), (folder) =>
-        work(folder, parts.at(-1) ?? ".", parts),
-      ),
+      using(await this.open(parts.slice(0, -1), make), (folder) => work(folder, parts.at(-1) ?? ".", parts)),
     );
+  }
+
+  /** Opens a folder in a turn. */
+  private open(parts: string[], make = false): Promise<FileHandle> {
+    const { root, disk, turns } = this.options;
+    const { turn, signal } = turns;
+    return turn(() => openFolder(root, parts, { make, beforeMake: () => disk.check(), signal }));
   }
 
   private inNewParent(path: FilePath, work: Place): Promise<void> {

@@ -1,6 +1,7 @@
 import { type FileHandle, open, opendir, rmdir, unlink } from "node:fs/promises";
 import { ServiceError } from "../../../errors";
 import { codeOf } from "./errors";
+import type { RunTurn } from "./turns";
 import { at, FOLDER } from "./walk";
 
 /** How often a folder may turn out to be filled again, or to be another one, while it is emptied. */
@@ -13,11 +14,15 @@ type Level = { name: string; dev: number; ino: number };
  * Removes a folder with all that is in it, or a file. It goes down and up again step by step, with two open folders at
  * most, however deep the tree. Not rm(): between its look at a folder and its descent a guest may put a link there.
  */
-export async function removeTree(folder: FileHandle, name: string): Promise<void> {
+export async function removeTree(
+  folder: FileHandle,
+  name: string,
+  turn: RunTurn = (work) => work(),
+): Promise<void> {
   for (let surprises = 0; surprises < MAX_SURPRISES; surprises++) {
     if (await removeFile(folder, name)) return;
     try {
-      await emptyTree(await open(at(folder, name), FOLDER));
+      await emptyTree(await open(at(folder, name), FOLDER), turn);
       return await rmdir(at(folder, name));
     } catch (error) {
       ignoreSurprise(error);
@@ -26,8 +31,8 @@ export async function removeTree(folder: FileHandle, name: string): Promise<void
   throw stillFilled();
 }
 
-/** Removes all that is in a folder, and closes it. */
-async function emptyTree(top: FileHandle): Promise<void> {
+/** Removes all that is in a folder, and closes it. The files of each folder take a turn of their own. */
+export async function emptyTree(top: FileHandle, turn: RunTurn = (work) => work()): Promise<void> {
   const levels: Level[] = [];
   let surprises = 0;
   const surprise = (error: unknown): undefined => {
@@ -37,7 +42,8 @@ async function emptyTree(top: FileHandle): Promise<void> {
   let current = top;
   try {
     for (;;) {
-      const below = await removeFiles(current);
+      const folder = current;
+      const below = await turn(() => removeFiles(folder));
       if (below !== undefined) {
         const next = await open(at(current, below), FOLDER).catch(surprise);
         if (!next) continue;

@@ -4,6 +4,7 @@ import { type Attributes, attributesOf, setAttributes } from "./attributes";
 import { codeOf, NOTHING_THERE } from "./errors";
 import { infoOf } from "./guest-stat";
 import type { Staging } from "./staging";
+import type { RunTurn } from "./turns";
 import { at, PINNED, using } from "./walk";
 
 /** What a file has besides its content. */
@@ -14,11 +15,12 @@ const canGiveAway = process.geteuid?.() === 0;
 
 export type Replacement = {
   staging: Staging;
-  disk: DiskReserve;
   /** Where the file is to be: a name in an open folder. */
   folder: FileHandle;
   name: string;
-  content: AsyncIterable<Uint8Array>;
+  /** Writes the content into the new file; it takes the turns that it needs. */
+  fill: (file: FileHandle) => Promise<void>;
+  turn: RunTurn;
   /** What the file is to have; without it, what the old file has, or mode 0644. */
   kept?: Kept;
 };
@@ -27,15 +29,13 @@ export type Replacement = {
  * Puts a file in the place of another, or of none. It is written elsewhere, synced and then renamed: at no time, and
  * after no crash, is there a part of it.
  */
-export function replace({ staging, disk, folder, name, content, kept }: Replacement): Promise<void> {
+export function replace({ staging, folder, name, fill, turn, kept }: Replacement): Promise<void> {
   return staging.withFile(async (file, path) => {
-    let length = 0;
-    for await (const chunk of content) {
-      await disk.check();
-      length += chunk.length;
-      if (!isZero(chunk)) await writeAt(file, chunk, length - chunk.length);
-    }
-    await file.truncate(length);
+    await fill(file);
+    await turn(() => finish(file, path));
+  });
+
+  async function finish(file: FileHandle, path: Buffer): Promise<void> {
     const { mode, uid, gid, attributes } = kept ?? (await keptOfOld(folder, name));
     await setAttributes(file, attributes);
     const own = await file.stat();
@@ -44,7 +44,23 @@ export function replace({ staging, disk, folder, name, content, kept }: Replacem
     await file.datasync();
     await rename(path, at(folder, name));
     await folder.sync();
-  });
+  }
+}
+
+/** Writes a content into an empty file, a turn for each piece: none is held while the client sends nothing. */
+export async function writeContent(
+  file: FileHandle,
+  content: AsyncIterable<Uint8Array>,
+  { disk, turn }: { disk: DiskReserve; turn: RunTurn },
+): Promise<void> {
+  let length = 0;
+  for await (const chunk of content) {
+    await disk.check();
+    const position = length;
+    length += chunk.length;
+    if (!isZero(chunk)) await turn(() => writeAt(file, chunk, position));
+  }
+  await file.truncate(length);
 }
 
 export async function keptOf(file: FileHandle): Promise<Kept> {

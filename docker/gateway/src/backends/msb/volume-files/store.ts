@@ -1,8 +1,9 @@
 import { join } from "node:path";
 import { DiskReserve } from "../../../limits/disk-reserve";
-import type { VolumeFiles } from "../../../sandboxes/volume-files";
+import type { FileCaller, VolumeFiles } from "../../../sandboxes/volume-files";
 import { MsbVolumeFiles } from "./msb-volume-files";
 import { Staging } from "./staging";
+import { FileTurns } from "./turns";
 
 export type VolumeFileStoreOptions = {
   /** msb's home: the volumes of a name are below it. */
@@ -20,6 +21,7 @@ export const WORKSPACE_STAGING = ".msb-uploads";
 export class VolumeFileStore {
   private readonly staging: Staging;
   private readonly workspaceStaging: Staging;
+  private readonly turns = new FileTurns();
   readonly disk: DiskReserve;
   private readonly workspaceDisk: DiskReserve;
 
@@ -32,16 +34,18 @@ export class VolumeFileStore {
   }
 
   /** The files of a volume that msb keeps in that folder. */
-  named(root: string): VolumeFiles {
-    return new MsbVolumeFiles({ root, staging: this.staging, disk: this.disk });
+  named(root: string, caller: FileCaller): VolumeFiles {
+    const { staging, disk } = this;
+    return new MsbVolumeFiles({ root, staging, disk, turns: this.turns.of(caller) });
   }
 
-  workspace(): VolumeFiles {
+  workspace(caller: FileCaller): VolumeFiles {
     return new MsbVolumeFiles({
       root: this.options.workspace,
       staging: this.workspaceStaging,
       stagingInside: true,
       disk: this.workspaceDisk,
+      turns: this.turns.of(caller),
     });
   }
 

@@ -17,6 +17,8 @@ export const PINNED = 0o10000000 /* O_PATH */ | constants.O_NOFOLLOW;
 export const READABLE = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
 
 const MAX_PATH_BYTES = 4096;
+/** Each name is a folder to open: a path of thousands would keep the disk busy for long. */
+const MAX_NAMES = 255;
 
 /** Where a name in an open folder is to be found. */
 export const at = (folder: FileHandle, name: string): Buffer =>
@@ -30,6 +32,7 @@ export function split(path: FilePath): string[] {
     .split("/")
     .filter((name) => name !== "" && name !== ".");
   if (names.includes("..")) throw invalidPath(path, "leads out of the volume");
+  if (names.length > MAX_NAMES) throw invalidPath(path, `has more than ${MAX_NAMES} names`);
   return names;
 }
 
@@ -49,24 +52,27 @@ export type OpenFolderOptions = {
   make?: boolean;
   /** Called before one is made; what it throws is what the call fails with. */
   beforeMake?: () => Promise<void>;
+  /** Ends the way down. */
+  signal?: AbortSignal;
 };
 
 /** Opens a folder, one step after the other. */
 export async function openFolder(
   root: string,
   names: string[],
-  { make = false, beforeMake }: OpenFolderOptions = {},
+  { make = false, beforeMake, signal }: OpenFolderOptions = {},
 ): Promise<FileHandle> {
   let folder = await open(root, FOLDER);
   for (const name of names)
-    folder = await using(folder, (above) =>
-      open(at(above, name), FOLDER).catch(async (error) => {
+    folder = await using(folder, (above) => {
+      signal?.throwIfAborted();
+      return open(at(above, name), FOLDER).catch(async (error) => {
         if (!make || codeOf(error) !== "ENOENT") throw error;
         await beforeMake?.();
         await mkdir(at(above, name)).catch(ignoreExisting);
         return open(at(above, name), FOLDER);
-      }),
-    );
+      });
+    });
   return folder;
 }
 

@@ -1,0 +1,32 @@
+import { SharedPlaces } from "../../../limits/shared-places";
+import type { FileCaller } from "../../../sandboxes/volume-files";
+
+/** Node has four threads for files, which all requests share. */
+const AT_ONCE = 4;
+/** Copies are processes of their own, and may take long. */
+const COPIES_AT_ONCE = 4;
+
+/** Does a piece of work with files when the caller's turn comes. @throws the reason of the caller's signal */
+export type RunTurn = <T>(work: () => Promise<T>) => Promise<T>;
+
+export type CallerTurns = {
+  /** For a short piece of work. It must not ask for a turn itself, nor wait for the client. */
+  turn: RunTurn;
+  /** For a whole copy. */
+  copy: RunTurn;
+  signal?: AbortSignal;
+};
+
+/** Whose work with the files of volumes goes on: owners take turns, and who has gone has none. */
+export class FileTurns {
+  private readonly turns = new SharedPlaces(AT_ONCE, "works with files");
+  private readonly copies = new SharedPlaces(COPIES_AT_ONCE, "copies");
+
+  of({ owner, signal }: FileCaller): CallerTurns {
+    return {
+      turn: (work) => this.turns.run(owner, signal, work),
+      copy: (work) => this.copies.run(owner, signal, work),
+      signal,
+    };
+  }
+}
