@@ -3,6 +3,9 @@ import type { Entry } from "./sandbox-index";
 const FIRST_MS = 1_000;
 const MOST_MS = 60_000;
 
+/** Milliseconds before the next try, after so many that failed. */
+export const backoffMs = (failures: number): number => Math.min(FIRST_MS * 2 ** (failures - 1), MOST_MS);
+
 /** Comes back to sandboxes with which something did not work, less and less often. One timer serves them all. */
 export class Retries {
   private timer: NodeJS.Timeout | undefined;
@@ -13,8 +16,7 @@ export class Retries {
   /** No action before that time; it doubles with each failure unless it is given. */
   later(entry: Entry, ms?: number): void {
     entry.failures++;
-    const backoff = Math.min(FIRST_MS * 2 ** (entry.failures - 1), MOST_MS);
-    entry.retryAt = performance.now() + (ms ?? backoff);
+    entry.retryAt = performance.now() + (ms ?? backoffMs(entry.failures));
     this.soon(entry);
   }
 

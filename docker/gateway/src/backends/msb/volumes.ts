@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { errorText, isKind, ServiceError, volumeNotFound } from "../../errors";
 import type { Limits, OwnerLimits } from "../../limits/capacity";
 import type { Owner, Scope, Volume, VolumeBackend, WantedVolume } from "../../sandboxes/backend";
@@ -9,6 +10,7 @@ import type { FileCaller, VolumeFiles } from "../../sandboxes/volume-files";
 import { type Msb, MsbError } from "./command-line";
 import type { LifecycleLog } from "./lifecycle";
 import type { RecordStore } from "./record-store";
+import { backoffMs } from "./retries";
 import type { SandboxIndex } from "./sandbox-index";
 import { SharedRead } from "./shared-read";
 import type { VolumeFileStore } from "./volume-files/store";
@@ -19,6 +21,8 @@ const DEFAULT_ID = "00000000-0000-4000-8000-000000000002";
 const GIB = 1024 ** 3;
 /** A large tree takes long to remove, and nobody waits for it. */
 const REMOVE_TIMEOUT_MS = 24 * 3600_000;
+/** How long a request waits for a removal, which goes on without it. */
+const REMOVE_WAIT_MS = 5_000;
 /** How old msb's list of volumes may be. */
 const LIST_AGE_MS = 1_000;
 const CREATE_TIMEOUT_MS = 10 * 60_000;
@@ -39,6 +43,8 @@ export type VolumesOptions = {
 export class MsbVolumes implements VolumeBackend {
   private readonly removing = new Set<string>();
   private readonly making = new Set<string>();
+  /** Removals that failed, with the time of the next try by performance.now(). */
+  private readonly failed = new Map<string, { times: number; retryAt: number }>();
   /** What msb has, taken in by everybody who asks at the same time. */
   private readonly view = new SharedRead((askedAt) => this.reconcile(askedAt));
   /** Until when something may come of what the last process left half made, by performance.now(). */
@@ -64,7 +70,7 @@ export class MsbVolumes implements VolumeBackend {
   /** Goes on with what was not finished: removals that failed, and what a crash left half made. */
   sweep(): void {
     for (const record of [...this.store.all()])
-      if (record.state !== "active" && !this.making.has(record.id)) this.removeBehind(record);
+      if (record.state !== "active" && !this.making.has(record.id)) void this.removeBehind(record);
   }
 
   async list({ owner }: Scope): Promise<Volume[]> {
@@ -105,7 +111,7 @@ export class MsbVolumes implements VolumeBackend {
       });
       await this.store.put({ ...record, state: "active" });
     } catch (error) {
-      this.removeBehind(record);
+      void this.removeBehind(record);
       throw translate(name, error);
     } finally {
       this.making.delete(id);
@@ -127,7 +133,8 @@ export class MsbVolumes implements VolumeBackend {
     const deleting: VolumeRecord = { ...record, state: "deleting" };
     // A full disk must not keep anybody from making room.
     await this.store.put(deleting).catch((error) => this.complain(record, error));
-    this.removeBehind(deleting);
+    // It counts until it is gone: mostly at once, so that the next one may be made.
+    await Promise.race([this.removeBehind(deleting), sleep(REMOVE_WAIT_MS, undefined, { ref: false })]);
   }
 
   async files(id: string, scope: Scope, caller: FileCaller): Promise<VolumeFiles> {
@@ -168,7 +175,11 @@ export class MsbVolumes implements VolumeBackend {
     );
   }
 
-  count = (owner?: Owner): number => this.active(owner).length;
+  /** Those on their way out too: what is left of them takes room. */
+  count = (owner?: Owner): number =>
+    [...this.store.all()].filter(
+      (record) => record.state !== "making" && (owner === undefined || record.owner === owner),
+    ).length;
 
   private active(owner: Owner | undefined): VolumeRecord[] {
     const all = [...this.store.all()].filter(
@@ -206,8 +217,8 @@ export class MsbVolumes implements VolumeBackend {
       if (gib > 0 && promised + gib > volumeGib)
         throw new ServiceError("noCapacity", `${whose} at most ${volumeGib} GiB in volumes with a capacity`);
     };
-    // Those that are being made count, too: as many may be asked for at once.
-    const all = [...this.store.all()].filter(({ state }) => state !== "deleting");
+    // Those that are being made count, too: as many may be asked for at once. So does what is not yet removed.
+    const all = [...this.store.all()];
     check("the server keeps", all, limits);
     const own = all.filter((record) => record.owner === owner);
     check(`the key ${JSON.stringify(owner)} may have`, own, limitsOf(owner));
@@ -238,15 +249,20 @@ export class MsbVolumes implements VolumeBackend {
   private keep = (record: VolumeRecord): Promise<void> =>
     this.store.put(record).catch((error) => this.complain(record, error));
 
-  /** Removes a volume while nobody waits; what fails is tried again by the sweep. */
-  private removeBehind(record: VolumeRecord): void {
+  /** Removes a volume; what fails is tried again by the sweep, less and less often. Never rejects. */
+  private async removeBehind(record: VolumeRecord): Promise<void> {
     if (this.removing.has(record.id)) return;
+    const failed = this.failed.get(record.id);
+    if (failed && performance.now() < failed.retryAt) return;
     // A sandbox that is on its way out goes first; the sweep comes back.
     for (const { record: sandbox } of this.sandboxes.all()) if (mounts(sandbox, record)) return;
     this.removing.add(record.id);
     const work = async () => {
       if (record.state !== "deleting")
         await this.store.put({ ...record, state: "deleting" }).catch((error) => this.complain(record, error));
+      // msb goes down a tree by recursion, and ends at one that is very deep.
+      if (record.capacityBytes === null)
+        await this.options.files.empty(join(this.options.home, "volumes", record.handle));
       try {
         await this.msb.ok(["volume", "rm", "--", record.handle], {
           timeoutMs: REMOVE_TIMEOUT_MS,
@@ -261,9 +277,16 @@ export class MsbVolumes implements VolumeBackend {
       this.interrupted.delete(record.id);
       await this.store.delete(record.id);
     };
-    work()
-      .catch((error) => this.complain(record, error))
-      .finally(() => this.removing.delete(record.id));
+    try {
+      await work();
+      this.failed.delete(record.id);
+    } catch (error) {
+      const times = (failed?.times ?? 0) + 1;
+      this.failed.set(record.id, { times, retryAt: performance.now() + backoffMs(times) });
+      this.complain(record, error);
+    } finally {
+      this.removing.delete(record.id);
+    }
   }
 
   private complain({ id }: VolumeRecord, error: unknown): void {

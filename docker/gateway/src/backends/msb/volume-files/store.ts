@@ -1,9 +1,12 @@
 import { join } from "node:path";
 import { DiskReserve } from "../../../limits/disk-reserve";
 import type { FileCaller, VolumeFiles } from "../../../sandboxes/volume-files";
+import { codeOf, NOTHING_THERE } from "./errors";
 import { MsbVolumeFiles } from "./msb-volume-files";
+import { emptyTree } from "./remove-tree";
 import { Staging } from "./staging";
 import { FileTurns } from "./turns";
+import { openFolder } from "./walk";
 
 export type VolumeFileStoreOptions = {
   /** msb's home: the volumes of a name are below it. */
@@ -47,6 +50,14 @@ export class VolumeFileStore {
       disk: this.workspaceDisk,
       turns: this.turns.of(caller),
     });
+  }
+
+  /** Removes all that is in a volume's folder, however deep; nothing where there is no such folder. */
+  async empty(root: string): Promise<void> {
+    const folder = await openFolder(root, []).catch((error) => {
+      if (!NOTHING_THERE.has(codeOf(error) ?? "")) throw error;
+    });
+    if (folder) await emptyTree(folder, this.turns.of({ owner: Symbol("server") }).turn);
   }
 
   /** Removes what uploads left that a crash interrupted. */
