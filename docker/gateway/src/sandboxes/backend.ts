@@ -88,7 +88,13 @@ export type LogSource = "stdout" | "stderr" | "output" | "system";
 /** Where a reader stands; only the backend that gave it knows what it means. */
 export type LogCursor = { generation: bigint; offset: bigint };
 export type LogEntry = { source: string; ts: string; text: string; cursor: LogCursor };
-export type LogQuery = { sources: Set<string>; after?: LogCursor; signal: AbortSignal };
+export type LogQuery = {
+  sources: Set<string>;
+  after?: LogCursor;
+  signal: AbortSignal;
+  /** Whose stream it is: what is read of logs, owners read in turns. */
+  reader?: string;
+};
 
 /**
  * Sandboxes. A request says what is desired, and waits or not: what is under way goes on whoever waits. All methods

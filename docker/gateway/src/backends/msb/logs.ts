@@ -1,8 +1,12 @@
 import { watch } from "node:fs";
 import { join } from "node:path";
+import { setImmediate as immediate } from "node:timers/promises";
+import { SharedPlaces } from "../../limits/shared-places";
 import type { LogEntry, LogQuery } from "../../sandboxes/backend";
-import { LogReader } from "./log-reader";
+import { LogReader, type LogTurn } from "./log-reader";
 
+/** Pieces of logs are parsed one after the other, by turns of the owners. */
+const PIECES = new SharedPlaces(1, "pieces of logs");
 /** The file system's notifications wake a reader; this is for the case that they fail. */
 const POLL_MS = 1_000;
 /** How often a reader that waits says so, with an empty list. */
@@ -12,12 +16,19 @@ const IDLE_MS = 10_000;
 export async function* readLog(
   home: string,
   handle: string,
-  { sources, after, signal }: LogQuery,
+  { sources, after, signal, reader: owner = "" }: LogQuery,
   isAlive: () => Promise<boolean>,
 ): AsyncGenerator<LogEntry[]> {
   if (handle === "") return;
   const folder = join(home, "sandboxes", handle, "logs");
-  const reader = await LogReader.open(folder, after);
+  const turn: LogTurn = (work) =>
+    PIECES.run(owner, signal, async () => {
+      const done = await work();
+      // Whatever else there is to do comes before the next piece.
+      await immediate();
+      return done;
+    });
+  const reader = await LogReader.open(folder, turn, after);
   let saidAt = Date.now();
   while (!signal.aborted) {
     // Asked before the file is read: what was written before the end is then in the file.

@@ -17,10 +17,22 @@ const headers = z.looseObject({ "last-event-id": limited(8192).optional() });
 
 /** Log streams of all keys at once: each may hold a line of some MiB for a reader that is behind. */
 const MOST_STREAMS = 256;
+/** Those of one sandbox: each reads the whole log. */
+const MOST_OF_A_SANDBOX = 16;
 
 /** A sandbox's log as server-sent events, resumable by their ids. */
 export function logRoutes(plain: App, context: Context): void {
   const streams = new SharedPlaces(MOST_STREAMS, "log streams");
+  const ofSandbox = new Map<string, SharedPlaces>();
+  const takeOf = (sandbox: string, keyId: string) => {
+    const places = ofSandbox.get(sandbox) ?? new SharedPlaces(MOST_OF_A_SANDBOX, "log streams of a sandbox");
+    const giveBack = places.take(keyId);
+    ofSandbox.set(sandbox, places);
+    return () => {
+      giveBack();
+      if (places.inUse === 0) ofSandbox.delete(sandbox);
+    };
+  };
   typed(plain).get(
     "/v1/sandboxes/:id/logs",
     {
@@ -39,7 +51,10 @@ export function logRoutes(plain: App, context: Context): void {
       holdConnection(context, request, () => request.raw.socket.destroy());
       life.hold(streams.take(request.keyId));
       const sandbox = await findSandbox(context, request, { id: request.params.id });
-      const entries = context.backend.sandboxes.logs(sandbox.id, { sources, after, signal: life.signal });
+      life.hold(takeOf(sandbox.id, request.keyId));
+      const entries = context.backend.sandboxes.logs(sandbox.id, {
+        ...{ sources, after, signal: life.signal, reader: request.keyId },
+      });
       const stream = Readable.from(framed(entries, life.signal), { objectMode: false });
       // A stream that waits for its file is not ended by its own end: it has to be woken.
       life.hold(() => stream.destroy());
