@@ -4,7 +4,7 @@ import { homedir } from "node:os";
 import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { parse } from "yaml";
-import { projectRoot, stackName } from "../setup/project";
+import { projectName, projectRoot, stackName } from "../setup/project";
 import { UserError } from "../setup/user-error";
 
 /** Folder of the state backend that is used where there is no other, and of its passphrase; git ignores it. */
@@ -65,7 +65,7 @@ function loginBackend(environment: NodeJS.ProcessEnv): Backend | undefined {
 
 /** Whether the folder of the checkout has the state of a stack, or of any. */
 function hasState(stack: string | undefined): boolean {
-  const folder = join(stateFolder, ".pulumi/stacks/microsandbox");
+  const folder = join(stateFolder, ".pulumi/stacks", projectName());
   const name = stack && stackName(stack);
   if (!existsSync(folder)) return false;
   return readdirSync(folder).some((file) => {

@@ -1,7 +1,8 @@
 import { existsSync, readdirSync } from "node:fs";
+import { baseNameOf } from "../components/host/names";
 // Not config: it loads Pulumi, which takes a third of the start of a command.
 import { readableHosts } from "../components/settings/checks";
-import { resourceName } from "../components/settings/hosts";
+import { resourceName, SERVICE } from "../components/settings/hosts";
 import type { HostSettings } from "../components/settings/schema";
 import { nameInLines } from "../setup/named-stack";
 import { projectName, projectRoot, stackFile, stackName } from "../setup/project";
@@ -167,7 +168,7 @@ export function hostsOf(stack: string, { values }: Pick<Settings, "values">): Se
     ...defaults,
     ...settings,
     name,
-    baseName: `${resourceName("microsandbox", name)}-${stackName(stack)}`,
+    baseName: baseNameOf(resourceName(SERVICE, name), { project: projectName(), stack: stackName(stack) }),
   }));
 }
 

@@ -9,6 +9,8 @@ import { settingsAreIn } from "./settings/lines-to-type";
 import type { HostSettings } from "./settings/schema";
 import { formatSize } from "./settings/values";
 
+export { SERVICE } from "./settings/hosts";
+
 /**
  * One service on each host, all at once. Each stands alone: its resources have names of its own, and what fails on one
  * host fails its resources only. The host `default` has the names of a stack with a single host.

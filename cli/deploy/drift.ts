@@ -1,3 +1,4 @@
+import { projectName } from "../../setup/project";
 import type { SetupHost } from "../stack";
 import { resourcesOf } from "./host-resources";
 
@@ -51,7 +52,7 @@ export function parseObjects(stdout: string): HostObject[] {
     if (kind !== "container" && kind !== "volume" && kind !== "network" && kind !== "image") return [];
     // @example "Up 3 seconds (health: starting)", "Up 2 hours (unhealthy)", "Up 2 hours (unhealthy) (Paused)"
     const health = status === "running" ? /\((?:health: )?(starting|unhealthy)\)/.exec(text)?.[1] : undefined;
-    return [{ kind, id, name, state: health ?? status, stack: project === "microsandbox" ? stack : "" }];
+    return [{ kind, id, name, state: health ?? status, stack: project === projectName() ? stack : "" }];
   });
 }
 

@@ -12,7 +12,7 @@ import { probeCommand, probed } from "../../components/host/probe";
 import { script } from "../../components/host/scripts";
 import { kvmGroup } from "../../components/server/server-user";
 import { VisibleError } from "../../components/settings/errors";
-import { resourceName } from "../../components/settings/hosts";
+import { resourceName, SERVICE } from "../../components/settings/hosts";
 import type { HostSettings } from "../../components/settings/schema";
 import { canInstallPackages, emulationPackages, missingPackages } from "../../setup/engine";
 import { exec } from "../../setup/exec";
@@ -80,7 +80,7 @@ async function engineOf(host: CheckedHost, context: CheckContext): Promise<Findi
   };
   const report = usableEngine(await ask(host, preflightScript(names), context), architecture);
   const known = context.resources.map(({ urn, type, outputs = {} }) => [urn, { type, outputs }] as const);
-  const recorded = recordedOf(resourceName("microsandbox", host.name), Object.fromEntries(known));
+  const recorded = recordedOf(resourceName(SERVICE, host.name), Object.fromEntries(known));
   const owner = { project: projectName(), stack: stackName(context.stack) };
   refuseForeign(report, { ...recorded, ...owner, ...names });
   if (!host.privileged) kvmGroup(report);

@@ -1,5 +1,5 @@
 import { hostMessage } from "../../components/settings/errors";
-import { resourceName } from "../../components/settings/hosts";
+import { resourceName, SERVICE } from "../../components/settings/hosts";
 import type { SetupHost } from "../stack";
 
 /** What tells whose a resource of the state is. */
@@ -14,7 +14,7 @@ export function resourcesOf({ name }: Pick<SetupHost, "name">, resources: readon
   const below = new Set<string>();
   for (const { urn, type, parent } of resources) {
     const isHost = type === "microsandbox:index:Microsandbox";
-    if (isHost ? urn.endsWith(`::${resourceName("microsandbox", name)}`) : parent && below.has(parent))
+    if (isHost ? urn.endsWith(`::${resourceName(SERVICE, name)}`) : parent && below.has(parent))
       below.add(urn);
   }
   return [...below];

@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, readFileSync, readlinkSync, statfsSync, statSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
-import { stackName } from "../../setup/project";
+import { projectName, stackName } from "../../setup/project";
 import { backendFolder, findBackend } from "../backend";
 
 /** Whether this process would see every process that can hold a lock in a folder. */
@@ -17,7 +17,7 @@ export function hasDeadLock(
   seesAll: SeesAll = seesAllHolders,
 ): boolean {
   if (folder === undefined) return false;
-  const locks = join(folder, ".pulumi/locks/organization/microsandbox", stackName(stack));
+  const locks = join(folder, ".pulumi/locks/organization", projectName(), stackName(stack));
   if (!existsSync(locks)) return false;
   const files = readdirSync(locks).filter((file) => file.endsWith(".json"));
   if (files.length === 0 || !seesAll(folder)) return false;

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { hostArgv, hostShell } from "../../components/host/connection";
 import { keyLines, writeKeys } from "../../components/server/key-file";
 import { checkSettings } from "../../components/settings/checks";
-import { DEFAULT_HOST } from "../../components/settings/hosts";
+import { DEFAULT_HOST, SERVICE } from "../../components/settings/hosts";
 import { explainMistakes } from "../../components/settings/mistakes";
 import { type HostSettings, NAMESPACE } from "../../components/settings/schema";
 import { exec } from "../../setup/exec";
@@ -21,7 +21,7 @@ import type { KeyRing } from "./ring";
 const usesFile = "/var/lib/microsandbox/gateway/keys-used.json";
 
 /** The resources of components/server/keys.ts and api-key.ts. */
-const keyResources = ["**::microsandbox*-key-file", "**::microsandbox-api-key"];
+const keyResources = [`**::${SERVICE}*-key-file`, `**::${SERVICE}-api-key`];
 
 /** A server that checks keys. */
 interface Server extends Deployed {

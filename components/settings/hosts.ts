@@ -4,6 +4,9 @@ import { settingMeta } from "./fields";
 /** The host of a stack that names none: one deployed before keeps its objects by keeping this name in `hosts`. */
 export const DEFAULT_HOST = "default";
 
+/** Name of the service in the stack's own program; index.ts gives it, and the commands look for it in the state. */
+export const SERVICE = "microsandbox";
+
 /** First part of the names of a host's resources; those on the host itself end in the stack's name. */
 export function resourceName(name: string, host: string): string {
   return host === DEFAULT_HOST ? name : `${name}-${host}`;

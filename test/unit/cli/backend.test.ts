@@ -50,7 +50,7 @@ it("takes the passphrase of another command that was first meanwhile", async () 
 describe("the state is where plain pulumi has it, else in the checkout", () => {
   const { root, state, ask } = checkout("places");
   const own = pathToFileURL(state).href;
-  const stacks = join(state, ".pulumi/stacks/microsandbox");
+  const stacks = join(state, ".pulumi/stacks/p");
   /** Asks with these said, or not, and the folder with the state of these stacks. */
   async function find(
     said: { environment?: string; project?: string; login?: string; token?: boolean },

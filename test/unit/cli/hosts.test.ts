@@ -1,9 +1,14 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { chooseServer, takeOptions } from "../../../cli/commands/sandbox";
 import { resourcesOf } from "../../../cli/deploy/host-resources";
 import { unfinishedUpgrades } from "../../../cli/deploy/unfinished-upgrade";
 import { parseSettings } from "../../../cli/settings";
 import { hostsOf as hostsOfSettings } from "../../../cli/stack";
+import { baseNameOf } from "../../../components/host/names";
+import { SERVICE } from "../../../components/settings/hosts";
+import { projectName } from "../../../setup/project";
 
 describe("which server is meant", () => {
   const server = (container: string) => ({ container, connection: { kind: "local" } as const });
@@ -136,6 +141,21 @@ describe("what set-up knows of the hosts", () => {
       ["a", "emulated", "microsandbox-a-dev"],
       ["default", "local", "microsandbox-dev"],
     ]);
+  });
+
+  it("names it as the component does, whatever the project and the stack are called", () => {
+    const [host] = hostsOfSettings("org/x+y", parseSettings("{}"));
+    expect(host?.baseName).toBe(baseNameOf(SERVICE, { project: projectName(), stack: "x+y" }));
+    const root = join(__dirname, "../../..");
+    const sources = readdirSync(join(root, "cli"), { recursive: true, encoding: "utf8" });
+    const byHand = ["index.ts", ...sources.map((file) => `cli/${file}`)].filter(
+      (file) =>
+        file.endsWith(".ts") &&
+        /["'`/*]microsandbox["'`*]|(?:locks|stacks)\/.*microsandbox/.test(
+          readFileSync(join(root, file), "utf8").replaceAll("/var/lib/microsandbox", ""),
+        ),
+    );
+    expect(byHand).toEqual([]);
   });
 
   it("takes a host for what it is, whatever else is wrong, of another project or does not go together", () => {
