@@ -3,7 +3,7 @@ import { baseNameOf } from "../components/host/names";
 // Not config: it loads Pulumi, which takes a third of the start of a command.
 import { readableHosts } from "../components/settings/checks";
 import { resourceName, SERVICE } from "../components/settings/hosts";
-import type { HostSettings } from "../components/settings/schema";
+import { DEFAULT_DEBIAN, type HostSettings } from "../components/settings/schema";
 import { nameInLines } from "../setup/named-stack";
 import { projectName, projectRoot, stackFile, stackName } from "../setup/project";
 import type { Reporter } from "../setup/report";
@@ -140,7 +140,6 @@ export type SetupHost = Pick<HostSettings, "host" | "architecture" | "debianVers
     /** First part of the names of what is on it. */
     baseName: string;
     devMode: boolean;
-    privileged: boolean;
     /** Whether it is there to stay: nothing of it changes without a question. */
     production: boolean;
   };
@@ -158,10 +157,9 @@ export function hostsOf(stack: string, { values }: Pick<Settings, "values">): Se
   const defaults = {
     host: "local",
     architecture: "auto" as const,
-    debianVersion: "13.2-slim",
+    debianVersion: DEFAULT_DEBIAN,
     registryPrefix: "",
     devMode: true,
-    privileged: false,
     production: false,
   };
   return Object.entries(readableHosts(values)).map(([name, settings]) => ({

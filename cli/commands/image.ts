@@ -2,6 +2,7 @@ import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { localEngine } from "../../components/host/local-engine";
+import { DEFAULT_DEBIAN } from "../../components/settings/schema";
 import { ensureBaseImage, ensureEngine } from "../../setup/engine";
 import { exec } from "../../setup/exec";
 import { projectRoot } from "../../setup/project";
@@ -36,7 +37,7 @@ export async function image(
   const report = createReporter();
   const tools = await ensureTools(report);
   const engine = await ensureEngine(report);
-  const { debianVersion = "13.2-slim", registryPrefix = "" } = options;
+  const { debianVersion = DEFAULT_DEBIAN, registryPrefix = "" } = options;
   const base = `${registryPrefix}debian:${debianVersion}`;
   await ensureBaseImage(report, { image: base, platform: `linux/${engine.architecture}` });
 

@@ -21,6 +21,9 @@ import { registries } from "./registries";
 import { tls } from "./tls";
 import { isSshHost, isTimeZone, nearest, nearestTimeZone } from "./values";
 
+/** Tag of the Debian image that the server's image is built on, where no other is set. */
+export const DEFAULT_DEBIAN = "13.2-slim";
+
 /** The namespace of the settings in a stack's configuration. */
 export const NAMESPACE = "microsandbox";
 
@@ -92,9 +95,9 @@ export const settingsSchema = z.strictObject({
     accepts: 'an object of hashes, like {"amd64":"…","arm64":"…"}',
     example: '{"amd64":"…"}',
   }),
-  debianVersion: text("13.2-slim", TAG, {
+  debianVersion: text(DEFAULT_DEBIAN, TAG, {
     description: "Tag of the `debian` base image of the server; 13 or newer.",
-    accepts: "a tag of the debian image, like 13.2-slim",
+    accepts: `a tag of the debian image, like ${DEFAULT_DEBIAN}`,
     example: "13.2",
   }),
   registryPrefix: text("", REGISTRY, {

@@ -1,7 +1,9 @@
 /** The Debian base image: from the engine, from a registry, or made from Debian packages. */
+
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { DEFAULT_DEBIAN } from "../../components/settings/schema";
 import type { Reporter } from "../report";
 import { UserError } from "../user-error";
 import { ensurePackages } from "./apt";
@@ -61,7 +63,7 @@ export async function ensureBaseImage(report: Reporter, base: BaseImage): Promis
     throw new UserError(
       `The base image ${base.image} can't be pulled: ${failure}\n` +
         "It can only be built from packages for debian:<version>-slim, versions " +
-        `${Object.keys(RELEASES).join(", ")}. Set another: npm run pulumi -- config set debianVersion 13.2-slim`,
+        `${Object.keys(RELEASES).join(", ")}. Set another: npm run pulumi -- config set debianVersion ${DEFAULT_DEBIAN}`,
     );
   }
   report.say(`No registry gives ${base.image} (${failure}): building it from Debian ${release} packages`);

@@ -8,6 +8,8 @@ import { parseSettings } from "../../../cli/settings";
 import { hostsOf as hostsOfSettings } from "../../../cli/stack";
 import { baseNameOf } from "../../../components/host/names";
 import { SERVICE } from "../../../components/settings/hosts";
+import { parseSettings as parseWholeSettings } from "../../../components/settings/parse-settings";
+import { DEFAULT_DEBIAN } from "../../../components/settings/schema";
 import { projectName } from "../../../setup/project";
 
 describe("which server is meant", () => {
@@ -97,7 +99,7 @@ describe("an upgrade whose new server did not get ready", () => {
   };
   const host = (name: string, version = "0.7.11") => ({
     ...{ name, version, baseName: "", architecture: "auto" as const, debianVersion: "", registryPrefix: "" },
-    ...{ host: "local", devMode: true, privileged: true, production: false },
+    ...{ host: "local", devMode: true, production: false },
   });
 
   it("can be taken back, which is said", () => {
@@ -156,6 +158,16 @@ describe("what set-up knows of the hosts", () => {
         ),
     );
     expect(byHand).toEqual([]);
+  });
+
+  it("bases its image on the same Debian as the program, in every command", () => {
+    expect(hostsOf({})[0]?.debianVersion).toBe(parseWholeSettings({}).debianVersion);
+    const folder = join(__dirname, "../../../cli");
+    const sources = readdirSync(folder, { recursive: true, encoding: "utf8" });
+    const texts = sources
+      .filter((file) => file.endsWith(".ts"))
+      .map((file) => readFileSync(join(folder, file), "utf8"));
+    expect(texts.filter((text) => text.includes(DEFAULT_DEBIAN))).toEqual([]);
   });
 
   it("takes a host for what it is, whatever else is wrong, of another project or does not go together", () => {
