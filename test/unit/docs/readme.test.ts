@@ -2,6 +2,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { expect, it } from "vitest";
 import { settingsTable } from "../../../docs/settings-table";
+import { OLDEST_GO } from "../../../offline/go";
 
 const root = join(__dirname, "../../..");
 const read = (file: string) => readFileSync(join(root, file), "utf8");
@@ -32,6 +33,12 @@ it("README.md shows ten settings, each with its default", () => {
   );
   expect(rows).toHaveLength(10);
   expect(all).toEqual(expect.arrayContaining(rows));
+});
+
+it("one Go is asked for, in the README and in what fails without it", () => {
+  const texts = ["README.md", "offline/go-build.ts", "offline/go.ts"].map(read);
+  const named = texts.flatMap((text) => [...text.matchAll(/\bGo (\d+\.[\d.]*\d)(?= or newer)/g)]);
+  expect(named.map(([, version]) => version)).toEqual([OLDEST_GO]);
 });
 
 it.each(pages)("%s names npm scripts that exist", (_file, text) => {
