@@ -3,6 +3,8 @@ import { dirname, join } from "node:path";
 import { expect, it } from "vitest";
 import { settingsTable } from "../../../docs/settings-table";
 import { OLDEST_GO } from "../../../offline/go";
+import { goRecipes } from "../../../offline/recipes";
+import { pins } from "../../../setup/tools/pins";
 
 const root = join(__dirname, "../../..");
 const read = (file: string) => readFileSync(join(root, file), "utf8");
@@ -39,6 +41,13 @@ it("one Go is asked for, in the README and in what fails without it", () => {
   const texts = ["README.md", "offline/go-build.ts", "offline/go.ts"].map(read);
   const named = texts.flatMap((text) => [...text.matchAll(/\bGo (\d+\.[\d.]*\d)(?= or newer)/g)]);
   expect(named.map(([, version]) => version)).toEqual([OLDEST_GO]);
+});
+
+it("README.md says which builds of Pulumi's tools the tests run with", () => {
+  const [, supported = ""] = read("README.md").split("## What is supported");
+  const [section = ""] = supported.split("\n## ");
+  for (const { name, version } of [...Object.values(goRecipes), pins.command])
+    expect(section, name).toContain(` ${version}`);
 });
 
 it.each(pages)("%s names npm scripts that exist", (_file, text) => {
