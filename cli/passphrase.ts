@@ -1,81 +1,56 @@
-import { createDecipheriv, pbkdf2Sync } from "node:crypto";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { passphraseFile } from "./backend";
 
 /** Where a passphrase may come from, in the order in which pulumi looks. */
 interface Source {
   name: string;
-  /** What to type so that pulumi takes the next one. */
-  without: string;
-  passphrase: string | undefined;
+  /** The variable to unset so that pulumi takes the next one. */
+  variable: string;
+  isThere: boolean;
 }
 
 /**
- * Why pulumi says "incorrect passphrase": which of the sources is used, and which one the stack was made with.
+ * What to do where pulumi can't read the secrets of a stack: its own message, where the passphrase came from, and how to
+ * use another one that is there.
  *
- * @param salt `encryptionsalt` of the stack's settings file
+ * @param said what pulumi printed
  */
 export function explainPassphrase(
   stack: string,
-  salt: string,
+  said: string,
   environment: NodeJS.ProcessEnv = process.env,
   ownFile = passphraseFile,
 ): string {
-  const sources = sourcesOf(environment, ownFile).filter(({ passphrase }) => passphrase !== undefined);
-  const [used] = sources;
-  const right = sources.find(({ passphrase }) => opens(salt, passphrase ?? ""));
-  const head = used
-    ? `The secrets of stack ${stack} can't be read: ${used.name} is not the passphrase they were encrypted with.`
-    : `The secrets of stack ${stack} can't be read: no passphrase is set.`;
-  if (right && right !== used) {
-    const before = sources.slice(0, sources.indexOf(right)).map(({ without }) => without);
-    return `${head}\nThat is ${right.name}. To use it: unset ${before.join(" ")}`;
-  }
-  return (
-    `${head}\nSet the one with which the stack was made, on this machine or another: ` +
-    "export PULUMI_CONFIG_PASSPHRASE=…   (or PULUMI_CONFIG_PASSPHRASE_FILE=…)"
-  );
-}
-
-/** What {@link explainPassphrase} says where the passphrase that pulumi takes is wrong; undefined where it is right. */
-export function wrongPassphrase(
-  stack: string,
-  salt: string,
-  environment: NodeJS.ProcessEnv = process.env,
-  ownFile = passphraseFile,
-): string | undefined {
-  const [used] = sourcesOf(environment, ownFile).filter(({ passphrase }) => passphrase !== undefined);
-  if (!salt || (used && opens(salt, used.passphrase ?? ""))) return undefined;
-  return explainPassphrase(stack, salt, environment, ownFile);
+  const [used, ...others] = sourcesOf(environment, ownFile).filter(({ isThere }) => isThere);
+  const message = /^\s*error: (.*passphrase.*)$/m.exec(said)?.[1] ?? said.trim();
+  const before = used ? [used.variable] : [];
+  const ways = others.map(({ name, variable }) => {
+    const line = `To use ${name}: unset ${before.join(" ")}`;
+    before.push(variable);
+    return line;
+  });
+  return [
+    `The secrets of stack ${stack} can't be read. Pulumi says: ${message}`,
+    used ? `The passphrase came from ${used.name}.` : "No passphrase is set.",
+    ...ways,
+    "Set the one with which the stack was made, on this machine or another: " +
+      "export PULUMI_CONFIG_PASSPHRASE=…   (or PULUMI_CONFIG_PASSPHRASE_FILE=…)",
+  ].join("\n");
 }
 
 function sourcesOf(environment: NodeJS.ProcessEnv, ownFile: string): Source[] {
   const { PULUMI_CONFIG_PASSPHRASE: direct, PULUMI_CONFIG_PASSPHRASE_FILE: file } = environment;
   return [
-    { name: "PULUMI_CONFIG_PASSPHRASE", without: "PULUMI_CONFIG_PASSPHRASE", passphrase: direct },
     {
-      name: `the text of PULUMI_CONFIG_PASSPHRASE_FILE (${file})`,
-      without: "PULUMI_CONFIG_PASSPHRASE_FILE",
-      passphrase: file ? textOf(file) : undefined,
+      name: "PULUMI_CONFIG_PASSPHRASE",
+      variable: "PULUMI_CONFIG_PASSPHRASE",
+      isThere: direct !== undefined,
     },
-    { name: `the text of ${ownFile}`, without: "", passphrase: textOf(ownFile) },
+    {
+      name: `the file in PULUMI_CONFIG_PASSPHRASE_FILE (${file})`,
+      variable: "PULUMI_CONFIG_PASSPHRASE_FILE",
+      isThere: Boolean(file),
+    },
+    { name: `the file ${ownFile}`, variable: "", isThere: existsSync(ownFile) },
   ];
-}
-
-const textOf = (file: string) => (existsSync(file) ? readFileSync(file, "utf8").trim() : undefined);
-
-/** Whether a passphrase is that of a salt. Pulumi encrypts the word `pulumi` with each: PBKDF2, then AES-256-GCM. */
-export function opens(salt: string, passphrase: string): boolean {
-  const [version, saltText = "", cipher, nonce = "", text = ""] = salt.split(":");
-  if (version !== "v1" || cipher !== "v1") return false;
-  const bytes = (base64: string) => Buffer.from(base64, "base64");
-  try {
-    const key = pbkdf2Sync(passphrase, bytes(saltText), 1_000_000, 32, "sha256");
-    const decipher = createDecipheriv("aes-256-gcm", key, bytes(nonce));
-    decipher.setAuthTag(bytes(text).subarray(-16));
-    const plain = Buffer.concat([decipher.update(bytes(text).subarray(0, -16)), decipher.final()]);
-    return plain.toString() === "pulumi";
-  } catch {
-    return false;
-  }
 }

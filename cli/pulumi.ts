@@ -1,9 +1,7 @@
-import { existsSync, readFileSync } from "node:fs";
 import type { Options } from "execa";
-import { parse } from "yaml";
 import { localEngine } from "../components/host/local-engine";
 import { exec } from "../setup/exec";
-import { projectRoot, stackFile } from "../setup/project";
+import { projectRoot } from "../setup/project";
 import type { Tools } from "../setup/tools";
 import { UserError } from "../setup/user-error";
 import { type Backend, backendEnvironment } from "./backend";
@@ -44,7 +42,7 @@ export function pulumiWith(tools: Tools, backend: Backend): Pulumi {
     if (exitCode === 0) return String(stdout);
     const stack = args[args.indexOf("--stack") + 1] ?? "";
     if (/incorrect passphrase|passphrase must be set/.test(String(stderr)))
-      throw new UserError(explainPassphrase(stack, saltOf(stack)));
+      throw new UserError(explainPassphrase(stack, String(stderr)));
     throw new UserError(`pulumi ${args[0]} failed: ${String(stderr || stdout).trim()}`);
   }
   return {
@@ -64,10 +62,4 @@ export function pulumiWith(tools: Tools, backend: Backend): Pulumi {
       await quietly(args, { ...options, input });
     },
   };
-}
-
-/** What tells the passphrase of a stack from others. It is no setting, and Pulumi has no command for it. */
-export function saltOf(stack: string): string {
-  const file = stackFile(stack);
-  return (existsSync(file) && parse(readFileSync(file, "utf8"))?.encryptionsalt) || "";
 }

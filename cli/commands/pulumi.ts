@@ -1,8 +1,7 @@
 import { createReporter, type Reporter } from "../../setup/report";
 import { ensureTools } from "../../setup/tools";
 import { findBackend } from "../backend";
-import { wrongPassphrase } from "../passphrase";
-import { pulumiWith, saltOf } from "../pulumi";
+import { pulumiWith } from "../pulumi";
 import { hasStack, type OpenStack, openStack } from "../stack";
 
 /** Commands that read or change the settings of a stack, which needs not be deployed for it. */
@@ -15,11 +14,13 @@ export async function passThrough(args: string[]): Promise<void> {
   const asked = stackOption(args);
   const isOnStack = ON_A_STACK.includes(command) && !args.includes("--help") && !args.includes("-h");
   const open = isOnStack ? await madeStack(asked, report) : undefined;
-  const stack = open?.stack;
   const pulumi = open?.pulumi ?? pulumiWith(await ensureTools(report), findBackend(asked));
   process.exitCode = await pulumi.run(args);
-  const why = process.exitCode && stack ? wrongPassphrase(stack, saltOf(stack)) : undefined;
-  if (why) report.say(why);
+  // It has printed its reason. Of a passphrase that is wrong, reading the settings fails with where it came from.
+  if (process.exitCode && open)
+    await open.pulumi.read(["config", "--show-secrets", "--stack", open.stack]).catch((error: unknown) => {
+      if (/passphrase/.test(String(error))) throw error;
+    });
 }
 
 /**
