@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { expect, it } from "vitest";
@@ -48,6 +49,17 @@ it("README.md says which builds of Pulumi's tools the tests run with", () => {
   const [section = ""] = supported.split("\n## ");
   for (const { name, version } of [...Object.values(goRecipes), pins.command])
     expect(section, name).toContain(` ${version}`);
+});
+
+it("CONTRIBUTING.md's map has every folder, and every file of the components' own", () => {
+  const [, map = ""] = read("CONTRIBUTING.md").split("## Folders");
+  const [table = ""] = map.split("`npm run lint` enforces");
+  const tracked = execFileSync("git", ["ls-files"], { cwd: root, encoding: "utf8" }).split("\n");
+  const folders = new Set(tracked.flatMap((file) => (file.includes("/") ? [`${file.split("/")[0]}/`] : [])));
+  const parts = tracked.flatMap((file) => /^components\/([^/]+)\//.exec(file)?.[1] ?? []);
+  const own = tracked.flatMap((file) => /^components\/([^/]+\.ts)$/.exec(file)?.[1] ?? []);
+  const wanted = [...folders, ...new Set(parts.map((part) => `components/${part}/`)), ...own];
+  expect(wanted.filter((name) => !table.includes(name))).toEqual([]);
 });
 
 it.each(pages)("%s names npm scripts that exist", (_file, text) => {
