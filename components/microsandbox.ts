@@ -114,13 +114,14 @@ export class Microsandbox extends pulumi.ComponentResource {
     this.warn(structure, values, hostName);
     const owner = { project: pulumi.getProject(), stack: pulumi.getStack() };
     const { baseName = baseNameOf(name, owner), transform } = opts;
+    const recorded = (opts.state ?? readState()).then((state) => recordedOf(name, state));
 
     const host = new DockerHost(
       `${name}-host`,
       {
         ...hostArgs(structure, values, baseName),
         hostName,
-        recorded: (opts.state ?? readState()).then((state) => recordedOf(name, state)),
+        recorded,
         engine: this.getProvider("docker:index/container:Container"),
       },
       { parent: this },
@@ -137,7 +138,8 @@ export class Microsandbox extends pulumi.ComponentResource {
       .all([host.architecture, verdict])
       .apply(([architecture]) => ({ architecture, baseName }));
     const onHost = { parent: this, providers: { docker: host.engine } };
-    const onEngine = { host, baseName: imageNameOf(baseName), architecture: checked.architecture };
+    const { architecture } = checked;
+    const onEngine = { host, baseName: imageNameOf(baseName), architecture, recorded };
     const image = serverImage(`${name}-image`, structure, values, onEngine, this);
     const storage = new Storage(
       `${name}-storage`,

@@ -47,6 +47,14 @@ export interface Recorded {
   deployment: string | undefined;
   /** Whether the state has an object of this name on the service's host. */
   has: (kind: "container" | "network" | "volume", name: string) => boolean;
+  /** A command resource of the service, by its name. */
+  command: (name: string) => RecordedCommand | undefined;
+}
+
+/** What a command has printed, and the triggers that it had. */
+export interface RecordedCommand {
+  stdout: string;
+  triggers: unknown[];
 }
 
 const tokens = {
@@ -68,5 +76,10 @@ export function recordedOf(service: string, state: StateResources): Recorded {
   return {
     deployment: own([`${service}${SUFFIX}`]).map(({ outputs }) => String(outputs.stdout))[0],
     has: (kind, name) => objects.some(({ type, outputs }) => type === tokens[kind] && outputs.name === name),
+    command: (name) =>
+      own([name]).map(({ outputs: { stdout, triggers } }) => ({
+        stdout: String(stdout),
+        triggers: Array.isArray(triggers) ? triggers : [],
+      }))[0],
   };
 }

@@ -2,7 +2,7 @@ import type { Recorded } from "./deployment";
 import type { HostObject } from "./preflight-report";
 
 /** Whose the objects on a host should be. */
-export interface Owner extends Recorded {
+export interface Owner extends Pick<Recorded, "deployment" | "has"> {
   project: string;
   stack: string;
   /** Name of the server's container: it may use the volumes. */

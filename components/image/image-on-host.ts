@@ -2,6 +2,7 @@ import * as command from "@pulumi/command";
 import * as pulumi from "@pulumi/pulumi";
 import { type Connection, hostShell, remoteCommand } from "../host/connection";
 import { shellQuote } from "../settings/shell";
+import { printedBy, type RecordedCommands } from "./printed";
 
 /** How an image gets from this machine to a host's engine. */
 export interface ImageTransfer {
@@ -48,11 +49,11 @@ export function imageOnHost(
   name: string,
   args: { connection: pulumi.Input<Connection>; reference: pulumi.Input<string> } & Pick<
     command.local.CommandArgs,
-    "create" | "stdin" | "triggers"
-  >,
+    "create" | "stdin"
+  > & { triggers: pulumi.Input<string>[]; recorded?: RecordedCommands },
   parent: pulumi.Resource,
 ): pulumi.Output<string> {
-  const { connection, reference, ...inputs } = args;
+  const { connection, reference, recorded, ...inputs } = args;
   const loaded = new command.local.Command(
     `${name}-load`,
     {
@@ -64,5 +65,5 @@ export function imageOnHost(
     },
     { parent },
   );
-  return loaded.stdout.apply((stdout) => stdout.trim());
+  return printedBy(loaded, `${name}-load`, args.triggers, recorded);
 }

@@ -9,6 +9,7 @@ import {
   registryOf,
   transferVariables,
 } from "./image-on-host";
+import type { RecordedCommands } from "./printed";
 
 export interface PrebuiltImageArgs {
   /** The image by its digest, of one processor or of several. @example "registry.example.com/team/server@sha256:…" */
@@ -25,6 +26,8 @@ export interface PrebuiltImageArgs {
   transfer?: ImageTransfer;
   /** Login to the image's registry. @default the `docker login` of the machine that pulls */
   login?: RegistryLogin;
+  /** What the state has of the service. */
+  recorded?: RecordedCommands;
 }
 
 /**
@@ -70,6 +73,7 @@ export class PrebuiltImage extends pulumi.ComponentResource {
         create: transfer ? "sh -s" : pulumi.output(args.connection).apply(hostShell),
         stdin: pulumi.secret(stdin),
         triggers: [this.reference],
+        recorded: args.recorded,
       },
       this,
     );

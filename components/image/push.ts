@@ -3,6 +3,7 @@ import * as pulumi from "@pulumi/pulumi";
 import { withVariables } from "../host/connection";
 import { script } from "../host/scripts";
 import { loginVariables, type RegistryLogin, registryOf } from "./image-on-host";
+import { printedBy, type RecordedCommands } from "./printed";
 
 export interface PushArgs {
   /** Image of this machine's engine. */
@@ -13,6 +14,8 @@ export interface PushArgs {
   /** Tag that joins the images of all processors; each has a tag of its own besides, with `-amd64` or `-arm64`. */
   tag: pulumi.Input<string>;
   login?: RegistryLogin;
+  /** What the state has of the service. */
+  recorded?: RecordedCommands;
 }
 
 /**
@@ -32,16 +35,18 @@ export function pushImage(name: string, args: PushArgs, parent: pulumi.Resource)
         secrets,
       ),
     );
+  const triggers = [args.reference, LIST];
   const pushed = new command.local.Command(
     `${name}-push`,
     {
       create: "sh -s",
       stdin: pulumi.secret(stdin),
-      triggers: [args.reference, LIST],
+      triggers,
       logging: "stderr",
     },
     { parent },
   );
-  const line = (index: number) => pushed.stdout.apply((stdout) => stdout.trim().split("\n").at(index) ?? "");
+  const printed = printedBy(pushed, `${name}-push`, triggers, args.recorded);
+  const line = (index: number) => printed.apply((stdout) => stdout.split("\n").at(index) ?? "");
   return { digest: line(0), joint: line(-1) };
 }

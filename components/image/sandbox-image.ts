@@ -16,6 +16,7 @@ import {
   registryOf,
   transferVariables,
 } from "./image-on-host";
+import type { RecordedCommands } from "./printed";
 import { pushImage } from "./push";
 
 export interface SandboxImageArgs {
@@ -35,6 +36,8 @@ export interface SandboxImageArgs {
   transfer?: ImageTransfer;
   /** Registry that the image is pushed to, and that a host which has not built it pulls it from. */
   registry?: ImageRegistry;
+  /** What the state has of the service. */
+  recorded?: RecordedCommands;
 }
 
 export interface ImageRegistry {
@@ -96,7 +99,7 @@ export class SandboxImage extends pulumi.ComponentResource {
     );
     const arrived = args.registry
       ? this.throughRegistry(name, args, image, content, args.registry)
-      : args.transfer && this.send(name, image, args.transfer);
+      : args.transfer && this.send(name, image, args.transfer, args.recorded);
     this.imageId = arrived ?? image.imageId;
 
     this.registerOutputs({ imageId: this.imageId, reference: this.reference });
@@ -116,7 +119,12 @@ export class SandboxImage extends pulumi.ComponentResource {
   }
 
   /** Sends the image, or what the host lacks of it. */
-  private send(name: string, image: docker.RemoteImage, transfer: ImageTransfer): pulumi.Output<string> {
+  private send(
+    name: string,
+    image: docker.RemoteImage,
+    transfer: ImageTransfer,
+    recorded: RecordedCommands | undefined,
+  ): pulumi.Output<string> {
     const connection = pulumi.output(transfer.connection);
     const stdin = pulumi
       .all([image.name, connection, transfer.loader])
@@ -129,7 +137,7 @@ export class SandboxImage extends pulumi.ComponentResource {
     // Not by the id: a build of the same content on another deployer has another one, and is no other image.
     return imageOnHost(
       name,
-      { connection, reference: image.name, create: "sh -s", stdin, triggers: [image.name] },
+      { connection, reference: image.name, create: "sh -s", stdin, triggers: [image.name], recorded },
       this,
     );
   }
@@ -150,6 +158,7 @@ export class SandboxImage extends pulumi.ComponentResource {
       name,
       {
         ...{ reference: image.name, architecture: args.architecture, repository, login },
+        recorded: args.recorded,
         tag: pulumi.interpolate`${args.version}-${hash}`,
       },
       this,
@@ -174,7 +183,7 @@ export class SandboxImage extends pulumi.ComponentResource {
     return imageOnHost(
       name,
       {
-        ...{ connection, reference: pulled, triggers: [digest] },
+        ...{ connection, reference: pulled, triggers: [digest], recorded: args.recorded },
         create: connection.apply(hostShell),
         stdin: pulumi.secret(stdin),
       },

@@ -68,7 +68,9 @@ export class Upgrade extends pulumi.ComponentResource {
       { parent: this, customTimeouts: { create: "60m", update: "60m" } },
     );
     this.report = trial.stdout;
-    this.imageId = pulumi.all([args.imageId, trial.stdout]).apply(([imageId]) => imageId);
+    // Not what it prints: a preview takes that for unknown wherever a setting of the trial changes, and the container for
+    // replaced. The id is the same until the trial is made for another image.
+    this.imageId = pulumi.all([args.imageId, trial.id]).apply(([imageId]) => imageId);
     this.registerOutputs({ imageId: this.imageId });
   }
 

@@ -56,19 +56,35 @@ export const healthyHost: FakeHost = {
   },
 };
 
+export interface RunOptions {
+  preview?: boolean;
+  project?: string;
+  /** What the run before has registered: a preview does not know what new and changed commands will print. */
+  before?: Registered[];
+}
+
+/** The state that a run has left, as the next one reads it. */
+export function stateOf(resources: Registered[], host: FakeHost = healthyHost): StateResources {
+  const entries = resources.map(({ type, name, inputs }) => {
+    const outputs = { ...inputs, ...computed(type, name, inputs, host) };
+    return [`urn:pulumi:dev::microsandbox::${type}::${name}`, { type, outputs }] as const;
+  });
+  return Object.fromEntries(entries);
+}
+
 /** Runs a Pulumi program against mocks and returns every resource it registered. */
 export async function registered(
   program: () => unknown,
   host: FakeHost = healthyHost,
   stack = "dev",
-  { preview = false, project = "microsandbox" } = {},
+  { preview = false, project = "microsandbox", before }: RunOptions = {},
 ): Promise<Registered[]> {
   const { stackTraceLimit } = Error;
   // Pulumi takes a stack for each output, and vitest maps its lines: half of the time of these tests.
   Error.stackTraceLimit = 0;
   try {
     const resources: Registered[] = [];
-    await pulumi.runtime.setMocks(mocks(resources, host), project, stack, preview);
+    await pulumi.runtime.setMocks(mocks(resources, host, before), project, stack, preview);
     recordOptions(resources);
     await program();
     await settled(resources);
@@ -78,11 +94,21 @@ export async function registered(
   }
 }
 
-function mocks(resources: Registered[], host: FakeHost): pulumi.runtime.Mocks {
+function mocks(
+  resources: Registered[],
+  host: FakeHost,
+  before: Registered[] | undefined,
+): pulumi.runtime.Mocks {
   return {
     newResource({ type, name, inputs, id, provider }) {
       resources.push({ type, name, inputs, provider, replaceOnChanges: [] });
-      return { id: id ?? `${name}-id`, state: { ...inputs, ...computed(type, name, inputs, host) } };
+      const known = { id: id || `${name}-id`, state: { ...inputs, ...computed(type, name, inputs, host) } };
+      if (!before || type !== "command:local:Command") return known;
+      const old = before.find((each) => each.name === name)?.inputs;
+      if (JSON.stringify(old) === JSON.stringify(inputs)) return known;
+      // The command provider replaces a resource for other triggers, and updates it for anything else.
+      const replaced = JSON.stringify(old?.triggers) !== JSON.stringify(inputs.triggers);
+      return { id: old && !replaced ? known.id : "", state: inputs };
     },
     call({ token, inputs }) {
       if (token === "pulumi:pulumi:readStackResourceOutputs") return { outputs: host.state ?? {} };

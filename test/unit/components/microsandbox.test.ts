@@ -264,8 +264,7 @@ describe("every setting reaches its resource", () => {
       "11: images, again where the container is another",
       { images: ["alpine:3.22"] },
       (r) => only(r, "Command", "alpine:3.22").triggers.slice(1),
-      // Mocks have no ids: the same as of a command that is known to run again.
-      [undefined],
+      ["sandboxes-server-container-id"],
     ],
     [
       "images under a mirror",

@@ -6,19 +6,20 @@ import { Microsandbox } from "../../../../components/microsandbox";
 import { failing, healthyHost, type Registered, registered } from "../../../harness/pulumi-mocks";
 
 const names = { container: "msb-dev-server", network: "msb-dev", volume: "msb-dev-state" };
-const nothing: Recorded = { deployment: undefined, has: () => false };
-const all: Recorded = { deployment: "id1", has: () => true };
+type Owned = Pick<Recorded, "deployment" | "has">;
+const nothing: Owned = { deployment: undefined, has: () => false };
+const all: Owned = { deployment: "id1", has: () => true };
 /** The state of an earlier version, which knew no ids. */
-const old: Recorded = { deployment: undefined, has: () => true };
+const old: Owned = { deployment: undefined, has: () => true };
 /** A first `up` that was cut off when the id was made and nothing more. */
-const cutOff: Recorded = { deployment: "id1", has: () => false };
+const cutOff: Owned = { deployment: "id1", has: () => false };
 
 const found = (kind: HostObject["kind"], change: Partial<HostObject> = {}): HostObject => ({
   ...{ kind, name: names[kind], project: "microsandbox", stack: "dev", deployment: "id1", usedBy: [] },
   ...change,
 });
 const noLabels = { project: "", stack: "", deployment: "" };
-const judge = (object: HostObject, recorded: Recorded) =>
+const judge = (object: HostObject, recorded: Owned) =>
   foreignObject([object], {
     ...{ ...recorded, project: "microsandbox", stack: "dev", containerName: names.container },
     settingOf: () => "volumes.state",
@@ -26,7 +27,7 @@ const judge = (object: HostObject, recorded: Recorded) =>
 
 describe("a container or a network", () => {
   const kinds = ["container", "network"] as const;
-  const cases: [string, Partial<HostObject>, Recorded, RegExp | undefined][] = [
+  const cases: [string, Partial<HostObject>, Owned, RegExp | undefined][] = [
     ["of this deployment", {}, all, undefined],
     ["of an earlier version that is in this state", { deployment: "" }, old, undefined],
     ["of an earlier version that is in this state, later on", { deployment: "" }, all, undefined],
@@ -65,7 +66,7 @@ describe("a container or a network", () => {
 });
 
 describe("a volume", () => {
-  it.each<[string, Partial<HostObject>, Recorded, RegExp | undefined]>([
+  it.each<[string, Partial<HostObject>, Owned, RegExp | undefined]>([
     ["of this deployment", { usedBy: [names.container] }, all, undefined],
     ["of this deployment, which somebody else mounts too", { usedBy: ["backup"] }, all, undefined],
     ["that a destroy has kept", { deployment: "id0" }, nothing, undefined],
