@@ -58,7 +58,8 @@ export interface MicrosandboxOptions extends pulumi.ComponentResourceOptions {
    */
   baseName?: string;
   /**
-   * Changes the arguments of the resources on the host: labels, another network, other log drivers.
+   * Changes the arguments of the resources on the host: labels, another network, other log drivers. The service's own
+   * names, image, labels and mounts stay; the trial of an upgrade runs with the changes too.
    * @example { container: { dns: ["10.0.0.2"] }, volumes: (args) => ({ ...args, driver: "zfs" }) }
    */
   transform?: {
@@ -156,6 +157,7 @@ export class Microsandbox extends pulumi.ComponentResource {
     const { egress, egressAllow } = values;
     const started = {
       ...values,
+      ...{ deployment, baseName: checked.baseName, transform },
       ...{ privileged: structure.privileged, devMode: structure.devMode },
       volumes: storage,
       connection: host.connection,
@@ -165,6 +167,9 @@ export class Microsandbox extends pulumi.ComponentResource {
         : host.preflight.apply((report) => namingHost(hostName, () => kvmGroup(report))),
       hasTls: structure.tls !== "none",
       hostNames: pulumi.all([values.host, tlsNames]).apply(([address, names]) => hostNames(address, names)),
+      hasSwapLimit: host.preflight.apply(({ swapLimit }) => swapLimit),
+      engineApi: host.preflight.apply(({ engine }) => engine?.api ?? ""),
+      publishAddress: publishAddress({ kind: structure.hostKind, bindAddress: values.bindAddress }),
       egressPolicy: pulumi
         .all([egress, egressAllow])
         .apply(([level, allow]) => egressVariable({ egress: level, egressAllow: allow })),
@@ -183,14 +188,8 @@ export class Microsandbox extends pulumi.ComponentResource {
       `${name}-server`,
       {
         ...started,
-        deployment,
-        baseName: checked.baseName,
         imageId: upgrade.imageId,
-        hasSwapLimit: host.preflight.apply(({ swapLimit }) => swapLimit),
         mtu: host.preflight.apply(({ mtu }) => mtu),
-        engineApi: host.preflight.apply(({ engine }) => engine?.api ?? ""),
-        publishAddress: publishAddress({ kind: structure.hostKind, bindAddress: values.bindAddress }),
-        transform,
         hostRanges: host.preflight.apply(({ addresses }) => hostRanges(addresses)),
       },
       onHost,

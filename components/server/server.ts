@@ -3,42 +3,22 @@ import * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
 import { type Connection, hostShell } from "../host/connection";
 import { labels } from "../host/labels";
-import { hostNameOf } from "../host/names";
-import {
-  type ContainerSettings,
-  environment,
-  hostRangesFile,
-  isolation,
-  lifecycle,
-  resourceLimits,
-} from "./container";
+import { hostRangesFile, resourceLimits } from "./container";
+import { containerArgs, type ServerContainer } from "./container-args";
 import { writeServerFile } from "./server-file";
 import { serverUser } from "./server-user";
-import { type Transform, transformed } from "./transform";
+import { transformed } from "./transform";
 import { VolumeOwner } from "./volume-owner";
 
-export interface ServerArgs extends ContainerSettings {
-  /** Id of the deployment, for the labels. */
-  deployment: pulumi.Input<string>;
-  /** Name of the network; the container's is `<baseName>-server`. */
-  baseName: pulumi.Input<string>;
+export interface ServerArgs extends ServerContainer {
   /** Id of the server's image in the host's engine. */
   imageId: pulumi.Input<string>;
-  /** microsandbox version, for the label. */
-  version: pulumi.Input<string>;
-  /** Names of the two volumes. */
-  volumes: { state: pulumi.Input<string>; workspace: pulumi.Input<string> };
   /** How to reach the host, for what the provider can't set. */
   connection: pulumi.Input<Connection>;
   /** Largest packet of the network in bytes. @default the engine's own */
   mtu?: pulumi.Input<number | null>;
-  /** Port on the host, and the address that it is bound to. */
-  hostPort: pulumi.Input<number>;
-  publishAddress: pulumi.Input<string>;
   /** Ranges of the host's public addresses, which guests may not reach. They may change under a server that runs. */
   hostRanges: pulumi.Input<string[]>;
-  /** Changes of the args of the container and of the network. */
-  transform?: { container?: Transform<docker.ContainerArgs>; network?: Transform<docker.NetworkArgs> };
 }
 
 /**
@@ -81,7 +61,10 @@ export class Server extends pulumi.ComponentResource {
     };
     const network = new docker.Network(
       `${name}-network`,
-      transformed<docker.NetworkArgs>(ofNetwork, args.transform?.network),
+      transformed<docker.NetworkArgs>(ofNetwork, args.transform?.network, {
+        fields: ["name"],
+        lists: { labels: "label" },
+      }),
       // One of before bears other labels and no options, and would be replaced.
       { parent: this, ignoreChanges: ["labels", "options"] },
     );
@@ -90,28 +73,7 @@ export class Server extends pulumi.ComponentResource {
       : new VolumeOwner(`${name}-volumes`, { ...args, containerName, user: serverUser }, { parent: this });
     const container = new docker.Container(
       `${name}-container`,
-      transformed<docker.ContainerArgs>(
-        {
-          name: containerName,
-          image: args.imageId,
-          hostname: pulumi.output(args.baseName).apply(hostNameOf),
-          ...isolation(args),
-          ...resourceLimits(args),
-          ...lifecycle(args),
-          envs: environment(args),
-          networksAdvanced: [{ name: network.name }],
-          networkMode: "bridge",
-          ports: [{ internal: args.port, external: args.hostPort, ip: args.publishAddress, protocol: "tcp" }],
-          volumes: [
-            { volumeName: args.volumes.state, containerPath: "/var/lib/microsandbox" },
-            { volumeName: args.volumes.workspace, containerPath: "/workspace" },
-          ],
-          labels: pulumi
-            .all([deployment, args.version])
-            .apply(([id, version]) => labels("server", id, version)),
-        },
-        args.transform?.container,
-      ),
+      containerArgs(args, args.imageId, network.name),
       {
         parent: this,
         deleteBeforeReplace: true,

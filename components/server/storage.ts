@@ -50,9 +50,10 @@ export class Storage extends pulumi.ComponentResource {
     const volume = (role: "state" | "workspace") =>
       new docker.Volume(
         `${name}-${role}`,
-        transformed(
+        transformed<docker.VolumeArgs>(
           { name: nameOf(role), driver: "local", labels: deployment.apply((id) => labels(role, id)) },
           args.transform,
+          { fields: ["name"], lists: { labels: "label" } },
         ),
         // A volume of before bears other labels, and would be replaced.
         { parent: this, retainOnDelete: keep, protect, ignoreChanges: ["labels"] },

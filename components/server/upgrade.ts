@@ -2,26 +2,17 @@ import * as command from "@pulumi/command";
 import * as pulumi from "@pulumi/pulumi";
 import { type Connection, hostShell, withVariables } from "../host/connection";
 import { outliving, script } from "../host/scripts";
-import { shellQuote } from "../settings/shell";
-import { type ContainerSettings, environment, isolation } from "./container";
+import { containerArgs, type ServerContainer } from "./container-args";
+import { runFlags } from "./run-flags";
 import { serverUser } from "./server-user";
 
-/** What the server is started with, as far as it tells on whether it gets ready. */
-type ServerLike = Parameters<typeof environment>[0] &
-  Parameters<typeof isolation>[0] &
-  Pick<ContainerSettings, "memoryLimit" | "pidsLimit">;
-
-export interface UpgradeArgs extends ServerLike {
+export interface UpgradeArgs extends ServerContainer {
   /** Name of the server's container. */
   containerName: string;
   /** Id of the image that the server is to run. */
   imageId: pulumi.Input<string>;
-  /** microsandbox version in it. */
-  version: pulumi.Input<string>;
   /** The host that the server runs on. */
   connection: pulumi.Input<Connection>;
-  /** Names of the two volumes. */
-  volumes: { state: pulumi.Input<string>; workspace: pulumi.Input<string> };
   /** Whether the new server has to boot a microVM before the old one goes. */
   boot: boolean;
   /** Copies of the state that stay after upgrades. */
@@ -49,8 +40,10 @@ export class Upgrade extends pulumi.ComponentResource {
     opts?: pulumi.ComponentResourceOptions,
   ) {
     super("microsandbox:index:Upgrade", name, {}, opts);
+    const server = containerArgs(args, args.imageId, args.baseName);
+    const flags = runFlags(server, args, args.baseName);
     const variables = pulumi
-      .all([args.imageId, args.volumes.state, args.volumes.workspace, this.runFlags()])
+      .all([args.imageId, args.volumes.state, args.volumes.workspace, flags])
       .apply(([IMAGE, STATE, WORKSPACE, RUN_FLAGS]) => ({
         CONTAINER: args.containerName,
         ...{ IMAGE, STATE, WORKSPACE, RUN_FLAGS, BOOT: args.boot ? 1 : 0 },
@@ -94,29 +87,5 @@ export class Upgrade extends pulumi.ComponentResource {
       },
       { parent: this, dependsOn: ready },
     );
-  }
-
-  /** The server's privileges, memory and environment, as words of `docker run`. */
-  private runFlags(): pulumi.Output<string> {
-    const { args } = this;
-    const { memoryLimit, pidsLimit } = args;
-    const all = pulumi.all([isolation(args), environment(args), memoryLimit, pidsLimit]);
-    return all.apply(([isolated, variables, bytes, processes]) => {
-      const memory = `${bytes}b`;
-      return [
-        ...(isolated.privileged ? ["--privileged"] : []),
-        ...isolated.devices.flatMap(({ hostPath }) => ["--device", hostPath]),
-        ...isolated.securityOpts.flatMap((option) => ["--security-opt", option]),
-        ...(isolated.capabilities?.drops ?? []).flatMap((drop) => ["--cap-drop", drop]),
-        ...(isolated.user ? ["--user", isolated.user] : []),
-        ...(isolated.groupAdds ?? []).flatMap((group) => ["--group-add", group]),
-        ...(isolated.readOnly ? ["--read-only"] : []),
-        ...Object.entries(isolated.tmpfs ?? {}).flatMap(([path, how]) => ["--tmpfs", `${path}:${how}`]),
-        ...["--memory", memory, "--memory-swap", memory, "--pids-limit", String(processes)],
-        ...variables.flatMap((variable) => ["--env", variable]),
-      ]
-        .map(shellQuote)
-        .join(" ");
-    });
   }
 }

@@ -10,8 +10,8 @@ import { Microsandbox } from "../../../components/microsandbox";
 import { givenPem } from "../../../components/settings/given-certificate";
 import { type Registered, registered } from "../../harness/pulumi-mocks";
 
-const only = (resources: Registered[], type: string): Registered => {
-  const found = resources.filter((each) => each.type.endsWith(`:${type}`));
+const only = (resources: Registered[], type: string, end = ""): Registered => {
+  const found = resources.filter((each) => each.type.endsWith(`:${type}`) && each.name.endsWith(end));
   expect(found.map(({ name }) => name)).toHaveLength(1);
   return found[0] as Registered;
 };
@@ -61,6 +61,58 @@ describe("options of a component", () => {
     expect(only(resources, "Network").inputs).toMatchObject({ ipv6: true, driver: "bridge" });
     for (const { inputs } of resources.filter(({ type }) => type.endsWith(":Volume")))
       expect(inputs.driver).toBe("zfs");
+  });
+});
+
+describe("what a transform leaves as it is", () => {
+  type Transforms = NonNullable<ConstructorParameters<typeof Microsandbox>[2]>["transform"];
+  const run = (transform?: Transforms) => registered(() => new Microsandbox("sandboxes", {}, { transform }));
+  const label = { label: "team", value: "a" };
+  const stolen = { label: "io.microsandbox.stack", value: "other" };
+  const extra = { hostPath: "/etc/hosts", containerPath: "/hosts", readOnly: true };
+  const instead = { volumeName: "other", containerPath: "/workspace" };
+  const inPlace: Transforms = {
+    container: { name: "other", image: "other", labels: [label, stolen], volumes: [extra, instead] },
+    network: { name: "other", labels: [label] },
+    volumes: { name: "other", labels: [label] },
+  };
+  const byFunction: Transforms = {
+    container: (args) => Object.assign(args, inPlace.container),
+    network: (args) => ({ ...args, ...inPlace.network }),
+    volumes: (args) => ({ ...args, ...inPlace.volumes }),
+  };
+
+  it.each([
+    ["fields in place", inPlace],
+    ["a function", byFunction],
+  ])("names, the image, labels and mounts of ours, given %s", async (_how, transform) => {
+    const [plain, changed] = [await run(), await run(transform)];
+    const made = plain.filter(({ type }) => /:(Container|Network|Volume)$/.test(type));
+    expect(made).toHaveLength(4);
+    for (const { name, inputs } of made) {
+      const other = changed.find((each) => each.name === name)?.inputs;
+      expect([other?.name, other?.image]).toEqual([inputs.name, inputs.image]);
+      expect(other?.labels).toEqual([...inputs.labels, label]);
+      expect(other?.volumes).toEqual(inputs.volumes && [...inputs.volumes, extra]);
+    }
+  });
+
+  it("an upgrade's trial is started with the changes too", async () => {
+    const runFlags = async (transform?: Transforms) =>
+      /RUN_FLAGS=(.*)/.exec(only(await run(transform), "Command", "-upgrade-trial").inputs.stdin)?.[1] ?? "";
+    const container = {
+      dns: ["10.0.0.2"],
+      hosts: [{ host: "registry.test", ip: "10.0.0.3" }],
+      networksAdvanced: [{ name: "microsandbox-sandboxes-dev" }, { name: "shop" }, { name: "third" }],
+      volumes: [extra],
+    };
+    const words = (text: string) => text.replaceAll(/['\\]/g, "");
+    const [plain, changed] = [words(await runFlags()), words(await runFlags({ container }))];
+    expect(changed).toBe(
+      `${plain} --dns 10.0.0.2 --add-host registry.test:10.0.0.3 --network shop --volume /etc/hosts:/hosts:ro`,
+    );
+    const envs = words(await runFlags({ container: (args) => ({ ...args, envs: ["ONLY=1"] }) }));
+    expect(envs.match(/--env \S+/g)).toEqual(["--env ONLY=1"]);
   });
 });
 

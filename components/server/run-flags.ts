@@ -1,0 +1,88 @@
+import type * as docker from "@pulumi/docker";
+import * as pulumi from "@pulumi/pulumi";
+import { shellQuote } from "../settings/shell";
+
+/** Limits of a container in the units of `docker run`: bytes, and processes. */
+export interface RunLimits {
+  memoryLimit: pulumi.Input<number>;
+  pidsLimit: pulumi.Input<number>;
+}
+
+/** Paths of the server's own volumes, which are mounted on each trial anyway. */
+const OWN_MOUNTS = ["/var/lib/microsandbox", "/workspace"];
+
+/**
+ * Words of `docker run` that start a container like one of these args, as far as they tell on whether its server gets
+ * ready: privileges, environment, names, networks and mounts. It is in one network besides the server's own at most,
+ * since older engines take no more; without one it is in the engine's default network.
+ *
+ * @param network name of the server's own network
+ */
+export function runFlags(
+  args: docker.ContainerArgs,
+  { memoryLimit, pidsLimit }: RunLimits,
+  network: pulumi.Input<string>,
+): pulumi.Output<string> {
+  const { privileged, devices, securityOpts, capabilities, user, groupAdds, readOnly, tmpfs, envs } = args;
+  const { dns, dnsOpts, dnsSearches, hosts, networksAdvanced, runtime, sysctls, ulimits, volumes } = args;
+  const isolated = { privileged, devices, securityOpts, capabilities, user, groupAdds, readOnly, tmpfs };
+  const around = { dns, dnsOpts, dnsSearches, hosts, networksAdvanced, runtime, sysctls, ulimits, volumes };
+  const limits = { memoryLimit, pidsLimit };
+  return pulumi
+    .all([pulumi.output({ ...isolated, envs }), pulumi.output(around), limits, network])
+    .apply(([inside, outside, { memoryLimit: bytes, pidsLimit: processes }, own]) =>
+      [
+        ...(inside.privileged ? ["--privileged"] : []),
+        ...flags(
+          "--device",
+          inside.devices?.map(({ hostPath }) => hostPath),
+        ),
+        ...flags("--security-opt", inside.securityOpts),
+        ...flags("--cap-add", inside.capabilities?.adds),
+        ...flags("--cap-drop", inside.capabilities?.drops),
+        ...flags("--user", inside.user ? [inside.user] : []),
+        ...flags("--group-add", inside.groupAdds),
+        ...(inside.readOnly ? ["--read-only"] : []),
+        ...flags("--tmpfs", pairs(inside.tmpfs, ":")),
+        ...["--memory", `${bytes}b`, "--memory-swap", `${bytes}b`, "--pids-limit", String(processes)],
+        ...flags("--env", inside.envs),
+        ...flags("--dns", outside.dns),
+        ...flags("--dns-option", outside.dnsOpts),
+        ...flags("--dns-search", outside.dnsSearches),
+        ...flags(
+          "--add-host",
+          outside.hosts?.map(({ host, ip }) => `${host}:${ip}`),
+        ),
+        ...flags("--runtime", outside.runtime ? [outside.runtime] : []),
+        ...flags("--sysctl", pairs(outside.sysctls, "=")),
+        ...flags(
+          "--ulimit",
+          outside.ulimits?.map(({ name, soft, hard }) => `${name}=${soft}:${hard}`),
+        ),
+        ...flags(
+          "--network",
+          outside.networksAdvanced?.flatMap(({ name }) => (name === own ? [] : [name])).slice(0, 1),
+        ),
+        ...flags("--volume", outside.volumes?.flatMap(mount)),
+      ]
+        .map(shellQuote)
+        .join(" "),
+    );
+}
+
+const flags = (flag: string, values: string[] = []) => values.flatMap((value) => [flag, value]);
+
+const pairs = (values: Record<string, string> = {}, between: string) =>
+  Object.entries(values).map(([name, value]) => `${name}${between}${value}`);
+
+function mount(volume: {
+  hostPath?: string;
+  volumeName?: string;
+  containerPath?: string;
+  readOnly?: boolean;
+}): string[] {
+  const { hostPath, volumeName, containerPath = "", readOnly } = volume;
+  const source = hostPath ?? volumeName;
+  if (!source || OWN_MOUNTS.includes(containerPath)) return [];
+  return [`${source}:${containerPath}${readOnly ? ":ro" : ""}`];
+}
