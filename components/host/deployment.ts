@@ -1,6 +1,7 @@
 import { setTimeout } from "node:timers/promises";
 import * as command from "@pulumi/command";
 import * as pulumi from "@pulumi/pulumi";
+import type { Connection } from "./connection";
 
 /** A resource as the last run of the stack has left it in the state, by its URN. */
 export type StateResources = Record<string, { type: string; outputs: Record<string, unknown> }>;
@@ -47,6 +48,11 @@ export interface Recorded {
   deployment: string | undefined;
   /** Whether the state has an object of this name on the service's host. */
   has: (kind: "container" | "network" | "volume", name: string) => boolean;
+  /** Names of its objects on its host. */
+  objects: string[];
+  /** How its host was reached, and whether that is an emulated one. */
+  connection: Connection | undefined;
+  isEmulated: boolean;
   /** A command resource of the service, by its name. */
   command: (name: string) => RecordedCommand | undefined;
 }
@@ -76,6 +82,12 @@ export function recordedOf(service: string, state: StateResources): Recorded {
   return {
     deployment: own([`${service}${SUFFIX}`]).map(({ outputs }) => String(outputs.stdout))[0],
     has: (kind, name) => objects.some(({ type, outputs }) => type === tokens[kind] && outputs.name === name),
+    objects: objects.map(({ outputs }) => String(outputs.name)),
+    // Recorded by each run whose host has passed the preflight.
+    connection: own([`${service}-host`]).map(
+      ({ outputs }) => outputs.connection as Connection | undefined,
+    )[0],
+    isEmulated: own([`${service}-host-emulated-machine`]).length > 0,
     command: (name) =>
       own([name]).map(({ outputs: { stdout, triggers } }) => ({
         stdout: String(stdout),

@@ -1,6 +1,6 @@
 import * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
-import { namingHost } from "../settings/errors";
+import { namingHost, VisibleError } from "../settings/errors";
 import { askHost } from "./ask-host";
 import { type Connection, connectionOf, dockerHost, remoteCommand, sshFlags } from "./connection";
 import type { Recorded } from "./deployment";
@@ -12,6 +12,7 @@ import {
   usableEngine,
   type VolumeNames,
 } from "./engine-verdict";
+import { movedHost } from "./moved-host";
 import type { PreflightReport } from "./preflight-report";
 
 /** Said, since a context of the environment (DOCKER_CONTEXT) would else take the place of the provider's host. */
@@ -81,9 +82,11 @@ export class DockerHost extends pulumi.ComponentResource {
       );
     const stack = { project: pulumi.getProject(), stack: pulumi.getStack() };
     const answer = askHost(this.connection, stdin, { parent: this, hostName });
-    this.preflight = pulumi.all([answer, args.recorded, volumes]).apply(([stdout, recorded, names]) =>
+    const asked = pulumi.all([answer, args.recorded, volumes, this.connection]);
+    this.preflight = asked.apply(([stdout, recorded, names, connection]) =>
       namingHost(hostName, () => {
         const report = usableEngine(stdout, architecture);
+        refuse(movedHost(recorded, { kind: args.kind, connection }, report.objects));
         refuseForeign(report, { ...recorded, ...stack, containerName, volumes: names });
         return report;
       }),
@@ -116,10 +119,17 @@ export class DockerHost extends pulumi.ComponentResource {
 
   private connect(name: string, args: DockerHostArgs): pulumi.Output<Connection> {
     if (args.kind === "emulated") {
+      // Before it is made, which takes minutes.
+      const after = pulumi
+        .output(args.recorded)
+        .apply((recorded) =>
+          namingHost(args.hostName, () => refuse(movedHost(recorded, { kind: "emulated" }, []))),
+        );
       return new EmulatedHost(
         `${name}-emulated`,
         {
           hostName: args.baseName,
+          after,
           hostPort: args.hostPort,
           bindAddress: args.bindAddress,
           architecture: args.architecture === "auto" ? undefined : args.architecture,
@@ -151,3 +161,8 @@ export const publishAddress = ({
   bindAddress,
 }: Pick<DockerHostArgs, "kind" | "bindAddress">): pulumi.Output<string> =>
   pulumi.output(bindAddress).apply((address) => publishAddressOf(kind, address));
+
+/** @throws VisibleError where there is a reason */
+function refuse(reason: string | undefined): void {
+  if (reason) throw new VisibleError(reason);
+}

@@ -7,6 +7,8 @@ import { packageRoot } from "./scripts";
 export interface EmulatedHostArgs {
   /** Name of the host on this machine; its files live under it. @example "microsandbox-emulated" */
   hostName: string;
+  /** What has to be known before it is made: an error in it fails the host. */
+  after?: pulumi.Input<unknown>;
   /** Port of the server, forwarded from this machine to the same port of the host. */
   hostPort: pulumi.Input<number>;
   /** Address of this machine that the port is opened on. @default "127.0.0.1" */
@@ -63,7 +65,7 @@ export class EmulatedHost extends pulumi.ComponentResource {
         update: start,
         delete: `${tool} delete "$EMULATED_HOST"${keepDisk ? " --keep-disk" : ""}`,
         environment: {
-          EMULATED_HOST: hostName,
+          EMULATED_HOST: pulumi.all([args.after]).apply(() => hostName),
           SERVER_ADDRESS: bindAddress,
           SERVER_PORT: pulumi.interpolate`${hostPort}`,
           MEMORY_MIB: pulumi.interpolate`${memoryMiB}`,

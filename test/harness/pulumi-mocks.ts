@@ -12,6 +12,8 @@ export interface Registered {
   provider?: string;
   /** Inputs whose change replaces the resource, whatever its provider says. */
   replaceOnChanges: string[];
+  /** Of a component: what it registers as its outputs, once it does. */
+  outputs?: Record<string, unknown>;
 }
 
 /** What the invokes of command:local:run answer; a test changes it to play another host. */
@@ -65,8 +67,8 @@ export interface RunOptions {
 
 /** The state that a run has left, as the next one reads it. */
 export function stateOf(resources: Registered[], host: FakeHost = healthyHost): StateResources {
-  const entries = resources.map(({ type, name, inputs }) => {
-    const outputs = { ...inputs, ...computed(type, name, inputs, host) };
+  const entries = resources.map(({ type, name, inputs, outputs: registered }) => {
+    const outputs = { ...inputs, ...computed(type, name, inputs, host), ...registered };
     return [`urn:pulumi:dev::microsandbox::${type}::${name}`, { type, outputs }] as const;
   });
   return Object.fromEntries(entries);
@@ -125,8 +127,19 @@ function recordOptions(resources: Registered[]): void {
     getType(): string;
     getReplaceonchangesList(): string[];
   }
+  interface OutputsRequest {
+    getUrn(): string;
+    getOutputs(): { toJavaScript(): Record<string, unknown> };
+  }
   const monitor = pulumi.runtime.getMonitor() as unknown as {
     registerResource(request: Request, callback: unknown): Promise<void>;
+    registerResourceOutputs(request: OutputsRequest, callback: unknown): void;
+  };
+  const registerOutputs = monitor.registerResourceOutputs.bind(monitor);
+  monitor.registerResourceOutputs = (request, callback) => {
+    const made = resources.find(({ type, name }) => request.getUrn().endsWith(`${type}::${name}`));
+    if (made) made.outputs = request.getOutputs().toJavaScript();
+    registerOutputs(request, callback);
   };
   const register = monitor.registerResource.bind(monitor);
   monitor.registerResource = async (request, callback) => {
