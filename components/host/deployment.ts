@@ -1,6 +1,7 @@
 import { setTimeout } from "node:timers/promises";
 import * as command from "@pulumi/command";
 import * as pulumi from "@pulumi/pulumi";
+import { VisibleError } from "../settings/errors";
 import type { Connection } from "./connection";
 
 /** A resource as the last run of the stack has left it in the state, by its URN. */
@@ -27,20 +28,50 @@ export function deploymentId(name: string, parent: pulumi.Resource): pulumi.Outp
   return made.stdout;
 }
 
-/** What the state of this stack holds before this run: also in a preview, in which a new resource's outputs are unknown. */
+/**
+ * What the state of this stack holds before this run: also in a preview, in which a new resource's outputs are unknown.
+ *
+ * @throws VisibleError where it can't be read
+ */
 export async function readState(ask = askEngine): Promise<StateResources> {
   for (let tries = 1; ; tries++)
     try {
       return (await ask()).outputs ?? {};
     } catch (error) {
       // The engine writes the same file after each of its steps, and can be met in the middle of that.
-      if (tries === TRIES || !/load checkpoint/.test(String(error))) throw error;
+      if (tries === TRIES || !/load checkpoint/.test(String(error))) throw unreadable(error);
       await setTimeout(PAUSE_MS * tries);
     }
 }
 
 const askEngine = (): Promise<{ outputs?: StateResources }> =>
-  pulumi.runtime.invoke("pulumi:pulumi:readStackResourceOutputs", { stackName: pulumi.getStack() });
+  pulumi.runtime.invoke("pulumi:pulumi:readStackResourceOutputs", { stackName: stackReference() });
+
+/** What every backend but Pulumi Cloud calls its only organization. */
+const NO_ORGANIZATION = "organization";
+
+/**
+ * The name of this stack that means no other one: Pulumi Cloud would look for a short name in the user's default
+ * organization. Other backends know one organization, and those of the old layout no name but the short one.
+ */
+function stackReference(): string {
+  let organization = NO_ORGANIZATION;
+  try {
+    organization = pulumi.getOrganization();
+  } catch {
+    // It throws where the backend has none.
+  }
+  const stack = pulumi.getStack();
+  return organization === NO_ORGANIZATION ? stack : `${organization}/${pulumi.getProject()}/${stack}`;
+}
+
+function unreadable(error: unknown): VisibleError {
+  const why = error instanceof Error ? error.message : String(error);
+  return new VisibleError(
+    "The state of this stack, which tells what on the host belongs to it, can't be read. Nothing was changed.\n" +
+      `  Pulumi said: ${why}\n  to see it yourself: pulumi stack export --stack ${stackReference()}`,
+  );
+}
 
 /** What of a service is in the state. */
 export interface Recorded {
