@@ -10,6 +10,7 @@ import { baseNameOf, imageNameOf } from "./host/names";
 import { madeApiKey, requireKey } from "./server/api-key";
 import { BootCheck } from "./server/boot-check";
 import { Keys } from "./server/keys";
+import { Protection } from "./server/protection";
 import { PulledImages } from "./server/pulled-images";
 import { Registries } from "./server/registries";
 import { Server } from "./server/server";
@@ -206,16 +207,19 @@ export class Microsandbox extends pulumi.ComponentResource {
           afterServer,
         )
       : undefined;
+    const more: pulumi.Resource[] = [];
     if (structure.images.length > 0) {
       const mirrors = values.registries.apply((each) => each.mirrors);
       const dependsOn = registries?.applied ?? server.ready;
       const { containerId } = server;
       const pulled = { ...inServer, containerId, images: structure.images, mirrors };
-      new PulledImages(`${name}-images`, pulled, { parent: this, dependsOn });
+      more.push(new PulledImages(`${name}-images`, pulled, { parent: this, dependsOn }));
     }
     if (!structure.devMode) {
       const { keys } = values;
-      new Keys(`${name}-key`, { ...inServer, apiKey, keys, containerId: server.containerId }, afterServer);
+      more.push(
+        new Keys(`${name}-key`, { ...inServer, apiKey, keys, containerId: server.containerId }, afterServer),
+      );
     }
     const endpoint = pulumi
       .all([values.bindAddress, values.hostPort, values.host, tlsNames])
@@ -242,6 +246,9 @@ export class Microsandbox extends pulumi.ComponentResource {
       structure.kvmCheck === "boot" ? new BootCheck(`${name}-boot`, bootArgs, afterServer) : undefined;
     this.guestKernel = boot?.guestKernel ?? pulumi.output("");
     upgrade.finish(boot ? [server.ready, boot] : [server.ready]);
+    const parts = [host, kvm, image, storage, upgrade, server, registries, tls, boot];
+    const all = [...parts.filter((part) => part !== undefined), ...more];
+    new Protection(`${name}-protection`, { protect: structure.volumes.protect, all }, { parent: this });
 
     this.endpoint = pulumi.all([endpoint.url, (tls ?? server).ready.urn]).apply(([url]) => url);
     this.environment = this.endpoint.apply((url) => clientEnvironment(url, structure.devMode));

@@ -55,10 +55,12 @@ export function named(resources: readonly StateResource[]): string {
   return parts.join("; ") || "nothing on a host";
 }
 
-/** Pulumi would remove the server before it comes to the volumes that it must not. @throws UserError */
+/** Pulumi would refuse this too, with the name of a resource that says nothing to users. @throws UserError */
 export function refuseProtected(stack: string, resources: readonly StateResource[]): void {
-  const names = resources.filter(({ protect }) => protect).map(({ outputs, urn }) => outputs?.name ?? urn);
-  if (names.length === 0) return;
+  const kept = resources.filter(({ protect }) => protect);
+  if (kept.length === 0) return;
+  const volumes = kept.flatMap(({ outputs }) => outputs?.name ?? []);
+  const names = volumes.length > 0 ? volumes : kept.map(({ urn }) => urn);
   throw new UserError(
     `Stack ${stack} is protected (volumes.protect): ${names.join(", ")} must be kept. Nothing was removed.\n` +
       `To allow it: npm run pulumi -- config set --path volumes.protect false --stack ${stack} && ` +

@@ -12,6 +12,9 @@ export interface Registered {
   provider?: string;
   /** Inputs whose change replaces the resource, whatever its provider says. */
   replaceOnChanges: string[];
+  /** URNs of all that it waits for. */
+  dependencies: string[];
+  protect: boolean;
   /** Of a component: what it registers as its outputs, once it does. */
   outputs?: Record<string, unknown>;
 }
@@ -103,7 +106,10 @@ function mocks(
 ): pulumi.runtime.Mocks {
   return {
     newResource({ type, name, inputs, id, provider }) {
-      resources.push({ type, name, inputs, provider, replaceOnChanges: [] });
+      resources.push({
+        ...{ type, name, inputs, provider, replaceOnChanges: [] },
+        ...{ dependencies: [], protect: false },
+      });
       const known = { id: id || `${name}-id`, state: { ...inputs, ...computed(type, name, inputs, host) } };
       if (!before || type !== "command:local:Command") return known;
       const old = before.find((each) => each.name === name)?.inputs;
@@ -126,6 +132,8 @@ function recordOptions(resources: Registered[]): void {
     getName(): string;
     getType(): string;
     getReplaceonchangesList(): string[];
+    getDependenciesList(): string[];
+    getProtect(): boolean;
   }
   interface OutputsRequest {
     getUrn(): string;
@@ -145,7 +153,10 @@ function recordOptions(resources: Registered[]): void {
   monitor.registerResource = async (request, callback) => {
     await register(request, callback);
     const made = resources.find((each) => each.name === request.getName() && each.type === request.getType());
-    made?.replaceOnChanges.push(...request.getReplaceonchangesList());
+    if (!made) return;
+    made.replaceOnChanges.push(...request.getReplaceonchangesList());
+    made.dependencies.push(...request.getDependenciesList());
+    made.protect = request.getProtect();
   };
 }
 
