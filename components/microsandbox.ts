@@ -2,7 +2,7 @@ import type * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
 import type { MicrosandboxArgs } from "./args";
 import { type CheckedArgs, checkArgs, type Structure } from "./checked-args";
-import { deploymentId, readState, recordedOf, type StateResources } from "./host/deployment";
+import { deploymentId, earlierNames, readState, recordedOf, type StateResources } from "./host/deployment";
 import { DockerHost, type DockerHostArgs, publishAddress } from "./host/docker-host";
 import { volumeNames } from "./host/engine-verdict";
 import { KvmCheck } from "./host/kvm-check";
@@ -116,7 +116,9 @@ export class Microsandbox extends pulumi.ComponentResource {
     this.warn(structure, values, hostName);
     const owner = { project: pulumi.getProject(), stack: pulumi.getStack() };
     const { baseName = baseNameOf(name, owner), transform } = opts;
-    const recorded = (opts.state ?? readState()).then((state) => recordedOf(name, state));
+    const recorded = pulumi
+      .all([opts.state ?? readState(), earlierNames(opts.aliases)])
+      .apply(([state, earlier]) => recordedOf(name, state, earlier));
 
     const host = new DockerHost(
       `${name}-host`,

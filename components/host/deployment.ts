@@ -84,7 +84,7 @@ export interface Recorded {
   /** How its host was reached, and whether that is an emulated one. */
   connection: Connection | undefined;
   isEmulated: boolean;
-  /** A command resource of the service, by its name. */
+  /** A command resource of the service, by the name that it has now. */
   command: (name: string) => RecordedCommand | undefined;
 }
 
@@ -100,27 +100,38 @@ const tokens = {
   volume: "docker:index/volume:Volume",
 };
 
-/** @param service name of the component `Microsandbox` */
-export function recordedOf(service: string, state: StateResources): Recorded {
-  const own = (names: string[]) =>
-    Object.entries(state).flatMap(([urn, resource]) =>
-      names.includes(urn.split("::").pop() ?? "") ? [resource] : [],
+const nameIn = (urn: string) => urn.split("::").pop() ?? "";
+
+/** Names that a component had before, by its aliases: those of its children begin with it. */
+export function earlierNames(aliases: pulumi.ComponentResourceOptions["aliases"]): pulumi.Output<string[]> {
+  return pulumi
+    .output(aliases)
+    .apply((all = []) =>
+      all.flatMap((alias) => (typeof alias === "string" ? nameIn(alias) : (alias.name ?? []))),
     );
-  const objects = own([
-    ...[`${service}-server-container`, `${service}-server-network`],
-    ...[`${service}-storage-state`, `${service}-storage-workspace`],
-  ]);
+}
+
+/**
+ * @param service name of the component `Microsandbox`
+ * @param earlier names that it had before
+ */
+export function recordedOf(service: string, state: StateResources, earlier: string[] = []): Recorded {
+  const own = (...ends: string[]) => {
+    const names = [service, ...earlier].flatMap((name) => ends.map((end) => `${name}${end}`));
+    return Object.entries(state).flatMap(([urn, resource]) =>
+      names.includes(nameIn(urn)) ? [resource] : [],
+    );
+  };
+  const objects = own("-server-container", "-server-network", "-storage-state", "-storage-workspace");
   return {
-    deployment: own([`${service}${SUFFIX}`]).map(({ outputs }) => String(outputs.stdout))[0],
+    deployment: own(SUFFIX).map(({ outputs }) => String(outputs.stdout))[0],
     has: (kind, name) => objects.some(({ type, outputs }) => type === tokens[kind] && outputs.name === name),
     objects: objects.map(({ outputs }) => String(outputs.name)),
     // Recorded by each run whose host has passed the preflight.
-    connection: own([`${service}-host`]).map(
-      ({ outputs }) => outputs.connection as Connection | undefined,
-    )[0],
-    isEmulated: own([`${service}-host-emulated-machine`]).length > 0,
+    connection: own("-host").map(({ outputs }) => outputs.connection as Connection | undefined)[0],
+    isEmulated: own("-host-emulated-machine").length > 0,
     command: (name) =>
-      own([name]).map(({ outputs: { stdout, triggers } }) => ({
+      own(name.slice(service.length)).map(({ outputs: { stdout, triggers } }) => ({
         stdout: String(stdout),
         triggers: Array.isArray(triggers) ? triggers : [],
       }))[0],

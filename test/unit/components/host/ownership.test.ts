@@ -1,9 +1,10 @@
+import * as pulumi from "@pulumi/pulumi";
 import { describe, expect, it } from "vitest";
 import { type Recorded, recordedOf, type StateResources } from "../../../../components/host/deployment";
 import { foreignObject } from "../../../../components/host/ownership";
 import type { HostObject } from "../../../../components/host/preflight-report";
 import { Microsandbox } from "../../../../components/microsandbox";
-import { failing, healthyHost, type Registered, registered } from "../../../harness/pulumi-mocks";
+import { failing, healthyHost, type Registered, registered, stateOf } from "../../../harness/pulumi-mocks";
 
 const names = { container: "msb-dev-server", network: "msb-dev", volume: "msb-dev-state" };
 type Owned = Pick<Recorded, "deployment" | "has">;
@@ -137,6 +138,23 @@ describe("a deployment", () => {
     const { resources, errors } = await failing(service, on([object], known));
     expect(resources.filter(({ type }) => /^docker:index/.test(type))).toEqual([]);
     expect(errors.join()).toMatch(/container sandboxes-dev-server[\s\S]*Nothing was changed/);
+  });
+
+  const old = "urn:pulumi:dev::microsandbox::microsandbox:index:Microsandbox::sandboxes";
+  it.each<[string, pulumi.ComponentResourceOptions["aliases"]]>([
+    ["by name", [{ name: "sandboxes" }]],
+    ["by URN", [pulumi.output(old)]],
+  ])("knows its own under the name that it had before: %s", async (_how, aliases) => {
+    const baseName = "sandboxes-dev";
+    const before = await registered(() => new Microsandbox("sandboxes", {}, { baseName }));
+    const renamed = (more: object) => () => new Microsandbox("boxes", {}, { baseName, ...more });
+    const object = {
+      ...{ ...found("container"), name: "sandboxes-dev-server" },
+      deployment: "sandboxes-deployment output",
+    };
+    expect((await failing(renamed({ aliases }), on([object], stateOf(before)))).errors).toEqual([]);
+    const { errors } = await failing(renamed({}), on([object], stateOf(before)));
+    expect(errors.join()).toMatch(/made by another deployment of the stack/);
   });
 
   it("takes over the volumes that an earlier one has left", async () => {
