@@ -1,18 +1,41 @@
-# After the new server is ready: says how long the service was away, and drops the way back and the oldest copies of
-# the state.
+# After the new server is ready: says how long the service was down, and deletes the way back and the oldest copies of
+# the state. Fails once where the way back was used meanwhile: the state that the trial was made on is not the one that
+# the new server has.
 # Variables: REPORT (what upgrade.sh printed), VERSION, STATE (volume), KEEP (copies that stay).
 set -eu
 
-stopped=$(printf '%s' "$REPORT" | sed -n 's/.*"stoppedAt":\([0-9]*\).*/\1/p')
-image=$(printf '%s' "$REPORT" | sed -n 's/.*"image":"\([^"]*\)".*/\1/p')
-from=$(printf '%s' "$REPORT" | sed -n 's/.*"from":"\([^"]*\)".*/\1/p')
+value() { printf '%s' "$REPORT" | sed -n "s/.*\"$1\":\"\{0,1\}\([^\",}]*\).*/\1/p"; }
+stopped=$(value stoppedAt)
+image=$(value image)
+from=$(value from)
+copy=$(value copy)
 # Empty where no server had used the state before.
 [ -n "$from" ] || exit 0
 if [ "${stopped:-0}" -gt 0 ]; then
   printf 'Upgraded from microsandbox %s to %s: the service was down for %s s.\n' "$from" "$VERSION" "$(($(date +%s) - stopped))" >&2
 fi
 # shellcheck disable=SC2016 # it is the container's shell that fills in the variables
-docker run --rm --network none --user 0:0 --security-opt label=disable --log-driver none -v "$STATE:/state" \
-  -w /state "$image" sh -c 'cd copies 2>/dev/null || exit 0
-    rm -f .unproven
-    ls -d */ | sort -t - -k 2 | head -n "-$1" | while read -r each; do rm -rf "$each"; done' sh "$KEEP" </dev/null
+told=$(docker run --rm --network none --user 0:0 --security-opt label=disable --log-driver none -v "$STATE:/state" \
+  -w /state "$image" sh -c 'set -eu
+    [ -n "$2" ] || [ -d copies ] || exit 0
+    mkdir -p copies
+    cd copies
+    if [ -n "$2" ] && [ ! -d "$2" ] && [ "$(cat .gone 2>/dev/null)" != "$2" ]; then
+      echo "$2" >.gone
+      echo gone
+      exit 0
+    fi
+    rm -f .unproven .gone
+    # By the time at the end of the name: a version may have a - too.
+    ls -d */ 2>/dev/null | sed "s/^\(.*\)-\([^-]*\)$/\2 \1-\2/" | sort | head -n "-$1" | cut -d " " -f 2- |
+      while read -r each; do rm -rf "$each"; done' sh "$KEEP" "$copy" </dev/null)
+[ "$told" = gone ] || exit 0
+cat >&2 <<TEXT
+The upgrade from $from to $VERSION is done, but the copy of the state made before it (copies/$copy) is gone: the container
+was replaced so late that the previous server had been started again on that copy. The new server has gone on with that
+state, and there is no copy to go back to.
+  to check it: the sandboxes and volumes of before must be there
+  to save the state as it is now: npm run backup -- FILE
+  to accept this and go on: pulumi up
+TEXT
+exit 1
