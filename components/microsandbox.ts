@@ -243,9 +243,15 @@ export class Microsandbox extends pulumi.ComponentResource {
             afterServer,
           );
     this.authority = tls?.authority ?? pulumi.output("");
-    const bootArgs = { ...inServer, containerId: server.containerId };
+    const { containerId } = server;
     const boot =
-      structure.kvmCheck === "boot" ? new BootCheck(`${name}-boot`, bootArgs, afterServer) : undefined;
+      kvm && structure.kvmCheck === "boot"
+        ? new BootCheck(
+            `${name}-boot`,
+            { ...inServer, containerId, kvm: kvm.report.apply(({ details }) => details) },
+            afterServer,
+          )
+        : undefined;
     this.guestKernel = boot?.guestKernel ?? pulumi.output("");
     upgrade.finish(boot ? [server.ready, boot] : [server.ready]);
     const parts = [host, kvm, image, storage, upgrade, server, registries, tls, boot];

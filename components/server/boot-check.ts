@@ -1,6 +1,7 @@
 import * as command from "@pulumi/command";
 import * as pulumi from "@pulumi/pulumi";
 import { type Connection, hostShell, withVariables } from "../host/connection";
+import type { KvmReport } from "../host/kvm-report";
 import { script } from "../host/scripts";
 
 export interface BootCheckArgs {
@@ -10,12 +11,15 @@ export interface BootCheckArgs {
   containerName: pulumi.Input<string>;
   /** Id of the container: a new one is checked anew. */
   containerId: pulumi.Input<string>;
+  /** What the KVM check found: another kernel, module or nesting is checked anew too. */
+  kvm: pulumi.Input<KvmReport["details"]>;
 }
 
 /**
- * Boots one microVM in the running server, once for each container, and keeps what it printed.
+ * Boots one microVM in the running server, once for each container and each report of the KVM check, and keeps what
+ * it printed.
  *
- * @example new BootCheck("boot", { connection: host.connection, containerName, containerId }, { dependsOn })
+ * @example new BootCheck("boot", { connection, containerName, containerId, kvm: report.details }, { dependsOn })
  */
 export class BootCheck extends pulumi.ComponentResource {
   /** Kernel release of the guest. */
@@ -30,7 +34,7 @@ export class BootCheck extends pulumi.ComponentResource {
         stdin: pulumi
           .output(args.containerName)
           .apply((CONTAINER) => withVariables({ CONTAINER }, script("server/boot-check"))),
-        triggers: [args.containerId],
+        triggers: [args.containerId, args.kvm],
       },
       { parent: this, deleteBeforeReplace: true, customTimeouts: { create: "10m" } },
     );
