@@ -1,6 +1,9 @@
+import { isDeepStrictEqual } from "node:util";
 import * as command from "@pulumi/command";
 import * as pulumi from "@pulumi/pulumi";
 import { type Connection, hostShell, remoteCommand } from "../host/connection";
+import type { RecordedCommand } from "../host/deployment";
+import { probeCommand } from "../host/probe";
 import { shellQuote } from "../settings/shell";
 import { printedBy, type RecordedCommands } from "./printed";
 
@@ -54,10 +57,16 @@ export function imageOnHost(
   parent: pulumi.Resource,
 ): pulumi.Output<string> {
   const { connection, reference, recorded, ...inputs } = args;
+  const triggers = pulumi
+    .all([pulumi.all(args.triggers), connection, recorded])
+    .apply(([wanted, host, state]) =>
+      againWhereGone(wanted, state?.command(`${name}-load`), (image) => isGone(host, image, parent)),
+    );
   const loaded = new command.local.Command(
     `${name}-load`,
     {
       ...inputs,
+      triggers,
       delete: pulumi
         .all([connection, reference])
         .apply(([host, image]) => `${remoteCommand(host, `docker image rm ${shellQuote(image)}`)} || true`),
@@ -65,5 +74,31 @@ export function imageOnHost(
     },
     { parent },
   );
-  return printedBy(loaded, `${name}-load`, args.triggers, recorded);
+  return printedBy(loaded, `${name}-load`, triggers, recorded);
+}
+
+/**
+ * The triggers of a command that has brought an image: one more, a number, from the time on that the image was gone from
+ * the host. The number grows each time, and the command runs again.
+ */
+async function againWhereGone(
+  wanted: string[],
+  before: RecordedCommand | undefined,
+  gone: (image: string) => Promise<boolean>,
+): Promise<unknown[]> {
+  if (!before || !isDeepStrictEqual(before.triggers.slice(0, wanted.length), wanted)) return wanted;
+  const [times] = before.triggers.slice(wanted.length);
+  if (await gone(before.stdout.trim())) return [...wanted, String(Number(times ?? 0) + 1)];
+  return before.triggers;
+}
+
+/** Whether a host's engine answers and has no such image. What else is wrong with the host is told by the checks. */
+async function isGone(host: Connection, image: string, parent: pulumi.Resource): Promise<boolean> {
+  const id = shellQuote(image);
+  const stdin = `docker image inspect ${id} >/dev/null 2>&1 || { docker version >/dev/null 2>&1 && echo no image; }`;
+  const { stdout } = await command.local.run(
+    { command: probeCommand(host), stdin, logging: "none" },
+    { parent },
+  );
+  return stdout.trim() === "no image";
 }

@@ -13,12 +13,12 @@ export type RecordedCommands = pulumi.Input<Pick<Recorded, "command">>;
 export function printedBy(
   made: command.local.Command,
   name: string,
-  triggers: pulumi.Input<string>[],
+  triggers: pulumi.Input<pulumi.Input<unknown>[]>,
   recorded: RecordedCommands | undefined,
 ): pulumi.Output<string> {
   const text = made.stdout.apply((stdout) => stdout.trim());
   if (!recorded || !pulumi.runtime.isDryRun()) return text;
-  return pulumi.all([pulumi.all(triggers), recorded]).apply(([wanted, state]) => {
+  return pulumi.all([pulumi.output(triggers), recorded]).apply(([wanted, state]) => {
     const before = state.command(name);
     return before && isDeepStrictEqual(before.triggers, wanted) ? pulumi.output(before.stdout.trim()) : text;
   });

@@ -27,6 +27,8 @@ export interface FakeHost {
   state?: StateResources;
   /** Id that a build gives to an image; by default the same for each of one name. */
   imageId?: string;
+  /** Whether what was brought to the host is gone from its engine. */
+  imageGone?: boolean;
 }
 
 export const healthyHost: FakeHost = {
@@ -192,6 +194,7 @@ function answer(inputs: Record<string, unknown>, host: FakeHost): string {
   const stdin = String(inputs.stdin ?? "");
   if (String(inputs.command).includes("emulated-host.sh"))
     return JSON.stringify({ running: true, wanted: 3 });
+  if (stdin.includes("echo no image")) return host.imageGone ? "no image\n" : "";
   if (stdin.includes("HOST_PORT=")) return JSON.stringify(host.preflight);
   if (stdin.length > 0) return JSON.stringify(host.kvm);
   return "";
