@@ -8,8 +8,9 @@ architecture=$1 root=$2
 
 # libc6, libgcc and libstdc++ are for node and msb, libcap-ng for msb 0.6; the rest is for people:
 # a shell, time zones, certificates of registries. GNU tar copies sparse disks and extended attributes: backup, upgrade.
-# attr has getfattr and setfattr: what guests see of the files of volumes is in attributes.
-packages="base-files libc6 libgcc-s1 libstdc++6 libcap-ng0 bash libtinfo6 busybox-static tar libacl1 libselinux1 libpcre2-8-0 attr"
+# attr has getfattr and setfattr: what guests see of the files of volumes is in attributes. Of coreutils only cp is taken,
+# which libattr is for: it skips the holes of sparse files, which busybox's reads.
+packages="base-files libc6 libgcc-s1 libstdc++6 libcap-ng0 bash libtinfo6 busybox-static tar libacl1 libselinux1 libpcre2-8-0 attr libattr1 coreutils"
 independent="tzdata netbase"
 
 dpkg --add-architecture "$architecture"
@@ -25,7 +26,15 @@ for directory in bin sbin lib lib64; do ln -s "usr/$directory" "$root/$directory
 status=$root/var/lib/dpkg/status.d
 mkdir -p "$status"
 for file in "$download"/*.deb; do
-  dpkg-deb -x "$file" "$root"
+  case $file in
+  */coreutils_*)
+    dpkg-deb -x "$file" "$download/coreutils"
+    find "$download/coreutils" -path '*/bin/cp' -exec cp {} "$root/usr/bin/cp" \;
+    mkdir -p "$root/usr/share/doc/coreutils"
+    cp "$download/coreutils/usr/share/doc/coreutils/copyright" "$root/usr/share/doc/coreutils/"
+    ;;
+  *) dpkg-deb -x "$file" "$root" ;;
+  esac
   package=$(dpkg-deb -f "$file" Package)
   dpkg-deb -f "$file" >"$status/$package"
 done
