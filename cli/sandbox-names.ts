@@ -1,7 +1,7 @@
 import { UserError } from "../setup/user-error";
 
-/** A sandbox of a server, by all that people call it. */
-export interface NamedSandbox {
+/** A sandbox or a volume of a server, by all that people call it. */
+export interface Named {
   /** The API's id; undefined for one that the server has not heard of yet. */
   id?: string;
   /** Its client's name; two owners may each have one of that name. */
@@ -20,25 +20,25 @@ export interface MsbRow {
   image?: string;
 }
 
-/** What the server knows of the sandboxes that msb has, in msb's order. */
-export function namesOf(rows: readonly MsbRow[], records: readonly NamedSandbox[]): NamedSandbox[] {
+/** What the server knows of the sandboxes or volumes that msb has, in msb's order. */
+export function namesOf(rows: readonly { name: string }[], records: readonly Named[]): Named[] {
   const byHandle = new Map(records.map((record) => [record.handle, record]));
   return rows.map(({ name }) => byHandle.get(name) ?? { name, owner: null, handle: name });
 }
 
 /**
- * msb's name of the sandbox that is meant by an id, a client's name, or msb's name.
+ * msb's name of what is meant by an id, a client's name, or msb's name.
  * The word itself where nothing bears it: msb says so in its own words.
  * @throws UserError where several bear it
  */
-export function handleOf(word: string, sandboxes: readonly NamedSandbox[]): string {
-  const meant = sandboxes.find(({ id }) => id === word);
+export function handleOf(word: string, known: readonly Named[], what = "sandboxes"): string {
+  const meant = known.find(({ id }) => id === word);
   if (meant) return meant.handle;
-  const [one, ...others] = sandboxes.filter(({ name, handle }) => name === word || handle === word);
+  const [one, ...others] = known.filter(({ name, handle }) => name === word || handle === word);
   if (!one) return word;
   if (others.length === 0) return one.handle;
   const lines = [one, ...others].map(({ id, handle, owner }) => `  ${id ?? handle}  ${ownerText(owner)}`);
-  throw new UserError(`Several sandboxes are called ${word}. Use the id of one:\n${lines.join("\n")}`);
+  throw new UserError(`Several ${what} are called ${word}. Use the id of one:\n${lines.join("\n")}`);
 }
 
 const ownerText = (owner: string | null): string =>
@@ -105,7 +105,7 @@ function takesNext(word: string, taking: readonly string[]): boolean {
 }
 
 /** msb's words with its own names of the sandboxes that are meant. @throws UserError where a name is not enough */
-export function withHandles(words: readonly string[], sandboxes: readonly NamedSandbox[]): string[] {
+export function withHandles(words: readonly string[], sandboxes: readonly Named[]): string[] {
   const translated = [...words];
   for (const at of namePositions(words)) {
     // `copy` takes NAME:/path, and paths of the server.
@@ -116,28 +116,22 @@ export function withHandles(words: readonly string[], sandboxes: readonly NamedS
 }
 
 /** The sandboxes as a table. */
-export function sandboxTable(rows: readonly MsbRow[], sandboxes: readonly NamedSandbox[]): string {
+export function sandboxTable(rows: readonly MsbRow[], sandboxes: readonly Named[]): string {
   if (rows.length === 0) return "No sandboxes found.";
   const cells = rows.map(({ status, created_at, image }, index) => {
-    const { id, name, owner } = sandboxes[index] ?? {};
-    return [
-      name,
-      status,
-      owner ?? "-",
-      image ?? "-",
-      created_at?.slice(0, 16).replace("T", " ") ?? "-",
-      id ?? "-",
-    ];
+    const { id, name = "-", owner } = sandboxes[index] ?? {};
+    return [name, status, owner ?? "-", image ?? "-", minuteOf(created_at), id ?? "-"];
   });
-  const table = [["NAME", "STATUS", "OWNER", "IMAGE", "CREATED (UTC)", "ID"], ...cells];
-  const widths =
-    table[0]?.map((_, column) => Math.max(...table.map((row) => row[column]?.length ?? 0))) ?? [];
-  return table
-    .map((row) =>
-      row
-        .map((cell = "", column) => cell.padEnd(widths[column] ?? 0))
-        .join("  ")
-        .trimEnd(),
-    )
-    .join("\n");
+  return textTable([["NAME", "STATUS", "OWNER", "IMAGE", "CREATED (UTC)", "ID"], ...cells]);
 }
+
+/** Rows of cells, the columns one below the other. */
+export function textTable(rows: readonly string[][]): string {
+  const widths = rows[0]?.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0))) ?? [];
+  const line = (row: string[]) => row.map((cell = "", column) => cell.padEnd(widths[column] ?? 0)).join("  ");
+  return rows.map((row) => line(row).trimEnd()).join("\n");
+}
+
+/** When msb made something, for people. */
+export const minuteOf = (createdAt: string | undefined): string =>
+  createdAt?.slice(0, 16).replace("T", " ") ?? "-";

@@ -3,15 +3,9 @@ import { exec } from "../../setup/exec";
 import { createReporter } from "../../setup/report";
 import { UserError } from "../../setup/user-error";
 import { readOutputs, type Server, type StackOutputs } from "../outputs";
-import {
-  type MsbRow,
-  type NamedSandbox,
-  namePositions,
-  namesOf,
-  sandboxTable,
-  withHandles,
-} from "../sandbox-names";
+import { type MsbRow, type Named, namePositions, namesOf, sandboxTable, withHandles } from "../sandbox-names";
 import { openStack } from "../stack";
+import { isPlainVolumeList, volumePositions, volumeTable, withVolumeHandles } from "../volume-names";
 
 /** A server, and the stack that it is of. */
 export type DeployedServer = Server & { stack: string };
@@ -23,36 +17,47 @@ export interface Asked {
 }
 
 /**
- * `npm run sandbox -- ARGS`: the msb CLI inside the running server, with a terminal where there is one. Sandboxes may be
- * called by their clients' names and by their ids; `ls` shows both.
+ * `npm run sandbox -- ARGS`: the msb CLI inside the running server, with a terminal where there is one. Sandboxes and
+ * volumes may be called by their clients' names and by their ids; `ls` and `volume ls` show both.
  */
 export async function sandbox(args: string[]): Promise<void> {
   const [asked, words] = takeOptions(args);
   const server = await deployedServer(asked);
-  const isList = isPlainList(words);
-  const known =
-    isList || namePositions(words).length > 0 ? await knownTo(server, isList ? words : ["ls"]) : undefined;
-  if (known && isList) return console.log(sandboxTable(known.rows, known.sandboxes));
-  const translated = known ? withHandles(words, known.sandboxes) : words;
+  const spoken = await inNames(server, words);
+  if (typeof spoken === "string") return console.log(spoken);
   const terminal = process.stdin.isTTY && process.stdout.isTTY;
   const flags = ["--interactive", ...(terminal ? ["--tty"] : [])];
-  const command = ["docker", "exec", ...flags, server.container, "msb", ...translated];
+  const command = ["docker", "exec", ...flags, server.container, "msb", ...spoken];
   const [program = "docker", ...rest] = hostArgv(server.connection, command, terminal ? ["-t"] : []);
   const { exitCode } = await exec(program, rest, { stdio: "inherit", reject: false });
   process.exitCode = exitCode ?? 1;
 }
 
-/** Whether msb is asked for a list that is for people. */
+/** The list that is asked for, in the names of people; or else the words for msb, in its own names. */
+async function inNames(server: Server, words: string[]): Promise<string | string[]> {
+  const isOfVolumes = words[0] === "volume";
+  const isList = isOfVolumes ? isPlainVolumeList(words) : isPlainList(words);
+  const positions = isOfVolumes ? volumePositions(words) : namePositions(words);
+  if (!isList && positions.length === 0) return words;
+  const list = isOfVolumes ? ["volume", "ls"] : ["ls"];
+  const known = await knownTo(server, isList ? words : list, isOfVolumes ? "volume-names" : "names");
+  if (!known) return words;
+  const { rows, named } = known;
+  if (isList) return isOfVolumes ? volumeTable(rows, named) : sandboxTable(rows, named);
+  return isOfVolumes ? withVolumeHandles(words, named) : withHandles(words, named);
+}
+
+/** Whether msb is asked for a list of sandboxes that is for people. */
 export function isPlainList([command = "", ...options]: readonly string[]): boolean {
   const others = options.some((word) => !["--running", "--stopped"].includes(word));
   return ["ls", "list"].includes(command) && !others;
 }
 
-/** The sandboxes that msb has, and what they are called; undefined where that can't be asked: then msb has the word. */
-async function knownTo(server: Server, list: string[]) {
+/** What msb has, and what it is called; undefined where that can't be asked: then msb has the word. */
+async function knownTo(server: Server, list: string[], command: "names" | "volume-names") {
   const [rows, names] = await Promise.all([
     output(server, ["msb", ...list, "--format", "json"]),
-    output(server, ["node", "/opt/gateway/server.cjs", "names"]),
+    output(server, ["node", "/opt/gateway/server.cjs", command]),
   ]);
   if (rows === undefined) return undefined;
   const parsed: MsbRow[] = JSON.parse(rows);
@@ -60,8 +65,8 @@ async function knownTo(server: Server, list: string[]) {
   const records = (names ?? "")
     .split("\n")
     .filter(Boolean)
-    .map((line): NamedSandbox => JSON.parse(line));
-  return { rows: parsed, sandboxes: namesOf(parsed, records) };
+    .map((line): Named => JSON.parse(line));
+  return { rows: parsed, named: namesOf(parsed, records) };
 }
 
 /** What a command in the server prints; undefined where it fails. */

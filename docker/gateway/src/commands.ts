@@ -32,10 +32,14 @@ const commands: Record<string, (home: string, words: string[]) => Promise<void>>
     process.stdout.write(`The cache of images takes ${Math.ceil(report.bytes / MIB)} MiB.\n`);
   },
   /** Prints what each sandbox is called: by its client, by the API, by msb, and whose it is; a JSON object a line. */
-  names: async (home) => {
-    for (const named of await readNames(home)) process.stdout.write(`${JSON.stringify(named)}\n`);
-  },
+  names: async (home) => printNames(home, "sandboxes"),
+  /** The same of volumes. */
+  "volume-names": async (home) => printNames(home, "volumes"),
 };
+
+async function printNames(home: string, kind: "sandboxes" | "volumes"): Promise<void> {
+  for (const named of await readNames(home, kind)) process.stdout.write(`${JSON.stringify(named)}\n`);
+}
 
 /** Runs a command. @throws Error for an unknown one */
 export async function runCommand(home: string, [name = "", ...words]: string[]): Promise<void> {

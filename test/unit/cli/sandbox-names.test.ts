@@ -3,7 +3,7 @@ import { describe, expect, it, test } from "vitest";
 import { isPlainList } from "../../../cli/commands/sandbox";
 import {
   type MsbRow,
-  type NamedSandbox,
+  type Named,
   namePositions,
   namesOf,
   sandboxTable,
@@ -11,7 +11,7 @@ import {
 } from "../../../cli/sandbox-names";
 
 const row = (name: string): MsbRow => ({ name, status: "Running", created_at: "2026-11-24T10:39:12.1Z" });
-const made = (id: string, name: string, owner: string | null = "ci", handle = id): NamedSandbox => ({
+const made = (id: string, name: string, owner: string | null = "ci", handle = id): Named => ({
   ...{ id, name, owner, handle },
 });
 

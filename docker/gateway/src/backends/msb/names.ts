@@ -2,7 +2,7 @@ import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import * as z from "zod";
 
-/** Of a record only what tells which sandbox is meant: whatever else its version of the gateway writes. */
+/** Of a record only what tells which one is meant: whatever else its version of the gateway writes. */
 const named = z
   .object({
     id: z.string(),
@@ -12,7 +12,7 @@ const named = z
   })
   .transform((record) => ({ ...record, handle: record.handle ?? record.name }));
 
-/** A sandbox by all that people call it. */
+/** A sandbox or a volume by all that people call it. */
 export type Named = {
   id: string;
   /** What its client calls it. */
@@ -23,10 +23,10 @@ export type Named = {
   handle: string;
 };
 
-/** All sandboxes that the gateway has records of. It only reads, and needs no gateway that runs. */
-export async function readNames(home: string): Promise<Named[]> {
+/** All that the gateway has records of. It only reads, and needs no gateway that runs. */
+export async function readNames(home: string, kind: "sandboxes" | "volumes"): Promise<Named[]> {
   const found: Named[] = [];
-  const folder = join(home, "gateway", "sandboxes");
+  const folder = join(home, "gateway", kind);
   for (const file of await readdir(folder).catch(() => [])) {
     if (!file.endsWith(".json")) continue;
     // A record that goes meanwhile, or is none, names nothing.
