@@ -1,7 +1,4 @@
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import * as z from "zod";
-import { writeFileAtomically } from "../../files/atomic-file";
 import type { DiskReserve } from "../../limits/disk-reserve";
 import { type Msb, MsbError } from "./command-line";
 import { ImageNotCached } from "./error-sentences";
@@ -10,13 +7,12 @@ import { ImageCatalog } from "./image-catalog";
 import { makeRoom, type PruneOptions, type PruneReport, pruneImages } from "./image-prune";
 import { ImagePulls, type PullLogin } from "./image-pulls";
 import { canonical } from "./image-reference";
+import { ImageUses } from "./image-uses";
 import { within } from "./process";
 import { notHere } from "./pull-errors";
 import { PullProxy } from "./pull-proxy";
 import type { RegistryRules } from "./registry-rules";
 import { STARTER } from "./starter-image";
-
-const uses = z.record(z.string(), z.number());
 
 /** What a create needs of an image. */
 export type ImageRequest = {
@@ -71,15 +67,12 @@ const CLOSE_WAIT_MS = 2_000;
 export class ImageCache {
   private readonly catalog: ImageCatalog;
   private readonly pulls: ImagePulls;
-  private readonly working = new Map<string, number>();
   private readonly removals = new Map<string, Promise<unknown>>();
-  /** When each image was last asked for, in milliseconds since the epoch. */
-  private lastUse = new Map<string, number>();
-  private changed = false;
 
   private constructor(
     private readonly options: ImageCacheOptions,
     private readonly access: ImageAccess,
+    private readonly uses: ImageUses,
     private readonly proxy: PullProxy,
   ) {
     const { home, msb, rules, disk } = options;
@@ -88,17 +81,13 @@ export class ImageCache {
   }
 
   static async open(options: ImageCacheOptions): Promise<ImageCache> {
-    const access = await ImageAccess.open(join(options.home, "gateway", "image-access.json"));
+    const state = join(options.home, "gateway");
     const cache = new ImageCache(
       options,
-      access,
+      await ImageAccess.open(join(state, "image-access.json")),
+      await ImageUses.open(join(state, "image-uses.json")),
       await PullProxy.open({ closedRanges: options.closedRanges }),
     );
-    try {
-      cache.lastUse = new Map(Object.entries(uses.parse(JSON.parse(await readFile(cache.file, "utf8")))));
-    } catch {
-      // Not known: an image is then as old as its download.
-    }
     // An msb that does not answer now is asked again by the first create.
     cache.catalog.refresh().catch(() => undefined);
     return cache;
@@ -159,16 +148,7 @@ export class ImageCache {
   async use<T>(reference: string, work: () => Promise<T>): Promise<T> {
     const image = canonical(reference);
     while (this.removals.has(image)) await this.removals.get(image);
-    this.working.set(image, (this.working.get(image) ?? 0) + 1);
-    this.lastUse.set(image, Date.now());
-    this.changed = true;
-    try {
-      return await work();
-    } finally {
-      const left = (this.working.get(image) ?? 1) - 1;
-      if (left > 0) this.working.set(image, left);
-      else this.working.delete(image);
-    }
+    return this.uses.during(reference, work);
   }
 
   /** Removes images that no sandbox uses, those first that nobody asked for the longest. */
@@ -177,7 +157,7 @@ export class ImageCache {
     await this.catalog.refresh();
     const images = this.catalog.all().map(({ reference, created_at }) => ({
       reference,
-      usedAt: Math.max(Date.parse(created_at), this.lastUse.get(canonical(reference)) ?? 0),
+      usedAt: Math.max(Date.parse(created_at), this.uses.lastOf(reference)),
     }));
     const remove = (reference: string) => this.remove(reference);
     return pruneImages(this.options.home, images, remove, options, now);
@@ -186,24 +166,14 @@ export class ImageCache {
   /** Writes down what was used, for the next process; a crash makes an image look older than it is. */
   async flush(): Promise<void> {
     await this.forgetRemoved();
-    await this.save();
+    await this.uses.save();
   }
 
   /** Ends what pulls still have open, and writes down what was used; an msb that hangs is not waited for. */
   async close(): Promise<void> {
     this.proxy.close();
     await within(this.forgetRemoved(), CLOSE_WAIT_MS).catch(() => false);
-    await this.save();
-  }
-
-  private async save(): Promise<void> {
-    if (!this.changed) return;
-    this.changed = false;
-    await writeFileAtomically(this.file, JSON.stringify(Object.fromEntries(this.lastUse)));
-  }
-
-  private get file(): string {
-    return join(this.options.home, "gateway", "image-uses.json");
+    await this.uses.save();
   }
 
   private usable(names: string[], owner: string): string | undefined {
@@ -241,7 +211,7 @@ export class ImageCache {
     const image = canonical(reference);
     // No await before the removal is noted: what starts from now on waits for it.
     if (image === canonical(STARTER)) return "it is the built-in image";
-    if (this.working.has(image)) return "a sandbox is starting from it";
+    if (this.uses.isUsed(image)) return "a sandbox is starting from it";
     for (const each of this.options.wanted())
       if (canonical(each) === image) return "a sandbox is to start from it";
     const removal = this.options.msb.ok(["image", "rm", "--", reference]);
@@ -250,7 +220,7 @@ export class ImageCache {
     try {
       await removal;
       this.catalog.forget(reference);
-      this.lastUse.delete(image);
+      this.uses.forget(image);
       return undefined;
     } catch (error) {
       return error instanceof MsbError
@@ -263,13 +233,10 @@ export class ImageCache {
 
   /** What is noted of images ends with them; only what msb says just now counts. */
   private async forgetRemoved(): Promise<void> {
-    const isGone = (image: string) => !this.catalog.has(image) && !this.working.has(image);
-    if (![...this.lastUse.keys(), ...this.access.noted()].some(isGone)) return;
+    const isGone = (image: string) => !this.catalog.has(image) && !this.uses.isUsed(image);
+    if (![...this.uses.noted(), ...this.access.noted()].some(isGone)) return;
     await this.catalog.refresh();
-    for (const image of [...this.lastUse.keys()].filter(isGone)) {
-      this.lastUse.delete(image);
-      this.changed = true;
-    }
+    for (const image of this.uses.noted().filter(isGone)) this.uses.forget(image);
     await this.access.drop(this.access.noted().filter(isGone));
   }
 }

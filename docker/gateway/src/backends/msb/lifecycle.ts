@@ -1,26 +1,12 @@
 import { errorText, ServiceError } from "../../errors";
-import { type Action, cancels, type Desired, STATES, type State, UNDER_WAY } from "../../sandboxes/states";
+import { cancels, type Desired, STATES, type State, UNDER_WAY } from "../../sandboxes/states";
+import { type Actions, type Doing, NothingMade } from "./actions";
 import type { RecordStore } from "./record-store";
 import { Retries } from "./retries";
 import { Entry, type SandboxIndex } from "./sandbox-index";
 import { entering, type SandboxRecord } from "./sandbox-record";
 
 export type LifecycleLog = Record<"info" | "warn" | "error", (fields: object, message: string) => void>;
-
-type Doing = Exclude<Action, "forget">;
-
-/** What is done to a sandbox in msb. Each resolves with what its record gains; the signal cancels it. */
-export type Actions = Record<
-  Doing,
-  (record: SandboxRecord, signal: AbortSignal) => Promise<Partial<SandboxRecord>>
->;
-
-/** A make that failed before msb was asked for a sandbox: nothing of it can be there. */
-export class NothingMade extends Error {
-  constructor(override readonly cause: unknown) {
-    super(errorText(cause));
-  }
-}
 
 /** Seconds for which an ephemeral sandbox that ended still answers `stopped`. */
 export const TOMBSTONE_SECONDS = 120;
@@ -75,7 +61,10 @@ export class Lifecycle {
     return entry;
   }
 
-  /** Notes what a request desires, if it is not to be removed already, cancels what is in its way, and begins. A removal is on disk when it resolves. */
+  /**
+   * Notes what a request desires, if it is not to be removed already, cancels what is in its way, and begins. A removal
+   * is on disk when it resolves.
+   */
   async want(entry: Entry, desired: Desired): Promise<void> {
     if (entry.ended) return;
     // A removal is not taken back.

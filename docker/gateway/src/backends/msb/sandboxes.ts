@@ -1,6 +1,5 @@
 import type { Duplex } from "node:stream";
-import { errorText, invalidSpec, nameTaken, ServiceError, sandboxNotFound } from "../../errors";
-import type { Capacity } from "../../limits/capacity";
+import { errorText, invalidSpec, ServiceError, sandboxNotFound } from "../../errors";
 import type {
   ListQuery,
   LogEntry,
@@ -16,6 +15,7 @@ import type {
 } from "../../sandboxes/backend";
 import type { Modification, ModificationPlan, PlannedModification } from "../../sandboxes/modification";
 import { type Desired, STATES } from "../../sandboxes/states";
+import { Admission, type AdmissionOptions } from "./admission";
 import { connectAgent } from "./agent-socket";
 import type { EgressLimit } from "./egress-limit";
 import type { Lifecycle, LifecycleLog } from "./lifecycle";
@@ -25,18 +25,13 @@ import type { PayloadStore } from "./payload-store";
 import { within } from "./process";
 import type { SandboxCommands } from "./sandbox-commands";
 import { type Entry, type SandboxIndex, shareOf } from "./sandbox-index";
-import { newRecord, type SandboxRecord } from "./sandbox-record";
+import { newRecord } from "./sandbox-record";
 import { isHidden, sandboxOf, statusOf } from "./sandbox-view";
 import type { StatusCache } from "./status-cache";
 
-export type SandboxesOptions = {
+export type SandboxesOptions = AdmissionOptions & {
   home: string;
   egress: EgressLimit;
-  /** Whether names are for each owner by itself. */
-  namesPerOwner: boolean;
-  capacity: Capacity;
-  /** @throws ServiceError diskFull where too little of the disk is free */
-  disk: { check: () => Promise<void> };
   /** Ids of the volumes that a spec mounts, by name. @throws ServiceError volumeNotFound */
   volumesOf: (spec: Wanted["spec"], owner: Owner) => Promise<Record<string, string>>;
   /** @throws ServiceError volumeNotFound where one is no more */
@@ -54,8 +49,7 @@ export type SandboxesOptions = {
 
 /** The sandboxes of this machine: msb runs them, records tell what msb does not know. */
 export class MsbSandboxes implements SandboxBackend {
-  /** Why nothing is begun any more. */
-  private draining = false;
+  private readonly admission: Admission;
 
   constructor(
     private readonly index: SandboxIndex,
@@ -63,26 +57,28 @@ export class MsbSandboxes implements SandboxBackend {
     private readonly view: StatusCache,
     private readonly commands: Pick<SandboxCommands, "inspect">,
     private readonly options: SandboxesOptions,
-  ) {}
+  ) {
+    this.admission = new Admission(index, view, options);
+  }
 
   async create(wanted: Wanted): Promise<Sandbox> {
     const { egress, capacity, disk, volumesOf, checkSpec, checkVolumes, pulls, payloads } = this.options;
     const { spec, owner, desired, login, anonymous } = wanted;
-    this.refuseWhileDraining();
+    this.admission.refuseWhileDraining();
     if (login && desired !== "running") throw invalidSpec("registry: inline credentials need start=true");
     await disk.check();
     await checkSpec(spec);
     const record = newRecord(wanted, egress.forNew());
     record.volumes = await volumesOf(spec, owner);
     capacity.checkSize(shareOf(record), spec.resources.disk_size_mib);
-    if (desired === "running") await this.lookForRoom(record);
-    this.refuseTaken(record);
+    if (desired === "running") await this.admission.lookForRoom(record);
+    this.admission.checkNew(record);
     pulls.set(record.id, { login, anonymous });
     let entry: Entry | undefined;
     try {
       await payloads.put(record.id, spec);
       // No await between this and the record that takes the name, the room and the volumes.
-      this.refuseTaken(record);
+      this.admission.checkNew(record);
       checkVolumes(record.volumes);
       entry = await this.lifecycle.add(record);
       return sandboxOf(entry);
@@ -137,12 +133,12 @@ export class MsbSandboxes implements SandboxBackend {
     if (state === "gone" && desired === "stopped") return sandboxOf(entry);
     if (state === "gone" && desired === "running") throw sandboxNotFound(id);
     if (desired === "running") {
-      await this.lookForStart(entry);
+      await this.admission.lookForStart(entry);
       // No await between this and what takes the room.
-      this.admit(entry);
+      this.admission.checkStart(entry);
     }
     await this.lifecycle.want(entry, desired);
-    if (this.draining && desired === "stopped") await this.options.withdrawResume(id);
+    if (this.admission.draining && desired === "stopped") await this.options.withdrawResume(id);
     return sandboxOf(entry);
   }
 
@@ -190,7 +186,7 @@ export class MsbSandboxes implements SandboxBackend {
 
   /** From now on nothing is made or started. */
   drain(): void {
-    this.draining = true;
+    this.admission.draining = true;
   }
 
   /** @throws ServiceError sandboxNotFound */
@@ -207,50 +203,12 @@ export class MsbSandboxes implements SandboxBackend {
     return entry;
   }
 
-  private refuseWhileDraining(): void {
-    if (this.draining)
-      throw new ServiceError("unavailable", "the server is being stopped; try again in a moment", {
-        retryAfterSeconds: 10,
-      });
-  }
-
-  /** Whether there is a name and room for it. @throws ServiceError unavailable, nameTaken, noCapacity */
-  private refuseTaken(record: SandboxRecord): void {
-    const { namesPerOwner, capacity } = this.options;
-    const { name, owner, desired } = record;
-    this.refuseWhileDraining();
-    if (this.index.holder(name, namesPerOwner ? { owner } : {})) throw nameTaken(name);
-    capacity.checkTotal(owner);
-    if (desired === "running") capacity.check(shareOf(record), owner);
-  }
-
-  /** Looks anew at one that seems to run, and for room where there seems to be none. */
-  private async lookForStart(entry: Entry): Promise<void> {
-    this.refuseWhileDraining();
-    if (entry.record.state === "running" && entry.settled) await this.view.refresh(0);
-    if (entry.holdsRoom) return;
-    await this.options.disk.check();
-    await this.lookForRoom(entry.record);
-  }
-
-  /** Whether it may be started now. @throws ServiceError unavailable, sandboxNotFound, noCapacity */
-  private admit({ record, ended, holdsRoom }: Entry): void {
-    this.refuseWhileDraining();
-    if (ended || record.desired === "removed") throw sandboxNotFound(record.id);
-    if (!holdsRoom) this.options.capacity.check(shareOf(record), record.owner);
-  }
-
   /** For one that is known: an msb that does not answer must not keep anybody from stopping or removing it. */
   private async lookBriefly(): Promise<void> {
     const looked = this.view
       .refresh()
       .catch((error) => this.options.log.warn({ err: errorText(error) }, "msb could not be asked"));
     await within(looked, LOOK_MS);
-  }
-
-  /** Sandboxes that ended by themselves make room: msb is asked for them before a start is refused. */
-  private async lookForRoom(record: SandboxRecord): Promise<void> {
-    if (!this.options.capacity.hasRoom(shareOf(record), record.owner)) await this.view.refresh(0);
   }
 
   private async inspect(entry: Entry): Promise<void> {

@@ -3,7 +3,6 @@ import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { errorText, isKind, ServiceError, volumeNotFound } from "../../errors";
-import type { Limits, OwnerLimits } from "../../limits/capacity";
 import type { Owner, Scope, Volume, VolumeBackend, WantedVolume } from "../../sandboxes/backend";
 import type { SandboxSpec } from "../../sandboxes/spec";
 import type { FileCaller, VolumeFiles } from "../../sandboxes/volume-files";
@@ -14,11 +13,11 @@ import { backoffMs } from "./retries";
 import type { SandboxIndex } from "./sandbox-index";
 import { SharedRead } from "./shared-read";
 import type { VolumeFileStore } from "./volume-files/store";
+import { GIB, VolumeIndex, type VolumeLimits } from "./volume-index";
 import { adopted, capacityOf, listedVolumes, mounts, type VolumeRecord, volumeOf } from "./volume-record";
 
 /** The shared volume that is always there: the server's own workspace. */
 const DEFAULT_ID = "00000000-0000-4000-8000-000000000002";
-const GIB = 1024 ** 3;
 /** A large tree takes long to remove, and nobody waits for it. */
 const REMOVE_TIMEOUT_MS = 24 * 3600_000;
 /** How long a request waits for a removal, which goes on without it. */
@@ -29,12 +28,10 @@ const CREATE_TIMEOUT_MS = 10 * 60_000;
 /** How long a process that the last server left behind may still make a volume. */
 const INTERRUPTED_MS = 5 * 60_000;
 
-export type VolumesOptions = {
+export type VolumesOptions = VolumeLimits & {
   home: string;
   workspace: string;
   namesPerOwner: boolean;
-  limits: Pick<Limits, "volumes" | "volumeGib">;
-  limitsOf: (owner: Owner) => OwnerLimits;
   files: VolumeFileStore;
   log: LifecycleLog;
 };
@@ -51,13 +48,16 @@ export class MsbVolumes implements VolumeBackend {
   private readonly interrupted = new Map<string, number>();
   /** When a handle was let go of, by performance.now(). */
   private readonly removed = new Map<string, number>();
+  private readonly index: VolumeIndex;
 
   constructor(
     private readonly msb: Msb,
     private readonly store: RecordStore<VolumeRecord>,
     private readonly sandboxes: SandboxIndex,
     private readonly options: VolumesOptions,
-  ) {}
+  ) {
+    this.index = new VolumeIndex(store);
+  }
 
   /** Takes in what msb has, and finishes what the last process began. */
   async recover(): Promise<void> {
@@ -75,7 +75,7 @@ export class MsbVolumes implements VolumeBackend {
 
   async list({ owner }: Scope): Promise<Volume[]> {
     await this.view.refresh(LIST_AGE_MS);
-    return this.active(owner).map(volumeOf);
+    return this.index.active(owner).map(volumeOf);
   }
 
   async shared(): Promise<Volume> {
@@ -91,9 +91,9 @@ export class MsbVolumes implements VolumeBackend {
     await this.options.files.disk.check();
     // Those made with msb itself hold their names, too.
     await this.view.refresh(LIST_AGE_MS);
-    if (this.named(name, this.options.namesPerOwner ? owner : undefined))
+    if (this.index.named(name, this.options.namesPerOwner ? owner : undefined))
       throw new ServiceError("nameTaken", `a volume named ${JSON.stringify(name)} exists already`);
-    this.checkLimits(owner, capacityGib ?? 0);
+    this.index.checkLimits(owner, capacityGib ?? 0, this.options);
     const id = randomUUID();
     const capacityBytes = capacityGib ? capacityGib * GIB : null;
     const record: VolumeRecord = {
@@ -122,7 +122,7 @@ export class MsbVolumes implements VolumeBackend {
   async remove(id: string, scope: Scope): Promise<void> {
     if (id === DEFAULT_ID && scope.owner === undefined)
       throw new ServiceError("conflict", "the default volume can't be removed");
-    const record = this.find(id, scope);
+    const record = this.index.find(id, scope);
     // One that is removed holds nothing, whatever is still to be done about it.
     for (const { record: sandbox } of this.sandboxes.all())
       if (sandbox.desired !== "removed" && mounts(sandbox, record))
@@ -139,9 +139,9 @@ export class MsbVolumes implements VolumeBackend {
 
   async files(id: string, scope: Scope, caller: FileCaller): Promise<VolumeFiles> {
     if (id === DEFAULT_ID && scope.owner === undefined) return this.options.files.workspace(caller);
-    const record = this.find(id, scope);
+    const record = this.index.find(id, scope);
     if (record.capacityBytes === undefined) await this.view.refresh(0);
-    const { capacityBytes, handle } = this.find(id, scope);
+    const { capacityBytes, handle } = this.index.find(id, scope);
     if (capacityBytes !== null && capacityBytes !== undefined)
       throw new ServiceError(
         "unsupported",
@@ -154,10 +154,10 @@ export class MsbVolumes implements VolumeBackend {
   async idsFor({ mounts }: SandboxSpec, owner: Owner): Promise<Record<string, string>> {
     const names = [...new Set(mounts.flatMap((mount) => (mount.type === "named" ? [mount.name] : [])))];
     const own = this.options.namesPerOwner ? owner : undefined;
-    if (names.some((name) => !this.named(name, own))) await this.view.refresh(0);
+    if (names.some((name) => !this.index.named(name, own))) await this.view.refresh(0);
     return Object.fromEntries(
       names.map((name) => {
-        const record = this.named(name, own);
+        const record = this.index.named(name, own);
         if (!record) throw volumeNotFound(name);
         return [name, record.id];
       }),
@@ -175,59 +175,12 @@ export class MsbVolumes implements VolumeBackend {
     );
   }
 
-  /** Those on their way out too: what is left of them takes room. */
-  count = (owner?: Owner): number =>
-    [...this.store.all()].filter(
-      (record) => record.state !== "making" && (owner === undefined || record.owner === owner),
-    ).length;
-
-  private active(owner: Owner | undefined): VolumeRecord[] {
-    const all = [...this.store.all()].filter(
-      (record) => record.state === "active" && (owner === undefined || record.owner === owner),
-    );
-    return all.sort((a, b) => (a.createdAt < b.createdAt ? -1 : 1));
-  }
-
-  private named(name: string, owner: Owner | undefined): VolumeRecord | undefined {
-    for (const record of this.store.all())
-      if (
-        record.name === name &&
-        record.state !== "deleting" &&
-        (owner === undefined || record.owner === owner)
-      )
-        return record;
-    return undefined;
-  }
-
-  private find(id: string, { owner }: Scope): VolumeRecord {
-    const record = this.store.get(id);
-    if (record?.state !== "active" || (owner !== undefined && record.owner !== owner))
-      throw volumeNotFound(id);
-    return record;
-  }
-
-  /** @throws ServiceError noCapacity, with the limit */
-  private checkLimits(owner: Owner, gib: number): void {
-    const { limits, limitsOf } = this.options;
-    const check = (whose: string, volumes: VolumeRecord[], most: OwnerLimits) => {
-      const { volumes: count = Infinity, volumeGib = Infinity } = most;
-      if (volumes.length + 1 > count)
-        throw new ServiceError("noCapacity", `${whose} at most ${count} volumes; remove some`);
-      const promised = volumes.reduce((sum, { capacityBytes }) => sum + (capacityBytes ?? 0) / GIB, 0);
-      if (gib > 0 && promised + gib > volumeGib)
-        throw new ServiceError("noCapacity", `${whose} at most ${volumeGib} GiB in volumes with a capacity`);
-    };
-    // Those that are being made count, too: as many may be asked for at once. So does what is not yet removed.
-    const all = [...this.store.all()];
-    check("the server keeps", all, limits);
-    const own = all.filter((record) => record.owner === owner);
-    check(`the key ${JSON.stringify(owner)} may have`, own, limitsOf(owner));
-  }
+  count = (owner?: Owner): number => this.index.count(owner);
 
   /** Takes in what was made with msb itself, and lets go of what was removed with it. */
   private async reconcile(askedAt: number): Promise<void> {
     // What came or went while msb made its list is not for the list to tell.
-    const before = this.active(undefined);
+    const before = this.index.active(undefined);
     const rows = await this.msb.json(["volume", "ls"], listedVolumes);
     const byHandle = new Map([...this.store.all()].map((record) => [record.handle, record]));
     const writes = rows.map(async (row) => {
