@@ -1,6 +1,6 @@
-import { lstat, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { ServiceError } from "../../errors";
+import { allocatedBytes } from "./allocated-bytes";
 
 export type PruneOptions = {
   /** Only images that nobody asked for in that time. */
@@ -64,18 +64,6 @@ const FOLDERS = ["layers", "fsmeta", "vmdk", "flat", "tmp"];
 
 /** Bytes that msb's cache of images takes on the disk. */
 async function cacheBytes(home: string): Promise<number> {
-  const sizes = await Promise.all(FOLDERS.map((folder) => bytesBelow(join(home, "cache", folder))));
+  const sizes = await Promise.all(FOLDERS.map((folder) => allocatedBytes(join(home, "cache", folder))));
   return sizes.reduce((sum, size) => sum + size, 0);
-}
-
-async function bytesBelow(path: string): Promise<number> {
-  try {
-    const { blocks } = await lstat(path);
-    const names = await readdir(path).catch(() => []);
-    const sizes = await Promise.all(names.map((name) => bytesBelow(join(path, name))));
-    return sizes.reduce((sum, size) => sum + size, blocks * 512);
-  } catch {
-    // Removed meanwhile, or never made.
-    return 0;
-  }
 }
