@@ -35,6 +35,7 @@ interface LimitOptions {
   cpus?: string;
   volumes?: string;
   volumeGib?: string;
+  snapshots?: string;
   requests?: string;
   connections?: string;
 }
@@ -64,6 +65,7 @@ export function keysCommand(stackOption: readonly [string, string]): Command {
     .option("--cpus <n>", "CPUs of its running sandboxes together")
     .option("--volumes <n>", "limit of its volumes")
     .option("--volume-gib <n>", "total capacity of its volumes that have one, in GiB")
+    .option("--snapshots <n>", "limit of its snapshots")
     .option("--requests <n>", "its requests per second, instead of limits.requestsPerSecond")
     .option(
       "--connections <n>",

@@ -72,6 +72,12 @@ export interface KeyLimitsArgs {
    */
   volumeGiB?: number;
   /**
+   * Snapshots, each a full copy of a disk; the server's own limit if not set.
+   * Accepted: a whole number from 1 to 10000.
+   * @example 40
+   */
+  snapshots?: number;
+  /**
    * Requests per second of one key, with bursts of up to twice as many; the server's own limit if not set.
    * Accepted: a whole number from 1 to 1000000.
    * @example 100

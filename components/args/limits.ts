@@ -63,6 +63,12 @@ export interface LimitsArgs {
    */
   volumeGiB?: pulumi.Input<number>;
   /**
+   * Snapshots, each a full copy of a disk; 1000 if not set.
+   * Accepted: a whole number from 1 to 10000.
+   * @example 40
+   */
+  snapshots?: pulumi.Input<number>;
+  /**
    * Disk space for cached images: before a pull that would exceed it, the least recently used ones are removed. Half of the state volume's disk if not set.
    * Accepted: a whole number of GiB from 1 to 16777216.
    * @example 100

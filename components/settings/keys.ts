@@ -16,6 +16,7 @@ export const keyLimits = limits.pick({
   cpus: true,
   volumes: true,
   volumeGiB: true,
+  snapshots: true,
   requestsPerSecond: true,
   connections: true,
 });

@@ -54,6 +54,10 @@ export const limits = z.strictObject({
     example: "500",
     unit: "GiB",
   }),
+  snapshots: optionalInteger(1, 10_000, {
+    description: "Snapshots, each a full copy of a disk; 1000 if not set.",
+    example: "40",
+  }),
   imageGiB: optionalInteger(1, 16_777_216, {
     description:
       "Disk space for cached images: before a pull that would exceed it, the least recently used ones are removed. Half of the state volume's disk if not set.",
@@ -102,6 +106,7 @@ const variables: Record<keyof z.infer<typeof limits>, string> = {
   idleTimeout: "LIMIT_IDLE_TIMEOUT_SECONDS",
   volumes: "LIMIT_VOLUMES",
   volumeGiB: "LIMIT_VOLUME_GIB",
+  snapshots: "LIMIT_SNAPSHOTS",
   imageGiB: "LIMIT_IMAGE_GIB",
   uploadBytes: "LIMIT_UPLOAD_BYTES",
   uploads: "LIMIT_UPLOADS",

@@ -14,6 +14,7 @@ import { logRoutes } from "./http/routes/logs";
 import { modificationRoutes } from "./http/routes/modifications";
 import { openRoutes, quotaRoutes } from "./http/routes/operations";
 import { sandboxRoutes } from "./http/routes/sandboxes";
+import { snapshotRoutes } from "./http/routes/snapshots";
 import { volumeFileRoutes } from "./http/routes/volume-files";
 import { volumeRoutes } from "./http/routes/volumes";
 import { createServer } from "./http/server";
@@ -104,6 +105,7 @@ export async function createGateway(
       agentRoutes,
       volumeRoutes,
       volumeFileRoutes,
+      snapshotRoutes,
     ])
       routes(scope, context);
   });

@@ -85,6 +85,8 @@ export const environmentSchema = z.object({
   LIMIT_VOLUMES: count.default(1000),
   /** GiB promised to all volumes with a capacity; default: the size of the file system that holds MSB_HOME. */
   LIMIT_VOLUME_GIB: count.optional(),
+  /** Snapshots of disks; each is a copy. */
+  LIMIT_SNAPSHOTS: count.default(1000),
   /**
    * GiB that cached images may take: before a pull beyond it, those go that nobody used for the longest. Default: half
    * of the file system that holds MSB_HOME.

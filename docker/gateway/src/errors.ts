@@ -3,10 +3,10 @@ export type ErrorKind =
   | "sandboxNotFound"
   | "volumeNotFound"
   | "fileNotFound"
+  | "snapshotNotFound"
   | "notFound"
-  /** A route of the contract that this server has not. */
-  | "unsupportedRoute"
   | "nameTaken"
+  | "snapshotNameTaken"
   | "invalidRequest"
   | "invalidSpec"
   | "invalidPath"
@@ -64,6 +64,9 @@ export const sandboxNotFound = (which: string) =>
 
 export const volumeNotFound = (which: string) =>
   new ServiceError("volumeNotFound", `no volume ${JSON.stringify(which)}`);
+
+export const snapshotNotFound = (which: string) =>
+  new ServiceError("snapshotNotFound", `no snapshot ${JSON.stringify(which)}`);
 
 export const invalidSpec = (message: string) => new ServiceError("invalidSpec", message);
 

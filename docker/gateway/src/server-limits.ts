@@ -42,6 +42,7 @@ export function serverLimits(config: Config, diskGib: number, measure = containe
     },
     volumes: config.LIMIT_VOLUMES,
     volumeGib: config.LIMIT_VOLUME_GIB ?? Math.floor(diskGib),
+    snapshots: config.LIMIT_SNAPSHOTS,
     // More could never be used, and its mere bookkeeping takes room.
     sandboxDiskMib: Math.floor(diskGib * 1024),
     imageGib: config.LIMIT_IMAGE_GIB ?? diskGib / 2,

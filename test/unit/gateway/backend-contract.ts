@@ -25,7 +25,16 @@ export function describeBackend(name: string, make: MakeWorld): void {
       const { ready, checks } = await backend.readiness();
       expect(ready).toBe(Object.values(checks).every(({ ok }) => ok));
       for (const { ok, reason } of Object.values(checks)) expect(ok || reason).toBeTruthy();
-      const nothing = { total: 0, running: 0, ephemeralRunning: 0, memoryMib: 0, cpus: 0, volumes: 0 };
+      const none = { snapshots: 0, snapshotBytes: 0 };
+      const nothing = {
+        total: 0,
+        running: 0,
+        ephemeralRunning: 0,
+        memoryMib: 0,
+        cpus: 0,
+        volumes: 0,
+        ...none,
+      };
       expect(backend.usage()).toEqual(nothing);
       expect(backend.usage("nobody")).toEqual(nothing);
     });

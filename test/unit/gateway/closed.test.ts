@@ -57,7 +57,7 @@ describe("without a key", () => {
 
   test("the table of routes is whole, and a right key gets through by each spelling that is the route's", async () => {
     expect(routes).toEqual(
-      expect.arrayContaining(["/metrics", "/v1/quotas", "/v1/sandboxes", "/v1/volumes", "/v1/snapshots/x"]),
+      expect.arrayContaining(["/metrics", "/v1/quotas", "/v1/sandboxes", "/v1/volumes", "/v1/snapshots"]),
     );
     expect(routes.length).toBeGreaterThan(20);
     for (const target of ["/metrics", "/metric%73", "http://x/v1/quotas", "/%761/sandboxes", "/metrics#a"])

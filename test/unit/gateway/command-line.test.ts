@@ -95,7 +95,7 @@ describe("a process of msb", () => {
 });
 
 describe("lanes", () => {
-  const NAMES: Lane[] = ["reads", "stops", "removals", "boots", "pulls", "housekeeping"];
+  const NAMES: Lane[] = ["reads", "stops", "removals", "boots", "pulls", "captures", "housekeeping"];
   const soon = () => Date.now() + 60_000;
 
   test("that are full hold up no other, and owners have half of one at most", async () => {

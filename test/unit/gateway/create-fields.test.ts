@@ -3,10 +3,12 @@ import { describe, expect, test } from "vitest";
 import { z } from "zod";
 import { planCreate } from "../../../docker/gateway/src/backends/msb/create-plan";
 import { egressPolicy } from "../../../docker/gateway/src/backends/msb/egress";
+import { restoreArguments } from "../../../docker/gateway/src/backends/msb/restore-plan";
 import { ServiceError } from "../../../docker/gateway/src/errors";
 import { readCreateRequest } from "../../../docker/gateway/src/http/create-request";
 import { type CreateBody, createBody } from "../../../docker/gateway/src/http/schema/sandbox";
 import { validatorCompiler } from "../../../docker/gateway/src/http/validate";
+import type { Snapshot } from "../../../docker/gateway/src/sandboxes/snapshots";
 
 /**
  * Every field of the create body, found in its schema, reaches msb or is refused: it is changed in a body that
@@ -110,6 +112,10 @@ const bodies = [
 
 /** Fields that no body can hold beside the others: what is sent, and whether it is refused. */
 const special: Record<string, [change: object, refused: boolean]> = {
+  "disk_snapshot_ref<managed>.id": [
+    { reference: undefined, source: "disk_snapshot", disk_snapshot_ref: { type: "managed", id: "x" } },
+    false,
+  ],
   "image<bind>": [{ reference: undefined, image: { type: "bind", path: "/" } }, true],
   "image<disk_image>": [{ reference: undefined, image: { type: "disk_image", path: "/" } }, true],
   "mounts[]<bind>": [{ mounts: [{ type: "bind", host: "/a", guest: "/b" }] }, true],
@@ -219,18 +225,34 @@ const egress = egressPolicy.parse({});
 
 const check = validatorCompiler({ schema: createBody, method: "POST", url: "/", httpPart: "body" });
 
+const snapshotCalled = (called: string): Snapshot => ({
+  ...{
+    id: `id of ${called}`,
+    name: called,
+    owner: null,
+    labels: {},
+    sandboxId: "",
+    digest: "",
+    sizeBytes: 0,
+  },
+  ...{ createdAt: "", manifest: { image: { ref: "starter" } } as Snapshot["manifest"] },
+});
+
 /** Everything that a body makes msb or the gateway do, or its refusal. */
 function effect(body: object): string {
   try {
     const { value, error } = check(body) as { value: CreateBody; error?: Error };
     if (error) throw error;
-    const { spec, slug, login, anonymous } = readCreateRequest(value);
-    const plan = planCreate(spec, { msbVersion: "0.7.11", egress });
+    const { spec, slug, login, anonymous, snapshot } = readCreateRequest(value, snapshotCalled);
+    const plan = snapshot
+      ? restoreArguments(spec, { egress })
+      : planCreate(spec, { msbVersion: "0.7.11", egress });
     return JSON.stringify([
       plan,
       slug,
       login,
       anonymous,
+      snapshot,
       spec.pull_policy,
       spec.name,
       spec.lifecycle.ephemeral,
@@ -258,7 +280,6 @@ const unsupported: Record<string, unknown> = {
   "runtime.guest_clock": "off",
   vsock: { routes: [{ port: 1 }] },
   deployment_profile: "multi_tenant",
-  disk_snapshot_ref: { type: "managed", id: "x" },
   path: "/srv",
   format: "raw",
   fstype: "ext4",

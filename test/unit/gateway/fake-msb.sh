@@ -6,6 +6,9 @@
 # Images: "broken" does not boot, "slow" takes half a second to boot, "slow-3" three. Those that can't be pulled: "absent",
 # "pruned-*", "refused-*"; "hang-*" arrive when there is a file MSB_HOME/fake/release, "private/*" with a password;
 # "big-*" are like "hang-*", and fill the disk until then.
+# Snapshots: MSB_HOME/fake/snapshots/GROUP is the note of one, its files are where msb has them; captures.log has a line a
+# command. With a file MSB_HOME/fake/captures they "fail", "hang" when half is made, or leave an "odd" description. What
+# is done to a sandbox while it is captured leaves a line in overlaps.
 set -eu
 
 fake=$MSB_HOME/fake
@@ -91,6 +94,15 @@ create() {
 modify() {
   load "$last"
   echo "$*" >>"$fake/modifies.log"
+  case $1 in
+  --compact)
+    untouched "$last"
+    [ "$status" != Running ] || fail "local deadline expired (delivery: Unknown)"
+    [ ! -f "$fake/slow-modify" ] || sleep 0.5
+    echo 1 >"$sandboxes/$last.layers"
+    return 0
+    ;;
+  esac
   [ ! -f "$fake/slow-modify" ] || sleep 0.5
   policy=no_restart applied=true changes='' removed=''
   for argument in "$@"; do
@@ -184,6 +196,96 @@ volume() {
   esac
 }
 
+# untouched NAME: notes where somebody captures it
+untouched() { [ ! -d "$sandboxes/$1.capturing" ] || echo "$command $1" >>"$fake/overlaps"; }
+
+# snapshot create s --sandbox NAME --group GROUP, snapshot rm --force GROUP:s|PATH
+snapshot() {
+  notes=$fake/snapshots
+  mkdir -p "$notes"
+  echo "$*" >>"$fake/captures.log"
+  case $1 in
+  create)
+    member=$2 source=$4 group=$6
+    load "$source"
+    [ ! -f "$notes/$group" ] || fail "snapshot already exists: $group:$member"
+    mkdir "$sandboxes/$source.capturing" 2>/dev/null || untouched "$source"
+    trap 'rm -rf "$sandboxes/$source.capturing"' EXIT
+    layers=1
+    [ ! -f "$sandboxes/$source.layers" ] || read -r layers <"$sandboxes/$source.layers"
+    # As msb does: one that runs has a layer more, whatever comes of the capture.
+    format=raw
+    [ "$status" != Running ] || { layers=$((layers + 1)) && echo $layers >"$sandboxes/$source.layers"; }
+    [ $layers -eq 1 ] || format=qcow2
+    id=snap_$(printf %s "$group$(now)" | md5sum | cut -c1-32)
+    artifact=$MSB_HOME/snapshots/$group/$id
+    mkdir -p "$artifact/layers"
+    echo '{}' | tee "${artifact%/*}/group.json" >"${artifact%/*}/.group.lock"
+    seq 2000 >"$artifact/layers/layer_1.$format"
+    how=well
+    while [ -f "$fake/captures" ]; do
+      read -r how <"$fake/captures" || true
+      [ "$how" = hang ] || break
+      how=well
+      sleep 0.05
+    done
+    [ "$how" != fail ] || fail "snapshot capture failed: something of msb's own"
+    digest=$(printf '%064d' 7)
+    [ ! -f "$fake/loaded/starter" ] || { read -r digest <"$fake/loaded/starter" && digest=${digest#sha256:}; }
+    image=$(field "$conf" oci)
+    {
+      [ "$how" != odd ] || printf 'odd'
+      printf '{"schema":"microsandbox.snapshot/1","snapshot_id":"%s","scope":"file","image":{"reference":"docker.io/library/%s",' "$id" "$image"
+      printf '"manifest_digest":"sha256:%s"},"state":{"disk_format":"%s","filesystem":"ext4","virtual_size":4294967296,' "$digest" "$format"
+      printf '"layers":[{}'
+      while [ $layers -gt 1 ]; do printf ',{}' && layers=$((layers - 1)); done
+      printf ']},"capture":{"created_at":"%s","source_lineage":"%s","consistency":"crash-consistent"},"extensions":{},"requires":[]}' "$(now)" "$source"
+    } >"$artifact/snapshot.json"
+    echo "$id $image $digest" >"$notes/$group"
+    printf '%s\n%s\n' "$id" "$artifact"
+    ;;
+  rm)
+    case $3 in
+    /*) group=${3%/snap_*} && group=${group##*/} ;;
+    *) group=${3%:*} ;;
+    esac
+    [ -f "$notes/$group" ] || fail "snapshot not found: $3"
+    # As msb does: a note whose files are gone stays for good.
+    read -r id _ <"$notes/$group"
+    [ -d "$MSB_HOME/snapshots/$group/$id" ] || fail "snapshot artifact is missing: $3"
+    rm -r "${notes:?}/$group" "$MSB_HOME/snapshots/$group/$id"
+    ;;
+  esac
+}
+
+# restore [FLAG...] --name NAME GROUP:s: what it gets of the flags is its configuration
+restore() {
+  { echo "args: restore $*" && export -p; } >>"$fake/calls.log"
+  cpus=1 memory=512M name=
+  for argument in "$@"; do
+    [ "$name" != next ] || name=$argument
+    case $argument in
+    --cpus=*) cpus=${argument#*=} ;;
+    --memory=*) memory=${argument#*=} ;;
+    --name) name=next ;;
+    esac
+  done
+  [ -f "$fake/snapshots/${last%:*}" ] || fail "snapshot not found: $last"
+  read -r _ image digest <"$fake/snapshots/${last%:*}"
+  [ ! -d "$fake/loaded" ] || grep -qrF "$digest" "$fake/loaded" ||
+    fail "snapshot base image sha256:$digest no longer available in registry (it may have been garbage-collected upstream); this snapshot cannot be restored losslessly: registry error"
+  mkdir -p "$MSB_HOME/sandboxes"
+  mkdir "$MSB_HOME/sandboxes/$name" 2>/dev/null || fail "sandbox already exists: sandbox '$name' already exists; remove it"
+  printf '{"oci":"%s","cpus":%s,"memory":"%s","restored":"%s"}\n' "$image" "$cpus" "$memory" "$last" >"$sandboxes/$name.conf"
+  now >"$sandboxes/$name.created"
+  set_status "$name" Starting
+  boot_as_told "$name"
+  [ -f "$fake/snapshots/${last%:*}" ] || fail "the snapshot went while it was restored"
+  mkdir -p "$MSB_HOME/sandboxes/$name/logs"
+  say "$name" started
+  set_status "$name" Running
+}
+
 # pull [--quiet] [--force] -- REFERENCE; each leaves a line in pulls.log: its options, the login that it shows, the process
 pull() {
   login=none
@@ -234,9 +336,13 @@ image() {
       read -r created digest <"$file"
       printf ',{"reference":"%s","created_at":"%s","digest":"%s"}' "$(echo "${file##*/}" | tr % /)" "$created" "$digest"
     done
+    for file in "$fake"/loaded/starter:*; do
+      [ ! -f "$file" ] || printf ',{"reference":"%s","created_at":"2020-01-01T00:00:00Z"}' "${file##*/}"
+    done
     printf ']\n'
     ;;
   rm)
+    ! grep -qs " $last " "$fake"/snapshots/* || fail "image in use by sandbox(es): sandbox or snapshot dependency"
     ! grep -qsF "\"oci\":\"$last\"" "$sandboxes"/*.conf || fail "image in use by sandbox(es): 1"
     # Its files go after the check, as msb's do.
     [ ! -f "$fake/slow-removal" ] || sleep 0.3
@@ -270,6 +376,7 @@ start)
   ;;
 stop)
   load "$last"
+  untouched "$last"
   echo "$*" >>"$fake/stops.log"
   delay=$(field "$conf" SLOW_STOP) timeout=
   while [ $# -gt 1 ]; do
@@ -287,11 +394,18 @@ stop)
   ;;
 rm)
   load "$last"
+  untouched "$last"
+  rm -rf "$sandboxes/$last.layers"
   rm -rf "$sandboxes/$last.removed" "$sandboxes/$last.status" "$sandboxes/$last.conf" "$sandboxes/$last.created" "$MSB_HOME/sandboxes/$last"
   ;;
 image) image "$@" ;;
 pull) pull "$@" ;;
-load) ;;
+restore) restore "$@" ;;
+snapshot) snapshot "$@" ;;
+load) # -q -i ARCHIVE -t NAME
+  mkdir -p "$fake/loaded"
+  cp "$3.digest" "$fake/loaded/$5"
+  ;;
 volume) volume "$@" ;;
 *)
   echo "error: unrecognized subcommand '$command'" >&2

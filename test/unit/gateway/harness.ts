@@ -48,6 +48,12 @@ export const oldBody = (name: string, change: Record<string, unknown> = {}) => {
   return { ...rest, image: { type: "oci", reference }, network: { enabled: true, strict: false }, ...change };
 };
 
+/** A create body as the official clients send it for a sandbox that starts from a snapshot. */
+export const restoreBody = (name: string, id: string, change: object = {}) => {
+  const { reference: _reference, ...rest } = newBody(name);
+  return { ...rest, source: "disk_snapshot", disk_snapshot_ref: { type: "managed", id }, ...change };
+};
+
 export const START = "start=true&wait_for=running&wait_timeout=90";
 
 export type Answer = { status: number; body: ReturnType<typeof JSON.parse>; headers: Headers };

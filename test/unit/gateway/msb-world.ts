@@ -55,6 +55,7 @@ export class MsbWorld implements World {
           cpus: 64,
           volumes: 100,
           volumeGib: 100,
+          snapshots: 100,
           imageGib: 100,
         },
         ...{ sandboxMemoryMib: 65_536, sandboxCpus: 64, sandboxDiskMib: 1_048_576, ...limits },

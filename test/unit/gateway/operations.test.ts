@@ -105,7 +105,8 @@ describe("operations", () => {
   test.each([
     ["GET", "/nope", undefined, 404, "not_found"],
     ["GET", "/v1/nope", undefined, 404, "not_found"],
-    ["GET", "/v1/snapshots?limit=100", undefined, 404, "unsupported"],
+    ["GET", "/v1/snapshots?limit=x", undefined, 400, "invalid_request"],
+    ["POST", "/v1/snapshots", { kind: "full", name: "a", sandbox_id: "x" }, 400, "invalid_request"],
     ["PATCH", "/v1/sandboxes", {}, 404, "not_found"],
     ["GET", "/v1/sandboxes/%zz", undefined, 400, "invalid_request"],
     ["GET", "/v1/sandboxes/by-name/..%2f..%2fetc", undefined, 404, "sandbox_not_found"],

@@ -2,7 +2,10 @@ import { appendFileSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
 import type { Answered, AskOptions } from "../../harness/kept-alive";
+import { restoreBody, START } from "./harness";
 import { create, logFolder, mounts, NEVER, SECRET, type TwoOwners, twoOwners, upgrade } from "./two-owners";
+
+const NEVER_DIGEST = `sha256:${"0".repeat(64)}`;
 
 /** What is only Bob's has a name that Ann has nothing of. */
 let { gateway, ann, bob } = {} as TwoOwners;
@@ -12,7 +15,7 @@ const path64 = (path: string) => ({ "x-msb-file-path": Buffer.from(path).toStrin
 async function stateOfBob(): Promise<string> {
   const seen: Answered["body"][] = [];
   const see = async (path: string, headers = {}) => seen.push((await bob.ask("GET", path, { headers })).body);
-  for (const path of ["/v1/sandboxes", "/v1/volumes", "/v1/quotas"]) await see(path);
+  for (const path of ["/v1/sandboxes", "/v1/volumes", "/v1/quotas", "/v1/snapshots"]) await see(path);
   for (const { id, name } of seen[0].data) {
     await see(`/v1/sandboxes/${id}`);
     await see(`/v1/sandboxes/by-name/${name}`);
@@ -21,7 +24,9 @@ async function stateOfBob(): Promise<string> {
     await see(`/v1/volumes/${id}/files`, path64("/"));
     await see(`/v1/volumes/${id}/files/content`, path64("/secret"));
   }
-  const files = ["fake", "volumes", "sandboxes"].flatMap((folder) => filesBelow(join(gateway.home, folder)));
+  const files = ["fake", "volumes", "sandboxes", "snapshots"].flatMap((folder) =>
+    filesBelow(join(gateway.home, folder)),
+  );
   // Looking at it is what changes that time.
   return JSON.stringify([seen, files], null, 1).replace(/"accessed_at": "[^"]*"/g, "");
 }
@@ -37,6 +42,7 @@ function filesBelow(folder: string): string[] {
 describe("all routes of the API description, tried by one key on the other's", () => {
   let box: { id: string; name: string };
   let volume: { id: string; name: string };
+  let snapshot: { id: string; name: string; digest: string };
   let routes: [method: string, path: string][];
 
   beforeAll(async () => {
@@ -48,6 +54,9 @@ describe("all routes of the API description, tried by one key on the other's", (
     await fetch(`${gateway.url}/v1/volumes/${volume.id}/files/content`, { ...put, body: SECRET });
     box = (await create(bob, "bobs-box", { mounts: mounts("bobs-volume"), labels: { of: "bob" } })).body;
     await create(bob, "bobs-second");
+    const snap = { sandbox_id: box.id, name: "bobs-snapshot", labels: { of: "bob" } };
+    const { result } = (await bob.ask("POST", "/v1/snapshots", { body: snap })).body;
+    snapshot = { id: result.location.id, name: result.name, digest: result.digest };
     appendFileSync(
       join(logFolder(gateway.home, box), "exec.log"),
       `{"t":"2026-01-01T00:00:00Z","s":"stdout","d":"${SECRET}"}\n`,
@@ -74,7 +83,7 @@ describe("all routes of the API description, tried by one key on the other's", (
     expect(aimed.length).toBeGreaterThan(18);
     const before = await stateOfBob();
     for (const [method, path] of aimed) {
-      const of = path.startsWith("/v1/volumes") ? volume : box;
+      const of = path.startsWith("/v1/volumes") ? volume : path.startsWith("/v1/snapshot") ? snapshot : box;
       const at = (id: string, name: string) => path.replace("{id}", id).replace("{name}", name);
       const asked = options(method, path);
       const ask = (aim: string) => ann.ask(method, aim, { ...asked, leaveAfterMs: 5_000 });
@@ -92,7 +101,8 @@ describe("all routes of the API description, tried by one key on the other's", (
 
   /** An answer, with what names the thing asked for made equal. */
   function told({ status, body }: Answered): unknown {
-    const names = new RegExp([box.id, volume.id, box.name, volume.name, NEVER, "never-was"].join("|"), "g");
+    const known = [snapshot.digest, ...[box, volume, snapshot].flatMap(({ id, name }) => [id, name])];
+    const names = new RegExp([...known, NEVER, NEVER_DIGEST, "never-was"].join("|"), "g");
     return [status, JSON.stringify(body).replace(names, "IT")];
   }
 
@@ -120,6 +130,32 @@ describe("all routes of the API description, tried by one key on the other's", (
     expect(told(theirs)).toEqual(told(none));
     expect(theirs.status).toBe(404);
     expect(await stateOfBob()).toBe(before);
+  });
+
+  test("nothing starts from its snapshot, nor is one made of its sandbox, by any way to call them", async () => {
+    const { body: own } = await ann.ask("GET", "/v1/sandboxes/by-name/anns");
+    const before = await stateOfBob();
+    const restore = (id: string) =>
+      ann.ask("POST", `/v1/sandboxes?${START}`, { body: restoreBody("thief", id) });
+    for (const [called, never] of [
+      [snapshot.id, NEVER],
+      [snapshot.name, "never-was"],
+      [snapshot.digest, NEVER_DIGEST],
+    ] as const) {
+      const [theirs, none] = [await restore(called), await restore(never)];
+      expect(told(theirs)).toEqual(told(none));
+      expect([theirs.status, theirs.body.error.code]).toEqual([404, "snapshot_not_found"]);
+    }
+    const capture = (sandbox_id: string, name: string, force = false) =>
+      ann.ask("POST", "/v1/snapshots", { body: { sandbox_id, name, force } });
+    expect(told(await capture(box.id, "loot"))).toEqual(told(await capture(NEVER, "loot")));
+    expect(await stateOfBob()).toBe(before);
+    // Its name is nobody's but its owner's, and what takes its place is Ann's own alone.
+    for (const force of [false, true]) expect((await capture(own.id, snapshot.name, force)).status).toBe(202);
+    expect((await bob.ask("GET", `/v1/snapshots/by-name/${snapshot.name}`)).body.location.id).toBe(
+      snapshot.id,
+    );
+    expect((await bob.ask("GET", "/v1/snapshots")).body.data).toHaveLength(1);
   });
 
   test("a position in its log opens nothing", async () => {

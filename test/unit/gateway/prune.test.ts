@@ -35,7 +35,7 @@ describe("prune", () => {
       removed: ["unused"],
       kept: [
         { reference: "starter", reason: "it is the built-in image" },
-        { reference: "in-use", reason: "a sandbox uses it" },
+        { reference: "in-use", reason: "a sandbox or a snapshot uses it" },
       ],
     });
     expect([isCached("unused"), isCached("in-use")]).toEqual([false, true]);

@@ -71,6 +71,7 @@ function whoAndWhat(request: FastifyRequest, route: string): Record<string, unkn
     key: keyId || undefined,
     sandbox: request.sandboxId || undefined,
     volume: isVolume && id !== undefined && UUID.test(id) ? id : undefined,
+    snapshot: request.snapshotId || undefined,
     name: (request.sandboxName || nameIn(body))?.slice(0, MAX_NAME),
   };
 }

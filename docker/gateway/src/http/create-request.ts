@@ -1,7 +1,8 @@
-import { invalidSpec } from "../errors";
+import { invalidSpec, snapshotNotFound } from "../errors";
 import type { RegistryLogin } from "../sandboxes/backend";
 import { checkKept } from "../sandboxes/payload";
 import { checkSecrets } from "../sandboxes/secrets";
+import type { Snapshot } from "../sandboxes/snapshots";
 import type { SandboxSpec } from "../sandboxes/spec";
 import type { CreateBody } from "./schema/sandbox";
 
@@ -11,6 +12,14 @@ export type CreateRequest = {
   login?: RegistryLogin;
   /** Credentials of the stack must not serve the pull. */
   anonymous?: boolean;
+  /** Id of the snapshot that it starts from. */
+  snapshot?: string;
+};
+
+/** @throws ServiceError snapshotNotFound */
+export type FindSnapshot = (called: string) => Snapshot;
+const noneNamed: FindSnapshot = (called) => {
+  throw snapshotNotFound(called);
 };
 
 /**
@@ -18,9 +27,11 @@ export type CreateRequest = {
  * would reach the server itself: its paths, its environment.
  * @throws ServiceError 400 invalid_sandbox_config, with the field and the reason.
  */
-export function readCreateRequest(body: CreateBody): CreateRequest {
-  const { image: _image, source: _source, registry, slug, network, ...rest } = body;
-  const spec: SandboxSpec = { ...rest, reference: imageOf(body), network: oneLimit(network) };
+export function readCreateRequest(body: CreateBody, snapshotNamed: FindSnapshot = noneNamed): CreateRequest {
+  const { image: _image, source: _source, disk_snapshot_ref: _ref, registry, slug, network, ...rest } = body;
+  const snapshot = snapshotOf(body, snapshotNamed);
+  const reference = snapshot ? snapshot.manifest.image.ref : imageOf(body);
+  const spec: SandboxSpec = { ...rest, reference, network: oneLimit(network) };
   refuseServerPaths(body);
   if (network.secrets) checkSecrets(network.secrets);
   if (registry?.mode === "specific")
@@ -32,7 +43,23 @@ export function readCreateRequest(body: CreateBody): CreateRequest {
     login:
       registry?.mode === "inline" ? { username: registry.username, password: registry.password } : undefined,
     anonymous: registry?.mode === "anonymous",
+    snapshot: snapshot?.id,
   };
+}
+
+/** The snapshot that a sandbox is to start from, if it is. */
+function snapshotOf(body: CreateBody, snapshotNamed: FindSnapshot): Snapshot | undefined {
+  const { source, disk_snapshot_ref: ref, reference, image, registry } = body;
+  if (source !== "disk_snapshot") {
+    if (ref) throw invalidSpec('disk_snapshot_ref: only with source "disk_snapshot"');
+    return undefined;
+  }
+  if (!ref) throw invalidSpec('disk_snapshot_ref: needed with source "disk_snapshot"');
+  const own = "the snapshot says what it starts from";
+  if (reference !== undefined) throw invalidSpec(`reference: not with source "disk_snapshot": ${own}`);
+  if (image !== undefined) throw invalidSpec(`image: not with source "disk_snapshot": ${own}`);
+  if (registry?.mode === "inline") throw invalidSpec("registry: a snapshot is not pulled from one");
+  return snapshotNamed(ref.id);
 }
 
 function oneLimit({ max_connections, max_tcp_connections, ...network }: CreateBody["network"]) {

@@ -42,18 +42,6 @@ export function guardedScope(
     scope.setNotFoundHandler((request) => {
       throw new ServiceError("notFound", `no route ${request.method} ${request.url.split("?")[0]}`);
     });
-    for (const url of UNSUPPORTED)
-      scope.all(url, { schema: { hide: true } }, async () => {
-        throw new ServiceError("unsupportedRoute", "snapshots are not supported by this server");
-      });
     routes(scope);
   });
 }
-
-/** Routes of the contract that this server has not. */
-const UNSUPPORTED = [
-  "/v1/snapshots",
-  "/v1/snapshots/*",
-  "/v1/snapshot-operations",
-  "/v1/snapshot-operations/*",
-];

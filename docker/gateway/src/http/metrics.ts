@@ -120,6 +120,9 @@ export class Metrics {
         for (const [status, count] of Object.entries(backend.statuses())) this.set({ status }, count);
       },
     });
+    this.gauge("msb_gateway_snapshots", "Snapshots of disks", () => backend.usage().snapshots);
+    const bytes = () => backend.usage().snapshotBytes;
+    this.gauge("msb_gateway_snapshot_bytes", "What snapshots take on the disk", bytes);
     new Gauge({
       name: "msb_gateway_promised",
       help: "What running guests were promised, and the limit",

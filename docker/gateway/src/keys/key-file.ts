@@ -16,6 +16,7 @@ const keySettings = z.object({
   volumes: count.optional(),
   /** GiB promised to its volumes that have a capacity. */
   volumeGiB: count.optional(),
+  snapshots: count.optional(),
   /** These two take the place of the server's. */
   requestsPerSecond: count.optional(),
   connections: count.optional(),

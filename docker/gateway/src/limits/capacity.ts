@@ -18,13 +18,15 @@ export type Limits = {
   /** Named volumes, and the GiB promised to all that have a capacity. */
   volumes: number;
   volumeGib: number;
+  /** Snapshots of disks. */
+  snapshots: number;
   /** GiB that cached images may take. */
   imageGib: number;
 };
 
 /** What one owner may have of them. A limit that is left out is none. */
 export type OwnerLimits = Partial<
-  Pick<Limits, "sandboxes" | "totalSandboxes" | "memoryMib" | "cpus" | "volumes" | "volumeGib">
+  Pick<Limits, "sandboxes" | "totalSandboxes" | "memoryMib" | "cpus" | "volumes" | "volumeGib" | "snapshots">
 >;
 
 /** What a sandbox takes. */

@@ -37,14 +37,23 @@ export class DiskReserve {
     if (why !== undefined) throw new ServiceError("diskFull", why);
   }
 
-  private async look(): Promise<string | undefined> {
+  /** Whether so many bytes more may be added; looked at anew. @throws ServiceError diskFull */
+  async checkFor(bytes: number): Promise<void> {
+    if (this.options.reserveBytes <= 0) return;
+    const why = await this.look(bytes);
+    if (why !== undefined) throw new ServiceError("diskFull", why);
+  }
+
+  private async look(more = 0): Promise<string | undefined> {
     // A disk that does not tell is not full for that.
     const disk = await statfs(this.options.path).catch(() => undefined);
     if (!disk) return undefined;
     const size = disk.blocks * disk.bsize;
     const reserve = Math.min(this.options.reserveBytes, size * GREATEST_SHARE);
     if (disk.bavail * disk.bsize < reserve)
-      return `the server's disk is full but for its reserve of ${Math.round(reserve / 1024 / 1024)} MiB`;
+      return `the server's disk is full but for its reserve of ${inMib(reserve)}`;
+    if (disk.bavail * disk.bsize - more < reserve)
+      return `${inMib(more)} more would not leave the ${inMib(reserve)} of the server's disk that are to stay free`;
     // Some file systems make inodes as they need them, and say that they have none.
     const share = Math.max(LEAST_FILES, (disk.files * reserve) / size);
     const files = Math.floor(Math.min(share, disk.files * GREATEST_SHARE));
@@ -52,3 +61,5 @@ export class DiskReserve {
     return `the server's disk has room for no more files but for its reserve of ${files}`;
   }
 }
+
+const inMib = (bytes: number): string => `${Math.ceil(bytes / 1024 / 1024)} MiB`;

@@ -2,15 +2,13 @@ import type { Duplex } from "node:stream";
 import type { ErrorKind } from "../errors";
 import type { Limits } from "../limits/capacity";
 import type { Modification, ModificationPlan, PlannedModification } from "./modification";
+import type { Owner, Position, Scope } from "./scope";
+import type { SnapshotBackend } from "./snapshots";
 import type { SandboxSpec, SandboxStatus } from "./spec";
 import type { Desired } from "./states";
 import type { FileCaller, VolumeFiles } from "./volume-files";
 
-/** Id of the key that something belongs to; null for what was made on the server itself. */
-export type Owner = string | null;
-
-/** Whose things are meant; without an owner: everybody's. */
-export type Scope = { owner?: Owner };
+export type { Owner, Position, Scope } from "./scope";
 
 /** How a sandbox is named in a request. */
 export type Reference = { id: string } | { name: string };
@@ -62,6 +60,8 @@ export type Wanted = {
   login?: RegistryLogin;
   /** Credentials of the server must not serve the pull. */
   anonymous?: boolean;
+  /** Id of the snapshot whose disk it is to start from; its image is the spec's, and it is to run. */
+  snapshot?: string;
 };
 
 export type ListQuery = Scope & {
@@ -69,8 +69,6 @@ export type ListQuery = Scope & {
   limit: number;
   after?: Position;
 };
-/** A place in the list: by time of creation, then id. */
-export type Position = { createdAt: string; id: string };
 export type Page = { items: Sandbox[]; more: boolean };
 
 /** What is promised to running sandboxes, and how many there are. */
@@ -82,6 +80,9 @@ export type Usage = {
   memoryMib: number;
   cpus: number;
   volumes: number;
+  snapshots: number;
+  /** What snapshots take on the disk. */
+  snapshotBytes: number;
 };
 
 export type LogSource = "stdout" | "stderr" | "output" | "system";
@@ -107,7 +108,7 @@ export interface SandboxBackend {
   /**
    * Takes the name and, for `running`, the room, or neither; then begins the boot. On disk when it resolves. Where the
    * first boot fails and nobody was told of the sandbox, it is removed, with the `failure` in its last states.
-   * @throws ServiceError invalidSpec, volumeNotFound, nameTaken, noCapacity, diskFull, unavailable
+   * @throws ServiceError invalidSpec, volumeNotFound, snapshotNotFound, nameTaken, noCapacity, diskFull, unavailable
    */
   create(wanted: Wanted): Promise<Sandbox>;
   /**
@@ -203,6 +204,7 @@ export type Check = { ok: boolean; reason?: string };
 export interface Backend {
   readonly sandboxes: SandboxBackend;
   readonly volumes: VolumeBackend;
+  readonly snapshots: SnapshotBackend;
   readonly limits: Limits;
   /** What is in use: of one owner, or of all. */
   usage(owner?: Owner): Usage;
@@ -215,7 +217,7 @@ export interface Backend {
   /** Goes on with what the last process was asked for; served meanwhile. Never rejects. */
   resume(): Promise<void>;
   /**
-   * From now on `create`, and `want` for `running`, throw unavailable; all else goes on. Stops what runs, to be resumed,
+   * From now on `create`, and `want` for `running`, throw unavailable, of snapshots too; all else goes on. Stops what runs, to be resumed,
    * and resolves when that is done, at the latest at that time (milliseconds since the epoch).
    */
   drain(deadline: number): Promise<void>;

@@ -6,6 +6,7 @@ import { Capacity, type Limits, type OwnerLimits } from "../../limits/capacity";
 import type { Owner } from "../../sandboxes/backend";
 import type { SandboxSpec } from "../../sandboxes/spec";
 import { Msb } from "./command-line";
+import { Compaction } from "./compaction";
 import { checkPlan } from "./create-plan";
 import { ownNetworks } from "./egress";
 import type { EgressLimit } from "./egress-limit";
@@ -18,6 +19,7 @@ import { ReadinessProbe } from "./readiness";
 import { Reconciler } from "./reconciler";
 import { RecordStore } from "./record-store";
 import { RegistryRules } from "./registry-rules";
+import { restoreArguments } from "./restore-plan";
 import { Resume } from "./resume";
 import { sandboxActions } from "./sandbox-actions";
 import { SandboxCommands } from "./sandbox-commands";
@@ -25,6 +27,10 @@ import { SandboxFolders } from "./sandbox-folders";
 import { SandboxIndex } from "./sandbox-index";
 import { type SandboxRecord, sandboxRecord } from "./sandbox-record";
 import { MsbSandboxes, type SandboxesOptions } from "./sandboxes";
+import { SnapshotCommands } from "./snapshot-commands";
+import { snapshotRecord } from "./snapshot-record";
+import { SnapshotWork } from "./snapshot-work";
+import { MsbSnapshots } from "./snapshots";
 import { StarterImage } from "./starter-image";
 import { StateClaim } from "./state-version";
 import { StatusCache } from "./status-cache";
@@ -80,6 +86,9 @@ export type Parts = {
   probe: ReadinessProbe;
   sandboxes: MsbSandboxes;
   volumes: MsbVolumes;
+  snapshots: MsbSnapshots;
+  snapshotWork: SnapshotWork;
+  compaction: Compaction;
   images: ImageCache;
 };
 
@@ -126,6 +135,7 @@ export async function assemble(options: MsbBackendOptions): Promise<Parts> {
     msbVersion: () => msb.version(),
     pullOf: (id) => pulls.get(id),
     volumeHandles: ({ volumes: ids }) => volumes.handlesOf(ids),
+    useSnapshot: (id) => snapshotWork.use(id),
   });
   const store = {
     put: (record: SandboxRecord) => records.put(record),
@@ -136,13 +146,21 @@ export async function assemble(options: MsbBackendOptions): Promise<Parts> {
     },
   };
   const lifecycle = new Lifecycle(index, store, actions, log);
+  const snapshotStore = await RecordStore.open(join(state, "snapshots"), snapshotRecord, log);
+  const snapshotCommands = new SnapshotCommands(msb, home);
+  const snapshotWork = new SnapshotWork({ store: snapshotStore, commands: snapshotCommands, lifecycle, log });
+  const snapshots = new MsbSnapshots(snapshotStore, index, snapshotWork, {
+    ...{ home, namesPerOwner, limits, limitsOf, disk: files.disk, msbVersion: () => msb.version() },
+  });
+  const compaction = new Compaction(index, lifecycle, snapshotCommands, log);
   const reconciler = new Reconciler(lifecycle, folders);
   const view = new StatusCache(
     () => commands.list(),
     (rows, askedAt) => reconciler.observe(rows, askedAt),
   );
-  const checkSpec = async (spec: SandboxSpec) => {
-    checkPlan(spec, { msbVersion: await msb.version(), egress: egress.forNew() });
+  const checkSpec = async (spec: SandboxSpec, snapshot: string | undefined) => {
+    if (snapshot === undefined) checkPlan(spec, { msbVersion: await msb.version(), egress: egress.forNew() });
+    else restoreArguments(spec, { egress: egress.forNew() });
   };
   const capacity = new Capacity(limits, (owner) => index.usage(owner), limitsOf);
   const resume = new Resume(home, lifecycle, commands, log, options.resume);
@@ -152,6 +170,7 @@ export async function assemble(options: MsbBackendOptions): Promise<Parts> {
     volumesOf: (spec, owner) => volumes.idsFor(spec, owner),
     withdrawResume: (id) => resume.withdraw(id),
     checkVolumes: (ids) => void volumes.handlesOf(ids),
+    checkSnapshot: (id) => snapshotWork.use(id).release(),
   });
   const starter = new StarterImage(options, msb, log);
   const probe = new ReadinessProbe(options, {
@@ -180,7 +199,7 @@ export async function assemble(options: MsbBackendOptions): Promise<Parts> {
   const claim = new StateClaim(home, () => msb.version());
   return {
     ...{ options, msb, claim, records, index, lifecycle, reconciler, liveness, view, folders, resume },
-    ...{ starter, probe, sandboxes, volumes, images },
+    ...{ starter, probe, sandboxes, volumes, snapshots, snapshotWork, compaction, images },
   };
 }
 

@@ -9,6 +9,7 @@ import type { Readiness } from "./readiness";
 import { recover } from "./recovery";
 import { sandboxOf } from "./sandbox-view";
 import type { MsbSandboxes } from "./sandboxes";
+import type { MsbSnapshots } from "./snapshots";
 import type { MsbVolumes } from "./volumes";
 
 const SWEEP_MS = 10_000;
@@ -22,11 +23,13 @@ export class MsbBackend implements Backend {
   private readonly timers: NodeJS.Timeout[] = [];
   readonly sandboxes: MsbSandboxes;
   readonly volumes: MsbVolumes;
+  readonly snapshots: MsbSnapshots;
   readonly images: ImageCache;
 
   private constructor(private readonly parts: Parts) {
     this.sandboxes = parts.sandboxes;
     this.volumes = parts.volumes;
+    this.snapshots = parts.snapshots;
     this.images = parts.images;
   }
 
@@ -47,7 +50,8 @@ export class MsbBackend implements Backend {
   }
 
   usage(owner?: Owner): Usage {
-    return { ...this.parts.index.usage(owner), volumes: this.volumes.count(owner) };
+    const { index, volumes, snapshots } = this.parts;
+    return { ...index.usage(owner), volumes: volumes.count(owner), ...snapshots.usage(owner) };
   }
 
   statuses(): Record<SandboxStatus, number> {
@@ -67,24 +71,29 @@ export class MsbBackend implements Backend {
   async resume(): Promise<void> {
     await this.parts.starter.ensure();
     this.parts.reconciler.sweep();
+    this.parts.snapshotWork.sweep();
     await this.parts.resume.run();
   }
 
   /** What the timer does, at some time; resolves when all that it began is done. */
   async sweep(now?: number): Promise<void> {
-    const { reconciler, index } = this.parts;
+    const { reconciler, index, snapshotWork, compaction } = this.parts;
     reconciler.sweep(now);
+    snapshotWork.sweep(now);
+    await compaction.sweep();
     const never = new AbortController().signal;
     for (const entry of [...index.all()]) while (entry.underWay) await entry.changed(never);
   }
 
   /** What is done now and then, from here on. */
   private keepGoing(): void {
-    const { reconciler, options, claim } = this.parts;
+    const { reconciler, options, claim, snapshotWork, compaction } = this.parts;
     const every = (ms: number, work: () => void) => this.timers.push(setInterval(work, ms).unref());
     every(SWEEP_MS, () => {
       reconciler.sweep();
       this.volumes.sweep();
+      snapshotWork.sweep();
+      void compaction.sweep();
       claim.settle().catch(options.unusable);
     });
     const warn = (error: unknown) =>
@@ -95,6 +104,7 @@ export class MsbBackend implements Backend {
   async drain(deadline: number): Promise<void> {
     this.sandboxes.drain();
     const { view, resume, options } = this.parts;
+    await this.snapshots.drain(Date.now() + (deadline - Date.now()) / 4);
     // One that was made with msb itself a moment ago is stopped cleanly, too.
     const looked = view.refresh(0).catch((error) => {
       options.log.warn({ err: errorText(error) }, "msb could not be asked for what runs");

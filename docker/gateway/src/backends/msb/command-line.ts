@@ -49,7 +49,7 @@ export type RunOptions = {
 };
 
 /** Commands after which a microVM goes on running. */
-const LEAVES_MACHINE = new Set(["create", "start", "run"]);
+const LEAVES_MACHINE = new Set(["create", "start", "restore", "run"]);
 
 const MINUTE_MS = 60_000;
 
@@ -64,16 +64,19 @@ const COMMANDS: Record<string, [lane: Lane, timeoutMs: number]> = {
   rm: ["removals", 5 * MINUTE_MS],
   create: ["boots", 15 * MINUTE_MS],
   start: ["boots", 15 * MINUTE_MS],
+  restore: ["boots", 15 * MINUTE_MS],
   pull: ["pulls", 15 * MINUTE_MS],
   "volume create": ["housekeeping", 60 * MINUTE_MS],
   "volume rm": ["housekeeping", 60 * MINUTE_MS],
   "image rm": ["housekeeping", 15 * MINUTE_MS],
+  "snapshot create": ["captures", 30 * MINUTE_MS],
+  "snapshot rm": ["housekeeping", 60 * MINUTE_MS],
   modify: ["housekeeping", MINUTE_MS],
   load: ["housekeeping", 60 * MINUTE_MS],
 };
 
 /** Commands that may have done half of their work when they meet a busy database: they are not repeated. */
-const NOT_REPEATED = new Set(["create", "volume create"]);
+const NOT_REPEATED = new Set(["create", "restore", "volume create", "snapshot create"]);
 const BUSY_TRIES = 5;
 const BUSY_PAUSE_MS = 50;
 
@@ -158,9 +161,12 @@ export function outputOf(args: string[], { code, stdout, stderr }: MsbResult): s
   return stdout;
 }
 
+/** Commands that consist of two words. */
+const GROUPS = new Set(["volume", "image", "snapshot"]);
+
 /** @example nameOf(["volume", "rm", "--", "data"]) // "volume rm" */
 function nameOf([command = "", second = ""]: string[]): string {
-  return command === "volume" || command === "image" ? `${command} ${second}` : command;
+  return GROUPS.has(command) ? `${command} ${second}` : command;
 }
 
 const kindOf = (args: string[]) => COMMANDS[nameOf(args)] ?? (["housekeeping", MINUTE_MS] as const);

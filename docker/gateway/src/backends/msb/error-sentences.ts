@@ -1,7 +1,14 @@
-import { invalidRequest, invalidSpec, ServiceError, sandboxNotFound, volumeNotFound } from "../../errors";
+import {
+  invalidRequest,
+  invalidSpec,
+  ServiceError,
+  sandboxNotFound,
+  snapshotNotFound,
+  volumeNotFound,
+} from "../../errors";
 
 /** What a command of msb was about. */
-export type Subject = { what: "sandbox" | "volume" | "image"; name: string };
+export type Subject = { what: "sandbox" | "volume" | "image" | "snapshot"; name: string };
 
 type Sentence = {
   says: RegExp;
@@ -21,6 +28,16 @@ const SENTENCES: Sentence[] = [
     becomes: () => diskFull(),
   },
   { says: /sandbox not found/i, about: "sandbox", becomes: sandboxNotFound },
+  { says: /snapshot not found/i, about: "snapshot", becomes: snapshotNotFound },
+  {
+    says: /snapshot not found/i,
+    becomes: () => new ServiceError("snapshotNotFound", "the snapshot is not there any more"),
+  },
+  {
+    says: /cannot be restored losslessly/i,
+    becomes: () =>
+      new ServiceError("conflict", "the image that the snapshot was made from is not on the server any more"),
+  },
   { says: /volume not found/i, about: "volume", becomes: volumeNotFound },
   { says: /volume not found/i, about: "sandbox", becomes: (_name, said) => invalidSpec(said) },
   {
@@ -33,7 +50,10 @@ const SENTENCES: Sentence[] = [
     about: "volume",
     becomes: (_name, said) => new ServiceError("conflict", said),
   },
-  { says: /image in use by sandbox/i, becomes: () => new ServiceError("conflict", "a sandbox uses it") },
+  {
+    says: /image in use by sandbox/i,
+    becomes: () => new ServiceError("conflict", "a sandbox or a snapshot uses it"),
+  },
   { says: /size too large/i, about: "volume", becomes: (_name, said) => invalidRequest(said) },
   { says: /^invalid config/i, about: "volume", becomes: (_name, said) => invalidRequest(said) },
   { says: /image not (cached|found)/i, becomes: (_name, said) => new ImageNotCached(said) },

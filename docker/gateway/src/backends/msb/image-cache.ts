@@ -12,7 +12,7 @@ import { within } from "./process";
 import { notHere } from "./pull-errors";
 import { PullProxy } from "./pull-proxy";
 import type { RegistryRules } from "./registry-rules";
-import { STARTER } from "./starter-image";
+import { isStarter } from "./starter-image";
 
 /** What a create needs of an image. */
 export type ImageRequest = {
@@ -210,7 +210,7 @@ export class ImageCache {
   private async remove(reference: string): Promise<string | undefined> {
     const image = canonical(reference);
     // No await before the removal is noted: what starts from now on waits for it.
-    if (image === canonical(STARTER)) return "it is the built-in image";
+    if (isStarter(reference)) return "it is the built-in image";
     if (this.uses.isUsed(image)) return "a sandbox is starting from it";
     for (const each of this.options.wanted())
       if (canonical(each) === image) return "a sandbox is to start from it";

@@ -8,9 +8,10 @@ import { type GiveBack, type PlaceOwner, SharedPlaces } from "../../limits/share
  * - removals: of sandboxes, which wait for no guest
  * - boots: creates and starts, of images that are there
  * - pulls: downloads of images
- * - housekeeping: volumes made and removed, images loaded and removed
+ * - captures: snapshots made, which copy disks
+ * - housekeeping: volumes made and removed, images loaded and removed, snapshots removed
  */
-export type Lane = "reads" | "stops" | "removals" | "boots" | "pulls" | "housekeeping";
+export type Lane = "reads" | "stops" | "removals" | "boots" | "pulls" | "captures" | "housekeeping";
 
 /** How many run at once, and how many more may wait; one owner has half. As many stops wait as there are sandboxes. */
 const LANES: Record<Lane, { atOnce: number; waiting: number }> = {
@@ -19,6 +20,7 @@ const LANES: Record<Lane, { atOnce: number; waiting: number }> = {
   removals: { atOnce: 16, waiting: Number.POSITIVE_INFINITY },
   boots: { atOnce: 16, waiting: 20_000 },
   pulls: { atOnce: 4, waiting: 500 },
+  captures: { atOnce: 4, waiting: 500 },
   housekeeping: { atOnce: 4, waiting: 500 },
 };
 
@@ -39,6 +41,7 @@ export class Lanes {
     removals: placesOf("removals"),
     boots: placesOf("boots"),
     pulls: placesOf("pulls"),
+    captures: placesOf("captures"),
     housekeeping: placesOf("housekeeping"),
   } satisfies Record<Lane, LanePlaces>;
 

@@ -83,12 +83,19 @@ export class Lifecycle {
 
   /** Stops it for a restart of the server, to go on with it after that; requests and msb's view wait meanwhile. */
   async stopForRestart(entry: Entry, stop: () => Promise<void>): Promise<void> {
-    entry.underWay = new AbortController();
-    try {
+    await this.hold(entry, async () => {
       await stop();
       const desired = entry.record.desired === "removed" ? "removed" : "stopped";
       this.change(entry, { ...entering(entry.record, "stopped"), desired });
       await this.saveOrRetry(entry);
+    });
+  }
+
+  /** Works with a sandbox beside its states: what is desired meanwhile is done when that is over, and msb's view waits. */
+  async hold<T>(entry: Entry, work: () => Promise<T>): Promise<T> {
+    entry.underWay = new AbortController();
+    try {
+      return await work();
     } finally {
       entry.underWay = undefined;
       entry.changedAt = performance.now();

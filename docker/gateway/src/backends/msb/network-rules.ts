@@ -27,8 +27,8 @@ const MAX_ARGUMENT = 128 * 1024 - 1;
 /** Bytes of all rules: Linux takes 1 MiB of arguments and environment together where the stack is 4 MiB. */
 const MAX_RULES = 512 * 1024;
 
-/** @throws ServiceError invalidSpec where no process could be given that much */
-function ruleArguments(rules: Rule[]): string[] {
+/** @throws ServiceError invalidSpec where no process could be given that many */
+export function ruleArguments(rules: Rule[]): string[] {
   const args: string[] = [];
   let total = 0;
   for (const rule of rules) {

@@ -6,6 +6,7 @@ import type { Reconciler } from "./reconciler";
 import type { Resume } from "./resume";
 import type { SandboxFolders } from "./sandbox-folders";
 import type { SandboxIndex } from "./sandbox-index";
+import type { SnapshotWork } from "./snapshot-work";
 import { forgetEndedRuns } from "./stale-runs";
 import type { StateClaim } from "./state-version";
 import type { StatusCache } from "./status-cache";
@@ -19,6 +20,7 @@ export type RecoveryParts = {
   resume: Resume;
   view: StatusCache;
   volumes: MsbVolumes;
+  snapshotWork: SnapshotWork;
   claim: StateClaim;
   options: {
     home: string;
@@ -37,8 +39,9 @@ const START_WAIT_MS = 5_000;
  * @throws ConfigError where the state is too new for the msb that is here, and that is known by then
  */
 export async function recover(parts: RecoveryParts): Promise<void> {
-  const { reconciler, liveness, index, resume, options, claim } = parts;
+  const { reconciler, liveness, index, resume, options, claim, snapshotWork } = parts;
   reconciler.recover();
+  snapshotWork.recover();
   const deadline = performance.now() + START_WAIT_MS;
   // An msb that the state is too new for must not so much as make a list: it would change its database.
   const claimed = claim.settle();

@@ -9,6 +9,7 @@ import { type EgressPolicy, isNoWider } from "./egress";
 import type { EgressLimit } from "./egress-limit";
 import type { ImageCache } from "./image-cache";
 import type { PayloadStore } from "./payload-store";
+import { restoreArguments } from "./restore-plan";
 import type { SandboxCommands } from "./sandbox-commands";
 import type { SandboxRecord } from "./sandbox-record";
 
@@ -27,6 +28,8 @@ export type ActionOptions = {
   stopGraceSeconds: number;
   /** What came with a create for the pull of its image, until it is over. */
   pullOf: (id: string) => { login?: RegistryLogin; anonymous?: boolean } | undefined;
+  /** Holds a snapshot until `release`. @throws ServiceError snapshotNotFound where it is no more */
+  useSnapshot: (id: string) => { selector: string; layers: number; release: () => void };
   /** msb's names of the volumes of a record, by the names in its spec. @throws ServiceError where one is no more */
   volumeHandles: (record: SandboxRecord) => Record<string, string>;
   /** Called after each boot, for the metrics. */
@@ -43,6 +46,7 @@ export function sandboxActions(options: ActionOptions): Actions {
       const spec = record.spec?.whole();
       if (!spec)
         throw new NothingMade(new ServiceError("conflict", "it was made with msb itself, and is no more"));
+      if (record.snapshot !== null) return restored(options, record, spec, record.snapshot, signal);
       const request = {
         ...{ reference: spec.reference, pullPolicy: spec.pull_policy, autoPull: options.autoPull, signal },
         ...{ owner: owner ?? "", deadlineMs: Date.now() + PREPARE_MS, ...options.pullOf(id) },
@@ -88,6 +92,36 @@ export function sandboxActions(options: ActionOptions): Actions {
   };
 }
 
+/** Makes a sandbox of a snapshot, under the same limits as one of an image. */
+async function restored(
+  { commands, egress, volumeHandles, ...options }: ActionOptions,
+  record: SandboxRecord,
+  spec: SandboxSpec,
+  snapshot: string,
+  signal: AbortSignal,
+): Promise<Partial<SandboxRecord>> {
+  const { handle, state } = record;
+  const call = { signal, owner: record.owner ?? "" };
+  let source: ReturnType<ActionOptions["useSnapshot"]> | undefined;
+  let asked = false;
+  try {
+    source = options.useSnapshot(snapshot);
+    const { selector, layers } = source;
+    const args = restoreArguments(spec, { egress: egress.forNew(), volumeHandles: volumeHandles(record) });
+    // Remains of a boot that failed.
+    if (state === "unmade") await commands.remove(handle, call);
+    asked = true;
+    await timed(options, () => commands.restore(handle, selector, args, call));
+    return { layers, ...lifetime(spec) };
+  } catch (error) {
+    if (!asked) throw new NothingMade(error);
+    await commands.remove(handle, { owner: call.owner }).catch(() => undefined);
+    throw error;
+  } finally {
+    source?.release();
+  }
+}
+
 async function planned(
   { msbVersion, egress, volumeHandles }: ActionOptions,
   record: SandboxRecord,
@@ -103,7 +137,7 @@ async function planned(
   });
 }
 
-async function timed<T>({ booted }: ActionOptions, boot: () => Promise<T>): Promise<T> {
+async function timed<T>({ booted }: Pick<ActionOptions, "booted">, boot: () => Promise<T>): Promise<T> {
   const began = performance.now();
   const tell = (ok: boolean) => booted((performance.now() - began) / 1000, ok);
   try {

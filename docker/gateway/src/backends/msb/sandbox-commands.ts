@@ -84,6 +84,10 @@ export class SandboxCommands {
     }
   }
 
+  /** Makes and boots a sandbox from a snapshot. @param args as `restoreArguments` has them */
+  restore = (name: string, selector: string, args: string[], options: CallOptions): Promise<void> =>
+    this.boot(name, ["restore", "--quiet", ...args, "--name", name, selector], options);
+
   start = (name: string, options: CallOptions): Promise<void> =>
     this.boot(name, ["start", "--", name], options);
 
@@ -145,7 +149,7 @@ export class SandboxCommands {
         const late = error instanceof ServiceError && LATE_PROBE.test(error.message);
         if (!late || tries === BOOT_TRIES) throw error;
         // Nothing runs by then; what there is of it depends on which probe was late.
-        if (args[0] === "create") await this.remove(name, options);
+        if (args[0] !== "start") await this.remove(name, options);
       }
   }
 

@@ -1,4 +1,5 @@
 import type { Owner, Position, Reference, Scope, Usage } from "../../sandboxes/backend";
+import { comparePositions } from "../../sandboxes/scope";
 import { STATES } from "../../sandboxes/states";
 import { isInterrupted, type SandboxRecord } from "./sandbox-record";
 
@@ -65,6 +66,8 @@ const noUsage = (): Usage => ({
   memoryMib: 0,
   cpus: 0,
   volumes: 0,
+  snapshots: 0,
+  snapshotBytes: 0,
 });
 
 /**
@@ -81,7 +84,7 @@ export class SandboxIndex {
   private readonly usedByAll = noUsage();
 
   constructor(records: Iterable<SandboxRecord> = []) {
-    for (const record of [...records].sort(compare)) this.add(new Entry(record));
+    for (const record of [...records].sort(comparePositions)) this.add(new Entry(record));
   }
 
   all = (): IterableIterator<Entry> => this.byId.values();
@@ -163,7 +166,7 @@ export class SandboxIndex {
     while (low < high) {
       const middle = (low + high) >> 1;
       const record = this.ordered[middle]?.record;
-      if (record && compare(record, position) <= 0) low = middle + 1;
+      if (record && comparePositions(record, position) <= 0) low = middle + 1;
       else high = middle;
     }
     return low;
@@ -187,6 +190,8 @@ function usageOf(entry: Entry): Usage {
     memoryMib: running ? memoryMib : 0,
     cpus: running ? vcpus : 0,
     volumes: 0,
+    snapshots: 0,
+    snapshotBytes: 0,
   };
 }
 
@@ -196,9 +201,4 @@ export function shareOf({ spec, resolved }: SandboxRecord): Share {
     vcpus: spec?.vcpus ?? resolved?.vcpus ?? 1,
     memoryMib: spec?.memoryMib ?? resolved?.memoryMib ?? 512,
   };
-}
-
-function compare(a: Position, b: Position): number {
-  if (a.createdAt !== b.createdAt) return a.createdAt < b.createdAt ? -1 : 1;
-  return a.id === b.id ? 0 : a.id < b.id ? -1 : 1;
 }

@@ -49,6 +49,10 @@ const currentRecord = z.object({
   spec: storedSpec.transform((spec) => new CompactSpec(spec)).nullable(),
   /** Ids of the named volumes that it mounts, by the names in its spec. */
   volumes: z.record(z.string(), z.string()).default({}),
+  /** Id of the snapshot that it starts from; null for an image. */
+  snapshot: z.string().nullable().default(null),
+  /** Files that its disk consists of beyond the first: each capture of it while it runs adds one. */
+  layers: z.number().default(0),
   /** What its network was limited to when it was made; absent for one made with msb, or by an older gateway. */
   egress: egressPolicy.transform(shared).optional(),
   /** What msb made of it; filled in when first needed. */
@@ -113,11 +117,15 @@ const blank = {
 } as const;
 
 /** The record of a sandbox that was asked for. */
-export function newRecord({ spec, slug, owner, desired }: Wanted, egress: EgressPolicy): SandboxRecord {
+export function newRecord(
+  { spec, slug, owner, desired, snapshot }: Wanted,
+  egress: EgressPolicy,
+): SandboxRecord {
   const id = randomUUID();
   return {
     ...blank,
     ...{ id, handle: id, name: spec.name, slug, owner, state: "created", desired, volumes: {} },
+    ...{ snapshot: snapshot ?? null, layers: 0 },
     egress: shared(egress),
     spec: new CompactSpec(keptSpec(spec)),
     answered: desired === "stopped",
@@ -131,6 +139,7 @@ export function adoptedRecord(handle: string, name: string, createdAt: string): 
   return {
     ...blank,
     ...{ id: randomUUID(), handle, name, slug: name, owner: null, spec: null, volumes: {} },
+    ...{ snapshot: null, layers: 0 },
     ...{ state: "stopped", desired: "stopped", answered: true, ephemeral: false, createdAt },
   };
 }

@@ -39,7 +39,9 @@ export type SandboxesOptions = AdmissionOptions & {
   payloads: Pick<PayloadStore, "put" | "delete">;
   modifications: Modifications;
   /** Refuses what msb can't be asked for. @throws ServiceError invalidSpec */
-  checkSpec: (spec: Wanted["spec"]) => Promise<void>;
+  checkSpec: (spec: Wanted["spec"], snapshot: string | undefined) => Promise<void>;
+  /** @throws ServiceError snapshotNotFound where it is no more */
+  checkSnapshot: (id: string) => void;
   /** What came with a create for the pull of its image, by the sandbox's id, until its boot is over. */
   pulls: Map<string, { login?: RegistryLogin; anonymous?: boolean }>;
   /** One that was to run again after the server's stop is not to. */
@@ -63,11 +65,13 @@ export class MsbSandboxes implements SandboxBackend {
 
   async create(wanted: Wanted): Promise<Sandbox> {
     const { egress, capacity, disk, volumesOf, checkSpec, checkVolumes, pulls, payloads } = this.options;
-    const { spec, owner, desired, login, anonymous } = wanted;
+    const { spec, owner, desired, login, anonymous, snapshot } = wanted;
     this.admission.refuseWhileDraining();
+    if (snapshot !== undefined && desired !== "running")
+      throw invalidSpec("source: a sandbox that starts from a snapshot needs start=true");
     if (login && desired !== "running") throw invalidSpec("registry: inline credentials need start=true");
     await disk.check();
-    await checkSpec(spec);
+    await checkSpec(spec, snapshot);
     const record = newRecord(wanted, egress.forNew());
     record.volumes = await volumesOf(spec, owner);
     capacity.checkSize(shareOf(record), spec.resources.disk_size_mib);
@@ -80,6 +84,7 @@ export class MsbSandboxes implements SandboxBackend {
       // No await between this and the record that takes the name, the room and the volumes.
       this.admission.checkNew(record);
       checkVolumes(record.volumes);
+      if (snapshot !== undefined) this.options.checkSnapshot(snapshot);
       entry = await this.lifecycle.add(record);
       return sandboxOf(entry);
     } finally {

@@ -4,10 +4,28 @@ import { errorText } from "../../errors";
 import { writeFileAtomically } from "../../files/atomic-file";
 import type { Check } from "../../sandboxes/backend";
 import type { Msb } from "./command-line";
+import { canonical } from "./image-reference";
 import type { LifecycleLog } from "./lifecycle";
 
 /** The name under which clients run the built-in image. */
 export const STARTER = "starter";
+
+/**
+ * A name for one version of it: when `starter` becomes another, what nothing names can't be restored from any more, and
+ * snapshots of sandboxes that started from it are.
+ */
+const ownName = (digest: string): string =>
+  `${STARTER}:${digest
+    .replace(/^sha256:/, "")
+    .replace(/[^A-Za-z0-9_.-]/g, "")
+    .slice(0, 64)}`;
+
+/** Whether a name is that of the built-in image, or of one of its versions: those that nothing starts from are small. */
+export const isStarter = (reference: string): boolean => {
+  const name = canonical(reference);
+  return name === canonical(STARTER) || VERSION.test(name);
+};
+const VERSION = new RegExp(`^${canonical(STARTER).replace(/:latest$/, "")}:[0-9a-f]{64}$`);
 
 /**
  * Puts the built-in image into msb's cache, so that `starter` runs with no registry in reach.
@@ -38,10 +56,11 @@ export class StarterImage {
   private async load(archive: string): Promise<void> {
     const digest = (await readFile(`${archive}.digest`, "utf8")).trim();
     const marker = join(this.options.home, "gateway", "starter.digest");
-    const images = await this.msb.images();
-    const cached = images.some((image) => image.reference === STARTER);
-    if (cached && (await readFile(marker, "utf8").catch(() => "")) === digest) return;
-    await this.msb.ok(["load", "-q", "-i", archive, "-t", STARTER]);
+    const own = ownName(digest);
+    const cached = new Set((await this.msb.images()).map(({ reference }) => canonical(reference)));
+    const isThere = cached.has(canonical(STARTER)) && cached.has(canonical(own));
+    if (isThere && (await readFile(marker, "utf8").catch(() => "")) === digest) return;
+    for (const name of [own, STARTER]) await this.msb.ok(["load", "-q", "-i", archive, "-t", name]);
     await mkdir(join(this.options.home, "gateway"), { recursive: true, mode: 0o700 });
     await writeFileAtomically(marker, digest);
     this.log.info({ digest }, "loaded the starter image");

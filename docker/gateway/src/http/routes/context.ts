@@ -31,10 +31,12 @@ declare module "fastify" {
     /** Id and name of the sandbox that the request is about, for the log. */
     sandboxId: string;
     sandboxName: string;
+    /** Id of the snapshot that it is about, for the log. */
+    snapshotId: string;
   }
 }
 
-/** Whose sandboxes and volumes alone the request may see. */
+/** Whose sandboxes, volumes and snapshots alone the request may see. */
 export function scopeFor({ config }: Context, request: FastifyRequest): Scope {
   return config.OWN_SANDBOXES ? { owner: request.keyId } : {};
 }

@@ -1,18 +1,17 @@
 import type { FastifyRequest } from "fastify";
-import * as z from "zod";
 import type { Config } from "../../config";
 import { invalidRequest, invalidSpec } from "../../errors";
-import type { Position, Reference } from "../../sandboxes/backend";
+import type { Reference } from "../../sandboxes/backend";
 import { labels as labelsSchema } from "../../sandboxes/fields";
+import type { Snapshot } from "../../sandboxes/snapshots";
 import type { SandboxSpec } from "../../sandboxes/spec";
 import { readCreateRequest } from "../create-request";
+import { MAX_PAGE, readCursor, sendPage } from "../paging";
 import { errorResponses, idParams, messageBody, nameParams } from "../schema/common";
 import { createBody, listQuery, sandboxBody, sandboxPage, startQuery } from "../schema/sandbox";
 import { type App, bodyFor, type Context, clientGoneSignal, findSandbox, scopeFor, typed } from "./context";
+import { findSnapshot } from "./snapshots";
 
-const MAX_PAGE = 500;
-/** Characters of a page, made into text in one go, which must not hold the event loop. One item is always in it. */
-const MAX_PAGE_TEXT = 1024 * 1024;
 const MAX_WAIT_SECONDS = 90;
 
 const responses = { 200: sandboxBody, ...errorResponses };
@@ -29,7 +28,7 @@ export function sandboxRoutes(plain: App, context: Context): void {
     { schema: { tags, querystring: startQuery, body: createBody, response: responses } },
     async (request, reply) => {
       const { start = false, ...wait } = request.query;
-      const wanted = readCreateRequest(request.body);
+      const wanted = readCreateRequest(request.body, (called) => calledSnapshot(context, request, called));
       const options = {
         start,
         waitMs: waitMs(wait),
@@ -53,27 +52,13 @@ export function sandboxRoutes(plain: App, context: Context): void {
     { schema: { tags, querystring: listQuery, response: { 200: sandboxPage, ...errorResponses } } },
     async (request, reply) => {
       const { limit, cursor, labels } = request.query;
-      const { items, more } = await sandboxes.list({
+      const page = await sandboxes.list({
         ...scopeFor(context, request),
         labels: labels === undefined ? {} : readLabels(labels),
-        after: cursor === undefined ? undefined : readCursor(cursor),
+        after: readCursor(cursor),
         limit: Math.min(limit, MAX_PAGE),
       });
-      const texts: string[] = [];
-      let room = MAX_PAGE_TEXT;
-      for (const sandbox of items) {
-        const text = JSON.stringify(bodyFor(request, sandbox));
-        room -= text.length;
-        if (room < 0 && texts.length > 0) break;
-        texts.push(text);
-      }
-      const last = items[texts.length - 1];
-      const cursorAfter = last && (more || texts.length < items.length) ? writeCursor(last) : null;
-      const page = `{"data":[${texts.join(",")}],"next_cursor":${JSON.stringify(cursorAfter)}}`;
-      return reply
-        .type("application/json; charset=utf-8")
-        .serializer(String)
-        .send(page as never);
+      return sendPage(reply, page, (sandbox) => bodyFor(request, sandbox)) as never;
     },
   );
 
@@ -109,6 +94,12 @@ export function sandboxRoutes(plain: App, context: Context): void {
   }
 }
 
+/** A create calls a snapshot by its id, or as a path does by its name. @throws ServiceError snapshotNotFound */
+function calledSnapshot(context: Context, request: FastifyRequest, called: string): Snapshot {
+  const isId = context.backend.snapshots.find({ id: called }, scopeFor(context, request)) !== undefined;
+  return findSnapshot(context, request, isId ? { id: called } : { name: called });
+}
+
 /** Life and idle time have an end also where the client has set none, so that one that was killed leaves nothing for ever. */
 function bounded(spec: SandboxSpec, config: Config): SandboxSpec {
   const { lifecycle } = spec;
@@ -137,8 +128,6 @@ function waitMs({ wait_for, wait_timeout }: { wait_for?: string; wait_timeout?: 
   return Math.min(wait_timeout ?? MAX_WAIT_SECONDS, MAX_WAIT_SECONDS) * 1000;
 }
 
-const position = z.tuple([z.string(), z.string()]);
-
 function readLabels(text: string): Record<string, string> {
   try {
     return labelsSchema.parse(JSON.parse(text));
@@ -146,15 +135,3 @@ function readLabels(text: string): Record<string, string> {
     throw invalidRequest("labels: expected a JSON object of strings");
   }
 }
-
-function readCursor(text: string): Position {
-  try {
-    const [createdAt, id] = position.parse(JSON.parse(Buffer.from(text, "base64url").toString("utf8")));
-    return { createdAt, id };
-  } catch {
-    throw invalidRequest("cursor: not one of this server's");
-  }
-}
-
-const writeCursor = ({ createdAt, id }: Position): string =>
-  Buffer.from(JSON.stringify([createdAt, id])).toString("base64url");

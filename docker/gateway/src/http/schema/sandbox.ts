@@ -23,8 +23,17 @@ const quoted = (value: unknown) => JSON.stringify(value)?.slice(0, 64);
 export const createBody = sandboxSpec.omit({ reference: true }).extend({
   image: z.union([image, imageReference]).optional(),
   source: z
-    .literal("oci", { error: ({ input }) => `${quoted(input)} is not supported; only "oci" is` })
+    .enum(["oci", "disk_snapshot"], {
+      error: ({ input }) => `${quoted(input)} is not supported; "oci" and "disk_snapshot" are`,
+    })
     .optional(),
+  /** A snapshot by its id, its name or its digest. */
+  disk_snapshot_ref: optional(
+    known({
+      type: z.literal("managed", { error: "only managed snapshots are supported" }),
+      id: limited(256).min(1),
+    }),
+  ),
   reference: imageReference.optional(),
   slug: optional(limited(63).regex(/^(?=.{3,63}$)[a-z0-9]+(-[a-z0-9]+)*$/, "is not a slug")),
   registry: registry.nullish(),

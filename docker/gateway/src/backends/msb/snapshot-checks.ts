@@ -1,0 +1,22 @@
+import { ServiceError, sandboxNotFound } from "../../errors";
+import type { Entry } from "./sandbox-index";
+import { isHidden } from "./sandbox-view";
+
+/** Files of which a disk may consist: msb's own limit is 256. */
+const MOST_LAYERS = 240;
+
+/**
+ * Whether a snapshot can be made of a sandbox: `now`, or as soon as what is under way with it is done.
+ * @throws ServiceError sandboxNotFound, conflict
+ */
+export function checkCapturable(entry: Entry, when: "now" | "soon"): void {
+  const { id, state, name, layers } = entry.record;
+  if (entry.ended || isHidden(entry) || state === "gone" || state === "removing") throw sandboxNotFound(id);
+  const conflict = (why: string) =>
+    new ServiceError("conflict", `the sandbox ${JSON.stringify(name)} ${why}`);
+  if (state === "created" || state === "unmade") throw conflict("was never started: it has no disk yet");
+  if (state === "failed") throw conflict("has failed: start it, and stop it if it is not to run");
+  if (state === "running" && layers >= MOST_LAYERS)
+    throw conflict(`has been captured ${layers} times while it ran: stop it, which makes one disk of them`);
+  if (when === "now" && state !== "running" && state !== "stopped") throw conflict(`is ${state}; try again`);
+}

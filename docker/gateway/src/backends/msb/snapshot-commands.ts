@@ -1,0 +1,138 @@
+import { readdir, readFile, rm } from "node:fs/promises";
+import { join } from "node:path";
+import * as z from "zod";
+import { isKind, ServiceError } from "../../errors";
+import { canonicalTime, manifestDigest, snapshotManifest } from "../../sandboxes/snapshot-manifest";
+import { allocatedBytes } from "./allocated-bytes";
+import { type Msb, MsbError, outputOf } from "./command-line";
+import type { CallOptions } from "./sandbox-commands";
+import type { MadeSnapshot, SnapshotRecord } from "./snapshot-record";
+
+/** The one member of each group: the head of a group that has others can't be removed. */
+const MEMBER = "s";
+const groupOf = (id: string) => `s-${id}`;
+const ARTIFACT = /^snap_[0-9a-f]{32}$/;
+
+/** How long a capture waits for its turn, and how long it may take. */
+const TURN_MS = 25 * 60_000;
+const CAPTURE_TIMEOUT_MS = 30 * 60_000;
+const COMPACT_TIMEOUT_MS = 60 * 60_000;
+
+/** What is needed of msb's own description of a snapshot. */
+const descriptor = z.object({
+  image: z.object({ reference: z.string(), manifest_digest: z.string() }),
+  capture: z.object({ created_at: z.string() }),
+  state: z.object({
+    disk_format: z.enum(["raw", "qcow2"]),
+    filesystem: z.string(),
+    virtual_size: z.number(),
+    layers: z.array(z.unknown()).default([]),
+  }),
+});
+
+/** msb's snapshots, one group each. No text of a client's is in what msb is asked for. */
+export class SnapshotCommands {
+  constructor(
+    private readonly msb: Msb,
+    private readonly home: string,
+  ) {}
+
+  /** What msb restores from. */
+  selectorOf = (id: string): string => `${groupOf(id)}:${MEMBER}`;
+
+  /** Gives work its turn among the captures; it may then call {@link capture}. */
+  inTurn<T>({ owner, signal }: CallOptions, work: () => Promise<T>): Promise<T> {
+    return this.msb.lanes.run("captures", { owner, signal, deadlineMs: Date.now() + TURN_MS }, work);
+  }
+
+  /** Captures the disk of a sandbox, which goes on running where it runs. For a caller that has its turn. */
+  async capture(id: string, handle: string, signal: AbortSignal): Promise<void> {
+    const args = ["snapshot", "create", MEMBER, "--sandbox", handle, "--group", groupOf(id)];
+    const result = await this.msb.runNow(args, { signal, deadlineMs: Date.now() + CAPTURE_TIMEOUT_MS });
+    told("sandbox", handle, () => outputOf(args, result));
+  }
+
+  /** What msb has made, in the words of the contract. @throws ServiceError runtimeFailed where that can't be read */
+  async read({ id, labels }: SnapshotRecord, sandboxName: string): Promise<MadeSnapshot> {
+    try {
+      const [artifact] = await this.artifacts(id);
+      if (artifact === undefined) throw new Error("there is none");
+      const { image, capture, state } = descriptor.parse(
+        JSON.parse(await readFile(join(artifact, "snapshot.json"), "utf8")),
+      );
+      const manifest = snapshotManifest.parse({
+        ...{
+          schema: 1,
+          artifact: "snapshot",
+          scope: "disk",
+          parent: null,
+          labels,
+          extensions: {},
+          requires: [],
+        },
+        created_at: canonicalTime(capture.created_at),
+        image: { ref: image.reference, manifest_digest: image.manifest_digest },
+        source_sandbox: sandboxName,
+        state: {
+          ...{ kind: "file", format: state.disk_format, fstype: state.filesystem },
+          upper: {
+            file: state.disk_format === "raw" ? "upper.ext4" : "upper.qcow2",
+            ...{ size_bytes: state.virtual_size, integrity: null },
+          },
+        },
+      });
+      const sizeBytes = await allocatedBytes(join(artifact, "layers"));
+      return {
+        manifest,
+        digest: manifestDigest(manifest),
+        sizeBytes,
+        layers: Math.max(1, state.layers.length),
+      };
+    } catch (cause) {
+      throw new ServiceError("runtimeFailed", "msb made a snapshot that can't be read", { cause });
+    }
+  }
+
+  /** Removes a snapshot, and what one that was not finished has left. One that is not there is no error. */
+  async remove(id: string, options: CallOptions): Promise<void> {
+    await this.removeFromMsb(this.selectorOf(id), options);
+    // msb's index must let go of it before its files do: what it does not find by its group it finds by its path.
+    for (const artifact of await this.artifacts(id)) await this.removeFromMsb(artifact, options);
+    await rm(this.folder(id), { recursive: true, force: true });
+  }
+
+  /** Makes one file of the many that a disk consists of after many captures; of a sandbox that is stopped. */
+  async compact(handle: string, options: CallOptions): Promise<void> {
+    const args = ["modify", "--compact", "--", handle];
+    const result = await this.msb.run(args, { timeoutMs: COMPACT_TIMEOUT_MS, ...options });
+    told("sandbox", handle, () => outputOf(args, result));
+  }
+
+  /** Paths of msb's folders of a snapshot. */
+  async artifacts(id: string): Promise<string[]> {
+    const names = await readdir(this.folder(id)).catch(() => []);
+    return names.filter((name) => ARTIFACT.test(name)).map((name) => join(this.folder(id), name));
+  }
+
+  private folder = (id: string): string => join(this.home, "snapshots", groupOf(id));
+
+  private async removeFromMsb(selector: string, options: CallOptions): Promise<void> {
+    // Quiet it would not say why it does not.
+    const args = ["snapshot", "rm", "--force", selector];
+    const result = await this.msb.run(args, options);
+    try {
+      told("snapshot", selector, () => outputOf(args, result));
+    } catch (error) {
+      if (!isKind(error, "snapshotNotFound")) throw error;
+    }
+  }
+}
+
+/** msb's errors in terms of what the command was about. */
+function told<T>(what: "sandbox" | "snapshot", name: string, ask: () => T): T {
+  try {
+    return ask();
+  } catch (error) {
+    throw error instanceof MsbError ? error.about({ what, name }) : error;
+  }
+}

@@ -1,0 +1,185 @@
+import { errorText, ServiceError, snapshotNotFound } from "../../errors";
+import type { Lifecycle, LifecycleLog } from "./lifecycle";
+import { within } from "./process";
+import type { RecordStore } from "./record-store";
+import type { Entry } from "./sandbox-index";
+import { checkCapturable } from "./snapshot-checks";
+import type { SnapshotCommands } from "./snapshot-commands";
+import { changed, type SnapshotRecord } from "./snapshot-record";
+
+/** How long a capture waits for what is under way with its sandbox. */
+const BUSY_WAIT_MS = 60_000;
+/** How long one that failed is told of. */
+const KEEP_FAILED_MS = 10 * 60_000;
+/** How long a process that the last server left behind may still make a snapshot. */
+const CUT_OFF_MS = 5 * 60_000;
+/** How long a capture that was cut off gets to end. */
+const END_MS = 3_000;
+
+type Job = { begun: boolean; cutOff: AbortController; done: Promise<void> };
+
+export type SnapshotWorkOptions = {
+  store: RecordStore<SnapshotRecord>;
+  commands: SnapshotCommands;
+  lifecycle: Pick<Lifecycle, "hold" | "change" | "saveSoon">;
+  log: LifecycleLog;
+};
+
+/** What is done to snapshots behind the answers: captures, removals, and what a crash left of either. */
+export class SnapshotWork {
+  private readonly jobs = new Map<string, Job>();
+  private readonly removing = new Set<string>();
+  /** How many restores work with each. */
+  private readonly uses = new Map<string, number>();
+  /** Until when something may come of what the last process left half made, by performance.now(). */
+  private readonly cutOff = new Map<string, number>();
+
+  constructor(private readonly options: SnapshotWorkOptions) {}
+
+  /** Settles in memory what the last process left in the middle, before any request; the disk follows. */
+  recover(): void {
+    const { store } = this.options;
+    const message = "the server ended while the snapshot was being made";
+    for (const record of [...store.all()])
+      if (record.state === "making") {
+        this.cutOff.set(record.id, performance.now() + CUT_OFF_MS);
+        void this.keep(changed(record, { state: "failing", failure: { kind: "runtimeFailed", message } }));
+      } else if (record.state === "active") {
+        const old = this.replacedBy(record);
+        if (old) void this.keep(changed(old, { state: "deleting" }));
+      }
+  }
+
+  /** Goes on with what was not finished, and forgets failures that were told of for long enough. */
+  sweep(now = Date.now()): void {
+    const { store } = this.options;
+    for (const record of [...store.all()])
+      if (record.state === "failing" || record.state === "deleting") this.removeBehind(record);
+      else if (record.state === "failed" && now - Date.parse(record.changedAt) >= KEEP_FAILED_MS)
+        store.delete(record.id).catch((error) => this.complain(record, error));
+  }
+
+  /** Makes one whose record is on disk. */
+  begin(record: SnapshotRecord, entry: Entry): void {
+    const job: Job = { begun: false, cutOff: new AbortController(), done: Promise.resolve() };
+    this.jobs.set(record.id, job);
+    job.done = this.make(record, entry, job).finally(() => this.jobs.delete(record.id));
+  }
+
+  /** Whether msb is at it. */
+  hasBegun = (id: string): boolean => this.jobs.get(id)?.begun === true;
+
+  /** Resolves when nothing is under way with one any more. */
+  over = async (id: string): Promise<void> => this.jobs.get(id)?.done;
+
+  /** Holds one for a restore, until `release`. @throws ServiceError snapshotNotFound */
+  use(id: string): { selector: string; layers: number; release: () => void } {
+    const record = this.options.store.get(id);
+    if (record?.state !== "active" || !record.made) throw snapshotNotFound(id);
+    this.uses.set(id, (this.uses.get(id) ?? 0) + 1);
+    const release = () => {
+      const left = (this.uses.get(id) ?? 1) - 1;
+      if (left > 0) this.uses.set(id, left);
+      else this.uses.delete(id);
+      const now = this.options.store.get(id);
+      if (now?.state === "deleting") this.removeBehind(now);
+    };
+    return { selector: this.options.commands.selectorOf(id), layers: record.made.layers, release };
+  }
+
+  /** Ends one for everybody; its files go behind the answer. */
+  async remove(record: SnapshotRecord): Promise<void> {
+    const deleting = changed(record, { state: "deleting" });
+    // A full disk must not keep anybody from making room.
+    await this.keep(deleting);
+    this.removeBehind(deleting);
+  }
+
+  /** Removes the files of one while nobody waits; what fails is tried again by the sweep. */
+  removeBehind(record: SnapshotRecord): void {
+    const { id, owner } = record;
+    if (this.removing.has(id) || this.uses.has(id) || this.jobs.has(id)) return;
+    this.removing.add(id);
+    const work = async () => {
+      await this.options.commands.remove(id, { owner: owner ?? "" });
+      // Until then the sweep looks again.
+      if (performance.now() < (this.cutOff.get(id) ?? 0)) return;
+      this.cutOff.delete(id);
+      if (record.state === "deleting") await this.options.store.delete(id);
+      else await this.options.store.put({ ...record, state: "failed" });
+    };
+    work()
+      .catch((error) => this.complain(record, error))
+      .finally(() => this.removing.delete(id));
+  }
+
+  /** Ends what is under way: what has begun may finish until then, in milliseconds since the epoch. Never rejects. */
+  async finish(deadline: number): Promise<void> {
+    const why = new ServiceError("unavailable", "the server was being stopped", { retryAfterSeconds: 10 });
+    const jobs = [...this.jobs.values()];
+    const all = Promise.all(jobs.map(({ done }) => done));
+    for (const { begun, cutOff } of jobs) if (!begun) cutOff.abort(why);
+    if (await within(all, Math.max(0, deadline - Date.now()))) return;
+    for (const { cutOff } of jobs) cutOff.abort(why);
+    await within(all, END_MS);
+  }
+
+  /** Never rejects. */
+  private async make(record: SnapshotRecord, entry: Entry, job: Job): Promise<void> {
+    const { commands, store } = this.options;
+    const { signal } = job.cutOff;
+    try {
+      const made = await commands.inTurn({ owner: record.owner ?? "", signal }, () =>
+        this.whenFree(entry, signal, async () => {
+          job.begun = true;
+          this.countLayer(entry);
+          await commands.capture(record.id, entry.record.handle, signal);
+          return commands.read(record, entry.record.name);
+        }),
+      );
+      await store.put(changed(record, { state: "active", made }));
+    } catch (error) {
+      const kind = error instanceof ServiceError ? error.kind : "runtimeFailed";
+      this.options.log.warn({ snapshot: record.id, err: errorText(error) }, "a snapshot was not made");
+      // What msb has left goes with the next sweep.
+      const state = job.begun ? "failing" : "failed";
+      await this.keep(changed(record, { state, failure: { kind, message: errorText(error) } }));
+      return;
+    }
+    const old = this.replacedBy(record);
+    if (old) await this.remove(old);
+  }
+
+  /** Works with a sandbox when nothing else does. */
+  private async whenFree<T>(entry: Entry, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
+    const late = AbortSignal.timeout(BUSY_WAIT_MS);
+    const either = AbortSignal.any([signal, late]);
+    while (entry.underWay && !either.aborted) await entry.changed(either);
+    signal.throwIfAborted();
+    // No await between this and the hold.
+    if (entry.underWay) throw new ServiceError("conflict", "the sandbox is starting or stopping; try again");
+    checkCapturable(entry, "now");
+    return this.options.lifecycle.hold(entry, work);
+  }
+
+  /** Each capture of a running sandbox adds a file to its disk, also one that fails. */
+  private countLayer(entry: Entry): void {
+    if (entry.record.state !== "running") return;
+    this.options.lifecycle.change(entry, { layers: entry.record.layers + 1 });
+    this.options.lifecycle.saveSoon(entry);
+  }
+
+  /** The one whose place it has taken, where that is still there. */
+  private replacedBy({ replaces }: SnapshotRecord): SnapshotRecord | undefined {
+    const old = replaces === null ? undefined : this.options.store.get(replaces);
+    return old?.state === "active" ? old : undefined;
+  }
+
+  /** In memory at once; the disk may have no room for it now. Never rejects. */
+  private keep = (record: SnapshotRecord): Promise<void> =>
+    this.options.store.put(record).catch((error) => this.complain(record, error));
+
+  private complain({ id }: SnapshotRecord, error: unknown): void {
+    this.options.log.warn({ snapshot: id, err: errorText(error) }, "a snapshot is not as it should be");
+  }
+}

@@ -1,0 +1,173 @@
+import { join } from "node:path";
+import { ServiceError, sandboxNotFound, snapshotNotFound } from "../../errors";
+import type { Limits, OwnerLimits } from "../../limits/capacity";
+import type { DiskReserve } from "../../limits/disk-reserve";
+import { comparePositions, type Owner, type Scope } from "../../sandboxes/scope";
+import { shortSnapshotId } from "../../sandboxes/snapshot-manifest";
+import type {
+  Snapshot,
+  SnapshotBackend,
+  SnapshotOperation,
+  SnapshotPage,
+  SnapshotQuery,
+  SnapshotReference,
+  WantedSnapshot,
+} from "../../sandboxes/snapshots";
+import { allocatedBytes } from "./allocated-bytes";
+import { isBefore07 } from "./command-line";
+import type { RecordStore } from "./record-store";
+import type { SandboxIndex } from "./sandbox-index";
+import { checkCapturable } from "./snapshot-checks";
+import { newSnapshotRecord, operationOf, type SnapshotRecord, snapshotOf } from "./snapshot-record";
+import type { SnapshotWork } from "./snapshot-work";
+
+export type SnapshotsOptions = {
+  home: string;
+  namesPerOwner: boolean;
+  limits: Pick<Limits, "snapshots">;
+  limitsOf: (owner: Owner) => OwnerLimits;
+  disk: Pick<DiskReserve, "check" | "checkFor">;
+  msbVersion: () => Promise<string>;
+};
+
+/** Snapshots of this machine's sandboxes: records say what they are, msb has their files. */
+export class MsbSnapshots implements SnapshotBackend {
+  private draining = false;
+
+  constructor(
+    private readonly store: RecordStore<SnapshotRecord>,
+    private readonly sandboxes: SandboxIndex,
+    private readonly work: SnapshotWork,
+    private readonly options: SnapshotsOptions,
+  ) {}
+
+  async create(wanted: WantedSnapshot): Promise<SnapshotOperation> {
+    const { disk, home, msbVersion } = this.options;
+    this.refuseWhileDraining();
+    if (isBefore07(await msbVersion()))
+      throw new ServiceError("unsupported", "snapshots need microsandbox 0.7 on the server");
+    const entry = this.sandboxes.get(wanted.sandboxId);
+    if (!entry) throw sandboxNotFound(wanted.sandboxId);
+    checkCapturable(entry, "soon");
+    await disk.check();
+    // It is a copy of all that the disk holds.
+    await disk.checkFor(await allocatedBytes(join(home, "sandboxes", entry.record.handle)));
+    // No await between this and the record that takes the name and a place.
+    this.refuseWhileDraining();
+    const replaced = this.holder(wanted);
+    this.checkLimits(wanted.owner, replaced);
+    const record = newSnapshotRecord(wanted, replaced?.id ?? null);
+    try {
+      await this.store.put(record);
+    } catch (error) {
+      await this.store.delete(record.id).catch(() => undefined);
+      throw error;
+    }
+    this.work.begin(record, entry);
+    return operationOf(record, false);
+  }
+
+  operation(id: string, { owner }: Scope): SnapshotOperation | undefined {
+    const record = this.store.get(id);
+    if (!record || record.state === "deleting" || (owner !== undefined && record.owner !== owner))
+      return undefined;
+    return operationOf(record, this.work.hasBegun(id));
+  }
+
+  async until(id: string, signal: AbortSignal): Promise<SnapshotOperation> {
+    const aborted = new Promise<void>((resolve) => {
+      if (signal.aborted) resolve();
+      signal.addEventListener("abort", () => resolve(), { once: true });
+    });
+    await Promise.race([this.work.over(id), aborted]);
+    const operation = this.operation(id, {});
+    if (!operation) throw snapshotNotFound(id);
+    return operation;
+  }
+
+  list({ owner, limit, after }: SnapshotQuery): SnapshotPage {
+    const all = this.active(owner)
+      .filter((record) => after === undefined || comparePositions(record, after) > 0)
+      .sort(comparePositions);
+    const items = all.slice(0, limit).flatMap((record) => snapshotOf(record) ?? []);
+    return { items, more: all.length > limit };
+  }
+
+  find(reference: SnapshotReference, { owner }: Scope): Snapshot | undefined {
+    const found = this.active(owner);
+    const by = (is: (record: SnapshotRecord) => boolean) => found.find(is);
+    if ("id" in reference) return snapshot(by(({ id }) => id === reference.id));
+    const { name } = reference;
+    return snapshot(
+      by((record) => record.name === name) ??
+        by(({ made }) => made?.digest === name) ??
+        by(({ made }) => made !== null && shortSnapshotId(made.digest) === name),
+    );
+  }
+
+  async remove(id: string, { owner }: Scope): Promise<void> {
+    const record = this.active(owner).find((each) => each.id === id);
+    if (!record) throw snapshotNotFound(id);
+    await this.work.remove(record);
+  }
+
+  /** How many there are, and what they take on the disk: of one owner, or of all. */
+  usage(owner?: Owner): { snapshots: number; snapshotBytes: number } {
+    const found = this.active(owner);
+    const snapshotBytes = found.reduce((sum, { made }) => sum + (made?.sizeBytes ?? 0), 0);
+    return { snapshots: found.length, snapshotBytes };
+  }
+
+  /** From now on none is made; what has begun may finish until then, in milliseconds since the epoch. */
+  async drain(deadline: number): Promise<void> {
+    this.draining = true;
+    await this.work.finish(deadline);
+  }
+
+  /** Those that are whole, but for one whose place another has just taken. */
+  private active(owner: Owner | undefined): SnapshotRecord[] {
+    const all = [...this.store.all()].filter(({ state }) => state === "active");
+    const replaced = new Set(all.map(({ replaces }) => replaces));
+    return all.filter(
+      (record) => !replaced.has(record.id) && (owner === undefined || record.owner === owner),
+    );
+  }
+
+  /** Who has the name that is wanted, where that one may be replaced. @throws ServiceError snapshotNameTaken */
+  private holder({ name, owner, force }: WantedSnapshot): SnapshotRecord | undefined {
+    const own = this.options.namesPerOwner ? owner : undefined;
+    const taken = (why: string) =>
+      new ServiceError("snapshotNameTaken", `a snapshot named ${JSON.stringify(name)} ${why}`);
+    for (const record of this.store.all())
+      if (record.state === "making" && record.name === name && (own === undefined || record.owner === own))
+        throw taken("is being made");
+    const found = this.active(own).find((record) => record.name === name);
+    if (found && !force) throw taken("exists already");
+    return found;
+  }
+
+  /** @throws ServiceError noCapacity, with the limit */
+  private checkLimits(owner: Owner, replaced: SnapshotRecord | undefined): void {
+    const { limits, limitsOf } = this.options;
+    // Those that are being made count, too: as many may be asked for at once.
+    const all = [...this.store.all()].filter(
+      (record) => (record.state === "making" || record.state === "active") && record !== replaced,
+    );
+    const check = (whose: string, count: number, most: number) => {
+      if (count + 1 > most)
+        throw new ServiceError("noCapacity", `${whose} at most ${most} snapshots; remove some`);
+    };
+    check("the server keeps", all.length, limits.snapshots);
+    const own = all.filter((record) => record.owner === owner).length;
+    check(`the key ${JSON.stringify(owner)} may have`, own, limitsOf(owner).snapshots ?? Infinity);
+  }
+
+  private refuseWhileDraining(): void {
+    if (this.draining)
+      throw new ServiceError("unavailable", "the server is being stopped; try again in a moment", {
+        retryAfterSeconds: 10,
+      });
+  }
+}
+
+const snapshot = (record: SnapshotRecord | undefined): Snapshot | undefined => record && snapshotOf(record);
