@@ -3,6 +3,7 @@ import { describeGuests } from "./backend-contract/guests";
 import { describeLife } from "./backend-contract/life";
 import { describeRestarts } from "./backend-contract/restarts";
 import { describeScopes } from "./backend-contract/scopes";
+import { describeSnapshots } from "./backend-contract/snapshots";
 import { describeVolumes } from "./backend-contract/volumes";
 import type { MakeWorld } from "./backend-contract/world";
 
@@ -15,6 +16,7 @@ export function describeBackend(name: string, make: MakeWorld): void {
   describe(`${name}: scopes`, () => describeScopes(make));
   describe(`${name}: guests`, () => describeGuests(make));
   describe(`${name}: volumes`, () => describeVolumes(make));
+  describe(`${name}: snapshots`, () => describeSnapshots(make));
   describe(`${name}: restarts`, () => describeRestarts(make));
 
   describe(`${name}: itself`, () => {

@@ -76,7 +76,11 @@ export class MsbWorld implements World {
   }
 
   async boots(how: "well" | "fail" | "hang"): Promise<void> {
-    tellBoots(this.home, how);
+    tell(this.home, "boots", how);
+  }
+
+  async captures(how: "well" | "fail" | "hang"): Promise<void> {
+    tell(this.home, "captures", how);
   }
 
   async agent(id: string): Promise<void> {
@@ -124,7 +128,8 @@ export class MsbWorld implements World {
       if (readFileSync(join(folder, file), "utf8") === "Starting\n")
         writeFileSync(join(folder, file), "Crashed\n");
     }
-    tellBoots(this.home, "fail");
+    tell(this.home, "boots", "fail");
+    tell(this.home, "captures", "fail");
     this.home = home;
     this.options = { ...this.options, home, workspace: join(home, "workspace") };
   }
@@ -138,6 +143,7 @@ export class MsbWorld implements World {
     if (!existsSync(this.home)) return;
     // What hangs ends, so that no process outlives the test.
     await this.boots("fail");
+    await this.captures("fail");
     await this.backend.close();
     for (const { server, sockets } of this.agents.values()) {
       server.close();
@@ -146,9 +152,9 @@ export class MsbWorld implements World {
   }
 }
 
-/** Whole at once: what boots may be reading it. */
-function tellBoots(home: string, how: "well" | "fail" | "hang"): void {
-  const file = join(home, "fake", "boots");
+/** Whole at once: what is under way may be reading it. */
+function tell(home: string, what: "boots" | "captures", how: "well" | "fail" | "hang"): void {
+  const file = join(home, "fake", what);
   if (how === "well") rmSync(file, { force: true });
   else {
     writeFileSync(`${file}.new`, `${how}\n`);
