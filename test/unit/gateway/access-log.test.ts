@@ -148,3 +148,17 @@ test("a path holds anything, a line only ids and short names", async () => {
   expect(files.map(({ volume }) => volume)).toEqual([undefined, VOLUME]);
   for (const line of lines) expect(JSON.stringify(line).length).toBeLessThan(600);
 });
+
+test("snapshots: made and removed, by their ids", async () => {
+  const { gateway, line, id } = await started();
+  const ask = (method: string, path: string, body?: object) =>
+    gateway.request(method, path, { headers: bearer("k"), body });
+  const made = (await ask("POST", "/v1/snapshots", { sandbox_id: id, name: "one" })).body;
+  const snapshot = made.id as string;
+  const shared = { key: "ci", snapshot, audit: true };
+  const fields = { action: "POST /v1/snapshots", sandbox: id, name: "box", status: 202 };
+  expect(await line("answered", "/v1/snapshots")).toMatchObject({ ...shared, ...fields });
+  await ask("DELETE", "/v1/snapshots/by-name/one");
+  const removed = { ...shared, action: "DELETE /v1/snapshots/by-name/:name", status: 200 };
+  expect(await line("answered", "/v1/snapshots/by-name/:name")).toMatchObject(removed);
+});
