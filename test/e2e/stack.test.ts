@@ -10,7 +10,16 @@ import { docker, ownedBy, tinyImage } from "../harness/docker";
 import { Machine, noMachines } from "../harness/machine";
 import { freePort, TestStack } from "../harness/stack";
 import { conformance } from "./suites/conformance";
-import { createGreedy, OUTER, probe, reached, readProbe, target } from "./suites/guest-network";
+import {
+  createGreedy,
+  digestOf,
+  OUTER,
+  probe,
+  reached,
+  readProbe,
+  snapshotOf,
+  target,
+} from "./suites/guest-network";
 import { SecretHunt } from "./suites/secrets";
 
 const hostName = "microsandbox-test-e2e";
@@ -27,6 +36,8 @@ let server: Asked;
 let key: string;
 let hunt: SecretHunt;
 const backups = mkdtempSync(join(tmpdir(), "microsandbox-backup-"));
+/** Digest of the snapshot of the sandbox that is kept. */
+let snapshot: string;
 const backup = join(backups, "privileged.tar");
 /** What guests are after on the machine around the emulated host. */
 let outer: Awaited<ReturnType<typeof target>>;
@@ -166,7 +177,13 @@ it("keeps guests from the server, the host, private networks and metadata, whate
   await createGreedy(server, key, "greedy");
   const all = [...own, ...host, "169.254.169.254:80", "172.17.0.1:22"];
   expect(await reached(stack, "greedy", all)).toEqual([]);
+  // msb keeps no rules in a snapshot: what starts from one has the server's all the same.
+  await snapshotOf(server, key, "greedy", "greedy");
   expect((await stack.sandbox("rm", "--force", "greedy")).exitCode).toBe(0);
+  await createGreedy(server, key, "greedy-again", "greedy");
+  expect(await reached(stack, "greedy-again", all)).toEqual([]);
+  expect((await stack.sandbox("rm", "--force", "greedy-again")).exitCode).toBe(0);
+  expect((await ask(server, "/v1/snapshots/by-name/greedy", { method: "DELETE", key })).status).toBe(200);
 });
 
 it("takes images from archives, lists them and prunes them, but for the built-in one", async () => {
@@ -188,6 +205,7 @@ it("backs up what a privileged server's sandboxes have", async () => {
   const made = await stack.sandbox("create", "starter", "--name", "keeper");
   expect(made.exitCode, made.output).toBe(0);
   await keep("backed up");
+  snapshot = await snapshotOf(server, key, "keeper", "keeper");
   const backedUp = await stack.backup(backup);
   expect(backedUp.exitCode, backedUp.output).toBe(0);
   console.log(backedUp.output.match(/The server was down for \d+ s|Backed up .*/g)?.join("; "));
@@ -221,6 +239,7 @@ it("upgrades: tries the new image on the state, keeps sandboxes, and boots them 
   await expect(ask({ url }, "/readyz")).rejects.toThrow(/certificate/);
   await runsAgain("keeper");
   expect(await kept()).toBe("kept");
+  expect(await digestOf(server, key, "keeper")).toBe(snapshot);
   const preview = await stack.pulumi("preview", "--expect-no-changes");
   expect(preview.exitCode, preview.output).toBe(0);
   // It comes back from the backup; until then the official clients have the host's one CPU for themselves.
@@ -252,6 +271,11 @@ it("gives a sandbox's disk back from the backup of the privileged server, as the
   expect(restored.exitCode, restored.output).toBe(0);
   await runsAgain("keeper");
   expect(await kept()).toBe("backed up");
+  expect(await digestOf(server, key, "keeper")).toBe(snapshot);
+  await createGreedy(server, key, "of-keeper", "keeper");
+  const read = await stack.sandbox("exec", "of-keeper", "--", "cat", "/root/file");
+  expect(read.stdout.trim(), read.output).toBe("backed up");
+  expect((await stack.sandbox("rm", "--force", "of-keeper")).exitCode).toBe(0);
   const others = "find /var/lib/microsandbox /workspace ! -user 5555";
   expect((await onHost(`docker exec ${hostName}-server ${others}`)).trim()).toBe("");
 });

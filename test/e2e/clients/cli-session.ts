@@ -3,14 +3,17 @@ import { join } from "node:path";
 import { exec } from "../../../setup/exec";
 import { type PythonClient, pythonClient } from "../../harness/clients";
 import {
+  type Captured,
   type Client,
   ClientError,
   clientEnvironment,
+  knowsSnapshots,
   type Listed,
   type LogFollower,
   type Output,
   type Refused,
   type Session,
+  type Snapshots,
 } from "./session";
 
 /** The msb command line at a version of the PyPI package, which carries it. Each call is a process of its own. */
@@ -18,6 +21,7 @@ export const msbCli = (version: string): Client => ({
   label: `msb CLI ${version}`,
   // In cloud mode the command line itself refuses -v NAME:/path: it means "create it if need be".
   mounts: false,
+  snapshots: knowsSnapshots(version),
   refused: ["bind mount", "secret from the environment"],
   async open(endpoint, home) {
     const env = { PATH: process.env.PATH, ...clientEnvironment(endpoint, home) };
@@ -59,7 +63,31 @@ function sessionOf({ msb, python }: PythonClient, env: NodeJS.ProcessEnv): Sessi
     return rows.map(({ name, status }) => ({ name, status: status.toLowerCase() }));
   }
 
+  const snapshots: Snapshots = {
+    async create(name, sandbox, labels) {
+      await ok("snapshot", "create", name, "--sandbox", sandbox, ...pairs("--label", labels));
+    },
+    async list() {
+      const rows: (Captured & { snapshot_id: string })[] = JSON.parse(
+        await ok("snapshot", "ls", "--format", "json"),
+      );
+      return rows.map(({ name, digest, reference, snapshot_id: id }) => ({ name, digest, reference, id }));
+    },
+    async get(called) {
+      const shown = await ok("snapshot", "inspect", called);
+      const field = (name: string) => new RegExp(`^${name}: +(\\S+)$`, "m").exec(shown)?.[1] ?? "";
+      return {
+        id: field("Snapshot ID"),
+        digest: field("Descriptor Digest"),
+        reference: field("Reference"),
+      };
+    },
+    restore: async (called, name) => void (await ok("restore", called, "--name", name, ...size)),
+    remove: async (called) => void (await ok("snapshot", "rm", called)),
+  };
+
   return {
+    snapshots,
     async create(name, { workdir, env: variables, labels } = {}) {
       const where = workdir ? ["--workdir", workdir] : [];
       const options = [...where, ...pairs("--env", variables), ...pairs("--label", labels)];

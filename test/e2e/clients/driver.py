@@ -5,8 +5,11 @@ import json
 import sys
 import time
 
+import microsandbox
 from microsandbox import Patch, Sandbox, Stdin, Volume
 
+# Only from 0.7 on.
+Snapshot = getattr(microsandbox, "Snapshot", None)
 IMAGE = {"image": "starter", "cpus": 1, "memory": 256}
 # The SDK ends a log stream of its own accord after 30 s; one that ends earlier is the server's fault.
 OWN_LIMIT_SECONDS = 25
@@ -173,6 +176,36 @@ async def volume_files(name, operation, *args):
     return await getattr(fs, names.get(operation, operation))(*args)
 
 
+def captured(snapshot):
+    shown = {"id": snapshot.id, "digest": snapshot.digest, "reference": snapshot.reference}
+    for field in ("name", "labels"):
+        value = getattr(snapshot, field, None)
+        if value is not None:
+            shown[field] = value
+    return shown
+
+
+async def create_snapshot(name, sandbox, labels):
+    await Snapshot.create(name, from_sandbox=sandbox, labels=labels)
+
+
+async def list_snapshots():
+    return [captured(snapshot) for snapshot in await Snapshot.list()]
+
+
+async def snapshot(called):
+    # The handle has the name, what is opened has the labels.
+    return captured(await Snapshot.get(called)) | captured(await Snapshot.open(called))
+
+
+async def restore(called, name):
+    sandboxes[name] = await Sandbox.restore(called, name=name, cpus=1, memory=256)
+
+
+async def remove_snapshot(called):
+    await Snapshot.remove(called)
+
+
 OPERATIONS = {
     "create": create,
     "createRefused": create_refused,
@@ -195,6 +228,11 @@ OPERATIONS = {
     "volumes": volumes,
     "removeVolume": lambda name: Volume.remove(name),
     "volumeFiles": volume_files,
+    "createSnapshot": create_snapshot,
+    "snapshots": list_snapshots,
+    "snapshot": snapshot,
+    "restore": restore,
+    "removeSnapshot": remove_snapshot,
 }
 SILENT = ("createVolume", "removeVolume")
 

@@ -7,6 +7,7 @@ import {
   ClientError,
   clientEnvironment,
   type Endpoint,
+  knowsSnapshots,
   type Refused,
   type Session,
 } from "./session";
@@ -18,6 +19,7 @@ const refused: Refused[] = ["bind mount", "patch from a file"];
 export const pythonSdk = (version: string): Client => ({
   label: `Python SDK ${version}`,
   mounts: true,
+  snapshots: knowsSnapshots(version),
   refused,
   async open(endpoint, home) {
     const { python, packages } = await pythonClient(version);
@@ -29,6 +31,8 @@ export const pythonSdk = (version: string): Client => ({
 export const npmSdk = (version: string): Client => ({
   label: `npm SDK ${version}`,
   mounts: true,
+  // There is none of 0.7 yet, and the driver has no words for it.
+  snapshots: false,
   refused,
   async open(endpoint, home) {
     const folder = await npmClient(version);
@@ -145,6 +149,13 @@ function sessionOf(driver: Driver): Session {
         removeFile: file("removeFile"),
         removeFolder: file("removeFolder"),
       };
+    },
+    snapshots: {
+      create: (name, sandbox, labels = {}) => call("createSnapshot", [name, sandbox, labels]),
+      list: () => call("snapshots", []),
+      get: (called) => call("snapshot", [called]),
+      restore: (called, name) => call("restore", [called, name]),
+      remove: (called) => call("removeSnapshot", [called]),
     },
     identity: (name) => call("identity", [name]),
     resume: (name) => call("resume", [name]),

@@ -66,6 +66,30 @@ export interface VolumeFiles {
   removeFolder(path: string): Promise<void>;
 }
 
+/** A snapshot as a client shows it. */
+export interface Captured {
+  /** Where the client shows it. */
+  name?: string;
+  /** What it calls it: `snap_…`. */
+  id: string;
+  digest: string;
+  /** The server's id of it. */
+  reference: string;
+  /** Where the client shows them. */
+  labels?: Record<string, string>;
+}
+
+/** For the clients that know snapshots in the cloud. Each checks the digest of every snapshot that it is told of. */
+export interface Snapshots {
+  create(name: string, sandbox: string, labels?: Record<string, string>): Promise<void>;
+  list(): Promise<Captured[]>;
+  /** @param called - by its name, its id, its digest or its reference */
+  get(called: string): Promise<Captured>;
+  /** Starts a sandbox from one; it outlives the session. */
+  restore(called: string, name: string): Promise<void>;
+  remove(called: string): Promise<void>;
+}
+
 /** What a server has to refuse, since it would reach the server itself. */
 export type Refused = "bind mount" | "patch from a file" | "secret from the environment";
 
@@ -96,6 +120,7 @@ export interface Session {
   volumes(): Promise<string[]>;
   removeVolume(name: string): Promise<void>;
   volumeFiles?(name: string): VolumeFiles;
+  snapshots: Snapshots;
   /** The sandbox's id, where the client shows it. */
   identity?(name: string): Promise<string>;
   /** Whether a log opened again after its first entry goes on with the second; where the client has cursors. */
@@ -108,11 +133,16 @@ export interface Client {
   label: string;
   /** Whether it can mount a named volume when it talks to a server. */
   mounts: boolean;
+  /** Whether it knows snapshots in the cloud: those from 0.7 on do. */
+  snapshots: boolean;
   /** The options among the refused ones that it can send at all. */
   refused: Refused[];
   /** Starts a process of it. @param home - an empty folder for whatever it writes */
   open(endpoint: Endpoint, home: string): Promise<Session>;
 }
+
+/** Whether a client of that version knows snapshots in the cloud. */
+export const knowsSnapshots = (version: string): boolean => !/^0\.[0-6]\./.test(version);
 
 export class ClientError extends Error {
   override readonly name = "ClientError";

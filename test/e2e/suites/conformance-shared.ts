@@ -22,3 +22,7 @@ export interface Shared {
 
 /** The time limit of one case: a microVM of an emulated host is slow to boot. */
 export const limit = { timeout: 180_000 };
+
+/** Names of the snapshots of a sandbox, and of what starts from them. */
+export const snapshotsOf = (sandbox: string) => [`${sandbox}-running`, `${sandbox}-stopped`] as const;
+export const againOf = (sandbox: string) => `${sandbox}-again`;

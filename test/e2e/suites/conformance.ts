@@ -10,7 +10,8 @@ import { npmSdk, pythonSdk } from "../clients/sdk-session";
 import type { Client } from "../clients/session";
 import { commandCases } from "./conformance-commands";
 import { endCases, logCases, refusalCases, trustCases } from "./conformance-lifecycle";
-import { type ConformanceServer, limit, type Shared } from "./conformance-shared";
+import { againOf, type ConformanceServer, limit, type Shared, snapshotsOf } from "./conformance-shared";
+import { snapshotCases } from "./conformance-snapshots";
 import { mountCases, volumeCases } from "./conformance-volumes";
 
 /** The official clients that a stack is tested with. A version more is a line more. */
@@ -24,7 +25,7 @@ export const officialClients: Client[] = [
 
 /**
  * Declares the tests of the official clients against a server. One sandbox runs at a time, so that they pass on the
- * smallest host. Whatever the outcome, no sandbox and no volume is left.
+ * smallest host. Whatever the outcome, no sandbox, no volume and no snapshot is left.
  *
  * @param server - called when the first of the tests starts
  * @param clients - default: all official ones
@@ -80,6 +81,7 @@ function clientCases(client: Client, server: () => ConformanceServer): void {
   refusalCases(shared);
   trustCases(shared);
   logCases(shared);
+  snapshotCases(shared);
   endCases(shared);
   volumeCases(shared);
 }
@@ -102,8 +104,9 @@ async function cleanUp({ server, sandbox, volume }: Shared): Promise<void> {
   if (!server) return;
   const request = (method: string, path: string) =>
     ask(server, `/v1/${path}`, { method, key: server.key || "any" });
-  for (const name of [sandbox, `${sandbox}-once`, `${sandbox}-refused`])
+  for (const name of [sandbox, `${sandbox}-once`, `${sandbox}-refused`, againOf(sandbox)])
     await request("DELETE", `sandboxes/by-name/${name}`);
+  for (const name of snapshotsOf(sandbox)) await request("DELETE", `snapshots/by-name/${name}`);
   const volumes = JSON.parse((await request("GET", "volumes")).text);
   for (const { id, name } of volumeList.parse(volumes))
     if (name === volume) await request("DELETE", `volumes/${id}`);

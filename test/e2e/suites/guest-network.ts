@@ -14,8 +14,19 @@ export async function target(): Promise<{ port: number; close: () => void }> {
   return { port: (server.address() as AddressInfo).port, close: () => void server.close() };
 }
 
-/** A sandbox whose client asks the server for the whole network. */
-export async function createGreedy(server: Asked, key: string, name: string): Promise<void> {
+/**
+ * A sandbox whose client asks the server for the whole network.
+ * @param snapshot - what it starts from; default: the built-in image
+ */
+export async function createGreedy(
+  server: Asked,
+  key: string,
+  name: string,
+  snapshot?: string,
+): Promise<void> {
+  const source = snapshot
+    ? { source: "disk_snapshot", disk_snapshot_ref: { type: "managed", id: snapshot } }
+    : { source: "oci", reference: "starter" };
   const everything = { direction: "any", destination: "any", protocols: [], ports: [], action: "allow" };
   const path = "/v1/sandboxes?start=true&wait_for=running&wait_timeout=90";
   const answer = await ask(server, path, {
@@ -23,15 +34,38 @@ export async function createGreedy(server: Asked, key: string, name: string): Pr
     key,
     body: {
       name,
-      source: "oci",
-      reference: "starter",
+      ...source,
       network: {
         policy: { default_egress: "allow", default_ingress: "allow", rules: [everything] },
-        strict: false,
+        strict: snapshot !== undefined,
       },
     },
   });
   expect(answer.status, answer.text).toBe(200);
+}
+
+/** Makes a snapshot of a sandbox, and waits for it. @returns its digest */
+export async function snapshotOf(server: Asked, key: string, sandbox: string, name: string): Promise<string> {
+  const found = await ask(server, `/v1/sandboxes/by-name/${sandbox}`, { key });
+  const { id } = JSON.parse(found.text);
+  const made = await ask(server, "/v1/snapshots", { method: "POST", key, body: { sandbox_id: id, name } });
+  expect(made.status, made.text).toBe(202);
+  let operation = JSON.parse(made.text);
+  const path = `/v1/snapshot-operations/${operation.id}`;
+  const isOver = () => operation.status === "succeeded" || operation.status === "failed";
+  const look = async () => {
+    if (!isOver()) operation = JSON.parse((await ask(server, path, { key })).text);
+    return isOver();
+  };
+  await expect.poll(look, { timeout: 120_000, interval: 1_000 }).toBe(true);
+  expect(operation.status, JSON.stringify(operation.error)).toBe("succeeded");
+  return operation.result.digest;
+}
+
+/** The digest of a snapshot; undefined where there is none of that name. */
+export async function digestOf(server: Asked, key: string, name: string): Promise<string | undefined> {
+  const { text } = await ask(server, `/v1/snapshots/by-name/${name}`, { key });
+  return JSON.parse(text).digest;
 }
 
 /**
