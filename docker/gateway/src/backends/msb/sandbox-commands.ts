@@ -86,7 +86,10 @@ export class SandboxCommands {
 
   /** Makes and boots a sandbox from a snapshot. @param args as `restoreArguments` has them */
   restore = (name: string, selector: string, args: string[], options: CallOptions): Promise<void> =>
-    this.boot(name, ["restore", "--quiet", ...args, "--name", name, selector], options);
+    this.boot(name, ["restore", "--quiet", ...args, "--name", name, selector], {
+      ...options,
+      env: NO_REGISTRY,
+    });
 
   start = (name: string, options: CallOptions): Promise<void> =>
     this.boot(name, ["start", "--", name], options);
@@ -161,6 +164,13 @@ export class SandboxCommands {
     }
   }
 }
+
+/**
+ * A restore has no flag that keeps it from a registry, where its image is not cached any more. What may be pulled, and
+ * from where, is for pulls to say; so it finds no way out. Nothing listens there, and guests know nothing of it.
+ */
+const NOWHERE = "http://127.0.0.1:1";
+const NO_REGISTRY = { HTTPS_PROXY: NOWHERE, HTTP_PROXY: NOWHERE };
 
 const BOOT_TRIES = 3;
 /** Milliseconds between a stop that msb failed at and the next. */
