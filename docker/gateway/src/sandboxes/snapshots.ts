@@ -51,7 +51,7 @@ export type SnapshotReference = { id: string } | { name: string };
 export interface SnapshotBackend {
   /**
    * Takes the name and a place among the limits, and begins; one of a sandbox is made at a time. On disk when it
-   * resolves: after a restart the operation is there, as failed where it was cut off.
+   * resolves: after a restart the operation is there, as failed where it was interrupted.
    * @throws ServiceError sandboxNotFound; conflict where it has no disk, or can't be captured as it is;
    *   snapshotNameTaken, noCapacity, diskFull, unavailable, unsupported
    */

@@ -103,7 +103,9 @@ export class MsbBackend implements Backend {
 
   async drain(deadline: number): Promise<void> {
     this.sandboxes.drain();
-    const { view, resume, options } = this.parts;
+    const { view, resume, options, compaction } = this.parts;
+    // One that is interrupted might leave half a disk.
+    const compacted = compaction.finish(deadline);
     await this.snapshots.drain(Date.now() + (deadline - Date.now()) / 4);
     // One that was made with msb itself a moment ago is stopped cleanly, too.
     const looked = view.refresh(0).catch((error) => {
@@ -111,6 +113,7 @@ export class MsbBackend implements Backend {
     });
     await within(looked, Math.min(LAST_LOOK_MS, (deadline - Date.now()) / 4));
     await resume.stopAll(deadline);
+    await compacted;
   }
 
   async close(): Promise<void> {

@@ -1,42 +1,59 @@
 import { errorText } from "../../errors";
 import type { Lifecycle, LifecycleLog } from "./lifecycle";
+import { within } from "./process";
 import type { Entry, SandboxIndex } from "./sandbox-index";
 import type { SnapshotCommands } from "./snapshot-commands";
 
-/** Files of a disk beyond which it is made one: each costs at every start, and msb takes 256. */
+/** Layers of a disk beyond which they are merged: each costs at every start, and msb takes 256. */
 const COMPACT_ABOVE = 32;
 /** How long one for which that failed is left alone. */
 const AGAIN_MS = 10 * 60_000;
 
-/** Makes one file of the disks of sandboxes that were captured often, while they are stopped. One at a time. */
+/** Merges the layers of disks of sandboxes that were captured often, while they are stopped. One at a time. */
 export class Compaction {
-  private busy = false;
+  private underWay: Promise<void> | undefined;
+  private stopping = false;
   /** No other try before that time, by performance.now(). */
   private readonly notBefore = new WeakMap<Entry, number>();
 
   constructor(
     private readonly index: SandboxIndex,
     private readonly lifecycle: Lifecycle,
-    private readonly commands: Pick<SnapshotCommands, "compact">,
+    private readonly commands: Pick<SnapshotCommands, "compact" | "inTurn">,
     private readonly log: LifecycleLog,
   ) {}
 
-  /** Begins with one, if there is one. Never rejects. */
+  /** Begins with one, if there is one; resolves when nothing is under way. Never rejects. */
   async sweep(): Promise<void> {
-    if (this.busy) return;
-    const entry = [...this.index.all()].find((each) => this.isDue(each));
-    if (!entry) return;
+    const due =
+      this.underWay || this.stopping ? undefined : [...this.index.all()].find((each) => this.isDue(each));
+    if (due)
+      this.underWay = this.compact(due).finally(() => {
+        this.underWay = undefined;
+      });
+    await this.underWay;
+  }
+
+  /** Begins with no other, and waits for the one under way, at the latest until then, in milliseconds since the epoch. */
+  async finish(deadline: number): Promise<void> {
+    this.stopping = true;
+    await within(this.underWay ?? Promise.resolve(), Math.max(0, deadline - Date.now()));
+  }
+
+  /** Never rejects. */
+  private async compact(entry: Entry): Promise<void> {
     const { id: sandbox, handle, owner } = entry.record;
-    this.busy = true;
     try {
-      await this.lifecycle.hold(entry, () => this.commands.compact(handle, { owner: owner ?? "" }));
-      await this.lifecycle.update(entry, { layers: 0 });
-      this.log.info({ sandbox }, "made its disk one file");
+      await this.commands.inTurn({ owner: owner ?? "" }, async () => {
+        // It may have been started while this waited. No await between this and the hold.
+        if (!this.isDue(entry)) return;
+        await this.lifecycle.hold(entry, () => this.commands.compact(handle));
+        await this.lifecycle.update(entry, { layers: 0 });
+        this.log.info({ sandbox }, "the layers of its disk were merged");
+      });
     } catch (error) {
       this.notBefore.set(entry, performance.now() + AGAIN_MS);
-      this.log.warn({ sandbox, err: errorText(error) }, "its disk is still of many files");
-    } finally {
-      this.busy = false;
+      this.log.warn({ sandbox, err: errorText(error) }, "the layers of its disk could not be merged");
     }
   }
 

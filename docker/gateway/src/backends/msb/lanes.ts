@@ -8,7 +8,7 @@ import { type GiveBack, type PlaceOwner, SharedPlaces } from "../../limits/share
  * - removals: of sandboxes, which wait for no guest
  * - boots: creates and starts, of images that are there
  * - pulls: downloads of images
- * - captures: snapshots made, which copy disks
+ * - captures: snapshots made, layers of disks merged: both copy disks
  * - housekeeping: volumes made and removed, images loaded and removed, snapshots removed
  */
 export type Lane = "reads" | "stops" | "removals" | "boots" | "pulls" | "captures" | "housekeeping";

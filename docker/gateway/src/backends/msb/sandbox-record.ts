@@ -51,7 +51,7 @@ const currentRecord = z.object({
   volumes: z.record(z.string(), z.string()).default({}),
   /** Id of the snapshot that it starts from; null for an image. */
   snapshot: z.string().nullable().default(null),
-  /** Files that its disk consists of beyond the first: each capture of it while it runs adds one. */
+  /** Layers of its disk beyond the first: each capture of it while it runs adds one. */
   layers: z.number().default(0),
   /** What its network was limited to when it was made; absent for one made with msb, or by an older gateway. */
   egress: egressPolicy.transform(shared).optional(),

@@ -2,7 +2,7 @@ import { ServiceError, sandboxNotFound } from "../../errors";
 import type { Entry } from "./sandbox-index";
 import { isHidden } from "./sandbox-view";
 
-/** Files of which a disk may consist: msb's own limit is 256. */
+/** Layers of a disk: msb's own limit is 256. */
 const MOST_LAYERS = 240;
 
 /**
@@ -17,6 +17,8 @@ export function checkCapturable(entry: Entry, when: "now" | "soon"): void {
   if (state === "created" || state === "unmade") throw conflict("was never started: it has no disk yet");
   if (state === "failed") throw conflict("has failed: start it, and stop it if it is not to run");
   if (state === "running" && layers >= MOST_LAYERS)
-    throw conflict(`has been captured ${layers} times while it ran: stop it, which makes one disk of them`);
+    throw conflict(
+      `has been captured ${layers} times while it ran: stop it once, so that the layers of its disk are merged`,
+    );
   if (when === "now" && state !== "running" && state !== "stopped") throw conflict(`is ${state}; try again`);
 }

@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import * as z from "zod";
@@ -11,6 +12,8 @@ import type { MadeSnapshot, SnapshotRecord } from "./snapshot-record";
 /** The one member of each group: the head of a group that has others can't be removed. */
 const MEMBER = "s";
 const groupOf = (id: string) => `s-${id}`;
+/** msb's own description of a snapshot, the last file of it that is written. */
+const DESCRIPTOR = "snapshot.json";
 const ARTIFACT = /^snap_[0-9a-f]{32}$/;
 
 /** How long a capture waits for its turn, and how long it may take. */
@@ -40,7 +43,7 @@ export class SnapshotCommands {
   /** What msb restores from. */
   selectorOf = (id: string): string => `${groupOf(id)}:${MEMBER}`;
 
-  /** Gives work its turn among the captures; it may then call {@link capture}. */
+  /** Gives work its turn among the captures; it may then call {@link capture} or {@link compact}. */
   inTurn<T>({ owner, signal }: CallOptions, work: () => Promise<T>): Promise<T> {
     return this.msb.lanes.run("captures", { owner, signal, deadlineMs: Date.now() + TURN_MS }, work);
   }
@@ -58,7 +61,7 @@ export class SnapshotCommands {
       const [artifact] = await this.artifacts(id);
       if (artifact === undefined) throw new Error("there is none");
       const { image, capture, state } = descriptor.parse(
-        JSON.parse(await readFile(join(artifact, "snapshot.json"), "utf8")),
+        JSON.parse(await readFile(join(artifact, DESCRIPTOR), "utf8")),
       );
       const manifest = snapshotManifest.parse({
         ...{
@@ -96,15 +99,17 @@ export class SnapshotCommands {
   /** Removes a snapshot, and what one that was not finished has left. One that is not there is no error. */
   async remove(id: string, options: CallOptions): Promise<void> {
     await this.removeFromMsb(this.selectorOf(id), options);
-    // msb's index must let go of it before its files do: what it does not find by its group it finds by its path.
-    for (const artifact of await this.artifacts(id)) await this.removeFromMsb(artifact, options);
+    // msb's index must let go of it before its files do: what it does not find by its group it finds by its path. One
+    // without a description was never in the index.
+    for (const artifact of await this.artifacts(id))
+      if (existsSync(join(artifact, DESCRIPTOR))) await this.removeFromMsb(artifact, options);
     await rm(this.folder(id), { recursive: true, force: true });
   }
 
-  /** Makes one file of the many that a disk consists of after many captures; of a sandbox that is stopped. */
-  async compact(handle: string, options: CallOptions): Promise<void> {
+  /** Merges the layers of a stopped sandbox's disk. For a caller that has its turn. */
+  async compact(handle: string): Promise<void> {
     const args = ["modify", "--compact", "--", handle];
-    const result = await this.msb.run(args, { timeoutMs: COMPACT_TIMEOUT_MS, ...options });
+    const result = await this.msb.runNow(args, { deadlineMs: Date.now() + COMPACT_TIMEOUT_MS });
     told("sandbox", handle, () => outputOf(args, result));
   }
 

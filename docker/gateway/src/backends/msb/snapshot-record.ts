@@ -26,7 +26,7 @@ const fields = z.object({
       manifest: snapshotManifest,
       digest: z.string(),
       sizeBytes: z.number(),
-      /** Files that the disk consists of, one upon the other. */
+      /** Layers of the disk. */
       layers: z.number(),
     })
     .nullable(),

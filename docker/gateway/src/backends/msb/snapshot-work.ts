@@ -12,11 +12,11 @@ const BUSY_WAIT_MS = 60_000;
 /** How long one that failed is told of. */
 const KEEP_FAILED_MS = 10 * 60_000;
 /** How long a process that the last server left behind may still make a snapshot. */
-const CUT_OFF_MS = 5 * 60_000;
-/** How long a capture that was cut off gets to end. */
+const INTERRUPTED_MS = 5 * 60_000;
+/** How long a capture that is aborted gets to end. */
 const END_MS = 3_000;
 
-type Job = { begun: boolean; cutOff: AbortController; done: Promise<void> };
+type Job = { begun: boolean; abort: AbortController; done: Promise<void> };
 
 export type SnapshotWorkOptions = {
   store: RecordStore<SnapshotRecord>;
@@ -32,7 +32,10 @@ export class SnapshotWork {
   /** How many restores work with each. */
   private readonly uses = new Map<string, number>();
   /** Until when something may come of what the last process left half made, by performance.now(). */
-  private readonly cutOff = new Map<string, number>();
+  private readonly interrupted = new Map<string, number>();
+
+  /** Why nothing begins any more. */
+  private stopping: ServiceError | undefined;
 
   constructor(private readonly options: SnapshotWorkOptions) {}
 
@@ -42,7 +45,7 @@ export class SnapshotWork {
     const message = "the server ended while the snapshot was being made";
     for (const record of [...store.all()])
       if (record.state === "making") {
-        this.cutOff.set(record.id, performance.now() + CUT_OFF_MS);
+        this.interrupted.set(record.id, performance.now() + INTERRUPTED_MS);
         void this.keep(changed(record, { state: "failing", failure: { kind: "runtimeFailed", message } }));
       } else if (record.state === "active") {
         const old = this.replacedBy(record);
@@ -61,7 +64,8 @@ export class SnapshotWork {
 
   /** Makes one whose record is on disk. */
   begin(record: SnapshotRecord, entry: Entry): void {
-    const job: Job = { begun: false, cutOff: new AbortController(), done: Promise.resolve() };
+    const job: Job = { begun: false, abort: new AbortController(), done: Promise.resolve() };
+    if (this.stopping) job.abort.abort(this.stopping);
     this.jobs.set(record.id, job);
     job.done = this.make(record, entry, job).finally(() => this.jobs.delete(record.id));
   }
@@ -103,8 +107,8 @@ export class SnapshotWork {
     const work = async () => {
       await this.options.commands.remove(id, { owner: owner ?? "" });
       // Until then the sweep looks again.
-      if (performance.now() < (this.cutOff.get(id) ?? 0)) return;
-      this.cutOff.delete(id);
+      if (performance.now() < (this.interrupted.get(id) ?? 0)) return;
+      this.interrupted.delete(id);
       if (record.state === "deleting") await this.options.store.delete(id);
       else await this.options.store.put({ ...record, state: "failed" });
     };
@@ -115,19 +119,21 @@ export class SnapshotWork {
 
   /** Ends what is under way: what has begun may finish until then, in milliseconds since the epoch. Never rejects. */
   async finish(deadline: number): Promise<void> {
-    const why = new ServiceError("unavailable", "the server was being stopped", { retryAfterSeconds: 10 });
+    this.stopping = new ServiceError("unavailable", "the server was being stopped", {
+      retryAfterSeconds: 10,
+    });
     const jobs = [...this.jobs.values()];
     const all = Promise.all(jobs.map(({ done }) => done));
-    for (const { begun, cutOff } of jobs) if (!begun) cutOff.abort(why);
+    for (const { begun, abort } of jobs) if (!begun) abort.abort(this.stopping);
     if (await within(all, Math.max(0, deadline - Date.now()))) return;
-    for (const { cutOff } of jobs) cutOff.abort(why);
+    for (const { abort } of jobs) abort.abort(this.stopping);
     await within(all, END_MS);
   }
 
   /** Never rejects. */
   private async make(record: SnapshotRecord, entry: Entry, job: Job): Promise<void> {
     const { commands, store } = this.options;
-    const { signal } = job.cutOff;
+    const { signal } = job.abort;
     try {
       const made = await commands.inTurn({ owner: record.owner ?? "", signal }, () =>
         this.whenFree(entry, signal, async () => {
