@@ -250,10 +250,13 @@ snapshot() {
     *) group=${3%:*} ;;
     esac
     [ -f "$notes/$group" ] || fail "snapshot not found: $3"
-    # As msb does: a note whose files are gone stays for good.
+    # As msb does: by its group it finds only what has files, by its path its note as well.
     read -r id _ <"$notes/$group"
-    [ -d "$MSB_HOME/snapshots/$group/$id" ] || fail "snapshot artifact is missing: $3"
-    rm -r "${notes:?}/$group" "$MSB_HOME/snapshots/$group/$id"
+    case $3 in
+    /*) [ "${3##*/}" = "$id" ] || fail "snapshot not found: $3" ;;
+    *) [ -d "$MSB_HOME/snapshots/$group/$id" ] || fail "snapshot not found: $3" ;;
+    esac
+    rm -rf "${notes:?}/$group" "$MSB_HOME/snapshots/$group/$id"
     ;;
   esac
 }

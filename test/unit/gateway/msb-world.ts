@@ -162,15 +162,41 @@ function tell(home: string, what: "boots" | "captures", how: "well" | "fail" | "
   }
 }
 
+/** How often a copy is tried. */
+const COPIES = 50;
+
 /** A copy of a home, but for its sockets; anew where a file goes meanwhile. */
 function copyOf(home: string): string {
   for (let tries = 1; ; tries++) {
     const copy = temporaryFolder();
     try {
       cpSync(home, copy, { recursive: true, filter: (path) => path !== join(home, "run") });
-      return copy;
+      if (!isTorn(copy) || tries === COPIES) return copy;
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== "ENOENT" || tries === 20) throw error;
+      if ((error as NodeJS.ErrnoException).code !== "ENOENT" || tries === COPIES) throw error;
     }
   }
+}
+
+/** Whether a copy has a snapshot at several moments at once, as no disk has it. */
+function isTorn(home: string): boolean {
+  const inFolder = (...path: string[]) => (existsSync(join(...path)) ? readdirSync(join(...path)) : []);
+  const records = inFolder(home, "gateway", "snapshots").filter((file) => file.endsWith(".json"));
+  const states = new Map(
+    records.map((file) => {
+      const { id, state } = JSON.parse(readFileSync(join(home, "gateway", "snapshots", file), "utf8"));
+      return [`s-${id}`, state as string];
+    }),
+  );
+  const [groups, notes] = [inFolder(home, "snapshots"), inFolder(home, "fake", "snapshots")];
+  const isWhole = (group: string) =>
+    inFolder(home, "snapshots", group).some((name) =>
+      existsSync(join(home, "snapshots", group, name, "snapshot.json")),
+    );
+  // Its record is first and last; its note comes when it is whole, and goes before it.
+  if ([...groups, ...notes].some((group) => !states.has(group))) return true;
+  if (notes.some((group) => !isWhole(group))) return true;
+  return [...states].some(
+    ([group, state]) => state === "active" && !(notes.includes(group) && isWhole(group)),
+  );
 }

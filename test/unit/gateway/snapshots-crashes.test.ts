@@ -22,14 +22,14 @@ async function clean(world: MsbWorld): Promise<void> {
       .items.map(({ id }) => id)
       .sort();
   const same = (found: string[]) => JSON.stringify(found.sort()) === JSON.stringify(ids());
-  await until(
-    async () => {
-      await world.backend.sweep();
-      return same(folders(world.home)) && same(notes(world.home));
-    },
-    "only what is listed to be on the disk",
-    20_000,
-  );
+  const isClean = async () => {
+    await world.backend.sweep();
+    return same(folders(world.home)) && same(notes(world.home));
+  };
+  await until(isClean, "only what is listed to be on the disk", 20_000).catch((error) => {
+    const left = { listed: ids(), folders: folders(world.home), notes: notes(world.home) };
+    throw new Error(`${error.message}: ${JSON.stringify({ ...left, records: records(world.home) })}`);
+  });
 }
 
 /** Numbers that look like chance and are the same at each run. */
@@ -180,6 +180,17 @@ describe("a record that is not as it should be", () => {
     writeFileSync(file, text);
     const third = await TestGateway.start({}, first.home);
     expect((await third.get("/v1/snapshots/by-name/bad")).body.location.id).toBe(bad);
+  });
+
+  test("one whose files are gone while msb knows of it can be removed, from msb as well", async () => {
+    const gateway = await TestGateway.start();
+    const { id } = (await gateway.create("box")).body;
+    await post(gateway, id, "lost");
+    rmSync(join(gateway.home, "snapshots"), { recursive: true });
+    expect(notes(gateway.home)).toHaveLength(1);
+    expect((await gateway.delete("/v1/snapshots/by-name/lost")).status).toBe(200);
+    await until(() => records(gateway.home).length === 0, "its record to go");
+    expect(notes(gateway.home)).toEqual([]);
   });
 
   test("one whose files were removed with msb itself can be removed, and nothing starts from it", async () => {

@@ -1,6 +1,6 @@
 import { existsSync } from "node:fs";
 import { readdir, readFile, rm } from "node:fs/promises";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import * as z from "zod";
 import { isKind, ServiceError } from "../../errors";
 import { canonicalTime, manifestDigest, snapshotManifest } from "../../sandboxes/snapshot-manifest";
@@ -88,6 +88,7 @@ export class SnapshotCommands {
       return {
         manifest,
         digest: manifestDigest(manifest),
+        artifact: basename(artifact),
         sizeBytes,
         layers: Math.max(1, state.layers.length),
       };
@@ -97,12 +98,14 @@ export class SnapshotCommands {
   }
 
   /** Removes a snapshot, and what one that was not finished has left. One that is not there is no error. */
-  async remove(id: string, options: CallOptions): Promise<void> {
-    await this.removeFromMsb(this.selectorOf(id), options);
-    // msb's index must let go of it before its files do: what it does not find by its group it finds by its path. One
-    // without a description was never in the index.
-    for (const artifact of await this.artifacts(id))
-      if (existsSync(join(artifact, DESCRIPTOR))) await this.removeFromMsb(artifact, options);
+  async remove({ id, made }: SnapshotRecord, options: CallOptions): Promise<void> {
+    if (!(await this.removeFromMsb(this.selectorOf(id), options))) {
+      // Its index may have it all the same, and finds it by its path then, whether its files are there or not. One
+      // without a description was never in the index.
+      const found = (await this.artifacts(id)).filter((path) => existsSync(join(path, DESCRIPTOR)));
+      const known = made ? [join(this.folder(id), made.artifact)] : [];
+      for (const path of new Set([...found, ...known])) await this.removeFromMsb(path, options);
+    }
     await rm(this.folder(id), { recursive: true, force: true });
   }
 
@@ -121,14 +124,17 @@ export class SnapshotCommands {
 
   private folder = (id: string): string => join(this.home, "snapshots", groupOf(id));
 
-  private async removeFromMsb(selector: string, options: CallOptions): Promise<void> {
+  /** @returns whether msb had it */
+  private async removeFromMsb(selector: string, options: CallOptions): Promise<boolean> {
     // Quiet it would not say why it does not.
     const args = ["snapshot", "rm", "--force", selector];
     const result = await this.msb.run(args, options);
     try {
       told("snapshot", selector, () => outputOf(args, result));
+      return true;
     } catch (error) {
       if (!isKind(error, "snapshotNotFound")) throw error;
+      return false;
     }
   }
 }

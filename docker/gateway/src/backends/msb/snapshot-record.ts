@@ -25,6 +25,8 @@ const fields = z.object({
     .object({
       manifest: snapshotManifest,
       digest: z.string(),
+      /** msb's own id of it: `snap_…`, the name of its folder. */
+      artifact: z.string().regex(/^snap_[0-9a-f]{32}$/),
       sizeBytes: z.number(),
       /** Layers of the disk. */
       layers: z.number(),

@@ -105,7 +105,7 @@ export class SnapshotWork {
     if (this.removing.has(id) || this.uses.has(id) || this.jobs.has(id)) return;
     this.removing.add(id);
     const work = async () => {
-      await this.options.commands.remove(id, { owner: owner ?? "" });
+      await this.options.commands.remove(record, { owner: owner ?? "" });
       // Until then the sweep looks again.
       if (performance.now() < (this.interrupted.get(id) ?? 0)) return;
       this.interrupted.delete(id);
