@@ -1,20 +1,16 @@
 import { connect } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
-import { getHeapStatistics } from "node:v8";
-import { expect, test, vi } from "vitest";
+import { expect, test } from "vitest";
 import { mostConnections } from "../../../docker/gateway/src/limits/descriptors";
+import { atFileEnd } from "../../harness/file-end";
 import { TestGateway } from "./harness";
-
-vi.mock("node:v8", async (original) => {
-  const real = await original<typeof import("node:v8")>();
-  return { ...real, getHeapStatistics: vi.fn(real.getHeapStatistics) };
-});
+import { fakeHeap } from "./heap-figures";
 
 test("without memory left: 503 for what makes or writes, and the rest is served", async () => {
   const gateway = await TestGateway.start();
   await gateway.create("box");
-  const full = { ...getHeapStatistics(), used_heap_size: 2 ** 50 };
-  const spy = vi.mocked(getHeapStatistics).mockReturnValue(full);
+  fakeHeap({ used_heap_size: 2 ** 50 });
+  atFileEnd(() => fakeHeap());
   // It is looked at every three seconds.
   await sleep(3_500);
   const box = "/v1/sandboxes/by-name/box";
@@ -28,7 +24,7 @@ test("without memory left: 503 for what makes or writes, and the rest is served"
   expect((await gateway.delete(box)).status).toBe(200);
   for (const path of ["/healthz", "/metrics", "/v1/quotas"])
     expect((await gateway.get(path)).status).toBe(200);
-  spy.mockReturnValue({ ...full, used_heap_size: 0 });
+  fakeHeap();
   await sleep(3_500);
   expect((await gateway.create("more")).status).toBe(200);
 });
