@@ -10,6 +10,9 @@ import { type Lane, Lanes } from "../../../docker/gateway/src/backends/msb/lanes
 import { randomFrom } from "../../harness/random";
 import { temporaryFolder, until } from "./harness";
 
+/** A call of the server's own. */
+const NOBODY = { owner: null };
+
 /** An msb that is this script. */
 function msb(script: string): { msb: Msb; home: string } {
   const home = temporaryFolder();
@@ -46,14 +49,14 @@ describe("a process of msb", () => {
 
   test("is ended at its deadline, which is told", async () => {
     const { msb: it, home } = msb(hanging);
-    await expect(it.ok(["ls"], { timeoutMs: 300 })).rejects.toMatchObject({ kind: "timeout" });
+    await expect(it.ok(["ls"], { ...NOBODY, timeoutMs: 300 })).rejects.toMatchObject({ kind: "timeout" });
     expect(pidsIn(home).filter(lives)).toEqual([]);
   });
 
   test("is ended by a signal, by force where it does not listen", async () => {
     const { msb: it, home } = msb(`trap '' TERM; echo $$ >>"$MSB_HOME/pids"; while :; do sleep 0.1; done`);
     const gone = new AbortController();
-    const call = it.ok(["pull", "x"], { signal: gone.signal });
+    const call = it.ok(["pull", "x"], { ...NOBODY, signal: gone.signal });
     await until(() => pidsIn(home).length === 1, "the process");
     gone.abort(new Error("the client went"));
     await expect(call).rejects.toThrow("the client went");
@@ -62,17 +65,26 @@ describe("a process of msb", () => {
 
   test("that can't be started is told by what kept it", async () => {
     const missing = new Msb({ path: "/nonexistent/msb", home: "/tmp" });
-    await expect(missing.ok(["ls"])).rejects.toMatchObject({ kind: "unavailable" });
+    await expect(missing.ok(["ls"], NOBODY)).rejects.toMatchObject({ kind: "unavailable" });
     const { msb: it } = msb("exit 0");
-    await expect(it.ok(["create", "x".repeat(200_000)])).rejects.toMatchObject({ kind: "invalidSpec" });
-    await expect(it.ok(Array.from({ length: 40 }, () => "x".repeat(100_000)))).rejects.toMatchObject({
+    await expect(it.ok(["create", "x".repeat(200_000)], NOBODY)).rejects.toMatchObject({
+      kind: "invalidSpec",
+    });
+    await expect(
+      it.ok(
+        Array.from({ length: 40 }, () => "x".repeat(100_000)),
+        NOBODY,
+      ),
+    ).rejects.toMatchObject({
       kind: "invalidSpec",
     });
   });
 
   test("that never stops talking is ended", async () => {
     const endless = msb("exec cat /dev/zero").msb;
-    await expect(endless.ok(["ls"], { timeoutMs: 20_000 })).rejects.toMatchObject({ kind: "runtimeFailed" });
+    await expect(endless.ok(["ls"], { ...NOBODY, timeoutMs: 20_000 })).rejects.toMatchObject({
+      kind: "runtimeFailed",
+    });
   });
 
   test("that found the database busy is asked again, within its time", async () => {
@@ -86,7 +98,7 @@ describe("a process of msb", () => {
     ] as const) {
       const { msb: it, home } = msb(busy);
       writeFileSync(join(home, "times"), String(times));
-      const call = it.ok([...command]);
+      const call = it.ok([...command], NOBODY);
       if (times < 5) expect(await call).toBe("done\n");
       else await expect(call).rejects.toMatchObject({ kind: "unavailable" });
       expect(tries(home)).toBe(expected);
@@ -142,7 +154,7 @@ describe("lanes", () => {
         const leaves = pick(3) === 0;
         if (leaves) setTimeout(() => gone.abort(new Error("left")), pick(200));
         const turn = {
-          owner: pick(2) === 0 ? undefined : `owner-${pick(3)}`,
+          owner: `owner-${pick(40)}`,
           signal: gone.signal,
           deadlineMs: Date.now() + pick(400),
         };
@@ -165,8 +177,8 @@ describe("lanes", () => {
     // All places are free again.
     let inside = 0;
     await Promise.all(
-      Array.from({ length: 4 }, () =>
-        lanes.run("pulls", { deadlineMs: soon() }, async () => {
+      Array.from({ length: 4 }, (_, index) =>
+        lanes.run("pulls", { owner: `${index}`, deadlineMs: soon() }, async () => {
           inside++;
           await until(() => inside === 4, "all four at once");
         }),
@@ -179,14 +191,14 @@ describe("lanes", () => {
     const gone = new AbortController();
     setMaxListeners(0, gone.signal);
     const hang = () => new Promise<void>((resolve) => gone.signal.addEventListener("abort", () => resolve()));
-    const calls = Array.from({ length: 600 }, () =>
+    const calls = Array.from({ length: 600 }, (_, index) =>
       lanes
-        .run("pulls", { signal: gone.signal, deadlineMs: soon() }, hang)
+        .run("pulls", { owner: `${index}`, signal: gone.signal, deadlineMs: soon() }, hang)
         .catch((error) => error.kind ?? "left"),
     );
     gone.abort(new Error("left"));
     const answers = await Promise.all(calls);
     expect(answers.filter((each) => each === "unavailable")).toHaveLength(96);
-    expect(await lanes.run("pulls", { deadlineMs: soon() }, async () => "again")).toBe("again");
+    expect(await lanes.run("pulls", { ...NOBODY, deadlineMs: soon() }, async () => "again")).toBe("again");
   });
 });

@@ -190,3 +190,21 @@ test("however many keys of one person fill the lane of pulls, one without a pull
   writeFileSync(join(gateway.home, "fake", "release"), "");
   for (const { answer } of others) expect((await answer)?.status).toBe(200);
 });
+
+test("while one key asks for many plans of a change, another makes a volume", async () => {
+  const gateway = await start();
+  const ask = (owner: Owner, method: string, path: string, body?: unknown) =>
+    gateway.request(method, path, { body, headers: as(owner) });
+  const { id } = (await ask("ann", "POST", `/v1/sandboxes?${START}`, newBody("box"))).body;
+  writeFileSync(join(gateway.home, "fake", "slow-modify"), "");
+  const plans = Array.from({ length: 30 }, () =>
+    ask("ann", "POST", `/v1/sandboxes/${id}/modifications/plan`, { secrets_remove: ["X"] }),
+  );
+  let planned = 0;
+  for (const plan of plans) void plan.then(() => planned++);
+  await until(() => planned > 0, "the first plans");
+  expect((await ask("bob", "POST", "/v1/volumes", { name: "data" })).status).toBe(200);
+  // All the others waited for each other meanwhile.
+  expect(planned).toBeLessThan(20);
+  expect((await Promise.all(plans)).map(({ status }) => status)).toEqual(plans.map(() => 200));
+});

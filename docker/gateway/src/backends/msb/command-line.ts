@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import * as z from "zod";
 import { ServiceError } from "../../errors";
+import type { Owner } from "../../sandboxes/backend";
 import { failureOf, isBusy, type Subject } from "./error-sentences";
 import { type Lane, Lanes, type Turn } from "./lanes";
 import { type ProcessResult, runProcess } from "./process";
@@ -36,12 +37,12 @@ export const isBefore07 = (version: string): boolean => /^0\.[0-6]\./.test(versi
 
 export type MsbOptions = { path: string; home: string };
 export type RunOptions = {
+  /** Whose call it is, null for one of the server's own: one owner has at most half of a lane. */
+  owner: Owner;
   /** Milliseconds that it may wait for its turn, and then as many again that it may run. The default is the command's. */
   timeoutMs?: number;
   /** Takes the call out of its lane, or ends its process; it then fails with the signal's reason. */
   signal?: AbortSignal;
-  /** Whose call it is: one owner has at most half of a lane. */
-  owner?: string;
   /** Called when its turn has come; what it throws is what the call fails with. */
   before?: () => void;
   /** Variables of this one call. */
@@ -91,7 +92,7 @@ export class Msb {
    * Runs msb in the lane of the command and resolves with its exit code and output.
    * @throws ServiceError timeout, unavailable, invalidSpec as {@link runProcess}; the signal's reason
    */
-  run(args: string[], options: RunOptions = {}): Promise<MsbResult> {
+  run(args: string[], options: RunOptions): Promise<MsbResult> {
     const [lane, timeoutMs] = kindOf(args);
     const { owner, signal } = options;
     const ms = options.timeoutMs ?? timeoutMs;
@@ -103,7 +104,7 @@ export class Msb {
   }
 
   /** Runs msb at once, for a caller that has its turn. */
-  async runNow(args: string[], turn: Turn, env?: Record<string, string>): Promise<MsbResult> {
+  async runNow(args: string[], turn: Omit<Turn, "owner">, env?: Record<string, string>): Promise<MsbResult> {
     const { signal, deadlineMs } = turn;
     for (let tries = 1; ; tries++) {
       const result = await runProcess(this.options.path, args, {
@@ -121,13 +122,13 @@ export class Msb {
   }
 
   /** Like {@link run}, but an exit code other than 0 is an {@link MsbError}. */
-  async ok(args: string[], options?: RunOptions): Promise<string> {
+  async ok(args: string[], options: RunOptions): Promise<string> {
     return outputOf(args, await this.run(args, options));
   }
 
   /** For example "0.7.11"; asked once. */
   version(): Promise<string> {
-    this.known ??= this.ok(["--version"]).then((text) => text.trim().replace(/^msb\s+/, ""));
+    this.known ??= this.ok(["--version"], { owner: null }).then((text) => text.trim().replace(/^msb\s+/, ""));
     this.known.catch(() => {
       this.known = undefined;
     });
@@ -135,7 +136,7 @@ export class Msb {
   }
 
   /** Its JSON output. @throws ServiceError runtimeFailed where that is not what it should be */
-  async json<T>(args: string[], schema: z.ZodType<T>, options?: RunOptions): Promise<T> {
+  async json<T>(args: string[], schema: z.ZodType<T>, options: RunOptions): Promise<T> {
     const text = await this.ok([...args, "--format", "json"], options);
     try {
       return schema.parse(JSON.parse(text));
@@ -145,8 +146,8 @@ export class Msb {
   }
 
   /** The images in msb's cache. */
-  async images(options?: RunOptions): Promise<ListedImage[]> {
-    return this.json(["image", "ls"], imageList, options);
+  async images(): Promise<ListedImage[]> {
+    return this.json(["image", "ls"], imageList, { owner: null });
   }
 
   private environment(): NodeJS.ProcessEnv {

@@ -76,7 +76,7 @@ export class ImageCache {
     private readonly proxy: PullProxy,
   ) {
     const { home, msb, rules, disk } = options;
-    this.catalog = new ImageCatalog((each) => msb.images(each));
+    this.catalog = new ImageCatalog(() => msb.images());
     this.pulls = new ImagePulls(msb, { home, temporary: join(home, "gateway", "tmp"), rules, proxy, disk });
   }
 
@@ -214,7 +214,7 @@ export class ImageCache {
     if (this.uses.isUsed(image)) return "a sandbox is starting from it";
     for (const each of this.options.wanted())
       if (canonical(each) === image) return "a sandbox is to start from it";
-    const removal = this.options.msb.ok(["image", "rm", "--", reference]);
+    const removal = this.options.msb.ok(["image", "rm", "--", reference], { owner: null });
     const done = removal.catch(() => undefined);
     this.removals.set(image, done);
     try {

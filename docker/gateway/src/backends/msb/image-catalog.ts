@@ -1,4 +1,4 @@
-import type { ListedImage, RunOptions } from "./command-line";
+import type { ListedImage } from "./command-line";
 import { canonical } from "./image-reference";
 import { SharedRead } from "./shared-read";
 
@@ -10,7 +10,7 @@ export class ImageCatalog {
   private images = new Map<string, ListedImage>();
   private readonly read: SharedRead;
 
-  constructor(list: (options?: RunOptions) => Promise<ListedImage[]>) {
+  constructor(list: () => Promise<ListedImage[]>) {
     this.read = new SharedRead(async () => {
       this.images = new Map((await list()).map((image) => [canonical(image.reference), image]));
     });

@@ -1,5 +1,6 @@
 import { ServiceError } from "../../errors";
 import { type GiveBack, type PlaceOwner, SharedPlaces } from "../../limits/shared-places";
+import type { Owner } from "../../sandboxes/backend";
 
 /**
  * What waits for what: commands of one lane wait for each other, those of different lanes never do.
@@ -25,13 +26,16 @@ const LANES: Record<Lane, { atOnce: number; waiting: number }> = {
 };
 
 export type Turn = {
-  /** Whose turn it is: see {@link SharedPlaces} for an owner's share. Without one there is no such share. */
-  owner?: string;
+  /** Whose turn it is, null for the server's own calls: see {@link SharedPlaces} for an owner's share. */
+  owner: Owner;
   /** Gives the place up while it waits; the call then fails with the signal's reason. */
   signal?: AbortSignal;
   /** When waiting ends, in milliseconds since the epoch. */
   deadlineMs: number;
 };
+
+/** The owner of what the server does by itself. */
+const SERVER = Symbol("server");
 
 /** Gives out turns: owners take turns, those of one owner come in the order of asking. */
 export class Lanes {
@@ -51,7 +55,7 @@ export class Lanes {
    */
   async run<T>(lane: Lane, turn: Turn, work: () => Promise<T>): Promise<T> {
     const { turns, room } = this.lanes[lane];
-    const owner = turn.owner ?? Symbol("nobody");
+    const owner = turn.owner ?? SERVER;
     const leave = turns.isFree(owner) ? undefined : enter(room, owner);
     const began = new AbortController();
     let giveBack: GiveBack;

@@ -94,13 +94,13 @@ export class Modifications {
     { policy, secrets_remove }: Pick<Modification, "policy" | "secrets_remove">,
     flags: string[],
   ): Promise<ModificationPlan> {
-    const { id, handle } = entry.record;
+    const { id, handle, owner } = entry.record;
     // With nothing to do msb would take it for a mistake.
     if (secrets_remove.length === 0)
       return { status: statusOf(entry), applied: !flags.includes("--dry-run"), policy, ...nothing() };
     const removals = [...new Set(secrets_remove)].map((name) => `--secret-rm=${name}`);
     const args = ["modify", ...flags, ...removals, "--format", "json", "--", handle];
-    const result = await this.msb.run(args);
+    const result = await this.msb.run(args, { owner });
     const plan = planOf(result.stdout);
     if (result.code === 0 && plan) return { ...plan, policy };
     // A refusal is a plan that was not applied; it is no error of msb's.

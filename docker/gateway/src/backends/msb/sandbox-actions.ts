@@ -57,15 +57,13 @@ export function sandboxActions(options: ActionOptions): Actions {
           const whole = await options.payloads.whole(id, spec);
           const plan = await planned(options, record, whole, reference);
           // Remains of a boot that failed.
-          if (state === "unmade") await commands.remove(handle, { signal, owner: owner ?? "" });
+          if (state === "unmade") await commands.remove(handle, { signal, owner });
           asked = true;
-          await timed(options, () =>
-            commands.create(handle, plan, { signal, owner: owner ?? "", before: recheck }),
-          );
+          await timed(options, () => commands.create(handle, plan, { signal, owner, before: recheck }));
         });
       } catch (error) {
         if (!asked) throw new NothingMade(error);
-        await commands.remove(handle, { owner: owner ?? "" }).catch(() => undefined);
+        await commands.remove(handle, { owner }).catch(() => undefined);
         throw error;
       }
       // Its disk holds the patches and scripts now, msb itself the secrets.
@@ -74,19 +72,19 @@ export function sandboxActions(options: ActionOptions): Actions {
 
     async start({ handle, name, owner, spec, egress, expiresAt }, signal) {
       refuseWiderNetwork({ name, spec, egress }, options.egress.now());
-      await timed(options, () => commands.start(handle, { signal, owner: owner ?? "" }));
+      await timed(options, () => commands.start(handle, { signal, owner }));
       // A restart of the server gives nobody more time.
       const goesOn = expiresAt !== null && Date.parse(expiresAt) > Date.now();
       return goesOn ? {} : lifetime(spec?.whole());
     },
 
     async stop({ handle, owner }, signal) {
-      await commands.stop(handle, options.stopGraceSeconds, { signal, owner: owner ?? "" });
+      await commands.stop(handle, options.stopGraceSeconds, { signal, owner });
       return { expiresAt: null };
     },
 
     async remove({ handle, owner }) {
-      await commands.remove(handle, { owner: owner ?? "" });
+      await commands.remove(handle, { owner });
       return {};
     },
   };

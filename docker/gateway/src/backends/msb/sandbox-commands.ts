@@ -37,8 +37,7 @@ const inspected = z.object({
   }),
 });
 
-/** The owner is required: a call without one has no share that bounds it. */
-export type CallOptions = Pick<RunOptions, "timeoutMs" | "signal" | "before"> & { owner: string };
+export type CallOptions = Omit<RunOptions, "env">;
 
 /** The sandbox commands of msb, with its text errors turned into the contract's. */
 export class SandboxCommands {
@@ -48,8 +47,8 @@ export class SandboxCommands {
     private readonly folders: Pick<SandboxFolders, "remove">,
   ) {}
 
-  async list(options?: RunOptions): Promise<Seen[]> {
-    const rows = await this.msb.json(["ls"], listed, options);
+  async list(): Promise<Seen[]> {
+    const rows = await this.msb.json(["ls"], listed, { owner: null });
     return rows.map(({ name, status, created_at }) => ({
       name,
       observed: OBSERVED[status.toLowerCase()] ?? "crashed",
@@ -58,7 +57,7 @@ export class SandboxCommands {
   }
 
   /** What msb made of a request: the image's own defaults are filled in. */
-  async inspect(name: string, options?: RunOptions): Promise<Resolved> {
+  async inspect(name: string, options: CallOptions): Promise<Resolved> {
     const text = await this.call(name, ["inspect", "--format", "json", "--", name], options);
     const { image, resources, runtime, labels } = inspected.parse(JSON.parse(text)).config;
     const { cpus, memory_mib } = resources;
@@ -139,11 +138,7 @@ export class SandboxCommands {
   }
 
   /** msb first asks its own program what it is, and gives it two seconds, which a busy host may not have. */
-  private async boot(
-    name: string,
-    args: string[],
-    options: CallOptions & Pick<RunOptions, "env">,
-  ): Promise<void> {
+  private async boot(name: string, args: string[], options: RunOptions): Promise<void> {
     for (let tries = 1; ; tries++)
       try {
         await this.call(name, args, options);
@@ -156,7 +151,7 @@ export class SandboxCommands {
       }
   }
 
-  private async call(name: string, args: string[], options?: RunOptions): Promise<string> {
+  private async call(name: string, args: string[], options: RunOptions): Promise<string> {
     try {
       return await this.msb.ok(args, options);
     } catch (error) {

@@ -218,7 +218,8 @@ export class MsbSandboxes implements SandboxBackend {
 
   private async inspect(entry: Entry): Promise<void> {
     try {
-      const resolved = await this.commands.inspect(entry.record.handle);
+      const { handle, owner } = entry.record;
+      const resolved = await this.commands.inspect(handle, { owner });
       await this.lifecycle.update(entry, { resolved });
     } catch (error) {
       this.options.log.warn(

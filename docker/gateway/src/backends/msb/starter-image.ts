@@ -60,7 +60,8 @@ export class StarterImage {
     const cached = new Set((await this.msb.images()).map(({ reference }) => canonical(reference)));
     const isThere = cached.has(canonical(STARTER)) && cached.has(canonical(own));
     if (isThere && (await readFile(marker, "utf8").catch(() => "")) === digest) return;
-    for (const name of [own, STARTER]) await this.msb.ok(["load", "-q", "-i", archive, "-t", name]);
+    for (const name of [own, STARTER])
+      await this.msb.ok(["load", "-q", "-i", archive, "-t", name], { owner: null });
     await mkdir(join(this.options.home, "gateway"), { recursive: true, mode: 0o700 });
     await writeFileAtomically(marker, digest);
     this.log.info({ digest }, "loaded the starter image");

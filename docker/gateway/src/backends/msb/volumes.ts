@@ -106,7 +106,7 @@ export class MsbVolumes implements VolumeBackend {
       // A folder has no cap in msb: a volume with one is a disk of that size.
       const disk = capacityGib ? ["--kind", "disk", "--size", `${capacityGib}G`] : [];
       await this.msb.ok(["volume", "create", "--quiet", ...disk, "--name", id], {
-        owner: owner ?? "",
+        owner,
         timeoutMs: CREATE_TIMEOUT_MS,
       });
       await this.store.put({ ...record, state: "active" });
@@ -181,7 +181,7 @@ export class MsbVolumes implements VolumeBackend {
   private async reconcile(askedAt: number): Promise<void> {
     // What came or went while msb made its list is not for the list to tell.
     const before = this.index.active(undefined);
-    const rows = await this.msb.json(["volume", "ls"], listedVolumes);
+    const rows = await this.msb.json(["volume", "ls"], listedVolumes, { owner: null });
     const byHandle = new Map([...this.store.all()].map((record) => [record.handle, record]));
     const writes = rows.map(async (row) => {
       const known = byHandle.get(row.name);
@@ -219,7 +219,7 @@ export class MsbVolumes implements VolumeBackend {
       try {
         await this.msb.ok(["volume", "rm", "--", record.handle], {
           timeoutMs: REMOVE_TIMEOUT_MS,
-          owner: record.owner ?? "",
+          owner: record.owner,
         });
       } catch (error) {
         if (!isKind(translate(record.name, error), "volumeNotFound")) throw error;
