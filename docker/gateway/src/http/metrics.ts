@@ -73,9 +73,10 @@ export class Metrics {
     this.gauge("msb_gateway_certificate_end_seconds", help, endsAt);
   }
 
-  /** Adds what the bodies of requests take. */
-  watchBodies(bytes: () => number): void {
-    this.gauge("msb_gateway_body_bytes", "Bytes of bodies whose requests are not over", bytes);
+  /** Adds what the bodies of requests take, and their answers. */
+  watchBytes({ bodies, answers }: { bodies: () => number; answers: () => number }): void {
+    this.gauge("msb_gateway_body_bytes", "Bytes of bodies whose requests are not over", bodies);
+    this.gauge("msb_gateway_answer_bytes", "Bytes of answers that their clients have not read", answers);
   }
 
   /** Adds what keys hold open: connections that count against limits, and what a revocation would end. */

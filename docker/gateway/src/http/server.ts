@@ -9,6 +9,7 @@ import { invalidRequest, ServiceError } from "../errors";
 import { mostConnections } from "../limits/descriptors";
 import { SharedPlaces } from "../limits/shared-places";
 import { accountForRequests } from "./access-log";
+import { boundAnswers, bytesForAnswers } from "./answer-memory";
 import { boundBodies, bytesForBodies } from "./body-memory";
 import { Connections } from "./connections";
 import { errorBodyOf, sendError, statusOf } from "./errors";
@@ -62,7 +63,9 @@ export async function createServer(config: Config, metrics: Metrics): Promise<Fa
   endSlowBodies(app, config.BODY_TIMEOUT_SECONDS);
   const bodies = new SharedPlaces(bytesForBodies(config.LIMIT_BODY_BYTES), "bytes of requests");
   boundBodies(app, bodies);
-  metrics.watchBodies(() => bodies.inUse);
+  const answers = new SharedPlaces(bytesForAnswers(), "bytes of answers that were not read");
+  boundAnswers(app, answers);
+  metrics.watchBytes({ bodies: () => bodies.inUse, answers: () => answers.inUse });
   app.decorateRequest("key", null);
   app.decorateRequest("keyId", "");
   app.decorateRequest("sandboxId", "");

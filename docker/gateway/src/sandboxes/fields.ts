@@ -78,11 +78,15 @@ export const MAX_LABELS = 16 * 1024;
 
 /** Labels of a sandbox or a volume. */
 export const labels = record(limited(256).min(1), limited(4096), 128).refine(
-  (given) => sizeOf(given) <= MAX_LABELS,
-  { error: ({ input }) => `${sizeOf(input)} characters together; ${MAX_LABELS} is the most`, abort: true },
+  (given) => sizeOfLabels(given) <= MAX_LABELS,
+  {
+    error: ({ input }) => `${sizeOfLabels(input)} characters together; ${MAX_LABELS} is the most`,
+    abort: true,
+  },
 );
 
-const sizeOf = (given: unknown): number =>
+/** UTF-16 units of labels. */
+export const sizeOfLabels = (given: unknown): number =>
   Object.entries(given as Record<string, string>).reduce(
     (sum, [key, value]) => sum + key.length + value.length,
     0,

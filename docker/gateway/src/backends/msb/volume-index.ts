@@ -1,10 +1,13 @@
 import { ServiceError, volumeNotFound } from "../../errors";
 import type { Limits, OwnerLimits } from "../../limits/capacity";
 import type { Owner, Scope } from "../../sandboxes/backend";
+import { sizeOfLabels } from "../../sandboxes/fields";
 import type { RecordStore } from "./record-store";
 import type { VolumeRecord } from "./volume-record";
 
 export const GIB = 1024 ** 3;
+/** UTF-16 units that the labels of all volumes may have, and those of one owner's: a list of volumes has no pages. */
+const MOST_LABELS = { all: 4 * 1024 * 1024, own: 1024 * 1024 };
 
 export type VolumeLimits = {
   limits: Pick<Limits, "volumes" | "volumeGib">;
@@ -51,22 +54,29 @@ export class VolumeIndex {
 
   /**
    * Whether an owner may make one more.
-   * @param gib its capacity; 0 for a folder
+   * @param wanted its capacity, 0 for a folder, and the UTF-16 units of its labels
    * @throws ServiceError noCapacity, with the limit
    */
-  checkLimits(owner: Owner, gib: number, { limits, limitsOf }: VolumeLimits): void {
-    const check = (whose: string, volumes: VolumeRecord[], most: OwnerLimits) => {
+  checkLimits(
+    owner: Owner,
+    { gib, labels }: { gib: number; labels: number },
+    { limits, limitsOf }: VolumeLimits,
+  ): void {
+    const check = (whose: string, volumes: VolumeRecord[], most: OwnerLimits, mostLabels: number) => {
       const { volumes: count = Infinity, volumeGib = Infinity } = most;
       if (volumes.length + 1 > count)
         throw new ServiceError("noCapacity", `${whose} at most ${count} volumes; remove some`);
       const promised = volumes.reduce((sum, { capacityBytes }) => sum + (capacityBytes ?? 0) / GIB, 0);
       if (gib > 0 && promised + gib > volumeGib)
         throw new ServiceError("noCapacity", `${whose} at most ${volumeGib} GiB in volumes with a capacity`);
+      const kept = volumes.reduce((sum, volume) => sum + sizeOfLabels(volume.labels), 0);
+      if (labels > 0 && kept + labels > mostLabels)
+        throw new ServiceError("noCapacity", `${whose} at most ${mostLabels} characters of volumes' labels`);
     };
     // Those that are being made count, too: as many may be asked for at once. So does what is not yet removed.
     const all = [...this.store.all()];
-    check("the server keeps", all, limits);
+    check("the server keeps", all, limits, MOST_LABELS.all);
     const own = all.filter((record) => record.owner === owner);
-    check(`the key ${JSON.stringify(owner)} may have`, own, limitsOf(owner));
+    check(`the key ${JSON.stringify(owner)} may have`, own, limitsOf(owner), MOST_LABELS.own);
   }
 }

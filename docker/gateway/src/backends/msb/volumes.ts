@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { errorText, isKind, ServiceError, volumeNotFound } from "../../errors";
 import type { Owner, Scope, Volume, VolumeBackend, WantedVolume } from "../../sandboxes/backend";
+import { sizeOfLabels } from "../../sandboxes/fields";
 import type { SandboxSpec } from "../../sandboxes/spec";
 import type { FileCaller, VolumeFiles } from "../../sandboxes/volume-files";
 import { type Msb, MsbError } from "./command-line";
@@ -93,7 +94,8 @@ export class MsbVolumes implements VolumeBackend {
     await this.view.refresh(LIST_AGE_MS);
     if (this.index.named(name, this.options.namesPerOwner ? owner : undefined))
       throw new ServiceError("nameTaken", `a volume named ${JSON.stringify(name)} exists already`);
-    this.index.checkLimits(owner, capacityGib ?? 0, this.options);
+    const size = { gib: capacityGib ?? 0, labels: sizeOfLabels(labels) };
+    this.index.checkLimits(owner, size, this.options);
     const id = randomUUID();
     const capacityBytes = capacityGib ? capacityGib * GIB : null;
     const record: VolumeRecord = {

@@ -1,11 +1,17 @@
+import { Readable } from "node:stream";
 import type { FastifyRequest } from "fastify";
 import * as z from "zod";
 import { volumeNotFound } from "../../errors";
+import { SharedPlaces } from "../../limits/shared-places";
 import type { Volume } from "../../sandboxes/backend";
 import { errorResponses, idParams, messageBody } from "../schema/common";
 import { createVolumeBody, type VolumeBody, volumeBody } from "../schema/volume";
 import { type App, type Context, scopeFor, typed } from "./context";
 
+/** Lists that are being sent, of all keys. */
+const MOST_LISTS = 128;
+/** Characters of a list that are made at once: all of it would hold the event loop, and be in memory until it is read. */
+const TEXT_AT_ONCE = 64 * 1024;
 const tags = ["volumes"];
 const params = idParams;
 const done = { 200: messageBody, ...errorResponses };
@@ -16,12 +22,16 @@ export function volumeRoutes(plain: App, context: Context): void {
   const { volumes } = context.backend;
   const shared = async (request: FastifyRequest) =>
     scopeFor(context, request).owner === undefined ? volumeBodyOf(await volumes.shared()) : undefined;
-  app.get(
+  const lists = new SharedPlaces(MOST_LISTS, "lists of volumes");
+  // Not typed: the answer is the text of what the schema says. The contract knows no pages of volumes.
+  plain.get(
     "/v1/volumes",
     { schema: { tags, response: { 200: z.array(volumeBody), ...errorResponses } } },
-    async (request) => {
+    async (request, reply) => {
+      request.life.hold(lists.take(request.keyId));
       const named = await volumes.list(scopeFor(context, request));
-      return [(await shared(request)) ?? [], named.map(volumeBodyOf)].flat();
+      const text = Readable.from(textOf(await shared(request), named), { highWaterMark: 1 });
+      return reply.type("application/json; charset=utf-8").send(text);
     },
   );
   app.get(
@@ -48,6 +58,20 @@ export function volumeRoutes(plain: App, context: Context): void {
     await volumes.remove(request.params.id, scopeFor(context, request));
     return { message: "volume deleted" };
   });
+}
+
+/** The answer to a list, in pieces. */
+function* textOf(first: VolumeBody | undefined, named: Volume[]): Generator<string> {
+  let text = `[${first ? JSON.stringify(first) : ""}`;
+  let comma = first ? "," : "";
+  for (const volume of named) {
+    text += comma + JSON.stringify(volumeBodyOf(volume));
+    comma = ",";
+    if (text.length < TEXT_AT_ONCE) continue;
+    yield text;
+    text = "";
+  }
+  yield `${text}]`;
 }
 
 function volumeBodyOf(volume: Volume): VolumeBody {
