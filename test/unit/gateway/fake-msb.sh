@@ -155,11 +155,13 @@ list() {
 
 inspect() {
   load "$1"
+  cmd='["/bin/sh"]'
+  [ ! -f "$fake/image-cmd" ] || cmd=$(cat "$fake/image-cmd")
   memory=$(field "$conf" memory)
   workdir=$(field "$conf" workdir)
   printf '{"name":"%s","status":"%s","config":{"image":{"Oci":{"reference":"%s"}},' "$1" "$status" "$(field "$conf" oci)"
   printf '"resources":{"cpus":%s,"memory_mib":%s},' "$(field "$conf" cpus)" "${memory%M}"
-  printf '"runtime":{"workdir":"%s","shell":null,"user":null,"entrypoint":null,"cmd":["/bin/sh"]},"labels":{}}}\n' "${workdir:-/image}"
+  printf '"runtime":{"workdir":"%s","shell":null,"user":null,"entrypoint":null,"cmd":%s},"labels":{}}}\n' "${workdir:-/image}" "$cmd"
 }
 
 volume() {

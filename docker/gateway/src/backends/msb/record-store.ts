@@ -5,8 +5,8 @@ import { removeFileDurably, writeFileAtomically } from "../../files/atomic-file"
 
 export type StoreLog = { error: (fields: object, message: string) => void };
 
-/** Files read at once at the start. */
-const READS_AT_ONCE = 64;
+/** Files read at once at the start: an older server's may be large, and few threads read them anyway. */
+const READS_AT_ONCE = 8;
 
 /**
  * Records on the state volume, one JSON file each, all of them in memory. A write has reached the disk when its

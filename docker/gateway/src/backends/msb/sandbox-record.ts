@@ -3,6 +3,7 @@ import * as z from "zod";
 import type { ErrorKind } from "../../errors";
 import type { Wanted } from "../../sandboxes/backend";
 import { keptSpec, storedSpec } from "../../sandboxes/payload";
+import { boundedResolved } from "../../sandboxes/resolved";
 import { desiredState, STATES, type State, sandboxState } from "../../sandboxes/states";
 import { CompactSpec } from "./compact-spec";
 import { type EgressPolicy, egressPolicy } from "./egress";
@@ -20,6 +21,8 @@ const resolved = z.object({
   cmd: z.array(z.string()).nullish(),
   labels: z.record(z.string(), z.string()),
 });
+/** Older gateways kept whatever an image says. */
+const keptResolved = resolved.transform((all) => boundedResolved(all).resolved);
 
 const policies = new Map<string, EgressPolicy>();
 const MOST_POLICIES = 64;
@@ -56,7 +59,7 @@ const currentRecord = z.object({
   /** What its network was limited to when it was made; absent for one made with msb, or by an older gateway. */
   egress: egressPolicy.transform(shared).optional(),
   /** What msb made of it; filled in when first needed. */
-  resolved: resolved.nullable(),
+  resolved: keptResolved.nullable(),
   createdAt: z.string(),
   startedAt: z.string().nullable(),
   stoppedAt: z.string().nullable(),

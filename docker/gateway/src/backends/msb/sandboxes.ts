@@ -14,6 +14,7 @@ import type {
   Wanted,
 } from "../../sandboxes/backend";
 import type { Modification, ModificationPlan, PlannedModification } from "../../sandboxes/modification";
+import { boundedResolved } from "../../sandboxes/resolved";
 import { type Desired, STATES } from "../../sandboxes/states";
 import { Admission, type AdmissionOptions } from "./admission";
 import { connectAgent } from "./agent-socket";
@@ -219,7 +220,12 @@ export class MsbSandboxes implements SandboxBackend {
   private async inspect(entry: Entry): Promise<void> {
     try {
       const { handle, owner } = entry.record;
-      const resolved = await this.commands.inspect(handle, { owner });
+      const { resolved, leftOut } = boundedResolved(await this.commands.inspect(handle, { owner }));
+      if (leftOut.length > 0)
+        this.options.log.warn(
+          { sandbox: entry.record.id, leftOut },
+          "its image's configuration is too large: these parts are not kept",
+        );
       await this.lifecycle.update(entry, { resolved });
     } catch (error) {
       this.options.log.warn(
