@@ -3,6 +3,7 @@ import { invalidRequest, ServiceError } from "../errors";
 import type { KeyCheck } from "../keys/key-check";
 import type { RateLimit } from "../limits/rate-limit";
 import { type BrowserGuardOptions, refuseBrowserPages, refuseKeyInAddress } from "./browser-guard";
+import { chargeForChecks } from "./checking-time";
 import { refuseUnderPressure } from "./pressure";
 
 declare module "fastify" {
@@ -38,6 +39,7 @@ export function guardedScope(
       if (request.ws && !request.routeOptions.config?.webSocket)
         throw invalidRequest("no WebSocket is served here");
     });
+    chargeForChecks(scope);
     refuseUnderPressure(scope);
     scope.setNotFoundHandler((request) => {
       throw new ServiceError("notFound", `no route ${request.method} ${request.url.split("?")[0]}`);

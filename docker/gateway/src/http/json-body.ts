@@ -1,5 +1,6 @@
 import type { FastifyInstance } from "fastify";
 import { ServiceError } from "../errors";
+import "./checking-time";
 
 /** Nesting of a body; the contract's own is below ten. Deeper ones can be read, but not written again. */
 const MAX_DEPTH = 64;
@@ -13,6 +14,7 @@ export function acceptJson(app: FastifyInstance): void {
   app.addContentTypeParser("application/json", { parseAs: "string" }, (request, body, done) => {
     const text = body as string;
     if (text === "") return done(null, undefined);
+    request.checkedSince = performance.now();
     const refused = whyRefused(text);
     if (refused) return done(new ServiceError("invalidRequest", refused));
     return parse(request, text, done);

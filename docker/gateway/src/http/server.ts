@@ -68,6 +68,7 @@ export async function createServer(config: Config, metrics: Metrics): Promise<Fa
   metrics.watchBytes({ bodies: () => bodies.inUse, answers: () => answers.inUse });
   app.decorateRequest("key", null);
   app.decorateRequest("keyId", "");
+  app.decorateRequest("checkedSince", 0);
   app.decorateRequest("sandboxId", "");
   app.decorateRequest("sandboxName", "");
   app.decorateRequest("snapshotId", "");

@@ -26,6 +26,21 @@ export class TokenBuckets {
     return taken ? 0 : (1 - filled) / perSecond;
   }
 
+  /** Takes so many as there may not be: none is left then until the debt is paid. */
+  spend(name: string, tokens: number, { burst, perSecond }: Rate, now = performance.now()): void {
+    const { left, at } = this.buckets.get(name) ?? { left: burst, at: now };
+    const filled = Math.min(burst, left + ((now - at) / 1000) * perSecond);
+    this.buckets.delete(name);
+    this.buckets.set(name, { left: filled - tokens, at: now });
+    if (this.buckets.size > this.most) this.forgetOldest();
+  }
+
+  /** Seconds until the debt of a name is paid: 0 for one without. */
+  owed(name: string, { perSecond }: Pick<Rate, "perSecond">, now = performance.now()): number {
+    const { left, at } = this.buckets.get(name) ?? { left: 0, at: now };
+    return Math.max(0, -left / perSecond - (now - at) / 1000);
+  }
+
   get size(): number {
     return this.buckets.size;
   }

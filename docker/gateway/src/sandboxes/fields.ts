@@ -52,7 +52,9 @@ const lengthOf = (value: unknown): number => (value as { length: number }).lengt
  * it is as good as absent: newer clients send fields that they don't use.
  */
 export const known = <T extends z.ZodRawShape>(shape: T) =>
-  z.object(shape).catchall(z.custom<unknown>(isUnset, "not supported by this server"));
+  z
+    .object(shape)
+    .catchall(z.custom<unknown>(isUnset, { error: "not supported by this server", abort: true }));
 
 function isUnset(value: unknown): boolean {
   if (value === undefined || value === null || value === false || value === "") return true;

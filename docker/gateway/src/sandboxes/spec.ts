@@ -70,7 +70,8 @@ const patch = z.discriminatedUnion("type", [
 ]);
 
 const action = z.enum(["allow", "deny"]);
-const portNumber = z.int().min(0).max(65_535);
+/** There may be very many of them: the first wrong one ends the check. */
+const portNumber = z.int().min(0, { abort: true }).max(65_535, { abort: true });
 
 const cidr = z
   .union([z.cidrv4().max(64), z.cidrv6().max(64)], "is not a CIDR")

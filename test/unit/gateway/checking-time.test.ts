@@ -1,0 +1,111 @@
+import type { AddressInfo } from "node:net";
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import * as z from "zod";
+import { readConfig } from "../../../docker/gateway/src/config";
+import { guardedScope } from "../../../docker/gateway/src/http/guarded-scope";
+import { Metrics } from "../../../docker/gateway/src/http/metrics";
+import { createBody } from "../../../docker/gateway/src/http/schema/sandbox";
+import { createServer } from "../../../docker/gateway/src/http/server";
+import { validatorCompiler } from "../../../docker/gateway/src/http/validate";
+import { RateLimit } from "../../../docker/gateway/src/limits/rate-limit";
+import { TokenBuckets } from "../../../docker/gateway/src/limits/token-buckets";
+import { atFileEnd } from "../../harness/file-end";
+import { newBody } from "./harness";
+import { bearer, withKeys } from "./with-keys";
+
+const unknown = (count: number) =>
+  Object.fromEntries(Array.from({ length: count }, (_, at) => [`k${at}`, 1]));
+const manyMistakes = (name: string) =>
+  newBody(name, { env: Array.from({ length: 1024 }, () => unknown(18)) });
+
+/** Milliseconds of this process's CPU. */
+function cpuOf(work: () => unknown): number {
+  const before = process.cpuUsage();
+  work();
+  return process.cpuUsage(before).user / 1000;
+}
+
+test("a body full of mistakes takes no longer to check than one full of what is right", () => {
+  const check = validatorCompiler({ schema: createBody } as never);
+  const right = newBody("box", {
+    env: Array.from({ length: 1024 }, (_, at) => ({ key: `K${at}`, value: "" })),
+  });
+  const rules = Array.from({ length: 512 }, () => ({
+    ...{ direction: "egress", destination: "any", action: "allow" },
+    ports: Array.from({ length: 12 }, () => ({ start: -1, end: -1 })),
+  }));
+  const least = (body: unknown) =>
+    Math.min(...Array.from({ length: 5 }, () => cpuOf(() => check(body as never))));
+  const most = 5 * Math.max(1, least(right));
+  for (const wrong of [manyMistakes("box"), newBody("box", { network: { policy: { rules } } })]) {
+    expect(least(wrong)).toBeLessThan(most);
+    expect(check(wrong as never)).toMatchObject({ error: { kind: "invalidSpec" } });
+  }
+});
+
+test("all mistakes of a small body are told, up to ten", async () => {
+  const { gateway } = await withKeys([{ id: "ann", key: "ann" }]);
+  const told = async (count: number) => {
+    const body = newBody("box", unknown(count));
+    const { error } = (await gateway.request("POST", "/v1/sandboxes", { body, headers: bearer("ann") })).body;
+    return error.message;
+  };
+  expect(await told(3)).toMatch(/k0: .*; k1: .*; k2: /);
+  expect(await told(30)).toMatch(/k9: .*; and 20 more$/);
+});
+
+test("a key whose bodies took too long gets 429 for the next, and nobody else does", async () => {
+  const app = await createServer(readConfig({ LOG_LEVEL: "silent" }), new Metrics());
+  const identify = ({ headers }: { headers: { authorization?: string } }) => ({
+    id: headers.authorization,
+    limits: {},
+  });
+  const guards = { keys: { identify } as never, rate: new RateLimit(1000) };
+  let ahead = 0;
+  const body = z.custom((given) => {
+    // It takes half a minute to check.
+    if ((given as { slow?: boolean }).slow) ahead += 30_000;
+    return true;
+  });
+  guardedScope(app, { ...guards, browsers: { devMode: false, hostNames: [] } }, (scope) => {
+    scope.post("/body", { schema: { body } }, async () => ({}));
+    scope.get("/none", async () => ({}));
+  });
+  await app.listen({ port: 0, host: "127.0.0.1" });
+  atFileEnd(() => app.close());
+  const { port } = app.server.address() as AddressInfo;
+  const ask = (key: string, path: string, given?: object) =>
+    fetch(`http://127.0.0.1:${port}${path}`, {
+      method: given ? "POST" : "GET",
+      headers: { authorization: key, ...(given && { "content-type": "application/json" }) },
+      body: given && JSON.stringify(given),
+    });
+  const real = performance.now.bind(performance);
+  performance.now = () => real() + ahead;
+  try {
+    expect((await ask("ann", "/body", { slow: true })).status).toBe(200);
+    const refused = await ask("ann", "/body", {});
+    expect([refused.status, Number(refused.headers.get("retry-after"))]).toEqual([429, 50]);
+    expect((await ask("ann", "/none")).status).toBe(200);
+    expect((await ask("bob", "/body", {})).status).toBe(200);
+    ahead += 60_000;
+    expect((await ask("ann", "/body", {})).status).toBe(200);
+  } finally {
+    performance.now = real;
+  }
+});
+
+test("what is spent is owed for as long as it takes to earn it", () => {
+  const rate = fc.record({ burst: fc.nat(100), perSecond: fc.integer({ min: 1, max: 100 }) });
+  fc.assert(
+    fc.property(rate, fc.nat(1000), (rate, tokens) => {
+      const buckets = new TokenBuckets(10);
+      buckets.spend("a", tokens, rate, 0);
+      const wait = buckets.owed("a", rate, 0);
+      expect(wait).toBeCloseTo(Math.max(0, tokens - rate.burst) / rate.perSecond);
+      expect(buckets.owed("a", rate, wait * 1000 + 1)).toBe(0);
+      expect(buckets.owed("b", rate, 0)).toBe(0);
+    }),
+  );
+});
