@@ -43,7 +43,7 @@ export class Metrics {
   });
   readonly droppedConnections = new Counter({
     name: "msb_gateway_dropped_connections_total",
-    help: "Connections that were closed at once, as there were too many",
+    help: "Connections that were closed, as there were too many",
     registers: [this.registry],
   });
   readonly linesLeftOut = new Counter({

@@ -17,6 +17,7 @@ import { acceptJson } from "./json-body";
 import type { Metrics } from "./metrics";
 import { MAX_PARAMETER } from "./schema/common";
 import { endSlowBodies } from "./slow-body";
+import { Strangers } from "./strangers";
 import { MIN_TLS } from "./tls";
 import { validatorCompiler } from "./validate";
 import { MAX_MESSAGE } from "./web-socket-pipe";
@@ -54,7 +55,13 @@ export async function createServer(config: Config, metrics: Metrics): Promise<Fa
   });
   // More are closed at once, so that the descriptors that sandboxes and files need are left.
   app.server.maxConnections = mostConnections();
-  app.server.on("drop", () => metrics.droppedConnections.inc());
+  const dropped = () => metrics.droppedConnections.inc();
+  app.server.on("drop", dropped);
+  const strangers = new Strangers(app.server, dropped);
+  app.addHook("preParsing", ({ key, raw }, _reply, payload, done) => {
+    if (key) strangers.known(raw.socket);
+    done(null, payload);
+  });
   accountForRequests(app, metrics, new Connections(app.server, config.TRANSFER_IDLE_SECONDS));
   app.setValidatorCompiler(validatorCompiler);
   // Answers are made from typed values; checking each again would cost more than making it.
