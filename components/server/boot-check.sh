@@ -8,8 +8,8 @@ if ! output=$(docker exec "$CONTAINER" msb run starter -- sh -c 'uname -r; echo 
 KVM opens on this host but could not run a guest (kernel $(uname -r)).
 Expected: a microVM that boots. Usual causes: nested virtualization without hardware support, another hypervisor
 holding the CPU, or too little memory for the container.
-To try on an emulated host instead, with a stack of its own: pulumi stack init emulated --no-select &&
-  pulumi config set microsandbox:host emulated --stack emulated && pulumi up --stack emulated
+To try on an emulated host instead (Pulumi.emulated.yaml):
+                                    pulumi stack init emulated --no-select && pulumi up --stack emulated
 To deploy without this check:       pulumi config set microsandbox:kvmCheck device
 EOF
   exit 1
