@@ -4,8 +4,8 @@ import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { exec } from "../../setup/exec";
-import { UserError } from "../../setup/user-error";
+import { ensurePackages } from "../../setup/engine/apt";
+import { createReporter } from "../../setup/report";
 import {
   agentSocketPath,
   bundle,
@@ -67,9 +67,7 @@ export async function startSocat(
   socketPath: string,
   blockBytes = 8192,
 ): Promise<{ port: number; stop: () => void }> {
-  const found = await exec("socat", ["-V"], { reject: false });
-  if (found.exitCode !== 0)
-    throw new UserError("The benchmark compares with socat, which is not installed: apt-get install socat");
+  await ensurePackages(createReporter(), ["socat"], "the comparison with socat");
   const port = await freePort();
   const listen = `TCP-LISTEN:${port},bind=127.0.0.1,fork,reuseaddr,backlog=64`;
   // A group of its own: it forks a process per connection.
