@@ -182,9 +182,9 @@ test("however many keys of one person fill the lane of pulls, one without a pull
   const others = (["ann", "ann", "ann", "cid", "cid", "cid"] as const).map((owner, at) =>
     hangingCreate(gateway, `${owner}${at}`, owner),
   );
-  await until(() => running().length === 3, "those that ann and cid may have");
+  await until(() => running().length === 3, "those that ann and cid may have", 30_000);
   hangingCreate(gateway, "bob", "bob");
-  await until(() => running().some(({ image }) => image === "hang-bob"), "bob's pull");
+  await until(() => running().some(({ image }) => image === "hang-bob"), "bob's pull", 30_000);
   // It is a place for whoever has none: when bob has it, ann and cid wait on.
   expect(running()).toHaveLength(4);
   writeFileSync(join(gateway.home, "fake", "release"), "");

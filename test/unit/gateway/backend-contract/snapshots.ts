@@ -134,10 +134,8 @@ export function describeSnapshots(make: MakeWorld): void {
     await refused(begin(world, id, "a"), "conflict");
     const { id: crashed } = await running(world, "crashed");
     await world.kill(crashed);
-    const failed = await sandboxes
-      .until(crashed, ({ status }) => status === "failed", within(1))
-      .catch(() => undefined);
-    if (failed?.status !== "failed") await sandboxes.list({ labels: {}, limit: 1 });
+    const failed = await sandboxes.until(crashed, ({ status }) => status === "failed", within(20_000));
+    expect(failed.status).toBe("failed");
     await refused(begin(world, crashed, "b"), "conflict");
     await refused(begin(world, "nothing", "c"), "sandboxNotFound");
   });
