@@ -44,14 +44,17 @@ set_status() { # set_status NAME STATUS
   echo "$2" >"$sandboxes/$1.status.$$"
   mv "$sandboxes/$1.status.$$" "$sandboxes/$1.status"
 }
-boot_as_told() { # boot_as_told NAME
+read_told() { # read_told FILE: how it is to go, once that is not "hang"
   how=well
-  while [ -f "$fake/boots" ]; do
-    read -r how <"$fake/boots" || true
+  while [ -f "$fake/$1" ]; do
+    read -r how <"$fake/$1" || true
     [ "$how" = hang ] || break
     how=well
     sleep 0.05
   done
+}
+boot_as_told() { # boot_as_told NAME
+  read_told boots
   [ "$how" = fail ] || return 0
   set_status "$1" Stopped
   fail "failed to start \"$1\"" "other: sandbox process exited (exit status: 1)"
@@ -224,13 +227,7 @@ snapshot() {
     mkdir -p "$artifact/layers"
     echo '{}' | tee "${artifact%/*}/group.json" >"${artifact%/*}/.group.lock"
     seq 2000 >"$artifact/layers/layer_1.$format"
-    how=well
-    while [ -f "$fake/captures" ]; do
-      read -r how <"$fake/captures" || true
-      [ "$how" = hang ] || break
-      how=well
-      sleep 0.05
-    done
+    read_told captures
     [ "$how" != fail ] || fail "snapshot capture failed: something of msb's own"
     digest=$(printf '%064d' 7)
     [ ! -f "$fake/loaded/starter" ] || { read -r digest <"$fake/loaded/starter" && digest=${digest#sha256:}; }
