@@ -75,6 +75,12 @@ export const invalidRequest = (message: string) => new ServiceError("invalidRequ
 export const nameTaken = (name: string) =>
   new ServiceError("nameTaken", `a sandbox named ${JSON.stringify(name)} exists already`);
 
+/** Why nothing is made or started any more. */
+export const serverStopping = () =>
+  new ServiceError("unavailable", "the server is being stopped; try again in a moment", {
+    retryAfterSeconds: 10,
+  });
+
 /** An error's text, without its stack. */
 export const errorText = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 

@@ -1,4 +1,4 @@
-import { nameTaken, ServiceError, sandboxNotFound } from "../../errors";
+import { nameTaken, sandboxNotFound, serverStopping } from "../../errors";
 import type { Capacity } from "../../limits/capacity";
 import { type Entry, type SandboxIndex, shareOf } from "./sandbox-index";
 import type { SandboxRecord } from "./sandbox-record";
@@ -25,10 +25,7 @@ export class Admission {
 
   /** @throws ServiceError unavailable */
   refuseWhileDraining(): void {
-    if (this.draining)
-      throw new ServiceError("unavailable", "the server is being stopped; try again in a moment", {
-        retryAfterSeconds: 10,
-      });
+    if (this.draining) throw serverStopping();
   }
 
   /** Whether there is a name and room for a new one. @throws ServiceError unavailable, nameTaken, noCapacity */

@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { ServiceError, sandboxNotFound, snapshotNotFound } from "../../errors";
+import { ServiceError, sandboxNotFound, serverStopping, snapshotNotFound } from "../../errors";
 import type { Limits, OwnerLimits } from "../../limits/capacity";
 import type { DiskReserve } from "../../limits/disk-reserve";
 import { comparePositions, type Owner, type Scope } from "../../sandboxes/scope";
@@ -163,10 +163,7 @@ export class MsbSnapshots implements SnapshotBackend {
   }
 
   private refuseWhileDraining(): void {
-    if (this.draining)
-      throw new ServiceError("unavailable", "the server is being stopped; try again in a moment", {
-        retryAfterSeconds: 10,
-      });
+    if (this.draining) throw serverStopping();
   }
 }
 
