@@ -26,6 +26,10 @@ export class MsbError extends ServiceError {
   about = (subject: Subject): ServiceError => failureOf(this.stderr, this.code, subject);
 }
 
+/** An error of msb's in terms of what the command was about; any other as it is. */
+export const inTermsOf = (error: unknown, subject: Subject): unknown =>
+  error instanceof MsbError ? error.about(subject) : error;
+
 const imageList = z.array(
   z.object({ reference: z.string(), created_at: z.string(), digest: z.string().optional() }),
 );

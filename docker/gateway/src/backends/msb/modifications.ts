@@ -7,7 +7,7 @@ import {
   type PlannedModification,
   SECRET_CHANGES,
 } from "../../sandboxes/modification";
-import { type Msb, MsbError, outputOf } from "./command-line";
+import { inTermsOf, type Msb, outputOf } from "./command-line";
 import type { Entry } from "./sandbox-index";
 import { statusOf } from "./sandbox-view";
 
@@ -108,7 +108,7 @@ export class Modifications {
     try {
       outputOf(args, result);
     } catch (error) {
-      const told = error instanceof MsbError ? error.about({ what: "sandbox", name: id }) : error;
+      const told = inTermsOf(error, { what: "sandbox", name: id });
       // What msb's parser says may repeat an argument; a name is no secret.
       throw isKind(told, "invalidSpec") ? new ServiceError("modificationRefused", told.message) : told;
     }

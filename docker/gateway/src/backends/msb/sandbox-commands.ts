@@ -4,7 +4,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import * as z from "zod";
 import { isKind, ServiceError } from "../../errors";
 import type { Resolved } from "../../sandboxes/backend";
-import { type Msb, MsbError, outputOf, type RunOptions } from "./command-line";
+import { inTermsOf, type Msb, outputOf, type RunOptions } from "./command-line";
 import type { CreatePlan } from "./create-plan";
 import type { Seen } from "./reconciler";
 import type { SandboxFolders } from "./sandbox-folders";
@@ -155,7 +155,7 @@ export class SandboxCommands {
     try {
       return await this.msb.ok(args, options);
     } catch (error) {
-      throw error instanceof MsbError ? error.about({ what: "sandbox", name }) : error;
+      throw inTermsOf(error, { what: "sandbox", name });
     }
   }
 }

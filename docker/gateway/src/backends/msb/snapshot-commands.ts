@@ -5,7 +5,7 @@ import * as z from "zod";
 import { isKind, ServiceError } from "../../errors";
 import { canonicalTime, manifestDigest, snapshotManifest } from "../../sandboxes/snapshot-manifest";
 import { allocatedBytes } from "./allocated-bytes";
-import { type Msb, MsbError, outputOf } from "./command-line";
+import { inTermsOf, type Msb, outputOf } from "./command-line";
 import type { CallOptions } from "./sandbox-commands";
 import type { MadeSnapshot, SnapshotRecord } from "./snapshot-record";
 
@@ -144,6 +144,6 @@ function told<T>(what: "sandbox" | "snapshot", name: string, ask: () => T): T {
   try {
     return ask();
   } catch (error) {
-    throw error instanceof MsbError ? error.about({ what, name }) : error;
+    throw inTermsOf(error, { what, name });
   }
 }

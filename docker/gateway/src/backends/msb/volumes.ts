@@ -7,7 +7,7 @@ import type { Owner, Scope, Volume, VolumeBackend, WantedVolume } from "../../sa
 import { sizeOfLabels } from "../../sandboxes/fields";
 import type { SandboxSpec } from "../../sandboxes/spec";
 import type { FileCaller, VolumeFiles } from "../../sandboxes/volume-files";
-import { type Msb, MsbError } from "./command-line";
+import { inTermsOf, type Msb } from "./command-line";
 import type { LifecycleLog } from "./lifecycle";
 import type { RecordStore } from "./record-store";
 import { backoffMs } from "./retries";
@@ -249,5 +249,4 @@ export class MsbVolumes implements VolumeBackend {
   }
 }
 
-const translate = (name: string, error: unknown): unknown =>
-  error instanceof MsbError ? error.about({ what: "volume", name }) : error;
+const translate = (name: string, error: unknown): unknown => inTermsOf(error, { what: "volume", name });
