@@ -5,9 +5,9 @@ export type PlaceOwner = string | symbol;
 export type GiveBack = () => void;
 
 /**
- * Places that all owners share. Nobody takes more than what then stays free for others, and who has none takes the last
- * one: a single owner gets half, each of two a third, and there is always one for whoever has none but the last of many.
- * (Known as dynamic thresholds, from the buffers of network switches.)
+ * Places that all owners share. Nobody takes more than one place beyond what then stays free for others: a single owner
+ * gets half, two get two thirds between them, and the last place is only for an owner who has none. (Known as dynamic
+ * thresholds, from the buffers of network switches.)
  */
 export class SharedPlaces {
   private readonly total: number;
@@ -80,13 +80,13 @@ export class SharedPlaces {
   isFree(owner: PlaceOwner, places = 1): boolean {
     const own = this.byOwner.get(owner) ?? 0;
     const left = this.total - this.taken - places;
-    return left >= 0 && (own === 0 || own + places <= left);
+    return left >= 0 && (own === 0 || own + places <= left + 1);
   }
 
   /** What an owner may have, as things are. */
   private shareOf(owner: PlaceOwner): number {
     const own = this.byOwner.get(owner) ?? 0;
-    return Math.max(1, Math.floor((this.total - this.taken + own) / 2));
+    return Math.max(1, Math.floor((this.total - this.taken + own + 1) / 2));
   }
 
   private hold(owner: PlaceOwner, places: number): GiveBack {
