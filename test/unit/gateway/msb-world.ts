@@ -171,15 +171,17 @@ function copyOf(home: string): string {
     const copy = temporaryFolder();
     try {
       cpSync(home, copy, { recursive: true, filter: (path) => path !== join(home, "run") });
-      if (!isTorn(copy) || tries === COPIES) return copy;
+      const torn = whyTorn(copy);
+      if (torn === undefined) return copy;
+      if (tries === COPIES) throw new Error(`the disk is not as it could be after a crash: ${torn}`);
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== "ENOENT" || tries === COPIES) throw error;
     }
   }
 }
 
-/** Whether a copy has a snapshot at several moments at once, as no disk has it. */
-function isTorn(home: string): boolean {
+/** What of a snapshot a copy has at several moments at once, as no disk has it; undefined where there is none. */
+function whyTorn(home: string): string | undefined {
   const inFolder = (...path: string[]) => (existsSync(join(...path)) ? readdirSync(join(...path)) : []);
   const records = inFolder(home, "gateway", "snapshots").filter((file) => file.endsWith(".json"));
   const states = new Map(
@@ -194,9 +196,9 @@ function isTorn(home: string): boolean {
       existsSync(join(home, "snapshots", group, name, "snapshot.json")),
     );
   // Its record is first and last; its note comes when it is whole, and goes before it.
-  if ([...groups, ...notes].some((group) => !states.has(group))) return true;
-  if (notes.some((group) => !isWhole(group))) return true;
-  return [...states].some(
-    ([group, state]) => state === "active" && !(notes.includes(group) && isWhole(group)),
-  );
+  for (const group of [...groups, ...notes]) if (!states.has(group)) return `${group} has no record`;
+  for (const group of notes) if (!isWhole(group)) return `${group} has a note and no files`;
+  for (const [group, state] of states)
+    if (state === "active" && !notes.includes(group)) return `${group} is active and has no note`;
+  return undefined;
 }
