@@ -47,7 +47,7 @@ export class SnapshotWork {
       if (record.state === "making") {
         this.interrupted.set(record.id, performance.now() + INTERRUPTED_MS);
         void this.keep(changed(record, { state: "failing", failure: { kind: "runtimeFailed", message } }));
-      } else if (record.state === "active") {
+      } else if (isTaken(record)) {
         const old = this.replacedBy(record);
         if (old) void this.keep(changed(old, { state: "deleting" }));
       }
@@ -91,12 +91,14 @@ export class SnapshotWork {
     return { selector: this.options.commands.selectorOf(id), layers: record.made.layers, release };
   }
 
-  /** Ends one for everybody; its files go behind the answer. */
+  /** Ends one for everybody, and what it has taken the place of; their files go behind the answer. */
   async remove(record: SnapshotRecord): Promise<void> {
-    const deleting = changed(record, { state: "deleting" });
+    const old = this.replacedBy(record);
+    // Both in memory before anything is awaited: else the old one would have its name again.
+    const ended = (old ? [old, record] : [record]).map((one) => changed(one, { state: "deleting" }));
     // A full disk must not keep anybody from making room.
-    await this.keep(deleting);
-    this.removeBehind(deleting);
+    await Promise.all(ended.map(this.keep));
+    for (const one of ended) this.removeBehind(one);
   }
 
   /** Removes the files of one while nobody waits; what fails is tried again by the sweep. */
@@ -109,6 +111,8 @@ export class SnapshotWork {
       // Until then the sweep looks again.
       if (performance.now() < (this.interrupted.get(id) ?? 0)) return;
       this.interrupted.delete(id);
+      // Its record is what tells the next server that the old one is no more.
+      if (isTaken(record) && record.replaces !== null && this.options.store.get(record.replaces)) return;
       if (record.state === "deleting") await this.options.store.delete(id);
       else await this.options.store.put({ ...record, state: "failed" });
     };
@@ -189,3 +193,6 @@ export class SnapshotWork {
     this.options.log.warn({ snapshot: id, err: errorText(error) }, "a snapshot is not as it should be");
   }
 }
+
+/** Whether one has, or has had, the place of the one that it replaces. */
+const isTaken = ({ state }: SnapshotRecord): boolean => state === "active" || state === "deleting";
