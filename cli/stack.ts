@@ -131,7 +131,7 @@ export type SetupHost = Pick<HostSettings, "host" | "architecture" | "debianVers
   Partial<
     Pick<
       HostSettings,
-      | ("sshKeyFile" | "sshKnownHostsFile" | "volumes" | "version" | "tls" | "bindAddress")
+      | ("sshKeyFile" | "sshKnownHostsFile" | "sshHostKey" | "volumes" | "version" | "tls" | "bindAddress")
       | ("versionSha256" | "serverImage" | "build")
     >
   > & {

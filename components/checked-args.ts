@@ -15,6 +15,8 @@ export interface Structure
   extends Pick<HostSettings, "architecture" | "devMode" | "privileged" | "kvmCheck" | "images"> {
   /** An address that is known only later is one over SSH. */
   hostKind: "local" | "ssh" | "emulated";
+  /** Whether the address of the host is an output: the same program may create the machine. */
+  isNewHost: boolean;
   volumes: Pick<HostSettings["volumes"], "keep" | "protect">;
   /** The server's certificate: none, one of its own authority, or one that is given. */
   tls: "none" | "own" | "given";
@@ -114,6 +116,7 @@ function structureOf(settings: HostSettings, later: readonly string[]): Structur
   return {
     ...settings,
     hostKind,
+    isNewHost: isLater("host"),
     tls: tls.own ? "own" : givenTls,
     hasRegistries: hasRegistrySettings(registries) || isLater("registries"),
     hasRegistry: registry !== undefined || isLater("registry"),

@@ -38,6 +38,8 @@ export interface HostConnection {
   identityFile?: string;
   /** Path of a known_hosts file; the user's own is used when it is left out. */
   knownHostsFile?: string;
+  /** Public keys of the host; the known_hosts files are used when it is left out. */
+  hostKey?: string;
 }
 
 /** Where a server is. */
@@ -306,14 +308,14 @@ export class Microsandbox extends pulumi.ComponentResource {
 }
 
 function hostArgs(
-  { hostKind: kind, architecture, volumes }: Structure,
+  { hostKind: kind, isNewHost: isNew, architecture, volumes }: Structure,
   values: CheckedArgs["values"],
   baseName: string,
 ): Omit<DockerHostArgs, "recorded"> {
-  const { host, sshKeyFile, sshKnownHostsFile, hostPort, bindAddress } = values;
+  const { host, sshKeyFile, sshKnownHostsFile, sshHostKey, hostPort, bindAddress } = values;
   const whole = (unit: number) => (bytes: number) => Math.floor(bytes / unit);
   return {
-    ...{ kind, host, sshKeyFile, sshKnownHostsFile, hostPort, bindAddress, architecture },
+    ...{ kind, isNew, host, sshKeyFile, sshKnownHostsFile, sshHostKey, hostPort, bindAddress, architecture },
     baseName,
     containerName: `${baseName}-server`,
     volumes: values.volumes.apply((given) => volumeNames(baseName, given)),

@@ -184,6 +184,12 @@ export interface MicrosandboxArgs {
    */
   sshKnownHostsFile?: pulumi.Input<string>;
   /**
+   * Public key of an `ssh://` host, or several, one a line; instead of `sshKnownHostsFile`. No other key is accepted.
+   * Accepted: public keys (ssh-ed25519 AAAA…), or lines of known_hosts, whose names are ignored.
+   * @example "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+   */
+  sshHostKey?: pulumi.Input<string>;
+  /**
    * Memory of the emulated host; at least `memoryLimit`.
    * Accepted: a size from 2G to 1T in whole mebibytes, like 4G, 512M or 1.5g.
    * @default "6G"

@@ -16,12 +16,14 @@ export interface SshConnection {
   identityFile?: string;
   /** Path of a known_hosts file; the user's own is used when it is left out. */
   knownHostsFile?: string;
+  /** Public keys of the host, `TYPE BASE64`, one a line: no other one is accepted, whatever known_hosts files say. */
+  hostKey?: string;
 }
 
 /** `ssh://user@address[:port]` as a connection; the schema has checked the form. */
 export function parseSshHost(
   url: string,
-  files: { identityFile?: string; knownHostsFile?: string } = {},
+  keys: Pick<SshConnection, "identityFile" | "knownHostsFile" | "hostKey"> = {},
 ): Connection {
   const { username, port } = new URL(url);
   return {
@@ -29,8 +31,9 @@ export function parseSshHost(
     user: decodeURIComponent(username),
     address: sshAddress(url) ?? "",
     ...(port ? { port: Number(port) } : {}),
-    ...(files.identityFile ? { identityFile: files.identityFile } : {}),
-    ...(files.knownHostsFile ? { knownHostsFile: files.knownHostsFile } : {}),
+    ...(keys.identityFile ? { identityFile: keys.identityFile } : {}),
+    ...(keys.knownHostsFile ? { knownHostsFile: keys.knownHostsFile } : {}),
+    ...(keys.hostKey ? { hostKey: keys.hostKey } : {}),
   };
 }
 
@@ -39,10 +42,15 @@ export function connectionOf(settings: {
   host: string;
   sshKeyFile?: string;
   sshKnownHostsFile?: string;
+  sshHostKey?: string;
 }): Connection {
   if (settings.host === "local") return { kind: "local" };
-  const { host, sshKeyFile, sshKnownHostsFile } = settings;
-  return parseSshHost(host, { identityFile: sshKeyFile, knownHostsFile: sshKnownHostsFile });
+  const { host, sshKeyFile, sshKnownHostsFile, sshHostKey } = settings;
+  return parseSshHost(host, {
+    identityFile: sshKeyFile,
+    knownHostsFile: sshKnownHostsFile,
+    hostKey: sshHostKey,
+  });
 }
 
 /**
@@ -69,15 +77,30 @@ const COMMON_OPTIONS = [
  */
 export function sshFlags(connection: Connection): string[] {
   if (connection.kind === "local") return [];
-  return [...asFlags([...COMMON_OPTIONS, "ControlMaster=no", SHARED]), ...fileFlags(connection)];
+  return [...asFlags([...COMMON_OPTIONS, "ControlMaster=no", SHARED]), ...keyFlags(connection)];
 }
 
-/** Flags for ssh that name the files of the user's choice. */
-export function fileFlags({ knownHostsFile, identityFile }: SshConnection): string[] {
+/** Flags for ssh that name the user's choice of keys. */
+export function keyFlags({ knownHostsFile, identityFile, hostKey }: SshConnection): string[] {
   const options: string[] = [];
-  if (knownHostsFile) options.push(`UserKnownHostsFile=${sshPath(knownHostsFile)}`);
+  if (hostKey) options.push(...onlyHostKeys(hostKey.split("\n")));
+  else if (knownHostsFile) options.push(`UserKnownHostsFile=${sshPath(knownHostsFile)}`);
   if (identityFile) options.push(`IdentityFile=${sshPath(identityFile)}`, "IdentitiesOnly=yes");
   return asFlags(options);
+}
+
+/**
+ * Options of ssh (OpenSSH 8.5 or newer) that accept these host keys only. Not by a file: a later destroy, of another
+ * machine perhaps, runs by what the state holds.
+ */
+function onlyHostKeys(keys: string[]): string[] {
+  // ssh splits the command at blanks, and has %H stand for the host.
+  const lines = keys.map((key) => `"%H ${key}"`).join(" ");
+  return [
+    "UserKnownHostsFile=/dev/null",
+    "GlobalKnownHostsFile=/dev/null",
+    `KnownHostsCommand=/usr/bin/env printf "%%s\\n" ${lines}`,
+  ];
 }
 
 const asFlags = (options: string[]) => options.flatMap((option) => ["-o", option]);
@@ -98,14 +121,18 @@ export function dockerHost(connection: Connection): string {
 }
 
 /** A command line for `sh -c` that runs, on the host, the shell script given on standard input. */
-export function hostShell(connection: Connection): string {
-  return remoteCommand(connection, "sh -s");
+export function hostShell(connection: Connection, flags: string[] = []): string {
+  return remoteCommand(connection, "sh -s", flags);
 }
 
-/** A command line for `sh -c` that runs `command` on the host, with this machine's standard input. */
-export function remoteCommand(connection: Connection, command: string): string {
+/**
+ * A command line for `sh -c` that runs `command` on the host, with this machine's standard input.
+ *
+ * @param flags flags of ssh for this run alone
+ */
+export function remoteCommand(connection: Connection, command: string, flags: string[] = []): string {
   if (connection.kind === "local") return command;
-  const words = [...sshWords(connection), command].map(shellQuote);
+  const words = [...sshWords(connection, flags), command].map(shellQuote);
   return `${MAKE_SHARED_FOLDER} && ${words.join(" ")}`;
 }
 
@@ -126,7 +153,7 @@ function sshWords(connection: SshConnection, flags: string[] = []): string[] {
   const { user, address, port } = connection;
   const shared = asFlags([...COMMON_OPTIONS, "ControlMaster=auto", "ControlPersist=60", SHARED]);
   const where = [...(port ? ["-p", String(port)] : []), "--", `${user}@${address}`];
-  return ["ssh", ...flags, ...shared, ...fileFlags(connection), ...where];
+  return ["ssh", ...flags, ...shared, ...keyFlags(connection), ...where];
 }
 
 /**

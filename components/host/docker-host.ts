@@ -2,6 +2,7 @@ import * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
 import { namingHost, VisibleError } from "../settings/errors";
 import { askHost } from "./ask-host";
+import { awaitHost } from "./await-host";
 import { type Connection, connectionOf, dockerHost, remoteCommand, sshFlags } from "./connection";
 import type { Recorded } from "./deployment";
 import { EmulatedHost, emulatedHostTool } from "./emulated-host";
@@ -29,6 +30,10 @@ export interface DockerHostArgs {
   sshKeyFile?: pulumi.Input<string | undefined>;
   /** known_hosts file for ssh hosts. @default the user's own */
   sshKnownHostsFile?: pulumi.Input<string | undefined>;
+  /** Public keys of an ssh host, `TYPE BASE64`, one a line. @default what known_hosts has */
+  sshHostKey?: pulumi.Input<string | undefined>;
+  /** Whether the same program creates the host: it may not have started yet. @default false */
+  isNew?: boolean;
   /** Processor of the host, or `auto` to ask the engine. An emulated host gets it; `auto` is this machine's own. */
   architecture?: "auto" | "amd64" | "arm64";
   /** Name of the server's container: a port that it holds is not taken. */
@@ -138,11 +143,12 @@ export class DockerHost extends pulumi.ComponentResource {
         { parent: this },
       ).connection;
     }
-    return pulumi
-      .all([args.host, args.sshKeyFile, args.sshKnownHostsFile])
-      .apply(([host, sshKeyFile, sshKnownHostsFile]) =>
-        connectionOf({ host, sshKeyFile, sshKnownHostsFile }),
+    const connection = pulumi
+      .all([args.host, args.sshKeyFile, args.sshKnownHostsFile, args.sshHostKey])
+      .apply(([host, sshKeyFile, sshKnownHostsFile, sshHostKey]) =>
+        connectionOf({ host, sshKeyFile, sshKnownHostsFile, sshHostKey }),
       );
+    return args.isNew ? awaitHost(connection, { parent: this, hostName: args.hostName }) : connection;
   }
 
   private loader(args: DockerHostArgs): pulumi.Output<string> | undefined {

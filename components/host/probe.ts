@@ -1,18 +1,20 @@
 import { VisibleError } from "../settings/errors";
 import { shellQuote } from "../settings/shell";
-import { type Connection, fileFlags, hostShell, type SshConnection } from "./connection";
+import { type Connection, hostShell, keyFlags, type SshConnection } from "./connection";
 
 const failed = "unreachable:";
 
 /**
  * A command line that runs the script on its standard input on the host and always succeeds: where ssh itself
  * fails, what it says comes back in place of the script's output, for `probed` to explain.
+ *
+ * @param flags flags of ssh for this run alone
  */
-export function probeCommand(connection: Connection): string {
+export function probeCommand(connection: Connection, flags: string[] = []): string {
   if (connection.kind === "local") return hostShell(connection);
   // What a login shell prints is told apart from ssh's own words: of the former the engine's client would break.
   return (
-    `err=$(mktemp) && { if out=$(${hostShell(connection)} 2>"$err"); then printf '%s\\n' "$out"; ` +
+    `err=$(mktemp) && { if out=$(${hostShell(connection, flags)} 2>"$err"); then printf '%s\\n' "$out"; ` +
     `else printf '${failed} %s\\n' "$(cat "$err")"; fi; rm -f "$err"; }`
   );
 }
@@ -23,20 +25,53 @@ export function probeCommand(connection: Connection): string {
  * @throws VisibleError where the host could not be reached, with what ssh said, what it means and what to type
  */
 export function probed(connection: Connection, stdout: string): string {
-  if (connection.kind === "local" || !stdout.startsWith(failed)) return stdout;
-  const said = stdout.slice(failed.length).trim();
-  const { cause, remedy } = explain(connection, said);
+  const failure = connection.kind === "ssh" ? sshFailure(connection, stdout) : undefined;
+  if (connection.kind === "local" || !failure) return stdout;
+  const { said, cause, remedy } = failure;
   throw new VisibleError(
     `The host ${connection.user}@${connection.address}${connection.port ? `:${connection.port}` : ""} can't be used: ${cause}.\n` +
       `  ssh said: ${said.split("\n").pop()}\n  fix: ${remedy}`,
   );
 }
 
-function explain(to: SshConnection, said: string): { cause: string; remedy: string } {
+/** Why ssh failed. */
+export interface SshFailure {
+  /** What ssh said. */
+  said: string;
+  /** What that means: the rest of a sentence. */
+  cause: string;
+  /** What to type. */
+  remedy: string;
+  /** Whether a machine that is just starting can fail in this way. */
+  mayPass?: boolean;
+}
+
+/** Why ssh failed, from a probe's output; undefined where it did not. */
+export function sshFailure(connection: SshConnection, stdout: string): SshFailure | undefined {
+  if (!stdout.startsWith(failed)) return undefined;
+  const said = stdout.slice(failed.length).trim();
+  return { said, ...explain(connection, said) };
+}
+
+function explain(to: SshConnection, said: string): Omit<SshFailure, "said"> {
   const target = `${to.user}@${to.address}`;
   const port = to.port ? ` -p ${to.port}` : "";
   // With the files of the settings: without them the line may work where a deployment does not.
-  const byHand = ["ssh", ...fileFlags(to)].map(shellQuote).join(" ") + port;
+  const byHand = ["ssh", ...keyFlags(to)].map(shellQuote).join(" ") + port;
+  if (/bad configuration option: knownhostscommand/i.test(said)) {
+    return {
+      cause: "this machine's ssh is too old for sshHostKey, which needs OpenSSH 8.5",
+      remedy:
+        "pulumi config rm microsandbox:sshHostKey   (and the key in ~/.ssh/known_hosts, or sshKnownHostsFile)",
+    };
+  }
+  if (to.hostKey && /host key|REMOTE HOST IDENTIFICATION/i.test(said)) {
+    return {
+      cause: "its host key is not the one in sshHostKey",
+      remedy:
+        "set sshHostKey to the host's own key, if that is the right host: cat /etc/ssh/ssh_host_ed25519_key.pub there",
+    };
+  }
   if (/host key|REMOTE HOST IDENTIFICATION/i.test(said)) {
     return {
       cause: "its host key is unknown or has changed",
@@ -45,12 +80,14 @@ function explain(to: SshConnection, said: string): { cause: string; remedy: stri
   }
   if (/permission denied \(|too many authentication failures/i.test(said)) {
     return {
+      mayPass: true,
       cause: "it rejects the SSH key",
       remedy: `ssh-copy-id${port} ${target}   (another key: pulumi config set microsandbox:sshKeyFile PATH)`,
     };
   }
   if (/session open refused|session request failed|kex_exchange_identification|MaxStartups/i.test(said)) {
     return {
+      mayPass: true,
       cause: "its SSH server accepts too few sessions or connections at once",
       remedy:
         "on the host, in /etc/ssh/sshd_config: MaxSessions 10 and MaxStartups 10:30:100, then: sudo systemctl reload ssh",
@@ -58,6 +95,7 @@ function explain(to: SshConnection, said: string): { cause: string; remedy: stri
   }
   if (/could not resolve|no route|timed out|refused|unreachable|closed/i.test(said)) {
     return {
+      mayPass: true,
       cause: "its SSH server can't be reached",
       remedy: `check the address and that sshd runs there, then try: ${byHand} ${target} true`,
     };

@@ -21,6 +21,7 @@ export function crossMistakes(given: Partial<StackSettings>): Mistake[] {
     ownSandboxesMistake(given),
     volumesMistake(given),
     buildMistake(given),
+    hostKeyMistake(given),
     ...productionMistakes(given),
   ].filter((mistake) => mistake !== undefined);
 }
@@ -151,6 +152,12 @@ function buildMistake({ build, host, registry, serverImage }: Partial<StackSetti
   if (registry === undefined) return undefined;
   const problem = "is host, but with registry set this machine builds and pushes the image";
   return { key: "build", problem, accepted: "here or auto with a registry", fix };
+}
+
+function hostKeyMistake({ sshHostKey, sshKnownHostsFile }: Partial<StackSettings>): Mistake | undefined {
+  if (sshHostKey === undefined || sshKnownHostsFile === undefined) return undefined;
+  const problem = "is set, and sshKnownHostsFile too";
+  return { key: "sshHostKey", problem, accepted: "one of the two", fix: [{ key: "sshKnownHostsFile" }] };
 }
 
 /** The registry is one for all hosts, so it is looked at once. */

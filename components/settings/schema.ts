@@ -13,6 +13,7 @@ import {
   size,
   text,
 } from "./fields";
+import { sshHostKey } from "./host-key";
 import { hosts } from "./hosts";
 import { imageRegistry, imageSource } from "./image-registry";
 import { keys, ownSandboxes } from "./keys";
@@ -178,6 +179,7 @@ export const settingsSchema = z.strictObject({
     accepts: 'the path of a file, without " and ${',
     example: "~/.ssh/known_hosts",
   }),
+  sshHostKey,
   emulatedMemory: size(
     "6G",
     { from: "2G", to: "1T" },

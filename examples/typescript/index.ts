@@ -13,7 +13,8 @@ const vm = new local.Command("vm", { create: `echo ${config.get("address") ?? "1
 const sandboxes = new Microsandbox("sandboxes", {
   host: pulumi.interpolate`ssh://root@${vm.stdout}`,
   sshKeyFile: config.get("sshKeyFile"),
-  sshKnownHostsFile: config.get("sshKnownHostsFile"),
+  // Of cloud-init's `ssh_keys`, or an output of the provider: the new machine is in no known_hosts file.
+  sshHostKey: config.get("sshHostKey"),
   hostPort: config.getNumber("hostPort"),
   // Keys are checked, and the first deployment makes one.
   devMode: false,

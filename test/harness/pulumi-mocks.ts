@@ -27,6 +27,8 @@ export interface FakeHost {
   state?: StateResources;
   /** Id that a build gives to an image; by default the same for each of one name. */
   imageId?: string;
+  /** Filled with the commands of all invokes. */
+  asked?: string[];
   /** Whether what was brought to the host is gone from its engine. */
   imageGone?: boolean;
 }
@@ -123,6 +125,7 @@ function mocks(
     call({ token, inputs }) {
       if (token === "pulumi:pulumi:readStackResourceOutputs") return { outputs: host.state ?? {} };
       if (token !== "command:local:run") throw new Error(`unexpected invoke ${token}`);
+      host.asked?.push(inputs.command);
       return { ...inputs, stderr: "", stdout: answer(inputs, host) };
     },
   };
@@ -194,6 +197,7 @@ function answer(inputs: Record<string, unknown>, host: FakeHost): string {
   const stdin = String(inputs.stdin ?? "");
   if (String(inputs.command).includes("emulated-host.sh"))
     return JSON.stringify({ running: true, wanted: 3 });
+  if (stdin.startsWith("docker version")) return "engine answers\n";
   if (stdin.includes("echo no image")) return host.imageGone ? "no image\n" : "";
   if (stdin.includes("HOST_PORT=")) return JSON.stringify(host.preflight);
   if (stdin.length > 0) return JSON.stringify(host.kvm);

@@ -19,9 +19,24 @@ export class Sshd {
 
   /** @param lines of its configuration */
   static async start(...lines: string[]): Promise<Sshd> {
-    const sshd = new Sshd(await freePort());
+    const sshd = await Sshd.prepare();
     await sshd.listen(lines);
     return sshd;
+  }
+
+  /** One that has its keys and its port, and does not listen yet. */
+  static async prepare(): Promise<Sshd> {
+    const sshd = new Sshd(await freePort());
+    for (const key of ["client_key", "host_key"])
+      execFileSync("ssh-keygen", ["-q", "-t", "ed25519", "-N", "", "-f", sshd.file(key)]);
+    writeFileSync(sshd.file("known_hosts"), `[127.0.0.1]:${sshd.port} ${sshd.hostKey}`);
+    writeFileSync(sshd.file("log"), "");
+    return sshd;
+  }
+
+  /** Its public key, a line as the file on a host has it. */
+  get hostKey(): string {
+    return readFileSync(this.file("host_key.pub"), "utf8");
   }
 
   get connection(): SshConnection {
@@ -48,13 +63,7 @@ export class Sshd {
     rmSync(this.folder, { recursive: true });
   }
 
-  private async listen(lines: string[]): Promise<void> {
-    for (const key of ["client_key", "host_key"])
-      execFileSync("ssh-keygen", ["-q", "-t", "ed25519", "-N", "", "-f", this.file(key)]);
-    writeFileSync(
-      this.file("known_hosts"),
-      `[127.0.0.1]:${this.port} ${readFileSync(this.file("host_key.pub"), "utf8")}`,
-    );
+  async listen(lines: string[] = []): Promise<void> {
     const configuration = [
       "ListenAddress 127.0.0.1",
       `Port ${this.port}`,

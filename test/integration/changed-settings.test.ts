@@ -152,6 +152,7 @@ const elsewhere: { [setting in Setting]?: string } = {
   hosts: "integration/several-hosts.test.ts",
   sshKeyFile: "integration/ssh-host.test.ts",
   sshKnownHostsFile: "integration/ssh-host.test.ts",
+  sshHostKey: "integration/ssh-host.test.ts",
   emulatedMemory: "integration/emulated-host.test.ts",
   emulatedDisk: "integration/emulated-host.test.ts",
 };

@@ -1,6 +1,7 @@
 import { copyFileSync, cpSync, linkSync, mkdirSync, mkdtempSync, realpathSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout } from "node:timers/promises";
 import { pathToFileURL } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { contextHash } from "../../components/image/context-hash";
@@ -73,14 +74,15 @@ const onEngine = async (part: string): Promise<string> =>
     .join("\n")
     .trim();
 
-/** Deploys an example, looks at it, sees that there is nothing to do, and destroys it. */
+/** Deploys an example, looks at it, sees that there is nothing to do, and destroys it. What the first up said. */
 async function deployed(
   pulumi: Awaited<ReturnType<typeof install>>["pulumi"],
   base: string,
   port: number,
-): Promise<void> {
+): Promise<string | undefined> {
+  let said: string | undefined;
   try {
-    await pulumi("up", "--yes", "--skip-preview");
+    said = (await pulumi("up", "--yes", "--skip-preview")).all;
     const { endpoint, container } = JSON.parse((await pulumi("stack", "output", "--json")).stdout);
     expect(container).toBe(`${base}-server`);
     expect(endpoint).toBe(`http://127.0.0.1:${port}`);
@@ -91,6 +93,7 @@ async function deployed(
     await pulumi("destroy", "--yes", "--skip-preview");
   }
   expect(await onEngine(base)).toBe("");
+  return said;
 }
 
 describe("the packed file", () => {
@@ -112,24 +115,29 @@ describe("the packed file", () => {
 
 describe("the example in TypeScript", () => {
   it.skipIf(noSshd)("goes to an address that is an output, and comes and goes whole", async () => {
-    const sshd = await Sshd.start();
+    const sshd = await Sshd.prepare();
     try {
       const { cwd, pulumi } = await install("typescript");
       await exec("npx", ["tsc", "--noEmit"], { cwd });
       await pulumi("stack", "init", "dev");
       const port = await freePort();
-      const { address, identityFile = "", knownHostsFile = "" } = sshd.connection;
+      const { address, identityFile = "" } = sshd.connection;
       const config = {
         address: `${address}:${sshd.port}`,
         sshKeyFile: identityFile,
-        sshKnownHostsFile: knownHostsFile,
+        sshHostKey: sshd.hostKey,
         hostPort: String(port),
       };
       for (const [key, value] of Object.entries(config)) await pulumi("config", "set", key, value);
       const preview = await pulumi("preview");
       expect(preview.all).toMatch(/endpoint\s*: \[unknown\]/);
       expect(sshd.logins, "no host is asked whose address is not known").toBe(0);
-      await deployed(pulumi, "sandboxes-on-a-vm-sandboxes-dev", port);
+      // As a machine that is still starting.
+      const [said] = await Promise.all([
+        deployed(pulumi, "sandboxes-on-a-vm-sandboxes-dev", port),
+        setTimeout(20_000).then(() => sshd.listen()),
+      ]);
+      expect(said).toMatch(/Waiting for the new machine 127\.0\.0\.1: its SSH server can't be reached/);
     } finally {
       sshd.stop();
     }

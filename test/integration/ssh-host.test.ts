@@ -1,4 +1,13 @@
-import { chmodSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -77,6 +86,14 @@ const wrong: Record<string, { host: (at: string) => string; files?: () => object
     host: (at) => `ssh://root@${at}`,
     files: () => ({ sshKnownHostsFile: join(folder, "changed") }),
     says: /its host key is unknown or has changed/,
+  },
+  other: {
+    host: (at) => `ssh://root@${at}`,
+    files: () => ({
+      sshHostKey: readFileSync(join(folder, "other_key.pub"), "utf8"),
+      sshKnownHostsFile: undefined,
+    }),
+    says: /its host key is not the one in sshHostKey/,
   },
   nodocker: { host: (at) => `ssh://nodocker@${at}`, says: /\(docker-missing\)/ },
   visitor: {

@@ -89,6 +89,7 @@ const elsewhere: (keyof typeof settingsSchema.shape)[] = [
     "hosts",
     "sshKeyFile",
     "sshKnownHostsFile",
+    "sshHostKey",
   ] as const),
   ...(["emulatedMemory", "emulatedDisk", "architecture", "images", "registries", "production"] as const),
   ...(["kvmCheck", "upgradeCopies", "serverImage", "build"] as const),
