@@ -3,11 +3,7 @@ export * from "./args";
 export { EmulatedHost, type EmulatedHostArgs } from "./host/emulated-host";
 export type { ImageTransfer, RegistryLogin } from "./image/image-on-host";
 export { type ImageRegistry, SandboxImage, type SandboxImageArgs } from "./image/sandbox-image";
-export {
-  type HostConnection,
-  Microsandbox,
-  type MicrosandboxOptions,
-  type ServerLocation,
-} from "./microsandbox";
+export { Microsandbox } from "./microsandbox";
 export type { ServerVolumes } from "./server/storage";
 export type { Transform } from "./server/transform";
+export type { HostConnection, MicrosandboxOptions, ServerLocation } from "./service/options";

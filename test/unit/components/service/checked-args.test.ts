@@ -1,9 +1,9 @@
 import * as pulumi from "@pulumi/pulumi";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import type { MicrosandboxArgs } from "../../../components/args";
-import { Microsandbox } from "../../../components/microsandbox";
-import { healthyHost, type Registered, registered } from "../../harness/pulumi-mocks";
+import type { MicrosandboxArgs } from "../../../../components/args";
+import { Microsandbox } from "../../../../components/microsandbox";
+import { healthyHost, type Registered, registered } from "../../../harness/pulumi-mocks";
 
 /** A machine that the same program makes: its address is known once it is there. */
 class Machine extends pulumi.CustomResource {

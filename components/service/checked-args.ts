@@ -1,14 +1,14 @@
 import * as pulumi from "@pulumi/pulumi";
-import type { MicrosandboxArgs } from "./args";
-import { takesMadeKey } from "./server/api-key";
-import { checkKnown } from "./settings/checks";
-import { VisibleError } from "./settings/errors";
-import { isMadeOnHost } from "./settings/image-registry";
-import { explainMistakes, type Mistake } from "./settings/mistakes";
-import { parseSettings } from "./settings/parse-settings";
-import { hasRegistrySettings } from "./settings/registries";
-import type { HostSettings, SettingsInput } from "./settings/schema";
-import { isGiven } from "./settings/tls";
+import type { MicrosandboxArgs } from "../args";
+import { takesMadeKey } from "../server/api-key";
+import { checkKnown } from "../settings/checks";
+import { VisibleError } from "../settings/errors";
+import { isMadeOnHost } from "../settings/image-registry";
+import { explainMistakes, type Mistake } from "../settings/mistakes";
+import { parseSettings } from "../settings/parse-settings";
+import { hasRegistrySettings } from "../settings/registries";
+import type { HostSettings, SettingsInput } from "../settings/schema";
+import { isGiven } from "../settings/tls";
 
 /** What decides which resources there are: known at once. */
 export interface Structure
