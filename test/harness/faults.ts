@@ -51,7 +51,8 @@ export class FakeMsb {
 
   /** A microVM ends by itself. False if there is none of that name, or none that runs. */
   die(name: string, status: "Crashed" | "Stopped"): boolean {
-    if (this.read(join("sandboxes", `${name}.status`)) !== "Running") return false;
+    const now = this.read(join("sandboxes", `${name}.status`));
+    if (now !== "Running" && now !== "Paused") return false;
     this.replace(join("sandboxes", `${name}.status`), `${status}\n`);
     return true;
   }

@@ -13,6 +13,7 @@ import type { Context } from "./http/routes/context";
 import { logRoutes } from "./http/routes/logs";
 import { modificationRoutes } from "./http/routes/modifications";
 import { openRoutes, quotaRoutes } from "./http/routes/operations";
+import { pauseRoutes } from "./http/routes/pauses";
 import { sandboxRoutes } from "./http/routes/sandboxes";
 import { snapshotRoutes } from "./http/routes/snapshots";
 import { volumeFileRoutes } from "./http/routes/volume-files";
@@ -100,6 +101,7 @@ export async function createGateway(
     for (const routes of [
       quotaRoutes,
       sandboxRoutes,
+      pauseRoutes,
       modificationRoutes,
       logRoutes,
       agentRoutes,

@@ -94,13 +94,15 @@ export async function create(model: Model, world: World, asked: Create): Promise
   if (ephemeral && (status !== "running" || world.ending)) model.doubt(name);
 }
 
+export type Verb = "get" | "start" | "pause" | "resume" | "stop" | "delete";
+
 /** A request about a sandbox that was answered once, by its id or its name. */
 export async function about(
   model: Model,
   world: World,
   name: string,
   byName: boolean,
-  verb: "get" | "start" | "stop" | "delete",
+  verb: Verb,
 ): Promise<void> {
   const known = model.get(name);
   if (!known && !byName) return;
@@ -110,7 +112,7 @@ export async function about(
   const removes = verb === "delete" || (verb === "stop" && known?.ephemeral);
   const path = byName ? `/v1/sandboxes/by-name/${name}` : `/v1/sandboxes/${known?.id}`;
   const method = verb === "get" ? "GET" : verb === "delete" ? "DELETE" : "POST";
-  const tail = verb === "start" ? "/start?wait_for=running" : verb === "stop" ? "/stop" : "";
+  const tail = verb === "start" ? "/start?wait_for=running" : method === "POST" ? `/${verb}` : "";
   let answer: Answered;
   try {
     answer = await world.ask(method, `${path}${tail}`, method === "POST" ? { body: {} } : {});
@@ -121,11 +123,13 @@ export async function about(
   }
   const sure = end() && !unsure && !model.inDoubt(name);
   const others = verb === "get" ? [404] : [404, 409];
+  // Whether it runs, no model knows; it may end before msb is asked.
+  const runs = verb === "pause" || verb === "resume" ? [409, 502] : [];
   check(
     { model, world },
     `${verb} ${name}`,
     answer,
-    sure && !model.lingers(name) ? [known ? 200 : 404] : [200, ...others],
+    sure && !model.lingers(name) ? [known ? 200 : 404, ...runs] : [200, ...others, ...runs],
   );
   if (sure && answer.status === 404 && known) throw new Error(`${verb} ${name}: ${known.id} is lost`);
   if (sure && known && answer.status === 200 && verb !== "delete" && answer.body.id !== known.id)

@@ -12,7 +12,7 @@ const SETTLE_MS = 30_000;
 const MEMORY_MIB = 64;
 const PAGE = 7;
 
-export type Listed = { id: string; name: string; status: string; ephemeral: boolean };
+export type Listed = { id: string; name: string; status: string; paused: boolean; ephemeral: boolean };
 
 /** Whoever asks the gateway with a key. */
 type Asker = { ask(method: string, path: string): Promise<Pick<Answered, "status" | "body">> };
@@ -139,11 +139,12 @@ function unlikeMsb({ msb }: World, listed: Listed[]): string[] {
   const ids = new Set(listed.map(({ id }) => id));
   return [
     ...[...made.keys()].filter((id) => !ids.has(id)).map((id) => `only msb has ${id}`),
-    ...listed.flatMap(({ id, name, ephemeral, status }) => {
+    ...listed.flatMap(({ id, name, ephemeral, status, paused }) => {
       const there = made.get(id);
       if (ephemeral && status === "failed" && there)
         return [`the ephemeral ${name} ended and is still there`];
-      if ((status === "running") === (there === "Running") && (there || status in NOT_MADE)) return [];
+      const runs = there === (paused ? "Paused" : "Running");
+      if ((status === "running") === runs && (there || status in NOT_MADE)) return [];
       return [`${name} (${id}) is ${status}, and msb says ${there}`];
     }),
   ];

@@ -1,7 +1,19 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import fc from "fast-check";
 import { FAULTS, type FaultRule } from "../faults";
-import { about, create, die, keptVolume, list, pipe, readLog, restart, upload, volume } from "./actions";
+import {
+  about,
+  create,
+  die,
+  keptVolume,
+  list,
+  pipe,
+  readLog,
+  restart,
+  upload,
+  type Verb,
+  volume,
+} from "./actions";
 import type { Model } from "./model";
 import { settle } from "./settled";
 import type { World } from "./world";
@@ -69,7 +81,8 @@ export function steps({ faults, restarts, done }: StepsOptions): fc.Arbitrary<St
     leaveAfterMs: fc.option(fc.integer({ min: 1, max: 60 }), { freq: 5, nil: undefined }),
     ...{ payload: chance(1, 3), mount: chance(1, 4) },
   });
-  const verb = fc.constantFrom("get", "get", "start", "start", "stop", "stop", "delete", "delete" as const);
+  const often: Verb[] = ["get", "start", "stop", "delete"];
+  const verb = fc.constantFrom<Verb>(...often, ...often, "pause", "resume");
   const kinds: [weight: number, fc.Arbitrary<Step>][] = [
     [
       5,
@@ -139,6 +152,8 @@ function faultSteps(step: Make): fc.Arbitrary<Step>[] {
   const command = fc.constantFrom(
     "create",
     "start",
+    "pause",
+    "resume",
     "stop",
     "rm",
     "ls",

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { describeGuests } from "./backend-contract/guests";
 import { describeLife } from "./backend-contract/life";
+import { describePauses } from "./backend-contract/pauses";
 import { describeRestarts } from "./backend-contract/restarts";
 import { describeScopes } from "./backend-contract/scopes";
 import { describeSnapshots } from "./backend-contract/snapshots";
@@ -17,6 +18,7 @@ export function describeBackend(name: string, make: MakeWorld): void {
   describe(`${name}: guests`, () => describeGuests(make));
   describe(`${name}: volumes`, () => describeVolumes(make));
   describe(`${name}: snapshots`, () => describeSnapshots(make));
+  describe(`${name}: pauses`, () => describePauses(make));
   describe(`${name}: restarts`, () => describeRestarts(make));
 
   describe(`${name}: itself`, () => {
@@ -31,6 +33,7 @@ export function describeBackend(name: string, make: MakeWorld): void {
       const nothing = {
         total: 0,
         running: 0,
+        paused: 0,
         ephemeralRunning: 0,
         memoryMib: 0,
         cpus: 0,

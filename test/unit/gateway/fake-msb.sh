@@ -9,6 +9,7 @@
 # Snapshots: MSB_HOME/fake/snapshots/GROUP is the note of one, its files are where msb has them; captures.log has a line a
 # command. With a file MSB_HOME/fake/captures they "fail", "hang" when half is made, or leave an "odd" description. What
 # is done to a sandbox while it is captured leaves a line in overlaps.
+# Pauses: with a file MSB_HOME/fake/pauses they "fail", or "hang", and resumes the same; pauses.log has a line a command.
 set -eu
 
 fake=$MSB_HOME/fake
@@ -213,6 +214,7 @@ snapshot() {
   create)
     member=$2 source=$4 group=$6
     load "$source"
+    [ "$status" != Paused ] || fail "capture requires an acknowledged guest filesystem flush at this pause"
     [ ! -f "$notes/$group" ] || fail "snapshot already exists: $group:$member"
     mkdir "$sandboxes/$source.capturing" 2>/dev/null || untouched "$source"
     trap 'rm -rf "$sandboxes/$source.capturing"' EXIT
@@ -370,6 +372,7 @@ create)
   ;;
 start)
   load "$last"
+  [ "$status" != Paused ] || fail "sandbox '$last' is in state Paused and cannot be started"
   [ -z "$(field "$conf" FAIL_START)" ] || fail "failed to start \"$last\"" "other: no memory"
   boot_as_told "$last"
   mkdir -p "$MSB_HOME/sandboxes/$last/logs" # Its making may have been cut off before.
@@ -380,6 +383,10 @@ stop)
   load "$last"
   untouched "$last"
   echo "$*" >>"$fake/stops.log"
+  case "$status $*" in
+  'Paused --force'*) ;;
+  Paused*) fail "cannot gracefully stop paused sandbox \"$last\"; resume it first or explicitly kill it" ;;
+  esac
   delay=$(field "$conf" SLOW_STOP) timeout=
   while [ $# -gt 1 ]; do
     [ "$1" != --timeout ] || timeout=$2
@@ -393,6 +400,20 @@ stop)
   fi
   set_status "$last" Stopped
   say "$last" stopped
+  ;;
+pause | resume)
+  load "$last"
+  untouched "$last"
+  echo "$command $last" >>"$fake/pauses.log"
+  read_told pauses
+  [ "$how" != fail ] || fail "VM $command failed: something of msb's own"
+  # Its microVM may have ended meanwhile.
+  load "$last"
+  case $command$status in
+  pauseRunning) set_status "$last" Paused ;;
+  resumePaused) set_status "$last" Running ;;
+  *) fail "sandbox '$last' is in state $status" ;;
+  esac
   ;;
 rm)
   load "$last"

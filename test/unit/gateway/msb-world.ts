@@ -83,6 +83,10 @@ export class MsbWorld implements World {
     tell(this.home, "captures", how);
   }
 
+  async pauses(how: "well" | "fail" | "hang"): Promise<void> {
+    tell(this.home, "pauses", how);
+  }
+
   async agent(id: string): Promise<void> {
     const path = agentSocketPath(this.home, id);
     mkdirSync(dirname(path), { recursive: true });
@@ -130,6 +134,7 @@ export class MsbWorld implements World {
     }
     tell(this.home, "boots", "fail");
     tell(this.home, "captures", "fail");
+    tell(this.home, "pauses", "fail");
     this.home = home;
     this.options = { ...this.options, home, workspace: join(home, "workspace") };
   }
@@ -144,6 +149,7 @@ export class MsbWorld implements World {
     // What hangs ends, so that no process outlives the test.
     await this.boots("fail");
     await this.captures("fail");
+    await this.pauses("fail");
     await this.backend.close();
     for (const { server, sockets } of this.agents.values()) {
       server.close();
@@ -153,7 +159,7 @@ export class MsbWorld implements World {
 }
 
 /** Whole at once: what is under way may be reading it. */
-function tell(home: string, what: "boots" | "captures", how: "well" | "fail" | "hang"): void {
+function tell(home: string, what: "boots" | "captures" | "pauses", how: "well" | "fail" | "hang"): void {
   const file = join(home, "fake", what);
   if (how === "well") rmSync(file, { force: true });
   else {

@@ -121,6 +121,8 @@ export class Metrics {
         for (const [status, count] of Object.entries(backend.statuses())) this.set({ status }, count);
       },
     });
+    const paused = () => backend.usage().paused;
+    this.gauge("msb_gateway_sandboxes_paused", "Sandboxes that are paused, of those that run", paused);
     this.gauge("msb_gateway_snapshots", "Snapshots of disks", () => backend.usage().snapshots);
     const bytes = () => backend.usage().snapshotBytes;
     this.gauge("msb_gateway_snapshot_bytes", "What snapshots take on the disk", bytes);

@@ -19,6 +19,7 @@ export function sandboxBodyOf(record: Sandbox, shape: ClientShape): SandboxBody 
     name: record.name,
     slug: record.slug,
     status,
+    paused: record.paused,
     status_reason: status === "starting" ? "scheduling" : null,
     spec: specOf(record, shape),
     ephemeral: record.ephemeral,

@@ -40,6 +40,8 @@ export type Sandbox = {
   spec: SandboxSpec | null;
   resolved: Resolved | null;
   status: SandboxStatus;
+  /** Its CPUs stand still, and are to; its memory is kept. The status is that of one that runs. */
+  paused: boolean;
   /** Nothing is under way, and nothing is left to do for what is desired. */
   settled: boolean;
   /** It is no more: this is how it was last. */
@@ -56,7 +58,7 @@ export type Wanted = {
   spec: SandboxSpec;
   slug: string;
   owner: Owner;
-  desired: Exclude<Desired, "removed">;
+  desired: Exclude<Desired, "removed" | "paused">;
   login?: RegistryLogin;
   /** Credentials of the server must not serve the pull. */
   anonymous?: boolean;
@@ -76,6 +78,8 @@ export type Usage = {
   /** All, running or not. */
   total: number;
   running: number;
+  /** Of those that run. */
+  paused: number;
   ephemeralRunning: number;
   memoryMib: number;
   cpus: number;
@@ -125,9 +129,17 @@ export interface SandboxBackend {
   /**
    * Idempotent, and the last one counts. `removed` is on disk when it resolves, cancels what is under way, and frees the
    * name at once; what is left of it goes behind the answer, and from then on every method throws sandboxNotFound.
-   * @throws ServiceError sandboxNotFound; for `running`: noCapacity, diskFull, unavailable
+   * `paused` is for one that runs, and `running` resumes one that is paused. Where that fails it is as it was, with the
+   * `failure`. One that is paused keeps its room.
+   * @throws ServiceError sandboxNotFound; for `running`: noCapacity, diskFull, unavailable; for `paused`: conflict where it
+   *   neither runs nor is paused, unsupported, unavailable
    */
   want(id: string, desired: Desired): Promise<Sandbox>;
+  /**
+   * Wants it `running` only where it is up: what does not run is not started.
+   * @throws ServiceError sandboxNotFound, unavailable; conflict where it neither runs nor is paused
+   */
+  resume(id: string): Promise<Sandbox>;
   /**
    * The first state that holds, or the last one when the signal aborts (it does not reject) or the sandbox ends. Its end
    * cancels nothing. @throws ServiceError sandboxNotFound
@@ -148,7 +160,7 @@ export interface SandboxBackend {
   /**
    * A connection to the agent in the guest; one that starts is waited for. Each side ends by itself: the reading one
    * when the guest does. Whoever asked destroys it.
-   * @throws ServiceError sandboxNotFound; conflict where it does not run, or not before the signal aborts
+   * @throws ServiceError sandboxNotFound; conflict where it does not run, or not before the signal aborts, or is paused
    */
   openAgent(id: string, signal: AbortSignal): Promise<Duplex>;
   /**

@@ -47,6 +47,36 @@ export class SandboxService {
     return sandbox;
   }
 
+  /**
+   * Pauses a sandbox; one that is paused is no error. In time, or as it stands.
+   * @throws ServiceError the reason, where it fails within the time; conflict where it does not run
+   */
+  async pause({ id }: Sandbox): Promise<Sandbox> {
+    await this.backend.want(id, "paused");
+    return this.switched(id, true);
+  }
+
+  /**
+   * Resumes a sandbox that is paused; one that runs is no error. In time, or as it stands.
+   * @throws ServiceError the reason, where it fails within the time; conflict where it does not run
+   */
+  async resume({ id }: Sandbox): Promise<Sandbox> {
+    await this.backend.resume(id);
+    return this.switched(id, false);
+  }
+
+  private async switched(id: string, paused: boolean): Promise<Sandbox> {
+    const sandbox = await this.waitUntilSettled(id, this.answerWithinMs);
+    if (!sandbox.settled || (sandbox.status === "running" && sandbox.paused === paused)) return sandbox;
+    if (sandbox.failure) throw new ServiceError(sandbox.failure.kind, sandbox.failure.message);
+    throw new ServiceError(
+      "conflict",
+      sandbox.status === "running"
+        ? `another request has ${paused ? "resumed" : "paused"} the sandbox meanwhile`
+        : `the sandbox is ${sandbox.status}`,
+    );
+  }
+
   /** Stops a sandbox; one that does not run is no error. */
   async stop({ id }: Sandbox): Promise<Sandbox> {
     await this.backend.want(id, "stopped");

@@ -11,6 +11,8 @@ export type World = {
   boots: (how: "well" | "fail" | "hang") => Promise<void>;
   /** The same of captures: those that hang have begun. */
   captures: (how: "well" | "fail" | "hang") => Promise<void>;
+  /** The same of pauses and their ends. */
+  pauses: (how: "well" | "fail" | "hang") => Promise<void>;
   /** Gives a sandbox's guest an agent that sends back what it gets, from its next boot to its end. */
   agent: (id: string) => Promise<void>;
   /** Ends a running microVM, as a crash of the guest does. */

@@ -19,6 +19,7 @@ import { ReadinessProbe } from "./readiness";
 import { Reconciler } from "./reconciler";
 import { RecordStore } from "./record-store";
 import { RegistryRules } from "./registry-rules";
+import { Resolver } from "./resolver";
 import { restoreArguments } from "./restore-plan";
 import { Resume } from "./resume";
 import { sandboxActions } from "./sandbox-actions";
@@ -164,9 +165,10 @@ export async function assemble(options: MsbBackendOptions): Promise<Parts> {
   };
   const capacity = new Capacity(limits, (owner) => index.usage(owner), limitsOf);
   const resume = new Resume(home, lifecycle, commands, log, options.resume);
-  const sandboxes = new MsbSandboxes(index, lifecycle, view, commands, {
+  const sandboxes = new MsbSandboxes(index, lifecycle, view, new Resolver(lifecycle, commands, log), {
     ...{ home, egress, namesPerOwner, capacity, disk: files.disk, checkSpec, pulls, payloads, log },
     modifications: new Modifications(msb),
+    msbVersion: () => msb.version(),
     volumesOf: (spec, owner) => volumes.idsFor(spec, owner),
     withdrawResume: (id) => resume.withdraw(id),
     checkVolumes: (ids) => void volumes.handlesOf(ids),

@@ -65,6 +65,8 @@ const COMMANDS: Record<string, [lane: Lane, timeoutMs: number]> = {
   inspect: ["reads", MINUTE_MS],
   "volume ls": ["reads", MINUTE_MS],
   "image ls": ["reads", MINUTE_MS],
+  pause: ["pauses", MINUTE_MS],
+  resume: ["pauses", MINUTE_MS],
   stop: ["stops", MINUTE_MS],
   rm: ["removals", 5 * MINUTE_MS],
   create: ["boots", 15 * MINUTE_MS],

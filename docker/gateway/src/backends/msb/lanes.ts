@@ -6,17 +6,27 @@ import type { Owner } from "../../sandboxes/backend";
  * What waits for what: commands of one lane wait for each other, those of different lanes never do.
  * - reads: lists and questions
  * - stops: stops of sandboxes; they wait for guests rather than compute
+ * - pauses: of sandboxes, and their ends; they wait for a guest's file system at most
  * - removals: of sandboxes, which wait for no guest
  * - boots: creates and starts, of images that are there
  * - pulls: downloads of images
  * - captures: snapshots made, layers of disks merged: both copy disks
  * - housekeeping: volumes made and removed, images loaded and removed, snapshots removed
  */
-export type Lane = "reads" | "stops" | "removals" | "boots" | "pulls" | "captures" | "housekeeping";
+export type Lane =
+  | "reads"
+  | "pauses"
+  | "stops"
+  | "removals"
+  | "boots"
+  | "pulls"
+  | "captures"
+  | "housekeeping";
 
 /** How many run at once, and how many more may wait; one owner has half. As many stops wait as there are sandboxes. */
 const LANES: Record<Lane, { atOnce: number; waiting: number }> = {
   reads: { atOnce: 4, waiting: 2_000 },
+  pauses: { atOnce: 16, waiting: 20_000 },
   stops: { atOnce: 16, waiting: Number.POSITIVE_INFINITY },
   removals: { atOnce: 16, waiting: Number.POSITIVE_INFINITY },
   boots: { atOnce: 16, waiting: 20_000 },
@@ -41,6 +51,7 @@ const SERVER = Symbol("server");
 export class Lanes {
   private readonly lanes = {
     reads: placesOf("reads"),
+    pauses: placesOf("pauses"),
     stops: placesOf("stops"),
     removals: placesOf("removals"),
     boots: placesOf("boots"),

@@ -1,5 +1,5 @@
 import { errorText, ServiceError } from "../../errors";
-import { cancels, type Desired, STATES, type State, UNDER_WAY } from "../../sandboxes/states";
+import { cancels, type Desired, isUp, LEADS_TO, STATES, type State, UNDER_WAY } from "../../sandboxes/states";
 import { type Actions, type Doing, NothingMade } from "./actions";
 import type { RecordStore } from "./record-store";
 import { Retries } from "./retries";
@@ -29,7 +29,7 @@ export class Lifecycle {
   /** When a handle was let go of, by performance.now(): a list that was asked for before may still have it. */
   readonly letGo = new Map<string, number>();
 
-  /** Told of each sandbox that begins to run, and when it runs no more or is about to stop. */
+  /** Told of each sandbox whose microVM is up, and when it is so no more or is about to stop. */
   onRunning: (entry: Entry, runs: boolean) => void = () => undefined;
   /** Told of each sandbox whose making is on disk. */
   onMade: (entry: Entry) => void = () => undefined;
@@ -137,7 +137,7 @@ export class Lifecycle {
       entry.failures = 0;
       // A client is told of a new sandbox only when the disk knows it too.
       if (action === "make") await this.saveMade(entry, gained);
-      else if (action !== "remove") this.enter(entry, action === "start" ? "running" : "stopped", gained);
+      else if (action !== "remove") this.enter(entry, LEADS_TO[action], gained);
     } catch (error) {
       failure = { error };
     }
@@ -218,7 +218,7 @@ export class Lifecycle {
     if (entry.ended) return;
     this.letGo.set(handle, performance.now());
     this.index.delete(entry);
-    if (entry.record.state === "running") this.onRunning(entry, false);
+    if (isUp(entry.record.state)) this.onRunning(entry, false);
     entry.notify();
     this.store
       .delete(id)
@@ -231,8 +231,8 @@ export class Lifecycle {
     const before = entry.record.state;
     entry.record = { ...entry.record, ...change };
     this.index.count(entry);
-    const runs = entry.record.state === "running";
-    if (runs !== (before === "running")) this.onRunning(entry, runs);
+    const runs = isUp(entry.record.state);
+    if (runs !== isUp(before)) this.onRunning(entry, runs);
     entry.notify();
   }
 

@@ -1,4 +1,5 @@
 import type { Duplex } from "node:stream";
+import { isUp } from "../../sandboxes/states";
 import { connectAgent } from "./agent-socket";
 import type { Entry } from "./sandbox-index";
 
@@ -96,5 +97,5 @@ export class Liveness {
     this.timer ??= setTimeout(() => this.tryAgain(), UNREACHED_MS).unref();
   }
 
-  private isOver = (entry: Entry): boolean => this.closed || entry.ended || entry.record.state !== "running";
+  private isOver = (entry: Entry): boolean => this.closed || entry.ended || !isUp(entry.record.state);
 }

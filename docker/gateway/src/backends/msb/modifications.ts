@@ -156,6 +156,8 @@ const inProgress = (message: string) =>
 function refuseUnsettled(entry: Entry): void {
   const { state } = entry.record;
   if (!entry.settled || entry.deferred) throw inProgress(`the sandbox is ${statusOf(entry)}`);
+  if (state === "paused")
+    throw new ServiceError("modificationRefused", "the sandbox is paused; resume it first");
   if (state !== "running" && state !== "stopped" && state !== "failed")
     throw new ServiceError(
       "modificationRefused",

@@ -1,4 +1,4 @@
-import { type Observed, STATES } from "../../sandboxes/states";
+import { type Desired, desiredThen, isUp, type Observed, STATES, type State } from "../../sandboxes/states";
 import { inSeconds, isPast, type Lifecycle, TOMBSTONE_SECONDS } from "./lifecycle";
 import type { SandboxFolders } from "./sandbox-folders";
 import { Entry } from "./sandbox-index";
@@ -6,6 +6,9 @@ import { adoptedRecord, type SandboxRecord } from "./sandbox-record";
 
 /** A sandbox as msb lists it. */
 export type Seen = { name: string; observed: Exclude<Observed, "missing">; createdAt: string };
+
+/** For how long the list of msb 0.7.11 was seen to show a sandbox as it was before it was paused or resumed, and more. */
+const LISTED_LATE_MS = 2_000;
 
 /** How long something may still come of a create that the end of the server interrupted. */
 const INTERRUPTED_SECONDS = 300;
@@ -52,7 +55,7 @@ export class Reconciler {
       }
       const { state, handle, desired, ephemeral, keepUntil } = entry.record;
       const next = STATES[state].observed?.[seen.get(handle) ?? "missing"];
-      if (!next) continue;
+      if (!next || (isPause(state, next.state) && askedAt < entry.changedAt + LISTED_LATE_MS)) continue;
       // A list alone ends no record: with the record goes the disk.
       if (next.state === "end" && this.folders.has(handle)) {
         unlisted.add(entry);
@@ -65,12 +68,8 @@ export class Reconciler {
           this.lifecycle.change(entry, { keepUntil: inSeconds(TOMBSTONE_SECONDS) });
         this.lifecycle.end(entry);
       } else {
-        const change = { desired: desired === "removed" ? desired : (next.desired ?? desired) };
-        this.lifecycle.enter(
-          entry,
-          next.state,
-          next.state === "running" ? change : { ...change, ...this.over() },
-        );
+        const change = { desired: desiredThen(desired, next) };
+        this.lifecycle.enter(entry, next.state, isUp(next.state) ? change : { ...change, ...this.over() });
       }
       this.lifecycle.drive(entry);
     }
@@ -86,7 +85,7 @@ export class Reconciler {
       const interrupted = state === "making" || (state === "created" && desired === "running");
       const to = interrupted ? "unmade" : (STATES[state].restarted ?? state);
       if (!interrupted) {
-        const now = desired === "removed" ? desired : to === "running" ? "running" : "stopped";
+        const now = desired === "removed" ? desired : to === "running" || to === "paused" ? to : "stopped";
         this.lifecycle.change(entry, { state: to, desired: now });
         continue;
       }
@@ -114,7 +113,7 @@ export class Reconciler {
       if (state === "gone" && isPast(keepUntil, now)) this.lifecycle.forget(entry);
       else if (state === "unmade" && ephemeral && desired === "stopped" && isPast(keepUntil, now))
         this.lifecycle.change(entry, { desired: "removed", keepUntil: null });
-      else if (state === "running" && desired === "running" && expiresAt !== null && isPast(expiresAt, now)) {
+      else if (isUp(state) && isToLive(desired) && expiresAt !== null && isPast(expiresAt, now)) {
         this.lifecycle.log.info({ sandbox: id }, "its maximum duration is over");
         this.lifecycle.change(entry, { desired: "stopped" });
       } else if (ephemeral && (state === "stopped" || state === "failed") && desired !== "removed")
@@ -144,3 +143,9 @@ export class Reconciler {
     this.lifecycle.saveSoon(entry);
   }
 }
+
+/** Between a sandbox that runs and one that is paused. */
+const isPause = (one: State, other: State | "end"): boolean =>
+  (one === "running" && other === "paused") || (one === "paused" && other === "running");
+
+const isToLive = (desired: Desired): boolean => desired === "running" || desired === "paused";

@@ -1,4 +1,5 @@
 import { errorText } from "../../errors";
+import { isUp } from "../../sandboxes/states";
 import type { LifecycleLog } from "./lifecycle";
 import type { Liveness } from "./liveness";
 import { within } from "./process";
@@ -52,7 +53,7 @@ export async function recover(parts: RecoveryParts): Promise<void> {
     options.log.warn({}, "msb takes its time to answer; what is on disk is served meanwhile");
   // Too late to be thrown.
   claimed.catch((error) => options.unusable(error));
-  for (const entry of index.all()) if (entry.record.state === "running") liveness.follow(entry);
+  for (const entry of index.all()) if (isUp(entry.record.state)) liveness.follow(entry);
   await resume.load().catch(failed(parts, "could not tell what ran before"));
   reconciler.sweep();
 }

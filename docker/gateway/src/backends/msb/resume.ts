@@ -3,6 +3,7 @@ import { dirname, join } from "node:path";
 import * as z from "zod";
 import { errorText } from "../../errors";
 import { removeFileDurably, writeFileAtomically } from "../../files/atomic-file";
+import type { State } from "../../sandboxes/states";
 import type { Lifecycle, LifecycleLog } from "./lifecycle";
 import type { SandboxCommands } from "./sandbox-commands";
 import type { Entry } from "./sandbox-index";
@@ -13,6 +14,8 @@ const nameList = z.array(z.string());
 const STARTS_AT_ONCE = 8;
 /** Stops at once: they wait, they don't compute. */
 const STOPS_AT_ONCE = 64;
+/** States that end by themselves soon, with a microVM that can be stopped cleanly. */
+const ON_THE_WAY: ReadonlySet<State> = new Set(["making", "starting", "pausing", "resuming"]);
 /** How long one boot may take before the next has its turn. */
 const BOOT_WAIT_MS = 5 * 60_000;
 /** Milliseconds of the deadline that are left for the stop of the server itself. */
@@ -20,7 +23,8 @@ const RESERVE_MS = 1_000;
 
 /**
  * The sandboxes that run when the server is stopped run again after its next start, with their disks: a changed
- * setting, an upgrade, a backup or a reboot of the host ends none of them. After a crash nothing is started.
+ * setting, an upgrade, a backup or a reboot of the host ends none of them. Those that are paused, too: what their memory
+ * held is gone, so they run then. After a crash nothing is started.
  */
 export class Resume {
   private readonly file: string;
@@ -87,20 +91,20 @@ export class Resume {
    */
   async stopAll(deadline: number): Promise<void> {
     const { index } = this.lifecycle;
-    const making = [...index.all()].filter(
-      ({ record: { state } }) => state === "making" || state === "starting",
-    );
+    const making = [...index.all()].filter(({ record: { state } }) => ON_THE_WAY.has(state));
     // What is being made is let finish first, so that it can be stopped cleanly too.
     const half = abortAfter((deadline - Date.now()) / 2);
     await Promise.all(making.map((entry) => settled(entry, half)));
-    const running = [...index.all()].filter((entry) => entry.holdsRoom && entry.record.desired === "running");
+    const running = [...index.all()].filter(
+      ({ holdsRoom, record: { desired } }) => holdsRoom && (desired === "running" || desired === "paused"),
+    );
     // None of those has its turn any more.
     this.waiting = [];
     const ids = running.filter(({ record }) => !record.ephemeral).map(({ record }) => record.id);
     await this.note(ids).catch((error) =>
       this.log.error({ err: errorText(error) }, "they will not start again by themselves"),
     );
-    const alive = running.filter(({ record }) => record.state === "running");
+    const alive = running.filter(({ record: { state } }) => state === "running" || state === "paused");
     if (alive.length === 0) return;
     this.log.info({ sandboxes: alive.length }, "stopping the running sandboxes");
     const until = deadline - RESERVE_MS;
@@ -118,9 +122,11 @@ export class Resume {
   }
 
   private async stop(entry: Entry, timeoutMs: number): Promise<void> {
-    const { id: sandbox, handle } = entry.record;
+    const { id: sandbox, handle, state } = entry.record;
     try {
-      await this.lifecycle.stopForRestart(entry, () => this.commands.stopNow(handle, timeoutMs));
+      await this.lifecycle.stopForRestart(entry, () =>
+        this.commands.stopNow(handle, timeoutMs, state === "paused"),
+      );
     } catch (error) {
       this.log.error({ sandbox, err: errorText(error) }, "did not stop in time: unsynced writes are lost");
     }

@@ -78,7 +78,19 @@ export function sandboxActions(options: ActionOptions): Actions {
       return goesOn ? {} : lifetime(spec?.whole());
     },
 
-    async stop({ handle, owner }, signal) {
+    async pause({ handle, owner }, signal) {
+      await commands.pause(handle, { signal, owner });
+      return {};
+    },
+
+    async resume({ handle, owner }, signal) {
+      await commands.resume(handle, { signal, owner });
+      return {};
+    },
+
+    async stop({ handle, owner, state }, signal) {
+      // A guest that stands still can't stop by itself. One that can't be resumed is stopped by force after its time.
+      if (state === "paused") await commands.resume(handle, { signal, owner }).catch(unless(signal));
       await commands.stop(handle, options.stopGraceSeconds, { signal, owner });
       return { expiresAt: null };
     },
@@ -119,6 +131,9 @@ async function restored(
     source?.release();
   }
 }
+
+/** For what may fail: only that it was cancelled counts. */
+const unless = (signal: AbortSignal) => () => signal.throwIfAborted();
 
 async function planned(
   { msbVersion, egress, volumeHandles }: ActionOptions,

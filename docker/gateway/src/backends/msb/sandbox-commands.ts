@@ -14,7 +14,7 @@ const listed = z.array(z.object({ name: z.string(), status: z.string(), created_
 /** msb's words for a sandbox's state, in lower case; any other is a sandbox that failed. */
 const OBSERVED: Record<string, Seen["observed"]> = {
   running: "running",
-  paused: "running",
+  paused: "paused",
   starting: "running",
   draining: "running",
   stopping: "running",
@@ -93,6 +93,14 @@ export class SandboxCommands {
   start = (name: string, options: CallOptions): Promise<void> =>
     this.boot(name, ["start", "--", name], options);
 
+  /** Stops the CPUs of one that runs; its memory is kept. */
+  pause = async (name: string, options: CallOptions): Promise<void> =>
+    void (await this.call(name, ["pause", "--quiet", "--", name], options));
+
+  /** Lets one that is paused go on. */
+  resume = async (name: string, options: CallOptions): Promise<void> =>
+    void (await this.call(name, ["resume", "--quiet", "--", name], options));
+
   /**
    * Stops cleanly; by force only what was asked and had the whole grace time.
    * @throws ServiceError timeout where no turn came: the guest was not asked
@@ -118,10 +126,13 @@ export class SandboxCommands {
     await this.call(name, ["stop", "--force", "--", name], { signal, owner });
   }
 
-  /** Stops cleanly within the time, or not at all. It waits for no turn. */
-  async stopNow(name: string, timeoutMs: number): Promise<void> {
-    const args = ["stop", "--quiet", "--", name];
-    outputOf(args, await this.msb.runNow(args, { deadlineMs: Date.now() + timeoutMs }));
+  /** Stops cleanly within the time, or not at all; a paused one is resumed for that. It waits for no turn. */
+  async stopNow(name: string, timeoutMs: number, paused: boolean): Promise<void> {
+    const deadlineMs = Date.now() + timeoutMs;
+    for (const command of paused ? ["resume", "stop"] : ["stop"]) {
+      const args = [command, "--quiet", "--", name];
+      outputOf(args, await this.msb.runNow(args, { deadlineMs }));
+    }
   }
 
   /**

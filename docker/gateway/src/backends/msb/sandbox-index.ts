@@ -1,7 +1,7 @@
 import type { Owner, Position, Reference, Scope, Usage } from "../../sandboxes/backend";
 import { comparePositions } from "../../sandboxes/scope";
 import { STATES } from "../../sandboxes/states";
-import { isInterrupted, type SandboxRecord } from "./sandbox-record";
+import { isInterrupted, isPaused, type SandboxRecord } from "./sandbox-record";
 
 /** What a sandbox takes of the limits. */
 export type Share = { vcpus: number; memoryMib: number };
@@ -62,6 +62,7 @@ export class Entry {
 const noUsage = (): Usage => ({
   total: 0,
   running: 0,
+  paused: 0,
   ephemeralRunning: 0,
   memoryMib: 0,
   cpus: 0,
@@ -186,6 +187,7 @@ function usageOf(entry: Entry): Usage {
   return {
     total: state === "gone" || interrupted ? 0 : 1,
     running: running ? 1 : 0,
+    paused: running && isPaused(entry.record) ? 1 : 0,
     ephemeralRunning: running && entry.record.ephemeral ? 1 : 0,
     memoryMib: running ? memoryMib : 0,
     cpus: running ? vcpus : 0,

@@ -4,7 +4,7 @@ import type { ErrorKind } from "../../errors";
 import type { Wanted } from "../../sandboxes/backend";
 import { keptSpec, storedSpec } from "../../sandboxes/payload";
 import { boundedResolved } from "../../sandboxes/resolved";
-import { desiredState, STATES, type State, sandboxState } from "../../sandboxes/states";
+import { desiredState, isUp, STATES, type State, sandboxState } from "../../sandboxes/states";
 import { CompactSpec } from "./compact-spec";
 import { type EgressPolicy, egressPolicy } from "./egress";
 
@@ -151,11 +151,16 @@ export function adoptedRecord(handle: string, name: string, createdAt: string): 
 export const isInterrupted = ({ answered, desired, keepUntil }: SandboxRecord): boolean =>
   !answered && desired === "removed" && keepUntil !== null;
 
+/** Its CPUs stand still, and nobody has asked for them since. */
+export const isPaused = ({ state, desired }: Pick<SandboxRecord, "state" | "desired">): boolean =>
+  state === "paused" && desired === "paused";
+
 /** What follows from entering a state alone. */
 export function entering(before: SandboxRecord, state: State): Partial<SandboxRecord> {
   const now = new Date().toISOString();
-  if (state === "running") {
-    const since = before.state === "stopping" ? before.startedAt : now;
+  if (state === "running" || state === "paused") {
+    // A pause is no start, nor is a stop that failed.
+    const since = before.state === "stopping" || isUp(before.state) ? before.startedAt : now;
     return { state, startedAt: since, stoppedAt: null, failure: null };
   }
   if (STATES[before.state].alive && (state === "stopped" || state === "failed"))

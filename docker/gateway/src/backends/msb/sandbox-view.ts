@@ -1,6 +1,7 @@
 import type { Sandbox } from "../../sandboxes/backend";
 import { STATES } from "../../sandboxes/states";
 import type { Entry } from "./sandbox-index";
+import { isPaused } from "./sandbox-record";
 
 /** What was removed on request, or whose client went away before it was told of it, is no more for everybody. */
 export const isHidden = ({ record }: Entry) =>
@@ -12,7 +13,7 @@ export function statusOf({ record }: Entry): Sandbox["status"] {
   // An ephemeral one that ended is removed by itself: for its client it has stopped.
   if (desired === "removed" && ephemeral && (state === "removing" || !STATES[state].alive)) return "stopped";
   const next = todo[desired];
-  if (next === "make" || next === "start") return "starting";
+  if (next === "make" || next === "start" || next === "resume") return "starting";
   if (next === "stop") return "stopping";
   return status;
 }
@@ -23,7 +24,7 @@ export function sandboxOf(entry: Entry): Sandbox {
   const { id, name, slug, owner, ephemeral, resolved, failure, createdAt, startedAt, stoppedAt } = record;
   return {
     ...{ id, name, slug, owner, ephemeral, resolved, failure, createdAt, startedAt, stoppedAt },
-    ...{ settled, ended, status: statusOf(entry) },
+    ...{ settled, ended, status: statusOf(entry), paused: isPaused(record) },
     get spec() {
       return record.spec?.whole() ?? null;
     },

@@ -1,5 +1,5 @@
 import type { Duplex } from "node:stream";
-import { errorText, invalidSpec, ServiceError, sandboxNotFound } from "../../errors";
+import { errorText, invalidSpec, sandboxNotFound } from "../../errors";
 import type {
   ListQuery,
   LogEntry,
@@ -14,7 +14,6 @@ import type {
   Wanted,
 } from "../../sandboxes/backend";
 import type { Modification, ModificationPlan, PlannedModification } from "../../sandboxes/modification";
-import { boundedResolved } from "../../sandboxes/resolved";
 import { type Desired, STATES } from "../../sandboxes/states";
 import { Admission, type AdmissionOptions } from "./admission";
 import { connectAgent } from "./agent-socket";
@@ -22,9 +21,10 @@ import type { EgressLimit } from "./egress-limit";
 import type { Lifecycle, LifecycleLog } from "./lifecycle";
 import { readLog } from "./logs";
 import type { Modifications } from "./modifications";
+import { checkPauses, checkReachable, checkUp } from "./pausing";
 import type { PayloadStore } from "./payload-store";
 import { within } from "./process";
-import type { SandboxCommands } from "./sandbox-commands";
+import type { Resolver } from "./resolver";
 import { type Entry, type SandboxIndex, shareOf } from "./sandbox-index";
 import { newRecord } from "./sandbox-record";
 import { isHidden, sandboxOf, statusOf } from "./sandbox-view";
@@ -41,6 +41,7 @@ export type SandboxesOptions = AdmissionOptions & {
   modifications: Modifications;
   /** Refuses what msb can't be asked for. @throws ServiceError invalidSpec */
   checkSpec: (spec: Wanted["spec"], snapshot: string | undefined) => Promise<void>;
+  msbVersion: () => Promise<string>;
   /** @throws ServiceError snapshotNotFound where it is no more */
   checkSnapshot: (id: string) => void;
   /** What came with a create for the pull of its image, by the sandbox's id, until its boot is over. */
@@ -58,7 +59,7 @@ export class MsbSandboxes implements SandboxBackend {
     private readonly index: SandboxIndex,
     private readonly lifecycle: Lifecycle,
     private readonly view: StatusCache,
-    private readonly commands: Pick<SandboxCommands, "inspect">,
+    private readonly resolver: Resolver,
     private readonly options: SandboxesOptions,
   ) {
     this.admission = new Admission(index, view, options);
@@ -110,11 +111,7 @@ export class MsbSandboxes implements SandboxBackend {
   async resolve(id: string): Promise<Sandbox | undefined> {
     const entry = this.index.get(id);
     if (!entry) return undefined;
-    if (entry.record.resolved || !isMade(entry)) return sandboxOf(entry);
-    entry.resolving ??= this.inspect(entry).finally(() => {
-      entry.resolving = undefined;
-    });
-    await entry.resolving;
+    await this.resolver.resolve(entry);
     return sandboxOf(entry);
   }
 
@@ -143,8 +140,22 @@ export class MsbSandboxes implements SandboxBackend {
       // No await between this and what takes the room.
       this.admission.checkStart(entry);
     }
+    if (desired === "paused") {
+      await checkPauses(this.options.msbVersion);
+      this.admission.refuseWhileDraining();
+      checkUp(entry);
+    }
     await this.lifecycle.want(entry, desired);
     if (this.admission.draining && desired === "stopped") await this.options.withdrawResume(id);
+    return sandboxOf(entry);
+  }
+
+  async resume(id: string): Promise<Sandbox> {
+    const entry = this.visible(id);
+    this.admission.refuseWhileDraining();
+    checkUp(entry);
+    // It holds its room already.
+    await this.lifecycle.want(entry, "running");
     return sandboxOf(entry);
   }
 
@@ -167,10 +178,9 @@ export class MsbSandboxes implements SandboxBackend {
     const entry = this.visible(id);
     // It is to run again after a restart of the server: whoever asks for it need not wait for its turn.
     if (entry.deferred) await this.want(id, "running");
-    if (statusOf(entry) === "starting") await this.until(id, ({ settled }) => settled, signal);
-    const status = statusOf(entry);
-    if (status !== "running")
-      throw new ServiceError("conflict", `the sandbox ${JSON.stringify(entry.record.name)} is ${status}`);
+    if (statusOf(entry) === "starting" || entry.record.state === "pausing")
+      await this.until(id, ({ settled }) => settled, signal);
+    checkReachable(entry);
     try {
       return await connectAgent(this.options.home, entry.record.handle, signal);
     } catch (error) {
@@ -217,24 +227,6 @@ export class MsbSandboxes implements SandboxBackend {
     await within(looked, LOOK_MS);
   }
 
-  private async inspect(entry: Entry): Promise<void> {
-    try {
-      const { handle, owner } = entry.record;
-      const { resolved, leftOut } = boundedResolved(await this.commands.inspect(handle, { owner }));
-      if (leftOut.length > 0)
-        this.options.log.warn(
-          { sandbox: entry.record.id, leftOut },
-          "its image's configuration is too large: these parts are not kept",
-        );
-      await this.lifecycle.update(entry, { resolved });
-    } catch (error) {
-      this.options.log.warn(
-        { sandbox: entry.record.id, err: errorText(error) },
-        "its configuration is not known",
-      );
-    }
-  }
-
   private async whenSettled(entry: Entry | undefined): Promise<void> {
     const never = new AbortController().signal;
     while (entry && !entry.ended && entry.underWay) await entry.changed(never);
@@ -244,6 +236,3 @@ export class MsbSandboxes implements SandboxBackend {
 /** How long an answer about a sandbox that is known waits for msb's word. */
 const LOOK_MS = 5_000;
 const LOG_STATUS_AGE_MS = 5_000;
-
-const isMade = ({ record: { state } }: Entry) =>
-  state === "running" || state === "stopped" || state === "failed";

@@ -15,6 +15,7 @@ export function checkCapturable(entry: Entry, when: "now" | "soon"): void {
   const conflict = (why: string) =>
     new ServiceError("conflict", `the sandbox ${JSON.stringify(name)} ${why}`);
   if (state === "created" || state === "unmade") throw conflict("was never started: it has no disk yet");
+  if (state === "paused") throw conflict("is paused: resume it first, its file system has to answer");
   if (state === "failed") throw conflict("has failed: start it, and stop it if it is not to run");
   if (state === "running" && layers >= MOST_LAYERS)
     throw conflict(

@@ -47,6 +47,8 @@ export const sandboxBody = z.object({
   name: z.string(),
   slug: z.string(),
   status: sandboxStatus,
+  /** Beside the contract, whose clients know no such status: one that is paused is `running` for them. */
+  paused: z.boolean(),
   status_reason: z.enum(["scheduling", "insufficient_capacity"]).nullable(),
   spec: z.looseObject({}).nullable(),
   ephemeral: z.boolean(),
