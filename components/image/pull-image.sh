@@ -27,13 +27,13 @@ verify() {
   found=$(docker image inspect --format '{{.Architecture}}' "$SOURCE")
   [ "$found" = "$ARCHITECTURE" ] || refuse \
     "The image $SOURCE is for $found, but the host is $ARCHITECTURE." \
-    "  to make one for both architectures: npm run image -- push REPOSITORY"
+    "  to make one for both architectures, in a clone of this project's repository: npm run image -- push REPOSITORY"
   label='{{with .Config.Labels}}{{index . "org.opencontainers.image.version"}}{{end}}'
   found=$(docker image inspect --format "$label" "$SOURCE")
   [ -n "$found" ] || refuse \
     "The image $SOURCE does not say which version of microsandbox it holds (label org.opencontainers.image.version):" \
     "it is not an image of this project's server." \
-    "  to make one: npm run image -- push REPOSITORY"
+    "  to make one, in a clone of this project's repository: npm run image -- push REPOSITORY"
   [ "$found" = "$VERSION" ] || refuse \
     "The image $SOURCE holds microsandbox $found, but the setting version is $VERSION." \
     "  to use what it holds: pulumi config set microsandbox:version $found --stack $STACK"

@@ -56,8 +56,7 @@ require_programs() {
 	[[ ${#missing[@]} -gt 0 ]] || return 0
 	for program in "${missing[@]}"; do packages+=("$(package_of "$program")"); done
 	say "missing programs: ${missing[*]}"
-	say "Debian packages that have them: $(printf '%s\n' "${packages[@]}" | sort -u | tr '\n' ' ')"
-	say "To install them: npm run setup"
+	say "To install them on Debian or Ubuntu: sudo apt-get install $(printf '%s\n' "${packages[@]}" | sort -u | tr '\n' ' ')"
 	exit 3
 }
 

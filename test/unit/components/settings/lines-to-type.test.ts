@@ -111,3 +111,16 @@ it("is named in all that a program under Pulumi tells, also of one host among se
     .filter((line) => /config (set|rm)/.test(line));
   expect(lines).toEqual([]);
 });
+
+it("no script tells a program of somebody else's to run an npm script, without saying where", () => {
+  const root = join(__dirname, "../../../..");
+  const scripts = ["components", "emulated-host"].flatMap((folder) =>
+    readdirSync(join(root, folder), { recursive: true, encoding: "utf8" })
+      .filter((name) => name.endsWith(".sh"))
+      .map((name) => join(root, folder, name)),
+  );
+  const lines = scripts.flatMap((file) => readFileSync(file, "utf8").split("\n"));
+  const told = lines.filter((line) => /npm run/.test(line) && !/^\s*#/.test(line));
+  expect(lines.length).toBeGreaterThan(1000);
+  expect(told.filter((line) => !line.includes("in a clone of this project's repository"))).toEqual([]);
+});
