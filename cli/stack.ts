@@ -3,7 +3,8 @@ import { baseNameOf } from "../components/host/names";
 // Not config: it loads Pulumi, which takes a third of the start of a command.
 import { readableHosts } from "../components/settings/checks";
 import { resourceName, SERVICE } from "../components/settings/hosts";
-import { DEFAULT_DEBIAN, type HostSettings } from "../components/settings/schema";
+import type { HostSettings } from "../components/settings/schema";
+import { DEFAULT_DEBIAN } from "../components/settings/versions";
 import { nameInLines } from "../setup/named-stack";
 import { projectName, projectRoot, stackFile, stackName } from "../setup/project";
 import type { Reporter } from "../setup/report";

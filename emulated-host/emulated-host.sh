@@ -4,7 +4,9 @@
 set -euo pipefail
 
 SCRIPT_DIR=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-readonly SCRIPT_DIR
+# How to call this script, for lines to type.
+TOOL=$(printf %q "$SCRIPT_DIR/emulated-host.sh")
+readonly SCRIPT_DIR TOOL
 PATH=$PATH:/usr/sbin:/sbin
 CACHE_DIR=${XDG_CACHE_HOME:-$HOME/.cache}/microsandbox-stack/emulated-host
 HOSTS_DIR=${XDG_DATA_HOME:-$HOME/.local/share}/microsandbox-stack/emulated-hosts
@@ -22,6 +24,8 @@ source "$SCRIPT_DIR/lib/host-files.sh"
 source "$SCRIPT_DIR/lib/machine.sh"
 # shellcheck source=lib/base-disk.sh
 source "$SCRIPT_DIR/lib/base-disk.sh"
+# shellcheck source=lib/start.sh
+source "$SCRIPT_DIR/lib/start.sh"
 
 usage() {
 	cat <<'END'
@@ -64,16 +68,13 @@ lock_host() {
 }
 
 require_host() {
-	read_settings || die "there is no host $NAME. To list all: emulated-host.sh list"
+	read_settings || die "there is no host $NAME. To list all: $TOOL list"
 }
 
 require_running() {
 	require_host
-	machine_pid >/dev/null || die "the host $NAME is not running. To start it: emulated-host.sh resume $NAME"
+	machine_pid >/dev/null || die "the host $NAME is not running. To start it: $TOOL resume $NAME"
 }
-
-# Running means: it was seen ready, and the process lives. A start that was cut short does not count.
-is_running() { [[ -e $HOST_DIR/ready ]] && machine_pid >/dev/null; }
 
 command_status() {
 	select_host "$@"
@@ -124,68 +125,6 @@ command_resume() {
 
 check_architecture() {
 	[[ $1 == amd64 || $1 == arm64 ]] || usage_error "there is no architecture $1: expected amd64 or arm64"
-}
-
-# Brings the host to what was asked, from whatever state it is in, and prints how to reach it.
-ensure_running() {
-	local port=$1 memory=$2 disk=$3 address=$4 architecture=$5 generation=$6 asked running attempt
-	ARCHITECTURE=$architecture
-	architecture_flags
-	require_programs "$QEMU_PROGRAM" ssh ssh-keygen mke2fs e2fsck resize2fs flock setsid
-	lock_host
-	if read_settings && [[ $ARCHITECTURE != "$architecture" && -e $HOST_DIR/data.img ]]; then
-		die "the host $NAME is $ARCHITECTURE, like everything on its disk; it can't become $architecture.
-To recreate it without its volumes: emulated-host.sh delete $NAME"
-	fi
-	ARCHITECTURE=$architecture
-	ensure_base
-	mkdir -p "$HOST_DIR"
-	asked="$port $address $memory $(base_folder)"
-	running="$SERVER_PORT $SERVER_ADDRESS $MEMORY_MIB $BASE"
-	if machine_pid >/dev/null && [[ $asked != "$running" || $disk -gt $DISK_GIB ]]; then
-		say "restarting the host $NAME: its settings changed"
-		stop_machine
-	fi
-	SERVER_PORT=$port SERVER_ADDRESS=$address MEMORY_MIB=$memory DISK_GIB=$disk BASE=$(base_folder)
-	if ! is_running; then
-		[[ -n $generation ]] || generation=$(($(read_generation) + 1))
-		for attempt in 1 2 3; do
-			machine_pid >/dev/null || boot_machine
-			if wait_until_ready; then
-				touch "$HOST_DIR/ready"
-				break
-			fi
-			# Somebody took the SSH port between our look and QEMU's: another one.
-			if [[ $attempt == 3 ]] || ! grep -q "forwarding rule.*127.0.0.1:$SSH_PORT-" "$HOST_DIR/qemu.log"; then
-				explain_death
-			fi
-		done
-	fi
-	[[ -z $generation ]] || echo "$generation" | write_file "$HOST_DIR/generation"
-	print_connection
-}
-
-boot_machine() {
-	ensure_ssh_port
-	ensure_keys
-	ensure_data_disk
-	write_settings
-	say "starting the host $NAME (emulated: takes a while)"
-	launch_machine "$BASE"
-}
-
-explain_death() {
-	show_logs
-	if grep -q "forwarding rule.*:$SERVER_PORT-" "$HOST_DIR/qemu.log"; then
-		die "port $SERVER_PORT of $SERVER_ADDRESS is taken, the host $NAME can't forward it. Stop what uses it (ss -ltnp), or choose another port: npm run pulumi -- config set hostPort 5556"
-	fi
-	die "QEMU of the host $NAME ended before the host was ready. To try again: emulated-host.sh resume $NAME"
-}
-
-print_connection() {
-	printf '{"name":"%s","sshUser":"root","sshAddress":"127.0.0.1","sshPort":%s,"identityFile":%s,"knownHostsFile":%s,"generation":%s,"pid":%s}\n' \
-		"$NAME" "$SSH_PORT" "$(json_string "$HOST_DIR/client_key")" "$(json_string "$HOST_DIR/known_hosts")" \
-		"$(read_generation)" "$(machine_pid)"
 }
 
 command_stop() {

@@ -2,7 +2,7 @@ import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { localEngine } from "../../components/host/local-engine";
-import { DEFAULT_DEBIAN } from "../../components/settings/schema";
+import { DEFAULT_DEBIAN } from "../../components/settings/versions";
 import { ensureBaseImage, ensureEngine } from "../../setup/engine";
 import { exec } from "../../setup/exec";
 import { projectRoot } from "../../setup/project";

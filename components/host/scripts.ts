@@ -46,19 +46,18 @@ export function outliving(inner: string): string {
   return `work=$(mktemp -d)\ncat >"$work/script" <<'END OF SCRIPT'\n${inner}\nEND OF SCRIPT\n${outlive}`;
 }
 
-/** What some scripts share is put before them. */
-const preludes: Partial<Record<ScriptName, string>> = {
-  "host/kvm-check": "host/report",
-  "host/preflight": "host/report",
-  "image/push-image": "image/registry-login",
-  "image/pull-image": "image/registry-login",
+/** Functions that are put before a script: those that several share, and topics of a long one. */
+const preludes: Partial<Record<ScriptName, string[]>> = {
+  "host/kvm-check": ["host/report"],
+  "host/preflight": ["host/report", "host/preflight-port"],
+  "image/push-image": ["image/registry-login"],
+  "image/pull-image": ["image/registry-login"],
+  "server/upgrade": ["server/ready", "server/state-copies"],
 };
 
 /** Text of a script below components/. It travels on standard input, so that it runs on any host as it is. */
 export function script(name: ScriptName): string {
-  const before = preludes[name];
-  const text = before ? `${read(before)}\n${read(name)}` : read(name);
-  return forProgram(text);
+  return forProgram([...(preludes[name] ?? []), name].map(read).join("\n"));
 }
 
 const read = (path: string) => readFileSync(join(__dirname, "..", `${path}.sh`), "utf8");

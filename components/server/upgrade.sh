@@ -1,15 +1,12 @@
 # Lets another image of the server try the state before the container is replaced. The old server is stopped, the
 # state copied, and the new image started on it without a port; if it gets ready (and boots a microVM where that is
 # asked for) it is stopped again, for the container that comes. If not, the copy and the old server come back.
-# On the state volume, copies/.pending names the copy that is the state while a trial goes on, and copies/.unproven the
-# one that an older image goes back to as long as the new container has not got ready (upgrade-done.sh).
 # Variables: CONTAINER, IMAGE (id of the new one), STATE, WORKSPACE (volumes), RUN_FLAGS (of docker run),
 # BOOT (1: boot a microVM), OWNER (uid of the new server; empty for root). Output: one line of JSON.
 # Exit code 1: refused or failed, all is as before. It is run by outlive.sh, in WORK: when who has started it is gone, the
 # old server comes back.
 set -eu
 
-home=/var/lib/microsandbox
 trial=$CONTAINER-trial
 phase=nothing-changed
 copy=''
@@ -24,60 +21,6 @@ done_with() { # done_with IMAGE: the last line of all that went well
   printf '{"image":"%s","from":"%s","copy":"%s","stoppedAt":%s}\n' "$1" "$written" "$copy" "$stopped"
   exit 0
 }
-# What the state volume says is written by the server. It becomes part of shell text that root runs, so it has one form:
-# versions, and names of copies made of them.
-expect_plain() { # expect_plain FILE WORD...
-  file=$1
-  shift
-  for word in "$@"; do
-    case $word in
-    *[!0-9A-Za-z.+-]* | .*)
-      say "Refused: $file on the volume $STATE holds text that no server writes there. Nothing was changed."
-      say "  to inspect it: docker run --rm -v $STATE:/state:ro $IMAGE cat -A /state/$file"
-      exit 1
-      ;;
-    esac
-  done
-}
-beside_state() { # beside_state ro|rw SCRIPT: runs it in the new image, in msb's home
-  docker run --rm --network none --user 0:0 --security-opt label=disable --log-driver none \
-    -v "$STATE:$home:$1" -w "$home" "$IMAGE" sh -c "set -eu; $2" </dev/null
-}
-own() { # own USER: gives it what a server writes to, the copies aside
-  [ -n "$OWNER" ] || return 0 # a privileged server may write to anybody's
-  docker run --rm --network none --user 0:0 --security-opt label=disable --log-driver none -v "$STATE:/state" \
-    -v "$WORKSPACE:/workspace" "$IMAGE" sh -c 'find /state /workspace -path "/state/copies/*" -prune -o \
-    ! -user "${1%%:*}" -exec chown -h "${1%%:*}:${1%%:*}" {} +' sh "$1" </dev/null
-}
-await() { # await CONTAINER: until it is ready. Its reason on standard output if it does not get so
-  docker exec "$1" node -e '
-    const { HEALTH_PORT, PORT = 5555, MSB_HOME = "/var/lib/microsandbox" } = process.env;
-    const [port, deadline] = [HEALTH_PORT || PORT, Date.now() + 300_000];
-    // The reasons are told to nobody on the port; a server of before has no such question on its socket.
-    const reasonsOf = () => new Promise((resolve, reject) => {
-      const asked = require("node:http").get(
-        { socketPath: `${MSB_HOME}/gateway/admin.sock`, path: "/readyz" },
-        (answer) => new Response(require("node:stream").Readable.toWeb(answer)).json().then(resolve, reject),
-      );
-      asked.once("error", reject).setTimeout(10_000, () => asked.destroy());
-    });
-    let bad = 0;
-    (async function ask() {
-      const answer = await fetch(`http://127.0.0.1:${port}/readyz`).catch(() => undefined);
-      if (answer?.ok) process.exit(0);
-      const told = await answer?.json().catch(() => undefined);
-      const { checks = {} } = await reasonsOf().catch(() => told ?? {});
-      const reasons = Object.values(checks).filter(({ ok }) => !ok).map(({ reason }) => reason);
-      // The starter image takes its time; what msb or KVM say does not change.
-      bad = checks.msb?.ok === false || checks.kvm?.ok === false ? bad + 1 : 0;
-      if (bad > 5 || Date.now() > deadline) {
-        console.log(reasons.join("; ") || "it does not answer");
-        process.exit(1);
-      }
-      setTimeout(ask, 2_000);
-    })()' </dev/null 2>/dev/null || return 1
-}
-
 # Whatever ends this script before the new server has proven itself: the state and the old server come back.
 # shellcheck disable=SC2317 # the trap calls it
 give_back() {
@@ -117,12 +60,6 @@ watch_starter() {
   # A shell does not look at signals before the command that it waits for has ended.
   while kill -0 $$ 2>/dev/null && sleep 1; do docker rm --force "$trial" >/dev/null 2>&1; done
 }
-# The state of before the trial comes back, however far the trial has come.
-forget_trial() {
-  beside_state rw "[ -e copies/.pending ] || echo '$copy' >copies/.pending
-    [ \"\$(cat copies/.unproven 2>/dev/null)\" != '$copy' ] || rm copies/.unproven
-    sync; $swap_back"
-}
 # After a trial that went well: whoever has started this script replaces the old container. Where nobody does, it is
 # started again, on the state that it left.
 take_over() {
@@ -136,23 +73,6 @@ take_over() {
   own "${user:-0}"
   docker start "$1"
 }
-# Puts the copy in the place of the state, which is kept if .pending says under which name. Cut off anywhere, it goes on
-# where it was when it is run again.
-# shellcheck disable=SC2016 # it is the container's shell that fills in the variables
-swap_back='read -r name keep <copies/.pending; [ -d "copies/$name" ]
-if [ ! -e copies/.moved ]; then
-  mkdir -p copies/.failed
-  for each in * .[!.]*; do
-    case $each in copies | "*" | ".[!.]*") ;; *) mv "$each" copies/.failed/ ;; esac
-  done
-  touch copies/.moved
-fi
-for each in "copies/$name"/* "copies/$name"/.[!.]*; do [ ! -e "$each" ] || mv "$each" .; done
-sync
-rm -rf copies/.failed/run
-[ -z "$keep" ] || [ ! -d copies/.failed ] || mv copies/.failed "copies/$keep"
-rm -rf copies/.pending copies/.moved copies/.failed "copies/$name"'
-
 trap give_back EXIT
 trap 'exit 130' INT TERM HUP
 watch_starter &

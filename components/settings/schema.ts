@@ -21,57 +21,18 @@ import { limits } from "./limits";
 import { registries } from "./registries";
 import { tls } from "./tls";
 import { isSshHost, isTimeZone, nearest, nearestTimeZone } from "./values";
-
-/** Tag of the Debian image that the server's image is built on, where no other is set. */
-export const DEFAULT_DEBIAN = "13.2-slim";
+import { hashes, imageVersions } from "./versions";
+import { volumes, volumesSetting } from "./volumes";
 
 /** The namespace of the settings in a stack's configuration. */
 export const NAMESPACE = "microsandbox";
 
-const VERSION = /^\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?$/;
-const TAG = /^\w[\w.-]{0,127}$/;
-const REGISTRY = /^$|^[a-z0-9][a-z0-9.-]*(:\d{1,5})?(\/[a-z0-9][a-z0-9._-]*)*\/$/;
 const IMAGE =
   /^([a-zA-Z0-9][a-zA-Z0-9.-]*(:\d{1,5})?\/)?[a-z0-9]+([._/-]+[a-z0-9]+)*(:\w[\w.-]{0,127})?(@sha256:[0-9a-f]{64})?$/;
-const VOLUME = /^[a-zA-Z0-9][\w.-]{1,127}$/;
-const SHA256 = /^[0-9a-f]{64}$/;
 /** A key travels in a header. */
 const KEY = /^[\w.~+/=-]{32,256}$/;
 /** A path that ssh can be given: `${` would be a variable there, and older versions take no double quote. */
 const PATH = /^(?!-|none$)(?:(?!\$\{)[^\p{C}"])+$/u;
-
-const acceptsVolume = "a volume name: at least 2 letters, digits, `_`, `.` or `-`";
-const acceptsHash = "64 hexadecimal digits in lower case";
-
-const volumes = z.strictObject({
-  state: optionalText(VOLUME, {
-    description:
-      "Name of the volume for the server's state (sandboxes, images, keys); derived from the stack's name if not set.",
-    accepts: acceptsVolume,
-    example: "sandboxes-state",
-  }),
-  workspace: optionalText(VOLUME, {
-    description:
-      "Name of the volume mounted at /workspace in the server; derived from the stack's name if not set.",
-    accepts: acceptsVolume,
-    example: "sandboxes-workspace",
-  }),
-  keep: flag(true, "Keep both volumes when the stack is destroyed."),
-  protect: flag(false, "Refuse to destroy the stack or to rename a volume while this is true."),
-});
-
-const hashes = z.strictObject({
-  amd64: optionalText(SHA256, {
-    description: "SHA-256 of the download for amd64.",
-    accepts: acceptsHash,
-    example: "a".repeat(64),
-  }),
-  arm64: optionalText(SHA256, {
-    description: "SHA-256 of the download for arm64.",
-    accepts: acceptsHash,
-    example: "b".repeat(64),
-  }),
-});
 
 /** The fields of the structured settings. */
 export const settingFields = {
@@ -84,29 +45,7 @@ export const settingFields = {
 
 /** Every setting below `microsandbox:`, in the order of the settings table. */
 export const settingsSchema = z.strictObject({
-  version: text("0.7.11", VERSION, {
-    description: "Version of microsandbox to deploy.",
-    accepts: "a version like 0.7.11",
-    example: "0.6.18",
-    suggest: (given) => given.trim().replace(/^v/, ""),
-  }),
-  versionSha256: hashes.optional().register(settingMeta, {
-    description:
-      "SHA-256 of the microsandbox download, by architecture. Needed for a version that has no hash in `docker/wheels`.",
-    accepts: 'an object of hashes, like {"amd64":"…","arm64":"…"}',
-    example: '{"amd64":"…"}',
-  }),
-  debianVersion: text(DEFAULT_DEBIAN, TAG, {
-    description: "Tag of the `debian` base image of the server; 13 or newer.",
-    accepts: `a tag of the debian image, like ${DEFAULT_DEBIAN}`,
-    example: "13.2",
-  }),
-  registryPrefix: text("", REGISTRY, {
-    description: "Prefix for the name of the base image, to pull it from your own registry or mirror.",
-    accepts: "nothing, or a registry (and path) that ends in /",
-    example: "registry.example.com/mirror/",
-    suggest: (given) => `${given.replace(/^\w+:\/\//, "").replace(/\/+$/, "")}/`,
-  }),
+  ...imageVersions,
   ...imageSource,
   ...imageRegistry,
   autoPullImages: flag(true, "Pull the image of a new sandbox if it is not in the server's cache."),
@@ -225,11 +164,7 @@ export const settingsSchema = z.strictObject({
   ),
   egress,
   egressAllow,
-  volumes: volumes.prefault({}).register(settingMeta, {
-    description: "The server's two volumes: their names, and whether `destroy` keeps them.",
-    accepts: "an object of state, workspace, keep and protect",
-    example: '{"keep":false}',
-  }),
+  volumes: volumesSetting,
   limits: limits.prefault({}).register(settingMeta, {
     description: "Limits that the server enforces: sandboxes, memory, CPUs, time, volumes, requests.",
     accepts: `an object of ${inWords(Object.keys(limits.shape), "and")}`,

@@ -55,7 +55,7 @@ ensure_data_disk() {
 		code=0
 		e2fsck -fy "$disk" >>"$HOST_DIR/fsck.log" 2>&1 || code=$?
 		((code < 4)) || die "the disk $disk is beyond repair (see $HOST_DIR/fsck.log).
-To start with an empty one: emulated-host.sh delete $NAME"
+To start with an empty one: $TOOL delete $NAME"
 		say "the disk of $NAME was repaired (see $HOST_DIR/fsck.log)"
 	fi
 	size=$(stat -c %s "$disk")

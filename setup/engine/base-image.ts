@@ -3,7 +3,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { DEFAULT_DEBIAN } from "../../components/settings/schema";
+import { DEFAULT_DEBIAN } from "../../components/settings/versions";
 import type { Reporter } from "../report";
 import { UserError } from "../user-error";
 import { ensurePackages } from "./apt";

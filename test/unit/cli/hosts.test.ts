@@ -9,7 +9,7 @@ import { hostsOf as hostsOfSettings } from "../../../cli/stack";
 import { baseNameOf } from "../../../components/host/names";
 import { SERVICE } from "../../../components/settings/hosts";
 import { parseSettings as parseWholeSettings } from "../../../components/settings/parse-settings";
-import { DEFAULT_DEBIAN } from "../../../components/settings/schema";
+import { DEFAULT_DEBIAN } from "../../../components/settings/versions";
 import { projectName } from "../../../setup/project";
 
 describe("which server is meant", () => {

@@ -9,6 +9,9 @@ import { keyLimits } from "../../../components/settings/keys";
 import { type SettingsInput, settingFields, settingsSchema } from "../../../components/settings/schema";
 import { settingsTable } from "../../../docs/settings-table";
 
+/** The interfaces that the one of all args is made of. */
+const parts = ["ImageArgs", "AccessArgs", "HostArgs", "ServerArgs", "SandboxesArgs"];
+
 /** A field of an interface, as its author has described it. */
 interface Field {
   owner: string;
@@ -33,7 +36,7 @@ const fields = readdirSync(folder).flatMap((file): Field[] => {
         ts.getTextOfJSDocComment(tag.comment) ?? "",
       ]);
       return {
-        owner: owner.name.text,
+        owner: parts.includes(owner.name.text) ? "MicrosandboxArgs" : owner.name.text,
         name: member.name?.getText(source) ?? "",
         comment: ts.getTextOfJSDocComment(doc?.comment) ?? "",
         tags: Object.fromEntries(tags),
