@@ -1,6 +1,9 @@
 /** Bytes that all pipes together may hold beyond what each may hold anyway. */
 const TOTAL = 256 * 1024 * 1024;
 
+/** What a piece of data takes beside its bytes, wherever it waits: whoever sends chooses how small the pieces are. */
+export const PIECE_BYTES = 512;
+
 /**
  * What pipes hold in memory for clients that don't read, have sent a part of a message, or whose sandbox takes nothing:
  * bounded in all, and for each owner by half of that. A pipe that takes its owner beyond the half is ended. Where all is

@@ -20,7 +20,7 @@ import { endSlowBodies } from "./slow-body";
 import { Strangers } from "./strangers";
 import { MIN_TLS } from "./tls";
 import { validatorCompiler } from "./validate";
-import { MAX_MESSAGE } from "./web-socket-pipe";
+import { MAX_MESSAGE, MOST_CHUNKS, MOST_FRAGMENTS } from "./web-socket-pipe";
 
 /** A fastify server with what all routes share: logs, bodies, errors, the API description. */
 export async function createServer(config: Config, metrics: Metrics): Promise<FastifyInstance> {
@@ -95,7 +95,10 @@ export async function createServer(config: Config, metrics: Metrics): Promise<Fa
     transform: jsonSchemaTransform,
   });
   await app.register(websocket, {
-    options: { maxPayload: MAX_MESSAGE, perMessageDeflate: false },
+    options: {
+      ...{ maxPayload: MAX_MESSAGE, maxFragments: MOST_FRAGMENTS, maxBufferedChunks: MOST_CHUNKS },
+      perMessageDeflate: false,
+    },
     // Mostly frames that break the protocol: the client's fault, so no error of ours and no stack.
     errorHandler: (error, socket, request) => {
       request.log.info({ err: error.message }, "a WebSocket broke");

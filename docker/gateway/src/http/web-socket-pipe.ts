@@ -1,10 +1,14 @@
 import type { Duplex } from "node:stream";
 import type { WebSocket } from "ws";
-import type { PipeMemory } from "./pipe-memory";
+import { PIECE_BYTES, type PipeMemory } from "./pipe-memory";
+import { countUnfinished } from "./unfinished-message";
 
 const KIB = 1024;
 /** The largest frame of msb's relay, with its length: facts of the agent's protocol. Clients send one a message. */
 export const MAX_MESSAGE = 4 * KIB * KIB + 4;
+/** Fragments of a message, and reads that one of them comes in: the largest one fits in 2 KiB and 256 bytes each. */
+export const MOST_FRAGMENTS = 2 * KIB;
+export const MOST_CHUNKS = 16 * KIB;
 
 /** Bytes on their way to a client that does not read, at which the guest is slowed down. */
 const HIGH_WATER = 256 * KIB;
@@ -18,8 +22,6 @@ const DRIP_MS = 3_000;
 const MOST_BEYOND = 4 * KIB * KIB;
 /** What a pipe holds of its client's bytes counts from here on: an unfinished message, and what the relay has not taken. */
 const SMALL = 64 * KIB;
-/** What a control frame of a client has beside its payload: two bytes and the mask. */
-const CONTROL_HEAD = 6;
 
 const PING_MS = 30_000;
 /**
@@ -57,7 +59,8 @@ export type PipeOptions = {
 export function pipe(client: WebSocket, agent: Duplex, options: PipeOptions): Promise<void> {
   const keepalive = keepAlive(client);
   const toClient = readAgent(client, agent, { ...options, keepalive });
-  const incoming = limitUnfinished(client, options);
+  const share = options.memory.share(options.owner, () => refuse(client));
+  const incoming = countUnfinished(options.connection, { share, small: SMALL });
   writeAgent(client, agent, { ...options, keepalive });
   return new Promise((done) => {
     client.on("error", () => client.terminate());
@@ -79,6 +82,8 @@ function readAgent(
 ) {
   const share = memory.share(owner, () => refuse(client));
   let allowed = 0;
+  /** Those that the system has not taken. */
+  let pieces = 0;
   let heard = false;
   let dripping: NodeJS.Timeout | undefined;
 
@@ -88,7 +93,8 @@ function readAgent(
     agent.resume();
   };
   const regulate = () => {
-    const buffered = client.bufferedAmount;
+    const bytes = client.bufferedAmount;
+    const buffered = bytes > 0 ? bytes + pieces * PIECE_BYTES : 0;
     share.set(Math.max(0, buffered - HIGH_WATER));
     if (buffered < (dripping ? HIGH_WATER / 2 : HIGH_WATER)) {
       clearInterval(dripping);
@@ -104,9 +110,13 @@ function readAgent(
     heard = true;
     toClient(chunk.length);
     if (client.readyState !== client.OPEN) return;
-    allowed -= chunk.length;
+    allowed -= chunk.length + PIECE_BYTES;
+    pieces++;
     keepalive.sent();
-    client.send(chunk, { binary: true }, regulate);
+    client.send(chunk, { binary: true }, () => {
+      pieces--;
+      regulate();
+    });
     regulate();
   });
   // The relay's end of data ends the WebSocket: that protocol has no half-open state.
@@ -136,23 +146,38 @@ function writeAgent(
   { memory, owner, fromClient, keepalive }: PipeOptions & { keepalive: ReturnType<typeof keepAlive> },
 ): void {
   const share = memory.share(owner, () => refuse(client));
-  const count = () => share.set(agent.writableLength > SMALL ? agent.writableLength : 0);
+  let held = 0;
+  const isHeld = () => !agent.destroyed && agent.writableLength > 0 && held > SMALL;
+  const count = () => share.set(isHeld() ? held : 0);
   client.on("message", (data: Buffer, isBinary: boolean) => {
     keepalive.heard();
     if (!isBinary) return;
     fromClient(data.length);
-    if (!agent.writable || agent.write(data)) return;
+    if (!agent.writable) return;
+    const bytes = data.length + PIECE_BYTES;
+    held += bytes;
+    const isTaken = agent.write(agent.writableLength > 0 ? onItsOwn(data) : data, () => {
+      held -= bytes;
+      count();
+      if (!client.isPaused || held > SMALL / 2) return;
+      keepalive.heard();
+      client.resume();
+    });
+    if (isTaken && !isHeld()) return;
     count();
     keepalive.paused();
     client.pause();
   });
-  agent.on("drain", () => {
-    count();
-    keepalive.heard();
-    client.resume();
-  });
   // After the client's end its last bytes are waited for, and count for as long.
   agent.once("close", () => share.set(0));
+}
+
+/** A small message is a part of all that was read with it: where it has to wait, it is not to hold that. */
+function onItsOwn(data: Buffer): Buffer {
+  if (data.buffer.byteLength <= data.length + PIECE_BYTES) return data;
+  const copy = Buffer.allocUnsafeSlow(data.length);
+  data.copy(copy);
+  return copy;
 }
 
 /** Ends a client whose bytes there is no room for. It may not be read any more, so its answer is not waited for. */
@@ -191,35 +216,6 @@ function keepAlive(client: WebSocket) {
       isSent = true;
     },
     stop: () => clearInterval(timer),
-  };
-}
-
-/** Counts what has arrived of messages that are not whole yet, and refuses one where all of them become too much. */
-function limitUnfinished(client: WebSocket, { memory, owner, connection }: PipeOptions) {
-  const share = memory.share(owner, () => refuse(client));
-  let pending = 0;
-  const count = (chunk: Buffer) => {
-    pending += chunk.length;
-    if (pending <= SMALL) return;
-    share.set(pending);
-  };
-  // One may come between the parts of a message, which are held all the same.
-  const control = (payload: Buffer) => {
-    pending = Math.max(0, pending - payload.length - CONTROL_HEAD);
-    share.set(pending > SMALL ? pending : 0);
-  };
-  const whole = () => {
-    pending = 0;
-    share.set(0);
-  };
-  // Before the WebSocket's own listener, which may find the end of the message in this very chunk.
-  connection.prependListener("data", count);
-  client.on("message", whole).on("ping", control).on("pong", control);
-  return {
-    stop: () => {
-      connection.off("data", count);
-      share.set(0);
-    },
   };
 }
 
