@@ -14,6 +14,7 @@ import { boundBodies, bytesForBodies } from "./body-memory";
 import { Connections } from "./connections";
 import { errorBodyOf, sendError, statusOf } from "./errors";
 import { acceptJson } from "./json-body";
+import { KeyConnections } from "./key-connections";
 import type { Metrics } from "./metrics";
 import { MAX_PARAMETER } from "./schema/common";
 import { endSlowBodies } from "./slow-body";
@@ -58,9 +59,12 @@ export async function createServer(config: Config, metrics: Metrics): Promise<Fa
   const dropped = () => metrics.droppedConnections.inc();
   app.server.on("drop", dropped);
   const strangers = new Strangers(app.server, dropped);
-  app.addHook("preParsing", ({ key, raw }, _reply, payload, done) => {
-    if (key) strangers.known(raw.socket);
-    done(null, payload);
+  const ofKeys = new KeyConnections(app.server);
+  app.addHook("preParsing", async ({ key, raw }, _reply, payload) => {
+    if (!key) return payload;
+    ofKeys.take(raw.socket, key.id);
+    strangers.known(raw.socket);
+    return payload;
   });
   accountForRequests(app, metrics, new Connections(app.server, config.TRANSFER_IDLE_SECONDS));
   app.setValidatorCompiler(validatorCompiler);

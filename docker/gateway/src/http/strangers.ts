@@ -4,7 +4,7 @@ import { networkOf } from "../keys/failed-attempts";
 
 /** The part of all connections that those of one network may have without a key, and those of all networks. */
 const SHARE_OF_NETWORK = 1 / 8;
-const SHARE_OF_ALL = 1 / 2;
+const SHARE_OF_ALL = 1 / 4;
 
 /**
  * Connections that have shown no valid key yet. Of too many the oldest is closed in place of the newest: whoever has a
