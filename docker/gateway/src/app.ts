@@ -10,6 +10,7 @@ import { guardedScope } from "./http/guarded-scope";
 import { Metrics } from "./http/metrics";
 import { agentRoutes } from "./http/routes/agent";
 import type { Context } from "./http/routes/context";
+import { forkRoutes } from "./http/routes/forks";
 import { logRoutes } from "./http/routes/logs";
 import { modificationRoutes } from "./http/routes/modifications";
 import { openRoutes, quotaRoutes } from "./http/routes/operations";
@@ -102,6 +103,7 @@ export async function createGateway(
       quotaRoutes,
       sandboxRoutes,
       pauseRoutes,
+      forkRoutes,
       modificationRoutes,
       logRoutes,
       agentRoutes,

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { describeForks } from "./backend-contract/forks";
 import { describeGuests } from "./backend-contract/guests";
 import { describeLife } from "./backend-contract/life";
 import { describePauses } from "./backend-contract/pauses";
@@ -18,6 +19,7 @@ export function describeBackend(name: string, make: MakeWorld): void {
   describe(`${name}: guests`, () => describeGuests(make));
   describe(`${name}: volumes`, () => describeVolumes(make));
   describe(`${name}: snapshots`, () => describeSnapshots(make));
+  describe(`${name}: forks`, () => describeForks(make));
   describe(`${name}: pauses`, () => describePauses(make));
   describe(`${name}: restarts`, () => describeRestarts(make));
 

@@ -290,6 +290,32 @@ restore() {
   set_status "$name" Running
 }
 
+# fork --quiet --dangerously-inherit-resources --names=NAME... -- SOURCE; each leaves a line in forks.log
+fork() {
+  echo "$*" >>"$fake/forks.log"
+  load "$last"
+  untouched "$last"
+  case $status in Running | Paused) ;; *) fail "branch requires a running or user-paused source" ;; esac
+  case $* in *--dangerously-inherit-resources*) ;; *) fail "source uses host-backed proxy, TLS or secret resources" ;; esac
+  mkdir "$sandboxes/$last.capturing" 2>/dev/null || untouched "$last"
+  trap 'rm -rf "$sandboxes/$last.capturing"' EXIT
+  trap 'exit 143' TERM
+  layers=1
+  [ ! -f "$sandboxes/$last.layers" ] || read -r layers <"$sandboxes/$last.layers"
+  echo $((layers + 1)) >"$sandboxes/$last.layers"
+  for argument in "$@"; do
+    case $argument in --names=*) name=${argument#*=} ;; *) continue ;; esac
+    mkdir "$MSB_HOME/sandboxes/$name" 2>/dev/null || fail "sandbox already exists: sandbox '$name' already exists; remove it"
+    printf '%s\n' "$conf" >"$sandboxes/$name.conf"
+    now >"$sandboxes/$name.created"
+    set_status "$name" Starting
+    boot_as_told "$name"
+    mkdir -p "$MSB_HOME/sandboxes/$name/logs"
+    say "$name" started
+    set_status "$name" Running
+  done
+}
+
 # pull [--quiet] [--force] -- REFERENCE; each leaves a line in pulls.log: its options, the login that it shows, the process
 pull() {
   login=none
@@ -421,6 +447,7 @@ rm)
   rm -rf "$sandboxes/$last.layers"
   rm -rf "$sandboxes/$last.removed" "$sandboxes/$last.status" "$sandboxes/$last.conf" "$sandboxes/$last.created" "$MSB_HOME/sandboxes/$last"
   ;;
+fork) fork "$@" ;;
 image) image "$@" ;;
 pull) pull "$@" ;;
 restore) restore "$@" ;;

@@ -75,6 +75,7 @@ describe("all routes of the API description, tried by one key on the other's", (
       const body = path.endsWith("/mkdir") ? { path: "/new" } : { from: "/secret", to: "/copy" };
       return { headers: path64("/secret"), ...(method !== "GET" && method !== "DELETE" && { body }) };
     }
+    if (path.endsWith("/fork")) return { body: { count: 1 } };
     return method === "POST" || method === "PUT" || method === "PATCH" ? { body: {} } : {};
   };
 

@@ -42,7 +42,7 @@ const inputOf = (schema: z.ZodType) =>
 
 /** Of what the server answers with, which it makes itself. */
 const ANSWERS =
-  /^(errorBody|messageBody|sandboxBody|sandboxPage|modificationPlanBody|snapshotBody|snapshotPage|snapshotOperationBody|snapshotManifest|volumeBody|fileBody|uuid|timestamp)$/;
+  /^(errorBody|messageBody|sandboxBody|sandboxPage|forksBody|modificationPlanBody|snapshotBody|snapshotPage|snapshotOperationBody|snapshotManifest|volumeBody|fileBody|uuid|timestamp)$/;
 
 describe("every field has a bound", () => {
   test("of every route: body, query, headers and parameters", async () => {

@@ -72,6 +72,7 @@ function whoAndWhat(request: FastifyRequest, route: string): Record<string, unkn
     sandbox: request.sandboxId || undefined,
     volume: isVolume && id !== undefined && UUID.test(id) ? id : undefined,
     snapshot: request.snapshotId || undefined,
+    forks: request.forkIds ?? undefined,
     name: (request.sandboxName || nameIn(body))?.slice(0, MAX_NAME),
   };
 }

@@ -20,6 +20,7 @@ export function sandboxBodyOf(record: Sandbox, shape: ClientShape): SandboxBody 
     slug: record.slug,
     status,
     paused: record.paused,
+    forked_from: record.forkOf,
     status_reason: status === "starting" ? "scheduling" : null,
     spec: specOf(record, shape),
     ephemeral: record.ephemeral,

@@ -83,6 +83,7 @@ export async function createServer(config: Config, metrics: Metrics): Promise<Fa
   app.decorateRequest("sandboxId", "");
   app.decorateRequest("sandboxName", "");
   app.decorateRequest("snapshotId", "");
+  app.decorateRequest("forkIds", null);
   app.setErrorHandler((error: FastifyError, request, reply) => {
     // A guest that does not boot is told in full; only what nobody foresaw needs a stack.
     if (error instanceof ServiceError && statusOf(error) >= 500)

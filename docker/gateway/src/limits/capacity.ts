@@ -51,38 +51,40 @@ export class Capacity {
     if (memoryMib > sandboxMemoryMib) throw tooLarge("resources.memory_mib", memoryMib, sandboxMemoryMib);
   }
 
-  /** Whether one more may be made, running or not. @throws ServiceError noCapacity */
-  checkTotal(owner: string | null): void {
+  /** Whether so many more may be made, running or not. @throws ServiceError noCapacity */
+  checkTotal(owner: string | null, count = 1): void {
     const { totalSandboxes } = this.limits;
-    if (this.used().total + 1 > totalSandboxes)
+    if (this.used().total + count > totalSandboxes)
       throw full(`the server keeps at most ${totalSandboxes} sandboxes, running or not; remove some`);
     const own = this.limitsOf(owner).totalSandboxes ?? Number.POSITIVE_INFINITY;
-    if (this.used(owner).total + 1 > own)
+    if (this.used(owner).total + count > own)
       throw full(`the key ${JSON.stringify(owner)} may have ${own} sandboxes, running or not; remove some`);
   }
 
-  hasRoom = (share: Share, owner: string | null): boolean => this.whyFull(share, owner) === undefined;
+  hasRoom = (share: Share, owner: string | null, count = 1): boolean =>
+    this.whyFull(share, owner, count) === undefined;
 
-  /** Whether one of that size may run now. @throws ServiceError noCapacity, with the limit and its value */
-  check(share: Share, owner: string | null): void {
-    const why = this.whyFull(share, owner);
+  /** Whether so many of that size may run now. @throws ServiceError noCapacity, with the limit and its value */
+  check(share: Share, owner: string | null, count = 1): void {
+    const why = this.whyFull(share, owner, count);
     if (why !== undefined) throw full(why);
   }
 
-  private whyFull(share: Share, owner: string | null): string | undefined {
+  private whyFull({ vcpus, memoryMib }: Share, owner: string | null, count: number): string | undefined {
+    const more = { count, vcpus: vcpus * count, memoryMib: memoryMib * count };
     // What others use is not told.
-    const all = whyOver(share, this.used(), this.limits);
+    const all = whyOver(more, this.used(), this.limits);
     if (all) return `${all} for all keys together`;
-    const own = whyOver(share, this.used(owner), this.limitsOf(owner));
+    const own = whyOver(more, this.used(owner), this.limitsOf(owner));
     return own && `${own} for the key ${JSON.stringify(owner)}`;
   }
 }
 
-/** The limit that a share would exceed beside what is in use; undefined if it fits. */
-function whyOver(share: Share, used: Used, limits: OwnerLimits): string | undefined {
+/** The limit that so many more would exceed beside what is in use; undefined if they fit. */
+function whyOver(share: Share & { count: number }, used: Used, limits: OwnerLimits): string | undefined {
   const { sandboxes = Infinity, memoryMib = Infinity, cpus = Infinity } = limits;
-  if (used.running + 1 > sandboxes)
-    return `one more would exceed the limit of ${sandboxes} running sandboxes`;
+  if (used.running + share.count > sandboxes)
+    return `${share.count === 1 ? "one" : share.count} more would exceed the limit of ${sandboxes} running sandboxes`;
   if (used.memoryMib + share.memoryMib > memoryMib)
     return `${share.memoryMib} MiB more would exceed the limit of ${memoryMib} MiB`;
   if (used.cpus + share.vcpus > cpus)

@@ -1,6 +1,7 @@
 import type { Duplex } from "node:stream";
 import type { ErrorKind } from "../errors";
 import type { Limits } from "../limits/capacity";
+import type { WantedForks } from "./forks";
 import type { Modification, ModificationPlan, PlannedModification } from "./modification";
 import type { Owner, Position, Scope } from "./scope";
 import type { SnapshotBackend } from "./snapshots";
@@ -36,6 +37,8 @@ export type Sandbox = {
   slug: string;
   owner: Owner;
   ephemeral: boolean;
+  /** Id of the sandbox that it is a fork of, which may be no more. */
+  forkOf: string | null;
   /** Null for one that was made on the server itself. */
   spec: SandboxSpec | null;
   resolved: Resolved | null;
@@ -140,6 +143,14 @@ export interface SandboxBackend {
    * @throws ServiceError sandboxNotFound, unavailable; conflict where it neither runs nor is paused
    */
   resume(id: string): Promise<Sandbox>;
+  /**
+   * Takes the names and the room for all forks of a sandbox that is up, or of none; then begins. On disk when it resolves.
+   * Each is what the source is at one moment, with its memory and its disk, under its owner, network rules and limits;
+   * its lifetimes begin anew. Where one can't be made they are all removed, with the `failure` in their last states.
+   * @throws ServiceError sandboxNotFound, nameTaken, noCapacity, diskFull, unavailable, unsupported; conflict where the
+   *   source is not up, or has what is not to be inherited or can't be
+   */
+  fork(id: string, wanted: WantedForks): Promise<Sandbox[]>;
   /**
    * The first state that holds, or the last one when the signal aborts (it does not reject) or the sandbox ends. Its end
    * cancels nothing. @throws ServiceError sandboxNotFound

@@ -1,5 +1,6 @@
 import { ServiceError } from "../errors";
 import type { Sandbox, SandboxBackend, Wanted } from "./backend";
+import type { WantedForks } from "./forks";
 
 /** Clients give up on a plain request after 30 seconds; what takes longer goes on behind the answer. */
 const ANSWER_WITHIN_MS = 25_000;
@@ -11,6 +12,9 @@ export type CreateOptions = Omit<Wanted, "desired"> & {
   /** Aborted when the client went away: then nothing of the sandbox may stay. */
   clientGone: AbortSignal;
 };
+
+/** How long the answer waits for forks: as long as official clients wait for a create. */
+const FORKS_WITHIN_MS = 90_000;
 
 /** Requests about sandboxes, answered in time: what is desired is said to the backend, and waited for or not. */
 export class SandboxService {
@@ -36,6 +40,29 @@ export class SandboxService {
     // The client is told "starting": from here on the sandbox is its own, whatever becomes of it.
     if (!sandbox.settled) await this.backend.answered(made.id);
     return sandbox;
+  }
+
+  /**
+   * Forks a sandbox: all that were asked for, or none. What is not ready in time is told as starting, and goes on.
+   * @param clientGone aborted when the client went away: then none of them may stay
+   * @throws ServiceError the reason, where one of them fails within the time
+   */
+  async fork({ id }: Sandbox, wanted: WantedForks, clientGone: AbortSignal): Promise<Sandbox[]> {
+    const begun = await this.backend.fork(id, wanted);
+    const decided = ({ settled, failure }: Sandbox) => settled || failure !== null;
+    const over = AbortSignal.any([AbortSignal.timeout(FORKS_WITHIN_MS), clientGone]);
+    const seen = await Promise.allSettled(begun.map((fork) => this.backend.until(fork.id, decided, over)));
+    const forks = seen.flatMap((each) => (each.status === "fulfilled" ? [each.value] : []));
+    const whole = forks.filter(({ failure, ended }) => !failure && !ended);
+    if (whole.length < begun.length || clientGone.aborted) {
+      await Promise.allSettled(begun.map((fork) => this.backend.want(fork.id, "removed")));
+      const failure = forks.find((fork) => fork.failure)?.failure;
+      if (failure) throw new ServiceError(failure.kind, failure.message);
+      const why = clientGone.aborted ? "the client went away" : "a fork was removed";
+      throw new ServiceError("conflict", `${why} before all of them were ready`);
+    }
+    await Promise.all(forks.map((fork) => !fork.settled && this.backend.answered(fork.id)));
+    return forks;
   }
 
   /** Starts a sandbox; one that runs is no error. @throws ServiceError the reason, where it fails within the time */

@@ -38,6 +38,20 @@ export class Admission {
     if (desired === "running") capacity.check(shareOf(record), owner);
   }
 
+  /**
+   * Whether there are names and room for several of one owner and size, each of which is to run.
+   * @throws ServiceError unavailable, nameTaken, noCapacity
+   */
+  checkAll(names: string[], one: SandboxRecord): void {
+    const { namesPerOwner, capacity } = this.options;
+    const { owner } = one;
+    this.refuseWhileDraining();
+    const taken = names.find((name) => this.index.holder(name, namesPerOwner ? { owner } : {}));
+    if (taken !== undefined) throw nameTaken(taken);
+    capacity.checkTotal(owner, names.length);
+    capacity.check(shareOf(one), owner, names.length);
+  }
+
   /** Whether it may be started now. @throws ServiceError unavailable, sandboxNotFound, noCapacity */
   checkStart({ record, ended, holdsRoom }: Entry): void {
     this.refuseWhileDraining();
@@ -55,7 +69,7 @@ export class Admission {
   }
 
   /** Sandboxes that ended by themselves make room: msb is asked for them before a start is refused. */
-  async lookForRoom(record: SandboxRecord): Promise<void> {
-    if (!this.options.capacity.hasRoom(shareOf(record), record.owner)) await this.view.refresh(0);
+  async lookForRoom(record: SandboxRecord, count = 1): Promise<void> {
+    if (!this.options.capacity.hasRoom(shareOf(record), record.owner, count)) await this.view.refresh(0);
   }
 }

@@ -5,11 +5,13 @@ import { removeHalfWritten } from "../../files/atomic-file";
 import { Capacity, type Limits, type OwnerLimits } from "../../limits/capacity";
 import type { Owner } from "../../sandboxes/backend";
 import type { SandboxSpec } from "../../sandboxes/spec";
+import { Admission } from "./admission";
 import { Msb } from "./command-line";
 import { Compaction } from "./compaction";
 import { checkPlan } from "./create-plan";
 import { ownNetworks } from "./egress";
 import type { EgressLimit } from "./egress-limit";
+import { Forks } from "./forks";
 import { ImageCache } from "./image-cache";
 import { Lifecycle, type LifecycleLog } from "./lifecycle";
 import { Liveness } from "./liveness";
@@ -137,6 +139,7 @@ export async function assemble(options: MsbBackendOptions): Promise<Parts> {
     pullOf: (id) => pulls.get(id),
     volumeHandles: ({ volumes: ids }) => volumes.handlesOf(ids),
     useSnapshot: (id) => snapshotWork.use(id),
+    makeFork: (record, signal) => forks.make(record, signal),
   });
   const store = {
     put: (record: SandboxRecord) => records.put(record),
@@ -165,8 +168,14 @@ export async function assemble(options: MsbBackendOptions): Promise<Parts> {
   };
   const capacity = new Capacity(limits, (owner) => index.usage(owner), limitsOf);
   const resume = new Resume(home, lifecycle, commands, log, options.resume);
-  const sandboxes = new MsbSandboxes(index, lifecycle, view, new Resolver(lifecycle, commands, log), {
-    ...{ home, egress, namesPerOwner, capacity, disk: files.disk, checkSpec, pulls, payloads, log },
+  const admission = new Admission(index, view, { namesPerOwner, capacity, disk: files.disk });
+  const forks = new Forks({
+    ...{ admission, lifecycle, commands, msb, egress, disk: files.disk },
+    disksAmong: (ids) => volumes.disksAmong(ids),
+  });
+  const resolver = new Resolver(lifecycle, commands, log);
+  const sandboxes = new MsbSandboxes(index, lifecycle, view, resolver, admission, forks, {
+    ...{ home, egress, capacity, disk: files.disk, checkSpec, pulls, payloads, log },
     modifications: new Modifications(msb),
     msbVersion: () => msb.version(),
     volumesOf: (spec, owner) => volumes.idsFor(spec, owner),

@@ -54,7 +54,7 @@ export type RunOptions = {
 };
 
 /** Commands after which a microVM goes on running. */
-const LEAVES_MACHINE = new Set(["create", "start", "restore", "run"]);
+const LEAVES_MACHINE = new Set(["create", "start", "restore", "run", "fork"]);
 
 const MINUTE_MS = 60_000;
 
@@ -72,6 +72,7 @@ const COMMANDS: Record<string, [lane: Lane, timeoutMs: number]> = {
   create: ["boots", 15 * MINUTE_MS],
   start: ["boots", 15 * MINUTE_MS],
   restore: ["boots", 15 * MINUTE_MS],
+  fork: ["boots", 15 * MINUTE_MS],
   pull: ["pulls", 15 * MINUTE_MS],
   "volume create": ["housekeeping", 60 * MINUTE_MS],
   "volume rm": ["housekeeping", 60 * MINUTE_MS],
@@ -83,7 +84,7 @@ const COMMANDS: Record<string, [lane: Lane, timeoutMs: number]> = {
 };
 
 /** Commands that may have done half of their work when they meet a busy database: they are not repeated. */
-const NOT_REPEATED = new Set(["create", "restore", "volume create", "snapshot create"]);
+const NOT_REPEATED = new Set(["create", "restore", "fork", "volume create", "snapshot create"]);
 const BUSY_TRIES = 5;
 const BUSY_PAUSE_MS = 50;
 

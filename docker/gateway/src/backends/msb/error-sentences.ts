@@ -38,6 +38,10 @@ const SENTENCES: Sentence[] = [
     becomes: () =>
       new ServiceError("conflict", "the image that the snapshot was made from is not on the server any more"),
   },
+  {
+    says: /fork are unavailable while managed jobs are active/i,
+    becomes: () => new ServiceError("conflict", "jobs of msb's are active in it; wait for them, or end them"),
+  },
   { says: /volume not found/i, about: "volume", becomes: volumeNotFound },
   { says: /volume not found/i, about: "sandbox", becomes: (_name, said) => invalidSpec(said) },
   {

@@ -5,13 +5,14 @@ import type { SandboxSpec } from "../../sandboxes/spec";
 import { type Actions, NothingMade } from "./actions";
 import { CompactSpec } from "./compact-spec";
 import { type CreatePlan, planCreate } from "./create-plan";
-import { type EgressPolicy, isNoWider } from "./egress";
 import type { EgressLimit } from "./egress-limit";
+import type { Forks } from "./forks";
 import type { ImageCache } from "./image-cache";
 import type { PayloadStore } from "./payload-store";
 import { restoreArguments } from "./restore-plan";
 import type { SandboxCommands } from "./sandbox-commands";
 import type { SandboxRecord } from "./sandbox-record";
+import { refuseWiderNetwork } from "./wider-network";
 
 /** How long a create waits for its image. */
 const PREPARE_MS = 15 * 60_000;
@@ -30,6 +31,8 @@ export type ActionOptions = {
   pullOf: (id: string) => { login?: RegistryLogin; anonymous?: boolean } | undefined;
   /** Holds a snapshot until `release`. @throws ServiceError snapshotNotFound where it is no more */
   useSnapshot: (id: string) => { selector: string; layers: number; release: () => void };
+  /** Makes one that was asked for as a fork, with the others of its request. */
+  makeFork: Forks["make"];
   /** msb's names of the volumes of a record, by the names in its spec. @throws ServiceError where one is no more */
   volumeHandles: (record: SandboxRecord) => Record<string, string>;
   /** Called after each boot, for the metrics. */
@@ -46,6 +49,7 @@ export function sandboxActions(options: ActionOptions): Actions {
       const spec = record.spec?.whole();
       if (!spec)
         throw new NothingMade(new ServiceError("conflict", "it was made with msb itself, and is no more"));
+      if (record.forkOf !== null) return { ...(await options.makeFork(record, signal)), ...lifetime(spec) };
       if (record.snapshot !== null) return restored(options, record, spec, record.snapshot, signal);
       const request = {
         ...{ reference: spec.reference, pullPolicy: spec.pull_policy, autoPull: options.autoPull, signal },
@@ -167,20 +171,4 @@ async function timed<T>({ booted }: Pick<ActionOptions, "booted">, boot: () => P
 function lifetime(spec: SandboxSpec | undefined): Partial<SandboxRecord> {
   const seconds = spec?.lifecycle.max_duration_secs;
   return { expiresAt: seconds ? new Date(Date.now() + seconds * 1000).toISOString() : null };
-}
-
-/** msb can't change the network rules of a sandbox that is made. */
-function refuseWiderNetwork(
-  { name, spec, egress }: Pick<SandboxRecord, "name" | "spec" | "egress">,
-  now: EgressPolicy,
-): void {
-  // Made without us: msb's own policy is the public internet, and a client's may have been anything.
-  const level = () => (spec?.whole().network.policy ? "all" : "public");
-  const made = egress ?? { level: level(), grants: [], hostRanges: now.hostRanges };
-  if (isNoWider(made, now)) return;
-  throw new ServiceError(
-    "conflict",
-    `${name} was made when sandboxes could reach more of the network than this server allows now; ` +
-      "copy its files while the old setting holds, or remove it and make it again",
-  );
 }

@@ -90,6 +90,28 @@ export class SandboxCommands {
       env: NO_REGISTRY,
     });
 
+  /**
+   * Makes forks of a sandbox that runs or is paused, all of one moment. For a caller that has its turn.
+   *
+   * msb takes any network rule for a resource of the host's, and forks such a sandbox only with all of them: secrets and
+   * volumes, too.
+   */
+  async fork(source: string, names: string[], signal: AbortSignal): Promise<void> {
+    const each = names.map((name) => `--names=${name}`);
+    const args = ["fork", "--quiet", "--dangerously-inherit-resources", ...each, "--", source];
+    const once = async () => {
+      const result = await this.msb.runNow(args, { signal, deadlineMs: Date.now() + FORK_TIMEOUT_MS });
+      try {
+        outputOf(args, result);
+      } catch (error) {
+        throw inTermsOf(error, { what: "sandbox", name: source });
+      }
+    };
+    await this.again(once, async () => {
+      for (const name of names) await this.remove(name, { owner: null, signal });
+    });
+  }
+
   start = (name: string, options: CallOptions): Promise<void> =>
     this.boot(name, ["start", "--", name], options);
 
@@ -148,17 +170,24 @@ export class SandboxCommands {
     await this.folders.remove(name);
   }
 
-  /** msb first asks its own program what it is, and gives it two seconds, which a busy host may not have. */
   private async boot(name: string, args: string[], options: RunOptions): Promise<void> {
+    const clean = async () => {
+      if (args[0] !== "start") await this.remove(name, options);
+    };
+    await this.again(() => this.call(name, args, options), clean);
+  }
+
+  /** msb first asks its own program what it is, and gives it two seconds, which a busy host may not have. */
+  private async again(boot: () => Promise<unknown>, clean: () => Promise<void>): Promise<void> {
     for (let tries = 1; ; tries++)
       try {
-        await this.call(name, args, options);
+        await boot();
         return;
       } catch (error) {
         const late = error instanceof ServiceError && LATE_PROBE.test(error.message);
         if (!late || tries === BOOT_TRIES) throw error;
         // Nothing runs by then; what there is of it depends on which probe was late.
-        if (args[0] !== "start") await this.remove(name, options);
+        await clean();
       }
   }
 
@@ -178,6 +207,7 @@ export class SandboxCommands {
 const NOWHERE = "http://127.0.0.1:1";
 const NO_REGISTRY = { HTTPS_PROXY: NOWHERE, HTTP_PROXY: NOWHERE };
 
+const FORK_TIMEOUT_MS = 15 * 60_000;
 const BOOT_TRIES = 3;
 /** Milliseconds between a stop that msb failed at and the next. */
 const STOP_AGAIN_MS = 2_000;

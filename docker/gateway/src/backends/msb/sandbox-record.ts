@@ -54,6 +54,10 @@ const currentRecord = z.object({
   volumes: z.record(z.string(), z.string()).default({}),
   /** Id of the snapshot that it starts from; null for an image. */
   snapshot: z.string().nullable().default(null),
+  /** Id of the sandbox that it was forked from; null for one that booted by itself. */
+  forkOf: z.string().nullable().default(null),
+  /** Whether it was given secrets; of those of older gateways that is not known. */
+  secrets: z.boolean().default(true),
   /** Layers of its disk beyond the first: each capture of it while it runs adds one. */
   layers: z.number().default(0),
   /** What its network was limited to when it was made; absent for one made with msb, or by an older gateway. */
@@ -128,11 +132,25 @@ export function newRecord(
   return {
     ...blank,
     ...{ id, handle: id, name: spec.name, slug, owner, state: "created", desired, volumes: {} },
-    ...{ snapshot: snapshot ?? null, layers: 0 },
+    ...{ snapshot: snapshot ?? null, forkOf: null, layers: 0 },
+    secrets: (spec.network.secrets?.entries.length ?? 0) > 0,
     egress: shared(egress),
     spec: new CompactSpec(keptSpec(spec)),
     answered: desired === "stopped",
     ephemeral: spec.lifecycle.ephemeral,
+    createdAt: new Date().toISOString(),
+  };
+}
+
+/** The record of a fork that was asked for: all that its source is, under a name of its own. */
+export function forkRecord(source: SandboxRecord & { spec: CompactSpec }, name: string): SandboxRecord {
+  const { owner, volumes, secrets, egress, resolved, ephemeral, layers } = source;
+  const id = randomUUID();
+  return {
+    ...blank,
+    ...{ id, handle: id, name, slug: name, owner, state: "created", desired: "running", answered: false },
+    ...{ snapshot: null, forkOf: source.id, volumes, secrets, egress, resolved, ephemeral, layers },
+    spec: new CompactSpec({ ...source.spec.whole(), name }),
     createdAt: new Date().toISOString(),
   };
 }
@@ -142,7 +160,7 @@ export function adoptedRecord(handle: string, name: string, createdAt: string): 
   return {
     ...blank,
     ...{ id: randomUUID(), handle, name, slug: name, owner: null, spec: null, volumes: {} },
-    ...{ snapshot: null, layers: 0 },
+    ...{ snapshot: null, forkOf: null, secrets: true, layers: 0 },
     ...{ state: "stopped", desired: "stopped", answered: true, ephemeral: false, createdAt },
   };
 }

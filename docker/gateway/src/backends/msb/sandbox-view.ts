@@ -21,9 +21,10 @@ export function statusOf({ record }: Entry): Sandbox["status"] {
 /** A sandbox as it stands, for everybody above. Its spec is made when it is asked for. */
 export function sandboxOf(entry: Entry): Sandbox {
   const { record, settled, ended } = entry;
-  const { id, name, slug, owner, ephemeral, resolved, failure, createdAt, startedAt, stoppedAt } = record;
+  const { id, name, slug, owner, ephemeral, forkOf, resolved, failure, createdAt, startedAt, stoppedAt } =
+    record;
   return {
-    ...{ id, name, slug, owner, ephemeral, resolved, failure, createdAt, startedAt, stoppedAt },
+    ...{ id, name, slug, owner, ephemeral, forkOf, resolved, failure, createdAt, startedAt, stoppedAt },
     ...{ settled, ended, status: statusOf(entry), paused: isPaused(record) },
     get spec() {
       return record.spec?.whole() ?? null;

@@ -13,11 +13,13 @@ import type {
   Scope,
   Wanted,
 } from "../../sandboxes/backend";
+import type { WantedForks } from "../../sandboxes/forks";
 import type { Modification, ModificationPlan, PlannedModification } from "../../sandboxes/modification";
 import { type Desired, STATES } from "../../sandboxes/states";
-import { Admission, type AdmissionOptions } from "./admission";
+import type { Admission, AdmissionOptions } from "./admission";
 import { connectAgent } from "./agent-socket";
 import type { EgressLimit } from "./egress-limit";
+import type { Forks } from "./forks";
 import type { Lifecycle, LifecycleLog } from "./lifecycle";
 import { readLog } from "./logs";
 import type { Modifications } from "./modifications";
@@ -30,7 +32,7 @@ import { newRecord } from "./sandbox-record";
 import { isHidden, sandboxOf, statusOf } from "./sandbox-view";
 import type { StatusCache } from "./status-cache";
 
-export type SandboxesOptions = AdmissionOptions & {
+export type SandboxesOptions = Omit<AdmissionOptions, "namesPerOwner"> & {
   home: string;
   egress: EgressLimit;
   /** Ids of the volumes that a spec mounts, by name. @throws ServiceError volumeNotFound */
@@ -53,17 +55,15 @@ export type SandboxesOptions = AdmissionOptions & {
 
 /** The sandboxes of this machine: msb runs them, records tell what msb does not know. */
 export class MsbSandboxes implements SandboxBackend {
-  private readonly admission: Admission;
-
   constructor(
     private readonly index: SandboxIndex,
     private readonly lifecycle: Lifecycle,
     private readonly view: StatusCache,
     private readonly resolver: Resolver,
+    private readonly admission: Admission,
+    private readonly forks: Forks,
     private readonly options: SandboxesOptions,
-  ) {
-    this.admission = new Admission(index, view, options);
-  }
+  ) {}
 
   async create(wanted: Wanted): Promise<Sandbox> {
     const { egress, capacity, disk, volumesOf, checkSpec, checkVolumes, pulls, payloads } = this.options;
@@ -159,6 +159,10 @@ export class MsbSandboxes implements SandboxBackend {
     return sandboxOf(entry);
   }
 
+  async fork(id: string, wanted: WantedForks): Promise<Sandbox[]> {
+    return (await this.forks.begin(this.visible(id), wanted)).map(sandboxOf);
+  }
+
   async until(id: string, holds: (sandbox: Sandbox) => boolean, signal: AbortSignal): Promise<Sandbox> {
     const entry = this.entry(id);
     for (;;) {
@@ -203,6 +207,7 @@ export class MsbSandboxes implements SandboxBackend {
   /** From now on nothing is made or started. */
   drain(): void {
     this.admission.draining = true;
+    this.forks.drain();
   }
 
   /** @throws ServiceError sandboxNotFound */

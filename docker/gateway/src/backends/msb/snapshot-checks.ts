@@ -3,7 +3,7 @@ import type { Entry } from "./sandbox-index";
 import { isHidden } from "./sandbox-view";
 
 /** Layers of a disk: msb's own limit is 256. */
-const MOST_LAYERS = 240;
+export const MOST_LAYERS = 240;
 
 /**
  * Whether a snapshot can be made of a sandbox: `now`, or as soon as what is under way with it is done.

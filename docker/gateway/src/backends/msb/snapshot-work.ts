@@ -6,9 +6,8 @@ import type { Entry } from "./sandbox-index";
 import { checkCapturable } from "./snapshot-checks";
 import type { SnapshotCommands } from "./snapshot-commands";
 import { changed, type SnapshotRecord } from "./snapshot-record";
+import { whenFree } from "./when-free";
 
-/** How long a capture waits for what is under way with its sandbox. */
-const BUSY_WAIT_MS = 60_000;
 /** How long one that failed is told of. */
 const KEEP_FAILED_MS = 10 * 60_000;
 /** How long a process that the last server left behind may still make a snapshot. */
@@ -136,11 +135,11 @@ export class SnapshotWork {
 
   /** Never rejects. */
   private async make(record: SnapshotRecord, entry: Entry, job: Job): Promise<void> {
-    const { commands, store } = this.options;
+    const { commands, store, lifecycle } = this.options;
     const { signal } = job.abort;
     try {
       const made = await commands.inTurn({ owner: record.owner ?? "", signal }, () =>
-        this.whenFree(entry, signal, async () => {
+        whenFree(lifecycle, entry, { signal, check: (each) => checkCapturable(each, "now") }, async () => {
           job.begun = true;
           this.countLayer(entry);
           await commands.capture(record.id, entry.record.handle, signal);
@@ -158,18 +157,6 @@ export class SnapshotWork {
     }
     const old = this.replacedBy(record);
     if (old) await this.remove(old);
-  }
-
-  /** Works with a sandbox when nothing else does. */
-  private async whenFree<T>(entry: Entry, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
-    const late = AbortSignal.timeout(BUSY_WAIT_MS);
-    const either = AbortSignal.any([signal, late]);
-    while (entry.underWay && !either.aborted) await entry.changed(either);
-    signal.throwIfAborted();
-    // No await between this and the hold.
-    if (entry.underWay) throw new ServiceError("conflict", "the sandbox is starting or stopping; try again");
-    checkCapturable(entry, "now");
-    return this.options.lifecycle.hold(entry, work);
   }
 
   /** Each capture of a running sandbox adds a file to its disk, also one that fails. */

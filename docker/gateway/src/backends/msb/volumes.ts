@@ -177,6 +177,13 @@ export class MsbVolumes implements VolumeBackend {
     );
   }
 
+  /** Which of the volumes of those ids are disks; one that is not known counts as one. */
+  async disksAmong(ids: string[]): Promise<Set<string>> {
+    const capacity = (id: string) => this.store.get(id)?.capacityBytes;
+    if (ids.some((id) => capacity(id) === undefined)) await this.view.refresh(0);
+    return new Set(ids.filter((id) => capacity(id) !== null));
+  }
+
   count = (owner?: Owner): number => this.index.count(owner);
 
   /** Takes in what was made with msb itself, and lets go of what was removed with it. */

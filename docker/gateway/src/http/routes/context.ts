@@ -31,6 +31,8 @@ declare module "fastify" {
     /** Id and name of the sandbox that the request is about, for the log. */
     sandboxId: string;
     sandboxName: string;
+    /** Ids of the forks that it has made, for the log. */
+    forkIds: string[] | null;
     /** Id of the snapshot that it is about, for the log. */
     snapshotId: string;
   }

@@ -49,6 +49,8 @@ export const sandboxBody = z.object({
   status: sandboxStatus,
   /** Beside the contract, whose clients know no such status: one that is paused is `running` for them. */
   paused: z.boolean(),
+  /** Beside the contract, too: id of the sandbox that it is a fork of. */
+  forked_from: uuid.nullable(),
   status_reason: z.enum(["scheduling", "insufficient_capacity"]).nullable(),
   spec: z.looseObject({}).nullable(),
   ephemeral: z.boolean(),

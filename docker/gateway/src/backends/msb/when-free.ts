@@ -1,0 +1,27 @@
+import { ServiceError } from "../../errors";
+import type { Lifecycle } from "./lifecycle";
+import type { Entry } from "./sandbox-index";
+
+/** How long work with a sandbox waits for what is under way with it. */
+const BUSY_WAIT_MS = 60_000;
+
+/**
+ * Works with a sandbox when nothing else does.
+ * @param check throws where that can't be done by then
+ * @throws ServiceError conflict where something else is under way with it for too long; the signal's reason
+ */
+export async function whenFree<T>(
+  lifecycle: Pick<Lifecycle, "hold">,
+  entry: Entry,
+  { signal, check }: { signal: AbortSignal; check: (entry: Entry) => void },
+  work: () => Promise<T>,
+): Promise<T> {
+  const late = AbortSignal.timeout(BUSY_WAIT_MS);
+  const either = AbortSignal.any([signal, late]);
+  while (entry.underWay && !either.aborted) await entry.changed(either);
+  signal.throwIfAborted();
+  // No await between this and the hold.
+  if (entry.underWay) throw new ServiceError("conflict", "the sandbox is starting or stopping; try again");
+  check(entry);
+  return lifecycle.hold(entry, work);
+}

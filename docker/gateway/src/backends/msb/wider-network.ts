@@ -1,0 +1,19 @@
+import { ServiceError } from "../../errors";
+import { type EgressPolicy, isNoWider } from "./egress";
+import type { SandboxRecord } from "./sandbox-record";
+
+/** msb can't change the network rules of a sandbox that is made. @throws ServiceError conflict */
+export function refuseWiderNetwork(
+  { name, spec, egress }: Pick<SandboxRecord, "name" | "spec" | "egress">,
+  now: EgressPolicy,
+): void {
+  // Made without us: msb's own policy is the public internet, and a client's may have been anything.
+  const level = () => (spec?.whole().network.policy ? "all" : "public");
+  const made = egress ?? { level: level(), grants: [], hostRanges: now.hostRanges };
+  if (isNoWider(made, now)) return;
+  throw new ServiceError(
+    "conflict",
+    `${name} was made when sandboxes could reach more of the network than this server allows now; ` +
+      "copy its files while the old setting holds, or remove it and make it again",
+  );
+}
