@@ -25,6 +25,7 @@ const FILES = {
   "main.ts": 'import { app } from "./app";\nconsole.log(app);',
   "files/one.ts": 'import type { Two } from "./two";\nexport type One = Two | 1;',
   "files/two.ts": 'import type { One } from "./one";\nexport type Two = One | 2;',
+  "files/signals.ts": "export const s = AbortSignal.any([]);",
   "files/floating.ts":
     "const work = async (): Promise<void> => undefined;\nexport class A {\n  private async run(): Promise<void> {}\n" +
     "  start(): void {\n    this.run();\n    work().then(() => 1);\n    void this.run();\n    work().catch(() => undefined);\n  }\n}",
@@ -38,7 +39,8 @@ beforeAll(async () => {
     mkdirSync(dirname(path), { recursive: true });
     writeFileSync(path, `${text}\n`);
   }
-  copyFileSync(join(projectRoot, "biome.gateway.jsonc"), join(folder, "biome.gateway.jsonc"));
+  for (const name of ["biome.gateway.jsonc", "no-abort-signal-any.grit"])
+    copyFileSync(join(projectRoot, name), join(folder, name));
   const { stdout } = await execa(
     join(projectRoot, "node_modules/.bin/biome"),
     ["lint", "--config-path=biome.gateway.jsonc", "--reporter=json", "docker/gateway/src"],
@@ -52,12 +54,13 @@ beforeAll(async () => {
   });
 }, 60_000);
 
-test("who may import whom, circles of types, and promises that nobody waits for", () => {
+test("who may import whom, circles of types, promises that nobody waits for, and signals that may get lost", () => {
   expect(found.sort()).toEqual([
     "backends/msb/bad.ts noRestrictedImports",
     "files/floating.ts noFloatingPromises",
     "files/floating.ts noFloatingPromises",
     "files/one.ts noImportCycles",
+    "files/signals.ts plugin",
     "files/two.ts noImportCycles",
     "http/server.ts noRestrictedImports",
     "keys/bad.ts noRestrictedImports",

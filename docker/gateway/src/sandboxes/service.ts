@@ -1,4 +1,5 @@
 import { ServiceError } from "../errors";
+import { withFirstSignal } from "../first-signal";
 import type { Sandbox, SandboxBackend, Wanted } from "./backend";
 import type { WantedForks } from "./forks";
 
@@ -28,9 +29,9 @@ export class SandboxService {
   async create({ start, waitMs, clientGone, ...wanted }: CreateOptions): Promise<Sandbox> {
     const made = await this.backend.create({ ...wanted, desired: start ? "running" : "stopped" });
     if (!start) return made;
-    const late = AbortSignal.timeout(waitMs);
     const decided = ({ settled, failure }: Sandbox) => settled || failure !== null;
-    const sandbox = await this.backend.until(made.id, decided, AbortSignal.any([late, clientGone]));
+    const until = (signal: AbortSignal) => this.backend.until(made.id, decided, signal);
+    const sandbox = await withFirstSignal([clientGone], until, waitMs);
     if (sandbox.failure) throw new ServiceError(sandbox.failure.kind, sandbox.failure.message);
     if (sandbox.ended) throw new ServiceError("conflict", "the sandbox was removed before it was ready");
     if (clientGone.aborted) {
@@ -50,8 +51,9 @@ export class SandboxService {
   async fork({ id }: Sandbox, wanted: WantedForks, clientGone: AbortSignal): Promise<Sandbox[]> {
     const begun = await this.backend.fork(id, wanted);
     const decided = ({ settled, failure }: Sandbox) => settled || failure !== null;
-    const over = AbortSignal.any([AbortSignal.timeout(FORKS_WITHIN_MS), clientGone]);
-    const seen = await Promise.allSettled(begun.map((fork) => this.backend.until(fork.id, decided, over)));
+    const until = (over: AbortSignal) =>
+      Promise.allSettled(begun.map((fork) => this.backend.until(fork.id, decided, over)));
+    const seen = await withFirstSignal([clientGone], until, FORKS_WITHIN_MS);
     const forks = seen.flatMap((each) => (each.status === "fulfilled" ? [each.value] : []));
     const whole = forks.filter(({ failure, ended }) => !failure && !ended);
     if (whole.length < begun.length || clientGone.aborted) {

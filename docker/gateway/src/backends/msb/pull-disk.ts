@@ -1,6 +1,7 @@
 import { readdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { isKind } from "../../errors";
+import { withFirstSignal } from "../../first-signal";
 import type { DiskReserve } from "../../limits/disk-reserve";
 
 /** How often the disk is looked at while a pull runs. */
@@ -34,7 +35,7 @@ export class PullDisk {
     const looking = setInterval(() => this.disk.check().catch((why) => full.abort(why)), LOOK_MS);
     this.running += 1;
     try {
-      await pull(AbortSignal.any([signal, full.signal]));
+      await withFirstSignal([signal, full.signal], pull);
     } catch (error) {
       this.isShort ||= isKind(error, "diskFull");
       throw error;

@@ -1,4 +1,5 @@
 import { ServiceError } from "../../errors";
+import { withFirstSignal } from "../../first-signal";
 import type { Lifecycle } from "./lifecycle";
 import type { Entry } from "./sandbox-index";
 
@@ -16,9 +17,10 @@ export async function whenFree<T>(
   { signal, check }: { signal: AbortSignal; check: (entry: Entry) => void },
   work: () => Promise<T>,
 ): Promise<T> {
-  const late = AbortSignal.timeout(BUSY_WAIT_MS);
-  const either = AbortSignal.any([signal, late]);
-  while (entry.underWay && !either.aborted) await entry.changed(either);
+  const free = async (over: AbortSignal) => {
+    while (entry.underWay && !over.aborted) await entry.changed(over);
+  };
+  await withFirstSignal([signal], free, BUSY_WAIT_MS);
   signal.throwIfAborted();
   // No await between this and the hold.
   if (entry.underWay) throw new ServiceError("conflict", "the sandbox is starting or stopping; try again");

@@ -1,5 +1,6 @@
 import type { FastifyRequest } from "fastify";
 import { ServiceError, snapshotNotFound } from "../../errors";
+import { withFirstSignal } from "../../first-signal";
 import type { Snapshot, SnapshotOperation, SnapshotReference } from "../../sandboxes/snapshots";
 import { ANSWERS } from "../errors";
 import { MAX_PAGE, readCursor, sendPage } from "../paging";
@@ -36,8 +37,8 @@ export function snapshotRoutes(plain: App, context: Context): void {
       const { id } = await snapshots.create({ name, labels, owner, force, sandboxId: sandbox.id });
       request.snapshotId = id;
       // What its client has left goes on: it has a name to find it by.
-      const late = AbortSignal.timeout(ANSWER_WITHIN_MS);
-      const operation = await snapshots.until(id, AbortSignal.any([late, request.life.unanswered]));
+      const until = (signal: AbortSignal) => snapshots.until(id, signal);
+      const operation = await withFirstSignal([request.life.unanswered], until, ANSWER_WITHIN_MS);
       if (operation.error) throw new ServiceError(operation.error.kind, operation.error.message);
       return reply.code(202).send(operationBodyOf(operation));
     },

@@ -1,6 +1,7 @@
 import { spawn } from "node:child_process";
 import type { FileHandle } from "node:fs/promises";
 import { ServiceError } from "../../../errors";
+import { withFirstSignal } from "../../../first-signal";
 import type { DiskReserve } from "../../../limits/disk-reserve";
 import { startError } from "../process";
 import { diskFull } from "./errors";
@@ -24,10 +25,12 @@ export async function copyContent(
   const full = new AbortController();
   const timer = setInterval(() => disk.check().catch((error) => full.abort(error)), CHECK_MS);
   try {
-    const ends = AbortSignal.any([full.signal, ...(signal ? [signal] : [])]);
-    ends.throwIfAborted();
-    const { code, stderr } = await cp(source, target, ends);
-    ends.throwIfAborted();
+    const { code, stderr } = await withFirstSignal([signal, full.signal], async (ends) => {
+      ends.throwIfAborted();
+      const result = await cp(source, target, ends);
+      ends.throwIfAborted();
+      return result;
+    });
     if (code === 0) return;
     if (/No space left|quota exceeded/i.test(stderr)) throw diskFull();
     throw new ServiceError("runtimeFailed", "the file can't be copied", { cause: stderr });
