@@ -13,6 +13,7 @@ import {
   usableEngine,
   type VolumeNames,
 } from "./engine-verdict";
+import { leftovers, removeLeftovers } from "./leftovers";
 import { movedHost } from "./moved-host";
 import type { PreflightReport } from "./preflight-report";
 
@@ -88,14 +89,16 @@ export class DockerHost extends pulumi.ComponentResource {
     const stack = { project: pulumi.getProject(), stack: pulumi.getStack() };
     const answer = askHost(this.connection, stdin, { parent: this, hostName });
     const asked = pulumi.all([answer, args.recorded, volumes, this.connection]);
-    this.preflight = asked.apply(([stdout, recorded, names, connection]) =>
-      namingHost(hostName, () => {
-        const report = usableEngine(stdout, architecture);
-        refuse(movedHost(recorded, { kind: args.kind, connection }, report.objects));
-        refuseForeign(report, { ...recorded, ...stack, containerName, volumes: names });
-        return report;
-      }),
-    );
+    this.preflight = asked.apply(async ([stdout, recorded, names, connection]) => {
+      const report = namingHost(hostName, () => {
+        const found = usableEngine(stdout, architecture);
+        refuse(movedHost(recorded, { kind: args.kind, connection }, found.objects));
+        refuseForeign(found, { ...recorded, ...stack, containerName, volumes: names });
+        return found;
+      });
+      await removeLeftovers(connection, leftovers(report.objects, recorded), this);
+      return report;
+    });
     this.engine =
       args.engine ??
       new docker.Provider(

@@ -39,13 +39,8 @@ function serverStranger(object: HostObject, owner: Owner): string | undefined {
   const remove = kind === "container" ? `docker rm --force ${name}` : `docker network rm ${name}`;
   const recorded = owner.has(kind, name);
   if (isOfStack(object, owner)) {
-    // What earlier versions have made has no id.
-    if (deployment === "" ? recorded : deployment === owner.deployment && recorded) return undefined;
-    if (deployment !== "" && deployment === owner.deployment)
-      return (
-        `The ${kind} ${name} was made by an interrupted run of this stack and is not in its state.\n` +
-        `  to remove it, on the host: ${remove}`
-      );
+    // What earlier versions have made has no id. What is not recorded was left by an interrupted run (leftovers.ts).
+    if (deployment === "" ? recorded : deployment === owner.deployment) return undefined;
     const stop = kind === "container" ? `docker stop ${name} && docker rm ${name}` : remove;
     return (
       `The ${kind} ${name} ${maker(object, owner)}. Nothing was changed.\n` +

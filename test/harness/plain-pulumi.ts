@@ -3,6 +3,8 @@ import {
   existsSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
+  readFileSync,
   rmSync,
   symlinkSync,
   writeFileSync,
@@ -64,6 +66,13 @@ export class PlainPulumi {
     });
     if (process.env.TEST_VERBOSE) console.log(`$ pulumi ${args.join(" ")}\n${result.all}`);
     return { exitCode: result.exitCode ?? 1, output: result.all ?? "", stdout: result.stdout ?? "" };
+  }
+
+  /** The process that holds the lock of a stack; undefined where none does. */
+  lockOwner(stack: string): number | undefined {
+    const folder = join(this.home, "state/.pulumi/locks/organization/microsandbox", stack);
+    const [file] = existsSync(folder) ? readdirSync(folder) : [];
+    return file && JSON.parse(readFileSync(join(folder, file), "utf8")).pid;
   }
 
   /** Makes a stack with these settings. */

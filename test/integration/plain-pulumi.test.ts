@@ -169,6 +169,40 @@ it("a destroy keeps the volumes, and the next up goes on with them", async () =>
   await unchanged();
 });
 
+it("goes on after a kill -9 while it created the container, and a cancel", async () => {
+  await succeed("destroy", "--yes", "--skip-preview");
+  const running = pulumi.run("up", "--yes", "--skip-preview", ...flags);
+  await expect.poll(() => ownedBy(stack, "container"), { timeout: 180_000, interval: 100 }).toHaveLength(1);
+  process.kill(pulumi.lockOwner(stack) ?? 0, "SIGKILL");
+  expect((await running).exitCode).not.toBe(0);
+  expect(await up().catch(String)).toMatch(/locked[\s\S]*pulumi cancel/);
+  await succeed("cancel", "--yes");
+  expect(await succeed("preview")).toMatch(/container .*-server was created by an interrupted run/);
+  expect(await up()).toMatch(/container .*-server was created by an interrupted run.*removing it/);
+  expect(await docker("inspect", "--format", "{{.State.Health.Status}}", container)).toBe("healthy");
+  expect(await docker("exec", container, "cat", "/workspace/kept")).toBe("kept");
+  await unchanged();
+});
+
+it("a destroy of a protected stack removes nothing, key and authority neither", async () => {
+  const before = await docker("inspect", "--format", "{{.Id}} {{.State.StartedAt}}", container);
+  const outputs = async () => [await output("apiKey", "--show-secrets"), await output("authority")];
+  const made = await outputs();
+  const resources = async () => (await succeed("stack", "--show-urns")).match(/URN: /g)?.length;
+  await config("set", "--path", "microsandbox:volumes.protect", "true");
+  await up();
+  const count = await resources();
+  const { exitCode, output: said } = await pulumi.run("destroy", "--yes", "--skip-preview", ...flags);
+  expect(exitCode).not.toBe(0);
+  expect(said).toMatch(/protect/);
+  expect(await docker("inspect", "--format", "{{.Id}} {{.State.StartedAt}}", container)).toBe(before);
+  expect(await outputs()).toEqual(made);
+  expect(await resources()).toBe(count);
+  await unchanged();
+  await config("set", "--path", "microsandbox:volumes.protect", "false");
+  await up();
+});
+
 const vendors = process.env.TEST_COMMAND_PLUGIN ?? "";
 if (!existsSync(vendors))
   console.log("the vendor's command plugin not tested: TEST_COMMAND_PLUGIN names none");

@@ -1,6 +1,8 @@
+import { spawnSync } from "node:child_process";
 import * as pulumi from "@pulumi/pulumi";
 import { describe, expect, it } from "vitest";
 import { type Recorded, recordedOf, type StateResources } from "../../../../components/host/deployment";
+import { leftovers, removeLeftovers } from "../../../../components/host/leftovers";
 import { foreignObject } from "../../../../components/host/ownership";
 import type { HostObject } from "../../../../components/host/preflight-report";
 import { Microsandbox } from "../../../../components/microsandbox";
@@ -41,12 +43,7 @@ describe("a container or a network", () => {
     ["of an earlier version, of another checkout", { deployment: "" }, cutOff, /another deployment/],
     ["of another checkout", { deployment: "id2" }, all, /another deployment of the stack dev[\s\S]*docker/],
     ["of another checkout, before the first up", { deployment: "id2" }, nothing, /another deployment/],
-    [
-      "of a run that was cut off",
-      {},
-      cutOff,
-      /interrupted run of this stack and is not in its state[\s\S]*docker (network )?rm/,
-    ],
+    ["of a run that was cut off, which is removed", {}, cutOff, undefined],
     ["of another stack", { stack: "prod" }, all, /belongs to the stack prod of microsandbox/],
     ["of another project", { project: "other" }, all, /belongs to the stack dev of other/],
     [
@@ -91,6 +88,54 @@ describe("a volume", () => {
     const reason = judge(found("volume", change), recorded);
     if (message === undefined) expect(reason).toBeUndefined();
     else expect(reason).toMatch(message);
+  });
+});
+
+describe("what a run that was cut off has left", () => {
+  const isLeft = (change: Partial<HostObject>, recorded: Owned) =>
+    (["container", "network", "volume"] as const).filter(
+      (kind) => leftovers([found(kind, change)], recorded).length > 0,
+    );
+
+  it("is a container or a network with the id of this state, and not in it", () => {
+    expect(isLeft({}, cutOff)).toEqual(["container", "network"]);
+    expect(isLeft({}, all)).toEqual([]);
+    for (const recorded of [cutOff, nothing, old])
+      for (const deployment of ["", "id2"]) expect(isLeft({ deployment }, recorded)).toEqual([]);
+  });
+
+  const objects = [found("network"), found("container", { name: "it's" })];
+  const local = { kind: "local" } as const;
+  const removed = async (preview: boolean, stdout = "") => {
+    const inputs: { command: string; stdin: string }[] = [];
+    const mocks = {
+      newResource: () => ({ id: "id", state: {} }),
+      call: (call: { inputs: { command: string; stdin: string } }) => {
+        inputs.push(call.inputs);
+        return { stdout };
+      },
+    };
+    await pulumi.runtime.setMocks(mocks, "microsandbox", "dev", preview);
+    await removeLeftovers(local, objects, new pulumi.ComponentResource("a:b:C", "host"));
+    return inputs;
+  };
+
+  it("goes in an up, the container before its network, and in no preview", async () => {
+    expect(await removed(true)).toEqual([]);
+    const [{ command, stdin } = { command: "", stdin: "" }, ...more] = await removed(false);
+    expect([command, more]).toEqual(["sh -s", []]);
+    const docker = 'docker() { echo "$*" >&2; }\n';
+    const { stderr, stdout } = spawnSync("sh", ["-s"], {
+      input: docker + stdin.replaceAll(">/dev/null 2>&1", ""),
+      encoding: "utf8",
+    });
+    expect(stderr).toBe("stop it's\nrm it's\nnetwork rm msb-dev\n");
+    expect(stdout).toBe("");
+  });
+
+  it("is named with the line that removes it, where that fails", async () => {
+    const line = "docker network rm msb-dev";
+    await expect(removed(false, `${line}\n`)).rejects.toThrow(`to remove it, on the host: ${line}`);
   });
 });
 

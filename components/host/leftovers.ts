@@ -1,0 +1,58 @@
+import { local } from "@pulumi/command";
+import * as pulumi from "@pulumi/pulumi";
+import { VisibleError } from "../settings/errors";
+import { shellQuote } from "../settings/shell";
+import { type Connection, hostShell } from "./connection";
+import type { Owner } from "./ownership";
+import type { HostObject } from "./preflight-report";
+
+/**
+ * Containers and networks that a run of this stack created and was killed before it could record them. They bear the id of
+ * this deployment, which no other state has, and hold no data; they would be in the way of those that are created now.
+ */
+export function leftovers(
+  found: readonly HostObject[],
+  owner: Pick<Owner, "deployment" | "has">,
+): HostObject[] {
+  return found.filter(
+    ({ kind, name, deployment }) =>
+      kind !== "volume" && deployment !== "" && deployment === owner.deployment && !owner.has(kind, name),
+  );
+}
+
+/**
+ * Removes them in an `up`, a server cleanly; a preview only says so.
+ *
+ * @throws VisibleError where one can't be removed, with the line that does it
+ */
+export async function removeLeftovers(
+  connection: Connection,
+  objects: readonly HostObject[],
+  parent: pulumi.Resource,
+): Promise<void> {
+  if (objects.length === 0) return;
+  const isPreview = pulumi.runtime.isDryRun();
+  for (const { kind, name } of objects)
+    await pulumi.log.warn(
+      `The ${kind} ${name} was created by an interrupted run of this stack and is not in its state: ` +
+        (isPreview ? "`up` removes it and creates it again." : "removing it."),
+      parent,
+    );
+  if (isPreview) return;
+  // A network goes after what is in it.
+  const lines = [...objects].sort((a, b) => a.kind.localeCompare(b.kind)).map(removal);
+  const stdin = lines.map((line) => `{ ${line}; } >/dev/null 2>&1 || echo ${shellQuote(line)}`).join("\n");
+  const { stdout } = await local.run({ command: hostShell(connection), stdin, logging: "none" }, { parent });
+  if (stdout.trim() === "") return;
+  throw new VisibleError(
+    "What an interrupted run of this stack created can't be removed.\n" +
+      `  to remove it, on the host: ${stdout.trim().split("\n").join(" && ")}`,
+  );
+}
+
+function removal({ kind, name }: HostObject): string {
+  const quoted = shellQuote(name);
+  return kind === "container"
+    ? `docker stop ${quoted} && docker rm ${quoted}`
+    : `docker network rm ${quoted}`;
+}
