@@ -2,11 +2,37 @@
 const Module = require("node:module");
 const { buildSync } = require("esbuild");
 
-// Pulumi loads these for functions that are sent elsewhere as text, and TypeScript and npm's own packages with them: half
-// a second, and nothing here has such functions.
+// Pulumi loads these for functions that are sent elsewhere as text (`pulumi.dynamic`), and TypeScript and npm's own
+// packages with them: half a second. Here they are loaded when one is called. A release without them loads what it has.
 for (const part of ["codePaths", "serializeClosure"]) {
-  const path = require.resolve(`@pulumi/pulumi/runtime/closure/${part}`);
-  require.cache[path] ??= { exports: {}, loaded: true };
+  const path = resolved(`@pulumi/pulumi/runtime/closure/${part}`);
+  if (path) require.cache[path] ??= { exports: loadedOnCall(path), loaded: true };
+}
+
+function resolved(name) {
+  try {
+    return require.resolve(name);
+  } catch {
+    return undefined;
+  }
+}
+
+/** The functions of a module, which is loaded when one of them is called. */
+function loadedOnCall(path) {
+  const call = (name, args) => {
+    if (require.cache[path].exports === functions) delete require.cache[path];
+    return require(path)[name](...args);
+  };
+  const functions = new Proxy(
+    {},
+    {
+      get:
+        (_, name) =>
+        (...args) =>
+          call(name, args),
+    },
+  );
+  return functions;
 }
 
 const { outputFiles } = buildSync({

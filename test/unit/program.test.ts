@@ -11,13 +11,14 @@ symlinkSync(join(projectRoot, "node_modules"), join(folder, "node_modules"));
 copyFileSync(join(projectRoot, "program.cjs"), join(folder, "program.cjs"));
 
 /** What Pulumi would get of a program, or what Node.js says of it. */
-async function load(files: Record<string, string>): Promise<string> {
+async function load(files: Record<string, string>, before = ""): Promise<string> {
   for (const [name, text] of Object.entries(files)) {
     mkdirSync(dirname(join(folder, name)), { recursive: true });
     writeFileSync(join(folder, name), text);
   }
   // As Pulumi runs it.
-  const script = `for (const event of ["uncaughtException", "unhandledRejection"])
+  const script = `${before}
+    for (const event of ["uncaughtException", "unhandledRejection"])
       process.on(event, (error) => console.log(error.stack));
     console.log(JSON.stringify(require("./program.cjs")));`;
   const { all } = await exec("node", ["-e", script], { cwd: folder, all: true, reject: false });
@@ -56,4 +57,22 @@ it("leaves out what Pulumi itself needs half a second for, and every other part 
       export = { loaded, used: [typeof pulumi.output, typeof pulumi.runtime.invoke, typeof pulumi.automation.LocalWorkspace] };`,
   });
   expect(JSON.parse(outputs)).toEqual({ loaded: [], used: ["function", "function", "function"] });
+});
+
+it.each([
+  ["", "as a release has them"],
+  [
+    `const { Module } = require("node:module");
+     const resolve = Module._resolveFilename;
+     Module._resolveFilename = (name, ...more) => {
+       if (name.startsWith("@pulumi/pulumi/runtime/closure/")) throw new Error("moved");
+       return resolve(name, ...more);
+     };`,
+    "where another release has moved them",
+  ],
+])("functions can be sent elsewhere as text, with the modules for that %s", async (before, _where) => {
+  const program = `import * as pulumi from "@pulumi/pulumi";
+    const answer = 41;
+    void pulumi.runtime.serializeFunction(() => answer).then(({ text }) => console.log(text));`;
+  expect(await load({ "index.ts": program }, before)).toMatch(/exports\.handler[\s\S]*answer: 41/);
 });
