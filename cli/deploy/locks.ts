@@ -1,6 +1,7 @@
 import { existsSync, readdirSync, readFileSync, readlinkSync, statfsSync, statSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
+import * as z from "zod";
 import { projectName, stackName } from "../../setup/project";
 import { backendFolder, findBackend } from "../backend";
 
@@ -21,9 +22,21 @@ export function hasDeadLock(
   if (!existsSync(locks)) return false;
   const files = readdirSync(locks).filter((file) => file.endsWith(".json"));
   if (files.length === 0 || !seesAll(folder)) return false;
-  const owners = files.map((file) => JSON.parse(readFileSync(join(locks, file), "utf8")));
+  const owners = files.map((file) => ownerOf(join(locks, file)));
   const alive = pulumiPids();
-  return owners.every((owner) => owner.hostname === hostname() && !alive.has(owner.pid));
+  return owners.every((owner) => owner?.hostname === hostname() && !alive.has(owner.pid));
+}
+
+/** The part of a lock file that is read. */
+const lockOwner = z.object({ pid: z.number(), hostname: z.string() });
+
+/** Who holds a lock; undefined where its file is of another form, or has gone: Pulumi itself says what to do then. */
+function ownerOf(file: string): z.infer<typeof lockOwner> | undefined {
+  try {
+    return lockOwner.safeParse(JSON.parse(readFileSync(file, "utf8"))).data;
+  } catch {
+    return undefined;
+  }
 }
 
 /** The first namespace of processes of a kernel: from there all others are seen. */

@@ -37,6 +37,15 @@ it("no lock is dead where another machine or container may hold it, whose proces
   expect(hasDeadLock("dev", folder, () => false)).toBe(false);
 });
 
+it.each(["", "{}", '{"pid":"4194000","hostname":null}', '{"owner":{"pid":4194000}}', "null"])(
+  "a lock of a form that is not known is not dead: Pulumi's own message names `pulumi cancel` then: %j",
+  (text) => {
+    lock(DEAD);
+    writeFileSync(join(locks, "two.json"), text);
+    expect(hasDeadLock("dev", folder, seesAll)).toBe(false);
+  },
+);
+
 it("a lock of a pulumi that runs is alive", async () => {
   const pulumi = join(folder, "pulumi");
   copyFileSync("/bin/sleep", pulumi);
