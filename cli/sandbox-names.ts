@@ -44,73 +44,56 @@ export function handleOf(word: string, known: readonly Named[], what = "sandboxe
 const ownerText = (owner: string | null): string =>
   owner === null ? "created with msb" : `created with the key ${owner}`;
 
-const several = ["--label"];
-const guest = ["-e", "--env", "-w", "--workdir", "-u", "--user"];
-const job = ["--job"];
+/** msb's commands that take one sandbox, and those that take several. */
+const oneName = [
+  ...["exec", "pause", "resume", "wait", "status", "ps", "metrics", "logs", "inspect", "jobs", "attach"],
+  ...["signal", "kill", "eof", "ssh", "modify", "mod"],
+];
+const manyNames = ["start", "stop", "restart", "remove", "rm", "ping", "touch", "copy", "cp"];
 
-/** msb's commands whose arguments are sandboxes, with their options that take a value: those of 0.6.18 and 0.7.11. */
-const valueOptions: Record<string, string[]> = {
-  exec: [...guest, "--timeout", "--rlimit"],
-  start: several,
-  stop: [...several, "-t", "--timeout"],
-  restart: [...several, "-t", "--timeout"],
-  remove: several,
-  ping: several,
-  touch: several,
-  pause: ["--guest-flush"],
-  resume: [],
-  wait: [...job, "-t", "--timeout", "--format"],
-  status: [...several, "--format"],
-  metrics: ["--format", "--interval", "--sort"],
-  logs: [...job, "--tail", "--since", "--until", "--source", "--grep", "--color"],
-  inspect: [...job, "--format"],
-  jobs: ["--limit", "--cursor", "--format"],
-  attach: job,
-  signal: [...job, "--signal"],
-  kill: job,
-  eof: job,
-  copy: [],
-  ssh: ["-n", "--name", "--inactivity-timeout"],
-  modify: [
-    ...["--layers", "--disk", "-c", "--cpus", "--max-cpus", "-m", "--memory", "--max-memory", "--root-disk"],
-    ...["-e", "--env", "--env-rm", "--label", "--label-rm", "-w", "--workdir", "--secret", "--secret-rm"],
-    ...["-p", "--port", "--port-rm", "--format"],
-  ],
-};
-/** Those that take more than one. */
-const manyNames = ["start", "stop", "restart", "remove", "ping", "touch", "copy"];
-const aliases: Record<string, string> = { cp: "copy", rm: "remove", mod: "modify", ps: "status" };
+/** Options of any of them whose value could be the name of a sandbox: of others only a word that is one would matter. */
+const withValue = [
+  ...["-e", "--env", "-w", "--workdir", "-u", "--user", "-n", "--name", "--job", "--grep", "--source"],
+  ...["--label", "--label-rm", "--env-rm", "--secret", "--secret-rm"],
+];
 
-/** Where in msb's words sandboxes are named; none where that command names none. */
+/**
+ * Where in msb's words sandboxes may be named: words that are neither an option nor, as far as is known, an option's value.
+ * None where that command names none.
+ */
 export function namePositions(words: readonly string[]): number[] {
-  const start = words[0] === "sandbox" || words[0] === "sbx" ? 1 : 0;
-  const command = words[start] ?? "";
-  const name = Object.hasOwn(aliases, command) ? aliases[command] : command;
-  const taking = name !== undefined && Object.hasOwn(valueOptions, name) ? valueOptions[name] : undefined;
-  if (!taking) return [];
+  const start = verbAt(words);
+  const verb = words[start] ?? "";
+  if (![...oneName, ...manyNames].includes(verb)) return [];
   const positions: number[] = [];
   for (let at = start + 1; at < words.length && words[at] !== "--"; at++) {
     const word = words[at] ?? "";
     if (!word.startsWith("-") || word === "-") positions.push(at);
-    else if (takesNext(word, [...taking, "-L", "--levels"])) at++;
+    else if (takesNext(word)) at++;
   }
-  return manyNames.includes(name ?? "") ? positions : positions.slice(0, 1);
+  return positions;
 }
 
+const verbAt = (words: readonly string[]) => (words[0] === "sandbox" || words[0] === "sbx" ? 1 : 0);
+
 /** Whether the word after an option is its value: not in `--user=root`, `-uroot`, and in `-tu root`. */
-function takesNext(word: string, taking: readonly string[]): boolean {
-  if (word.startsWith("--")) return taking.includes(word);
+function takesNext(word: string): boolean {
+  if (word.startsWith("--")) return withValue.includes(word);
   const letters = [...word.slice(1)];
-  return letters.findIndex((letter) => taking.includes(`-${letter}`)) === letters.length - 1;
+  return letters.findIndex((letter) => withValue.includes(`-${letter}`)) === letters.length - 1;
 }
 
 /** msb's words with its own names of the sandboxes that are meant. @throws UserError where a name is not enough */
 export function withHandles(words: readonly string[], sandboxes: readonly Named[]): string[] {
   const translated = [...words];
-  for (const at of namePositions(words)) {
-    // `copy` takes NAME:/path, and paths of the server.
-    const [, name = "", path = ""] = /^([^/]*?)(:.*)?$/s.exec(words[at] ?? "") ?? [];
-    if (name !== "") translated[at] = handleOf(name, sandboxes) + path;
+  const isKnown = (word: string) =>
+    sandboxes.some(({ id, name, handle }) => [id, name, handle].includes(word));
+  // `copy` takes NAME:/path, and paths of the server.
+  const parts = (at: number) => /^([^/]*?)(:.*)?$/s.exec(words[at] ?? "") ?? [];
+  const named = namePositions(words).filter((at) => isKnown(parts(at)[1] ?? ""));
+  for (const at of manyNames.includes(words[verbAt(words)] ?? "") ? named : named.slice(0, 1)) {
+    const [, name = "", path = ""] = parts(at);
+    translated[at] = handleOf(name, sandboxes) + path;
   }
   return translated;
 }

@@ -44,6 +44,8 @@ describe("a sandbox is meant by", () => {
       "exec -itu web --env web -w web web",
       "exec -itu web --env web -w web id-1",
     ],
+    ["a name after an option that is not known", "exec --new-option 5 web ls", "exec --new-option 5 id-1 ls"],
+    ["the first name, not a word of its command", "exec web echo web", "exec id-1 echo web"],
     ["nothing where msb has none of that name", "exec was", "exec was"],
     ["the long way to say it", "sbx stop -t 5 web", "sbx stop -t 5 id-1"],
   ])("%s", (_what, words, expected) => {
@@ -76,12 +78,12 @@ it.each([
   ["exec -- web", []],
   ["constructor web", []],
   ["metrics", []],
-  ["logs --tail 5 -f web", [4]],
+  ["logs --tail 5 -f web", [2, 4]],
   ["stop --timeout=5 web other", [2, 3]],
-  ["exec -u root web other", [3]],
+  ["exec -u root web other", [3, 4]],
   ["exec -uroot web", [2]],
   ["modify --label a=b web", [3]],
-])("%s names sandboxes at %j", (words, positions) => {
+])("%s may name sandboxes at %j", (words, positions) => {
   expect(namePositions(words.split(" "))).toEqual(positions);
 });
 
