@@ -12,7 +12,14 @@ export interface StateResource {
   protect?: boolean;
   /** Set where it stays on its host when Pulumi forgets it. */
   retainOnDelete?: boolean;
-  outputs?: { name?: string; image?: string; stdout?: string; triggers?: unknown[]; hosts?: unknown };
+  outputs?: {
+    name?: string;
+    image?: string;
+    stdout?: string;
+    triggers?: unknown[];
+    hosts?: unknown;
+    connection?: unknown;
+  };
 }
 
 /** An object of a host's engine. */

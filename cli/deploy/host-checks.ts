@@ -1,5 +1,6 @@
 import { createServer } from "node:net";
 import { connectionOf } from "../../components/host/connection";
+import type { Recorded } from "../../components/host/deployment";
 import {
   preflightScript,
   publishAddressOf,
@@ -8,6 +9,7 @@ import {
   volumeNames,
 } from "../../components/host/engine-verdict";
 import { explainKvm, parseKvmReport } from "../../components/host/kvm-report";
+import { type HostNow, movedHost } from "../../components/host/moved-host";
 import { probeCommand, probed } from "../../components/host/probe";
 import { script } from "../../components/host/scripts";
 import { kvmGroup } from "../../components/server/server-user";
@@ -46,8 +48,10 @@ export interface CheckContext {
 export async function checkHost(host: CheckedHost, context: CheckContext): Promise<Finding[]> {
   if (host.host === "emulated") {
     const packages = await emulationOf(host);
-    if (packages.verdict !== "ok" || !(await emulatedState(host)).running)
-      return [packages, await portOf(host)];
+    if (packages.verdict !== "ok" || !(await emulatedState(host)).running) {
+      const moved = movedHost(await recordedFor(host, context), hostNow(host), []);
+      return [packages, await portOf(host), ...(moved ? [{ verdict: "stops", what: moved } as const] : [])];
+    }
   }
   const isLater = host.host === "local" && !context.engineAnswers;
   return [
@@ -67,11 +71,8 @@ async function named({ host }: CheckedHost, check: () => Promise<Finding>): Prom
 }
 
 async function engineOf(host: CheckedHost, context: CheckContext): Promise<Finding> {
-  // Here and not above: they load Pulumi, which all commands would wait for.
-  const [{ recordedOf }, { requireKey }] = await Promise.all([
-    import("../../components/host/deployment.js"),
-    import("../../components/server/api-key.js"),
-  ]);
+  // Here and not above: it loads Pulumi, which all commands would wait for.
+  const { requireKey } = await import("../../components/server/api-key.js");
   const { baseName, hostPort, architecture } = host;
   const names = {
     ...{ containerName: `${baseName}-server`, baseName, hostPort },
@@ -79,13 +80,26 @@ async function engineOf(host: CheckedHost, context: CheckContext): Promise<Findi
     publishAddress: publishAddressOf(host.host, host.bindAddress),
   };
   const report = usableEngine(await ask(host, preflightScript(names), context), architecture);
-  const known = context.resources.map(({ urn, type, outputs = {} }) => [urn, { type, outputs }] as const);
-  const recorded = recordedOf(resourceName(SERVICE, host.name), Object.fromEntries(known));
+  const recorded = await recordedFor(host, context);
+  const moved = movedHost(recorded, hostNow(host), report.objects);
+  if (moved) throw new VisibleError(moved);
   const owner = { project: projectName(), stack: stackName(context.stack) };
   refuseForeign(report, { ...recorded, ...owner, ...names });
   if (!host.privileged) kvmGroup(report);
   if (!host.devMode && !host.makeApiKey) requireKey(host.keys, host.apiKey);
   return { verdict: "ok", what: report.message };
+}
+
+/** What the state has of a host's service. */
+async function recordedFor({ name }: CheckedHost, { resources }: CheckContext): Promise<Recorded> {
+  const { recordedOf } = await import("../../components/host/deployment.js");
+  const known = resources.map(({ urn, type, outputs = {} }) => [urn, { type, outputs }] as const);
+  return recordedOf(resourceName(SERVICE, name), Object.fromEntries(known));
+}
+
+function hostNow(host: CheckedHost): HostNow {
+  if (host.host === "emulated") return { kind: "emulated" };
+  return { kind: host.host === "local" ? "local" : "ssh", connection: connectionOf(host) };
 }
 
 async function kvmOf(host: CheckedHost, context: CheckContext): Promise<Finding> {

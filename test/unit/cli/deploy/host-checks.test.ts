@@ -82,6 +82,25 @@ describe("a host of this machine is asked what `up` asks it", () => {
       expect(await stops({ containers: [container] }, {}, { resources, stack })).toBe("");
   });
 
+  it("is the host that the stack is deployed on", async () => {
+    const urn = (type: string, name: string) => `urn:pulumi:dev::microsandbox::${type}::${name}`;
+    const docker = "docker:index/volume:Volume";
+    const host = "microsandbox:index:DockerHost";
+    const resources = (connection: object): StateResource[] => [
+      {
+        urn: urn(docker, "microsandbox-storage-state"),
+        type: docker,
+        outputs: { name: "microsandbox-dev-state" },
+      },
+      { urn: urn(host, "microsandbox-host"), type: host, outputs: { connection } },
+    ];
+    const elsewhere = resources({ kind: "ssh", user: "root", address: "old.test" });
+    const moved = /deployed on the host ssh:\/\/root@old\.test, and host is (local|emulated) now/;
+    expect(await stops({}, {}, { resources: elsewhere })).toMatch(moved);
+    expect(await stops({}, { host: "emulated" }, { resources: elsewhere })).toMatch(moved);
+    expect(await stops({}, {}, { resources: resources({ kind: "local" }) })).toBe("");
+  });
+
   it("is not asked of its engine where `up` has to install one first", async () => {
     expect(await findings({ error: "Cannot connect" }, {}, { engineAnswers: false })).toEqual([]);
     expect(await stops({ error: "Cannot connect" }, {})).toContain("engine-down");
