@@ -133,7 +133,7 @@ export type SetupHost = Pick<HostSettings, "host" | "architecture" | "debianVers
     Pick<
       HostSettings,
       | ("sshKeyFile" | "sshKnownHostsFile" | "sshHostKey" | "volumes" | "version" | "tls" | "bindAddress")
-      | ("versionSha256" | "serverImage" | "build")
+      | ("versionSha256" | "serverImage" | "builder")
     >
   > & {
     /** Its name in the setting `hosts`; `default` where the stack has none. */

@@ -53,7 +53,7 @@ function asArgs(settings: HostSettings): MicrosandboxArgs {
  * - `server`: container of the server and how to reach its host, for `npm run sandbox`,
  * - `kvm`: result of the KVM check on the host,
  * - `guestKernel`: kernel release of the guest that the boot check started, if `kvmCheck` is `boot`,
- * - `authority`: CA certificate for clients to trust, if `tls.own` is true.
+ * - `caCertificate`: CA certificate for clients to trust, if `tls.generate` is true (`authority` is an older name of it).
  *
  * Of several hosts: `endpoints` and `apiKeys` by host, and all outputs in `hosts`. A host that failed is left out.
  */
@@ -73,8 +73,8 @@ export function stackOutputs(services: Record<string, Microsandbox>): Record<str
   };
 }
 
-function outputsOf({ endpoint, environment, server, kvm, guestKernel, authority }: Microsandbox) {
-  return { endpoint, environment, server, kvm, guestKernel, authority };
+function outputsOf({ endpoint, environment, server, kvm, guestKernel, caCertificate }: Microsandbox) {
+  return { endpoint, environment, server, kvm, guestKernel, caCertificate, authority: caCertificate };
 }
 
 /** Something of each host by its name; a host that failed is left out. */

@@ -34,8 +34,8 @@ export class Microsandbox extends pulumi.ComponentResource {
   readonly volumes: ServerVolumes;
   /** Where the server runs, for `npm run sandbox`. */
   readonly server: pulumi.Output<ServerLocation>;
-  /** CA certificate for clients to trust, PEM; empty without `tls.own`. */
-  readonly authority: pulumi.Output<string>;
+  /** CA certificate for clients to trust, PEM; empty without `tls.generate`. */
+  readonly caCertificate: pulumi.Output<string>;
   /** Result of the KVM check. */
   readonly kvm: pulumi.Output<string>;
   /** Kernel release of the guest that the boot check started; empty unless `kvmCheck` is `boot`. */
@@ -65,7 +65,7 @@ export class Microsandbox extends pulumi.ComponentResource {
     this.server = pulumi
       .all([host.connection, server.containerName])
       .apply(([connection, container]) => ({ container, connection }));
-    this.authority = tls?.authority ?? pulumi.output("");
+    this.caCertificate = tls?.authority ?? pulumi.output("");
     this.kvm = kvm ? kvm.report.apply(({ message }) => message) : pulumi.output("not checked");
     this.guestKernel = boot?.guestKernel ?? pulumi.output("");
     this.registerOutputs({ endpoint: this.endpoint });

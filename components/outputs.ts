@@ -4,7 +4,7 @@ export const outputs = [
   "environment",
   "apiKey",
   "server",
-  "authority",
+  "caCertificate",
   "kvm",
   "guestKernel",
 ] as const;

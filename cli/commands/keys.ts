@@ -130,7 +130,7 @@ async function change(asked: string | undefined, make: (ring: KeyRing, now: Date
       console.log(key);
     } else {
       report.say(`${said} in Pulumi.${stackName(stack)}.yaml.`);
-      if (hosts.some(({ ownSandboxes }) => ownSandboxes))
+      if (hosts.some(({ isolateByKey }) => isolateByKey))
         report.say(
           "Its sandboxes are kept: npm run sandbox -- ls shows them, and a new key with that id owns them.",
         );

@@ -31,7 +31,7 @@ export async function prepare(stack: string, hosts: readonly SetupHost[], report
   const engine = await ensureEngine(report).catch((error: unknown) => {
     const isForImages = here.every(({ host }) => host !== "local" && host !== "emulated");
     if (!(error instanceof UserError) || !isForImages) throw error;
-    const way = `pulumi config set microsandbox:build host --stack ${stack}`;
+    const way = `pulumi config set microsandbox:builder host --stack ${stack}`;
     throw new UserError(`${error.message}\nOr have the server's image built by its host: ${way}`);
   });
   const images = new Set<string>();

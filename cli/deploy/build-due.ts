@@ -16,14 +16,14 @@ type ImageSettings = Pick<
   | "version"
   | "versionSha256"
   | "serverImage"
-  | "build"
+  | "builder"
 >;
 
 /** Whether this machine's engine has a part in a host's deployment: it is the host's, or it builds or pulls the image. */
-export function needsEngineHere({ host, build = "auto", serverImage }: ImageSettings): boolean {
+export function needsEngineHere({ host, builder = "auto", serverImage }: ImageSettings): boolean {
   const hostKind = host === "local" || host === "emulated" ? host : "ssh";
   const hasServerImage = serverImage !== undefined;
-  return hostKind === "local" || !isMadeOnHost({ build, hostKind, hasServerImage });
+  return hostKind === "local" || !isMadeOnHost({ builder, hostKind, hasServerImage });
 }
 
 /** Names that the image of a host may have here: its processor is not known before the host is asked. */

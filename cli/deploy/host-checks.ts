@@ -86,7 +86,7 @@ async function engineOf(host: CheckedHost, context: CheckContext): Promise<Findi
   const owner = { project: projectName(), stack: stackName(context.stack) };
   refuseForeign(report, { ...recorded, ...owner, ...names });
   if (!host.privileged) kvmGroup(report);
-  if (!host.devMode && !host.makeApiKey) requireKey(host.keys, host.apiKey);
+  if (!host.devMode && !host.generateApiKey) requireKey(host.keys, host.apiKey);
   return { verdict: "ok", what: report.message };
 }
 

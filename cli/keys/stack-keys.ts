@@ -48,8 +48,8 @@ export async function readKeys(stack: string, pulumi: Pulumi): Promise<StackKeys
     if (!settings) throw new UserError(explainMistakes(mistakes, { stack }));
     return { settings, hosts };
   };
-  const { apiKey, keys, makeApiKey } = check({}).settings;
-  const made = apiKey === undefined && makeApiKey ? await readApiKey(stack, pulumi) : undefined;
+  const { apiKey, keys, generateApiKey } = check({}).settings;
+  const made = apiKey === undefined && generateApiKey ? await readApiKey(stack, pulumi) : undefined;
   return {
     ring: { apiKey: apiKey ?? made, keys },
     isMade: made !== undefined,
@@ -79,7 +79,7 @@ export async function saveKeys(
     const words = [`${NAMESPACE}:${name}`, "--stack", stack];
     if (value === old) continue;
     if (value === undefined && name === "apiKey" && isMade)
-      await pulumi.read(["config", "set", `${NAMESPACE}:makeApiKey`, "false", "--stack", stack]);
+      await pulumi.read(["config", "set", `${NAMESPACE}:generateApiKey`, "false", "--stack", stack]);
     else if (value === undefined) await pulumi.read(["config", "rm", ...words]);
     else await pulumi.write(["config", "set", "--secret", ...words], value);
   }

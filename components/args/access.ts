@@ -27,7 +27,7 @@ export interface AccessArgs {
    * @default true
    * @example false
    */
-  makeApiKey?: boolean;
+  generateApiKey?: boolean;
   /**
    * More API keys, as SHA-256 hashes; pass them as a secret.
    * Accepted: a list as `npm run keys -- add` writes it.
@@ -40,7 +40,7 @@ export interface AccessArgs {
    * @default false
    * @example true
    */
-  ownSandboxes?: pulumi.Input<boolean>;
+  isolateByKey?: pulumi.Input<boolean>;
   /**
    * Port of the gateway inside the container.
    * Accepted: a TCP port, a whole number from 1 to 65535.

@@ -11,5 +11,5 @@ export const Architecture = { Auto: "auto", Amd64: "amd64", Arm64: "arm64" } as 
 export type Architecture = (typeof Architecture)[keyof typeof Architecture];
 
 /** Docker engine that builds or pulls the server image: this machine's, which then sends it, or the host's. */
-export const ImageEngine = { Auto: "auto", Here: "here", Host: "host" } as const;
+export const ImageEngine = { Auto: "auto", Local: "local", Host: "host" } as const;
 export type ImageEngine = (typeof ImageEngine)[keyof typeof ImageEngine];

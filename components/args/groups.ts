@@ -31,13 +31,13 @@ export interface VolumesArgs {
 /** TLS certificate of the server: one signed by a CA of the stack, or your own. */
 export interface CertificateArgs {
   /**
-   * Create a CA and a certificate signed by it; `up` renews the certificate every 60 days. The output `authority` is the CA certificate.
+   * Create a CA and a certificate signed by it; `up` renews the certificate every 60 days. The output `caCertificate` is the CA certificate.
    * @default false
    * @example true
    */
-  own?: boolean;
+  generate?: boolean;
   /**
-   * DNS names and addresses that clients use for the server. `own` adds them to the certificate; your own certificate must be valid for all of them.
+   * DNS names and addresses that clients use for the server. `generate` adds them to the certificate; your own certificate must be valid for all of them.
    * Accepted: a list of names and addresses, like ["sandboxes.example.com"].
    * @default []
    * @example ["sandboxes.example.com"]

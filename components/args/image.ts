@@ -33,11 +33,11 @@ export interface ImageArgs {
    */
   serverImage?: pulumi.Input<string>;
   /**
-   * Docker engine that builds the image or pulls `serverImage`: this machine's (`here`, which then sends the image to the host) or the host's (`host`). `auto` builds here and pulls on the host.
+   * Docker engine that builds the image or pulls `serverImage`: this machine's (`local`, which then sends the image to the host) or the host's (`host`). `auto` builds on this machine and pulls on the host.
    * @default "auto"
    * @example "host"
    */
-  build?: ImageEngine;
+  builder?: ImageEngine;
   /**
    * Registry (and path) to push the server image to; every host pulls it from there.
    * Accepted: a registry with or without a path, like registry.example.com/team.

@@ -10,9 +10,9 @@ const script = `printf 'msb_%s\\n' "$(od -An -v -tx1 -N32 /dev/urandom | tr -d '
 export const takesMadeKey = ({
   devMode,
   apiKey,
-  makeApiKey,
-}: Pick<HostSettings, "devMode" | "makeApiKey"> & { apiKey?: unknown }): boolean =>
-  !devMode && apiKey === undefined && makeApiKey;
+  generateApiKey,
+}: Pick<HostSettings, "devMode" | "generateApiKey"> & { apiKey?: unknown }): boolean =>
+  !devMode && apiKey === undefined && generateApiKey;
 
 /**
  * The API key of services whose settings hold none: made by the first `up`, the same ever after, encrypted in the state.

@@ -21,7 +21,7 @@ export interface ContainerSettings {
   /** Without a key. */
   devMode: boolean;
   /** Whether sandboxes and volumes are for the key alone that made them. */
-  ownSandboxes: pulumi.Input<boolean>;
+  isolateByKey: pulumi.Input<boolean>;
   /** Names of DNS that a server without a key answers to, besides addresses and localhost. */
   hostNames: pulumi.Input<string[]>;
   /** Whether the port speaks TLS, with the certificate that comes once the container runs. */
@@ -160,24 +160,24 @@ export function environment(
   args: Pick<
     ContainerSettings,
     | ("port" | "devMode" | "autoPullImages" | "timezone" | "stopTimeout" | "limits")
-    | ("ownSandboxes" | "hostNames" | "egressPolicy" | "hasTls")
+    | ("isolateByKey" | "hostNames" | "egressPolicy" | "hasTls")
   >,
 ): pulumi.Output<string[]> {
   const { port, devMode, autoPullImages, timezone, stopTimeout, limits } = args;
-  const { ownSandboxes, hostNames, egressPolicy, hasTls } = args;
+  const { isolateByKey, hostNames, egressPolicy, hasTls } = args;
   const known = {
     port,
     autoPullImages,
     timezone,
     stopTimeout,
     limits,
-    ownSandboxes,
+    isolateByKey,
     hostNames,
     egressPolicy,
   };
   return pulumi.output(known).apply((values) =>
     Object.entries({
-      ...(devMode ? {} : { API_KEYS_FILE: keysFile, OWN_SANDBOXES: values.ownSandboxes }),
+      ...(devMode ? {} : { API_KEYS_FILE: keysFile, OWN_SANDBOXES: values.isolateByKey }),
       ...(devMode && values.hostNames.length > 0 ? { HOST_NAMES: values.hostNames.join(",") } : {}),
       AUTO_PULL_IMAGES: values.autoPullImages,
       DEV_MODE: devMode,

@@ -21,7 +21,7 @@ const SEEN = "sleep 2";
 
 export interface TlsArgs {
   /** Whether the certificate is one of an authority of the stack's own. */
-  own: boolean;
+  isGenerated: boolean;
   settings: pulumi.Input<TlsSettings>;
   /** Common name of the stack's own authority. */
   authorityName: string;
@@ -39,7 +39,7 @@ export interface TlsArgs {
  * The server's certificate: the one that is given, or one of an authority of the stack's own. It goes into a file that
  * the server reads again when it changes; private keys are secret in the state and nowhere else.
  *
- * @example new Tls("tls", { own: true, settings, names: ["127.0.0.1"], … }, { dependsOn: server.ready })
+ * @example new Tls("tls", { isGenerated: true, settings, names: ["127.0.0.1"], … }, { dependsOn: server.ready })
  */
 export class Tls extends pulumi.ComponentResource {
   /** Certificate of the stack's own authority, PEM; empty where a certificate is given. */
@@ -50,7 +50,7 @@ export class Tls extends pulumi.ComponentResource {
   constructor(name: string, args: TlsArgs, opts?: pulumi.ComponentResourceOptions) {
     super("microsandbox:index:Tls", name, {}, opts);
     let pem: pulumi.Output<string>;
-    if (!args.own) {
+    if (!args.isGenerated) {
       this.authority = pulumi.output("");
       pem = pulumi.secret(
         pulumi.output(args.settings).apply((settings) => {

@@ -19,7 +19,7 @@ export interface Structure
   isNewHost: boolean;
   volumes: Pick<HostSettings["volumes"], "keep" | "protect">;
   /** The server's certificate: none, one of its own authority, or one that is given. */
-  tls: "none" | "own" | "given";
+  tls: "none" | "generated" | "given";
   /** Whether there are settings for registries of sandbox images. */
   hasRegistries: boolean;
   /** Whether the server's image goes through a registry. */
@@ -46,9 +46,18 @@ export interface CheckedArgs {
 
 /** Args, by path, that decide which resources there are, or that are read while the program runs. */
 const structural = [
-  ...["architecture", "devMode", "makeApiKey", "exposeDevMode", "exposeHttp", "production", "kvmCheck"],
-  ...["privileged", "images", "build", "volumes", "volumes.keep", "volumes.protect", "limits", "registries"],
-  ...["versionSha256", "tls", "tls.own", "tls.certificateFile", "tls.keyFile"],
+  ...["architecture", "devMode", "generateApiKey", "exposeDevMode", "exposeHttp", "production", "kvmCheck"],
+  ...[
+    "privileged",
+    "images",
+    "builder",
+    "volumes",
+    "volumes.keep",
+    "volumes.protect",
+    "limits",
+    "registries",
+  ],
+  ...["versionSha256", "tls", "tls.generate", "tls.certificateFile", "tls.keyFile"],
 ];
 
 /**
@@ -107,7 +116,7 @@ function checkWhole(args: MicrosandboxArgs, later: readonly string[]): pulumi.Ou
 }
 
 function structureOf(settings: HostSettings, later: readonly string[]): Structure {
-  const { host, tls, registries, registry, apiKey, keys, build, serverImage } = settings;
+  const { host, tls, registries, registry, apiKey, keys, builder, serverImage } = settings;
   const isLater = (key: string) => later.some((path) => path === key || path.startsWith(`${key}.`));
   const kind = host === "local" || host === "emulated" ? host : "ssh";
   const hostKind = isLater("host") ? "ssh" : kind;
@@ -117,11 +126,11 @@ function structureOf(settings: HostSettings, later: readonly string[]): Structur
     ...settings,
     hostKind,
     isNewHost: isLater("host"),
-    tls: tls.own ? "own" : givenTls,
+    tls: tls.generate ? "generated" : givenTls,
     hasRegistries: hasRegistrySettings(registries) || isLater("registries"),
     hasRegistry: registry !== undefined || isLater("registry"),
     hasServerImage,
-    isMadeOnHost: isMadeOnHost({ build, hostKind, hasServerImage }),
+    isMadeOnHost: isMadeOnHost({ builder, hostKind, hasServerImage }),
     hasApiKey: apiKey !== undefined || isLater("apiKey"),
     hasKeys: keys.length > 0 || isLater("keys"),
     takesMadeKey: takesMadeKey({ ...settings, apiKey: isLater("apiKey") ? "later" : apiKey }),

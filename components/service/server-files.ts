@@ -54,7 +54,7 @@ export function serverFiles(service: Service, { host, kvm }: CheckedHost, server
           `${name}-tls`,
           {
             ...{ ...inServer, settings: values.tls, names },
-            own: structure.tls === "own",
+            isGenerated: structure.tls === "generated",
             authorityName: `${baseName} authority`,
           },
           afterServer,

@@ -23,14 +23,15 @@ export function checkHosts(
 ): CheckedHosts {
   const good: Record<string, HostSettings> = {};
   const mistakes: Mistake[] = [];
-  let isFresh = false;
-  for (const [name, { fresh, ...own }] of Object.entries(overrides)) {
+  let isAllowed = false;
+  for (const [name, { allowRemoval, ...own }] of Object.entries(overrides)) {
     if (!isHostName(name)) {
       mistakes.push(wrongName(name));
       continue;
     }
-    if (fresh !== undefined && !/^(true|false)$/.test(String(fresh))) mistakes.push(wrongFresh(name));
-    isFresh ||= String(fresh) === "true";
+    if (allowRemoval !== undefined && !/^(true|false)$/.test(String(allowRemoval)))
+      mistakes.push(wrongFlag(name));
+    isAllowed ||= String(allowRemoval) === "true";
     const { settings, mistakes: wrong } = check(own);
     if (settings) good[name] = settings;
     const inherited = (mistake: Mistake) =>
@@ -41,7 +42,7 @@ export function checkHosts(
   }
   mistakes.push(...sharedMistakes(good));
   const names = Object.keys(overrides);
-  if (mistakes.length === 0 && known.length === 0 && !isFresh && !names.includes(DEFAULT_HOST))
+  if (mistakes.length === 0 && known.length === 0 && !isAllowed && !names.includes(DEFAULT_HOST))
     mistakes.push(droppedHost(names));
   return { hosts: good, mistakes };
 }
@@ -54,13 +55,13 @@ function droppedHost(names: readonly string[]): Mistake {
       `names ${names.join(", ")}, but not default: the server that was deployed before \`hosts\` was set would be ` +
       "removed, and the others start without its sandboxes",
     accepted:
-      "the name default for the host that the stack already has, or fresh true on one of them if it has none",
-    fix: [{ key: `hosts.${names[0]}.fresh`, value: "true", path: true }],
+      "the name default for the host that the stack already has, or allowRemoval true on one of them if it has none",
+    fix: [{ key: `hosts.${names[0]}.allowRemoval`, value: "true", path: true }],
   };
 }
 
-function wrongFresh(name: string): Mistake {
-  const key = `hosts.${name}.fresh`;
+function wrongFlag(name: string): Mistake {
+  const key = `hosts.${name}.allowRemoval`;
   return { key, problem: "is neither true nor false", accepted: "true or false", fix: [{ key, path: true }] };
 }
 

@@ -3,6 +3,7 @@ import { crossMistakes, registryMistake } from "./cross";
 import { DEFAULT_HOST, isHostName } from "./hosts";
 import { registryKeys } from "./image-registry";
 import { type Mistake, toText, unknownKey } from "./mistakes";
+import { currentName, withCurrentNames } from "./renamed";
 import { type HostSettings, type StackSettings, settingsSchema } from "./schema";
 import { fromText, isGroup, isObject } from "./text-form";
 import { fieldMistakes } from "./wrong-fields";
@@ -19,10 +20,11 @@ type Checked =
 /**
  * Checks the settings of a stack.
  *
- * @param raw values by key, without the namespace
- * @param secretKeys keys whose value must not be shown
+ * @param given values by key, without the namespace
+ * @param secrets keys whose value must not be shown
  */
-export function checkSettings(raw: Record<string, unknown>, secretKeys: readonly string[] = []): Checked {
+export function checkSettings(given: Record<string, unknown>, secrets: readonly string[] = []): Checked {
+  const [raw, secretKeys] = [withCurrentNames(given), secrets.map(currentName)];
   const { good, mistakes } = checkKeys(raw, secretKeys);
   const lacking = registryMistake(good);
   if (lacking && !mistakes.some(({ key }) => key === lacking.key)) mistakes.push(lacking);
@@ -62,9 +64,10 @@ export function checkKnown(
  * What can be told of each host without its secrets: a setting that is encrypted or wrong is left out, and whether
  * all of them go together is not asked.
  *
- * @param raw values by key, without the namespace
+ * @param given values by key, without the namespace
  */
-export function readableHosts(raw: Record<string, unknown>): Record<string, Partial<HostSettings>> {
+export function readableHosts(given: Record<string, unknown>): Record<string, Partial<HostSettings>> {
+  const raw = withCurrentNames(given);
   const { hosts: _, ...all } = raw;
   const common = withoutSecrets(all);
   const named = Object.entries(checkKeys(raw, []).good.hosts ?? {}).filter(([name]) => isHostName(name));

@@ -18,9 +18,9 @@ export function crossMistakes(given: Partial<StackSettings>): Mistake[] {
     devModeMistake(given),
     plainHttpMistake(given),
     certificateMistake(given),
-    ownSandboxesMistake(given),
+    isolateByKeyMistake(given),
     volumesMistake(given),
-    buildMistake(given),
+    builderMistake(given),
     hostKeyMistake(given),
     ...productionMistakes(given),
   ].filter((mistake) => mistake !== undefined);
@@ -111,8 +111,8 @@ function plainHttpMistake({
     key: "bindAddress",
     problem: `is ${bindAddress} without TLS: API keys and data could be read in transit`,
     accepted:
-      "127.0.0.1 without TLS; any address with tls.own true, with a certificate in tls, or with exposeHttp true",
-    fix: [{ key: "tls.own", value: "true", path: true }],
+      "127.0.0.1 without TLS; any address with tls.generate true, with a certificate in tls, or with exposeHttp true",
+    fix: [{ key: "tls.generate", value: "true", path: true }],
   };
 }
 
@@ -121,13 +121,13 @@ function certificateMistake({ tls, bindAddress, host }: Partial<StackSettings>):
   return tlsMistake(tls, endpointHost({ bindAddress, host }));
 }
 
-function ownSandboxesMistake({ devMode, ownSandboxes }: Partial<StackSettings>): Mistake | undefined {
-  if (devMode !== true || ownSandboxes !== true) return undefined;
+function isolateByKeyMistake({ devMode, isolateByKey }: Partial<StackSettings>): Mistake | undefined {
+  if (devMode !== true || isolateByKey !== true) return undefined;
   return {
-    key: "ownSandboxes",
+    key: "isolateByKey",
     problem: "is true in dev mode, where there are no API keys to separate",
     accepted: "false in dev mode; true with devMode false",
-    fix: [{ key: "ownSandboxes", value: "false" }],
+    fix: [{ key: "isolateByKey", value: "false" }],
   };
 }
 
@@ -141,17 +141,22 @@ function volumesMistake({ volumes }: Partial<StackSettings>): Mistake | undefine
   };
 }
 
-function buildMistake({ build, host, registry, serverImage }: Partial<StackSettings>): Mistake | undefined {
-  if (build !== "host" || host === undefined || host === "local" || serverImage !== undefined)
+function builderMistake({
+  builder,
+  host,
+  registry,
+  serverImage,
+}: Partial<StackSettings>): Mistake | undefined {
+  if (builder !== "host" || host === undefined || host === "local" || serverImage !== undefined)
     return undefined;
-  const fix = [{ key: "build", value: "here" }];
+  const fix = [{ key: "builder", value: "local" }];
   if (host === "emulated") {
     const problem = "is host, but a build on an emulated host would take hours";
-    return { key: "build", problem, accepted: "here or auto on an emulated host", fix };
+    return { key: "builder", problem, accepted: "local or auto on an emulated host", fix };
   }
   if (registry === undefined) return undefined;
   const problem = "is host, but with registry set this machine builds and pushes the image";
-  return { key: "build", problem, accepted: "here or auto with a registry", fix };
+  return { key: "builder", problem, accepted: "local or auto with a registry", fix };
 }
 
 function hostKeyMistake({ sshHostKey, sshKnownHostsFile }: Partial<StackSettings>): Mistake | undefined {

@@ -10,7 +10,7 @@ import { isUnspecified } from "./values";
  */
 export function endpointUrl(
   settings: Pick<HostSettings, "bindAddress" | "hostPort" | "host">,
-  tls: "none" | "own" | "given",
+  tls: "none" | "generated" | "given",
   names: readonly string[],
 ): string {
   // A certificate of the user's is for a name of theirs.

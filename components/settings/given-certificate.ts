@@ -39,10 +39,10 @@ function contentOf(path: string): string {
  * @param address what clients find the server by, where `names` says nothing
  */
 export function tlsMistake(settings: TlsSettings, address: string, now = Date.now()): Mistake | undefined {
-  const { own, names, certificate, certificateFile, key, keyFile } = settings;
+  const { generate, names, certificate, certificateFile, key, keyFile } = settings;
   const given = [certificate, certificateFile, key, keyFile].some((each) => each !== undefined);
   if (!given) return undefined;
-  if (own) return mistake("has own true and also your own certificate");
+  if (generate) return mistake("has generate true and also your own certificate");
   if ((certificate && certificateFile) || (key && keyFile))
     return mistake("has a certificate or a key twice, as text and as a file");
 
@@ -96,9 +96,9 @@ export function certificateWarning(
 
 function mistake(
   problem: string,
-  accepted = "own true alone, or a certificate with its key, each as text or as a file",
+  accepted = "generate true alone, or a certificate with its key, each as text or as a file",
 ): Mistake {
-  return { key: "tls", problem, accepted, fix: [{ key: "tls.own", value: "true", path: true }] };
+  return { key: "tls", problem, accepted, fix: [{ key: "tls.generate", value: "true", path: true }] };
 }
 
 /** Whether clients take a certificate for this name; they look at its alternative names alone. */

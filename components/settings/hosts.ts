@@ -24,7 +24,7 @@ export const hosts = z
   .register(settingMeta, {
     description:
       "Several hosts by name, each with the settings that differ there; if empty, the one in `host`. If none is called " +
-      "`default`, set `fresh` to true on one of them to confirm that the server of an earlier single-host stack may be removed.",
+      "`default`, set `allowRemoval` to true on one of them to confirm that the server of an earlier single-host stack may be removed.",
     accepts: 'an object of hosts, like {"default":{"host":"local"},"b":{"host":"ssh://root@b.example.com"}}',
     example: '{"default":{"host":"local"}}',
   });

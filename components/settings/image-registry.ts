@@ -39,17 +39,17 @@ export const imageSource = {
     example: `registry.example.com/team/server@sha256:${"0".repeat(64)}`,
     suggest: (given) => given.trim().replace(/:[\w.-]+@/, "@"),
   }),
-  build: choice(["auto", "here", "host"], "auto", {
+  builder: choice(["auto", "local", "host"], "auto", {
     description:
-      "Docker engine that builds the image or pulls `serverImage`: this machine's (`here`, which then sends the image to the host) or the host's (`host`). `auto` builds here and pulls on the host.",
+      "Docker engine that builds the image or pulls `serverImage`: this machine's (`local`, which then sends the image to the host) or the host's (`host`). `auto` builds on this machine and pulls on the host.",
     example: "host",
   }),
 };
 
 /** Whether the image is made or pulled by the host's own engine; else it comes from this machine's. */
-export function isMadeOnHost(image: { build: string; hostKind: string; hasServerImage: boolean }): boolean {
+export function isMadeOnHost(image: { builder: string; hostKind: string; hasServerImage: boolean }): boolean {
   if (image.hostKind === "local") return true;
-  return image.build === "auto" ? image.hasServerImage : image.build === "host";
+  return image.builder === "auto" ? image.hasServerImage : image.builder === "host";
 }
 
 /** The settings that are the same on all hosts: they push to one registry. */

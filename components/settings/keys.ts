@@ -59,7 +59,7 @@ export const keys = z
     example: `[{"id":"ci","hash":"sha256:${"0".repeat(64)}"}]`,
   });
 
-export const ownSandboxes = flag(
+export const isolateByKey = flag(
   false,
   "Separate API keys from each other: only the key that created a sandbox or volume can see and use it.",
 );

@@ -20,7 +20,7 @@ export function productionMistakes(given: Partial<StackSettings>): Mistake[] {
       "tls",
       "is not set: API keys and data can be read in transit",
       "own true, or a certificate and its key; exposeHttp true if a reverse proxy terminates TLS",
-      { key: "tls.own", value: "true", path: true },
+      { key: "tls.generate", value: "true", path: true },
     ],
     [
       kvmCheck === "off" || kvmCheck === "device",

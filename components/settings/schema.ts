@@ -16,7 +16,7 @@ import {
 import { sshHostKey } from "./host-key";
 import { hosts } from "./hosts";
 import { imageRegistry, imageSource } from "./image-registry";
-import { keys, ownSandboxes } from "./keys";
+import { isolateByKey, keys } from "./keys";
 import { limits } from "./limits";
 import { registries } from "./registries";
 import { tls } from "./tls";
@@ -63,12 +63,12 @@ export const settingsSchema = z.strictObject({
     accepts: "32 to 256 letters, digits or . _ ~ + / = -",
     example: "msb_0123456789abcdef0123456789abcdef",
   }),
-  makeApiKey: flag(
+  generateApiKey: flag(
     true,
     "Generate an API key if `apiKey` is not set; the output `apiKey` shows it. It stays the same while this is true and `apiKey` is not set.",
   ),
   keys,
-  ownSandboxes,
+  isolateByKey,
   port: port(5555, "Port of the gateway inside the container."),
   hostPort: port(5555, "Port of the gateway on the host."),
   bindAddress: address("127.0.0.1", {
@@ -154,8 +154,8 @@ export const settingsSchema = z.strictObject({
   }),
   tls: tls.prefault({}).register(settingMeta, {
     description: "TLS certificate of the server; without one it serves plain http.",
-    accepts: "an object of own, names, certificate and key",
-    example: '{"own":true}',
+    accepts: "an object of generate, names, certificate and key",
+    example: '{"generate":true}',
   }),
   production: flag(false, "Refuse settings that are only suitable for testing; each error names the fix."),
   exposeHttp: flag(

@@ -9,16 +9,16 @@ const FILE = /^[^\0\r\n]{1,4096}$/;
 
 /** TLS certificate of the server. */
 export const tls = z.strictObject({
-  own: flag(
+  generate: flag(
     false,
-    "Create a CA and a certificate signed by it; `up` renews the certificate every 60 days. The output `authority` is the CA certificate.",
+    "Create a CA and a certificate signed by it; `up` renews the certificate every 60 days. The output `caCertificate` is the CA certificate.",
   ),
   names: z
     .array(z.string().refine((name) => isIP(name) !== 0 || NAME.test(name)))
     .prefault([])
     .register(settingMeta, {
       description:
-        "DNS names and addresses that clients use for the server. `tls.own` adds them to the certificate; your own " +
+        "DNS names and addresses that clients use for the server. `tls.generate` adds them to the certificate; your own " +
         "certificate must be valid for all of them.",
       accepts: 'a list of names and addresses, like ["sandboxes.example.com"]',
       example: '["sandboxes.example.com"]',
@@ -48,7 +48,7 @@ export const tls = z.strictObject({
 export type TlsSettings = z.output<typeof tls>;
 
 /** Whether the server speaks TLS. */
-export const hasTls = (settings: TlsSettings): boolean => settings.own || isGiven(settings);
+export const hasTls = (settings: TlsSettings): boolean => settings.generate || isGiven(settings);
 
 /** Whether the certificate is one of the user's. */
 export const isGiven = ({ certificate, certificateFile }: TlsSettings): boolean =>

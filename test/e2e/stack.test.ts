@@ -222,7 +222,7 @@ it("upgrades: tries the new image on the state, keeps sandboxes, and boots them 
   stack.configure({
     debianVersion: otherBase.split(":")[1],
     privileged: false,
-    tls: '{"own":true}',
+    tls: '{"generate":true}',
     egressAllow: JSON.stringify([`${OUTER}:${outer.port}`]),
   });
   const output = await up();
@@ -234,7 +234,7 @@ it("upgrades: tries the new image on the state, keeps sandboxes, and boots them 
   console.log(away);
   url = url.replace("http:", "https:");
   expect(output).toContain(`Ready: ${url}`);
-  server = { url, authority: String((await stack.outputs()).authority) };
+  server = { url, authority: String((await stack.outputs()).caCertificate) };
   expect((await ask(server, "/readyz")).status).toBe(200);
   await expect(ask({ url }, "/readyz")).rejects.toThrow(/certificate/);
   await runsAgain("keeper");
@@ -291,7 +291,7 @@ it("starts a killed QEMU again with the next up, its volumes intact, and adds tw
   const endpoints: Record<string, string> = { default: url };
   const hosts: Record<string, object> = { default: {} };
   // No guest boots on this machine's own KVM, as a rule.
-  const light = { kvmCheck: "device", memoryLimit: "512M", tls: { own: false } };
+  const light = { kvmCheck: "device", memoryLimit: "512M", tls: { generate: false } };
   const herePort = await freePort();
   hosts.here = { ...light, host: "local", hostPort: herePort };
   endpoints.here = `http://127.0.0.1:${herePort}`;

@@ -131,7 +131,7 @@ const ofNetwork = (): Changes => ({
   bindAddress: ["127.0.0.2", published("HostIp"), "127.0.0.2"],
   egressAllow: [["10.1.0.0/16"], variable("EGRESS"), expect.stringContaining("10.1.0.0/16")],
   volumes: [{ state: `${name}-other` }, mountedAt("/var/lib/microsandbox"), `${name}-other`],
-  ownSandboxes: [true, variable("OWN_SANDBOXES"), "OWN_SANDBOXES=true"],
+  isolateByKey: [true, variable("OWN_SANDBOXES"), "OWN_SANDBOXES=true"],
   devMode: [false, status("dev"), 401],
 });
 
@@ -143,7 +143,7 @@ const elsewhere: { [setting in Setting]?: string } = {
   images: "integration/stack.test.ts",
   registries: "integration/stack.test.ts",
   architecture: "integration/both-architectures.test.ts",
-  build: "integration/both-architectures.test.ts",
+  builder: "integration/both-architectures.test.ts",
   serverImage: "integration/push-image.test.ts",
   registry: "integration/several-hosts.test.ts",
   registryUser: "integration/several-hosts.test.ts",
@@ -159,7 +159,7 @@ const elsewhere: { [setting in Setting]?: string } = {
 /** Those that the tests below change. */
 const alone: Setting[] = [
   ...(["versionSha256", "production", "exposeHttp", "exposeDevMode"] as const),
-  ...(["privileged", "tls", "apiKey", "makeApiKey"] as const),
+  ...(["privileged", "tls", "apiKey", "generateApiKey"] as const),
 ];
 
 it("each setting is changed by a test", () => {
@@ -178,13 +178,13 @@ describe("a setting that is changed on a deployed stack is seen", () => {
 
   it("in the keys that the server takes, and in the one that a stack makes", async () => {
     await apply({ apiKey: [key, status(key), 200] });
-    await apply({ makeApiKey: [true, apiKey, expect.stringMatching(/^msb_/)] }, { apiKey: undefined });
+    await apply({ generateApiKey: [true, apiKey, expect.stringMatching(/^msb_/)] }, { apiKey: undefined });
     expect(await status(key)()).toBe(401);
-    await refused({ makeApiKey: false }, { apiKey: key });
+    await refused({ generateApiKey: false }, { apiKey: key });
   });
 
   it("in what is refused", async () => {
-    await refused({ bindAddress: "0.0.0.0", devMode: true, ownSandboxes: false }, { exposeDevMode: true });
+    await refused({ bindAddress: "0.0.0.0", devMode: true, isolateByKey: false }, { exposeDevMode: true });
     await refused({ bindAddress: "0.0.0.0" }, { exposeHttp: true });
     await refused({ production: true }, { production: false });
   });
@@ -199,7 +199,7 @@ describe("a setting that is changed on a deployed stack is seen", () => {
   });
 
   it("in the certificate, and in the lack of privileges", async () => {
-    const tls: Changes = { tls: [{ own: true }, async () => (await endpoint()).protocol, "https:"] };
+    const tls: Changes = { tls: [{ generate: true }, async () => (await endpoint()).protocol, "https:"] };
     const privileged: Changes = { privileged: [false, inspect("HostConfig.ReadonlyRootfs"), true] };
     await apply(settings.privileged === true ? { ...tls, ...privileged } : tls);
   });

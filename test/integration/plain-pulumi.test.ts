@@ -27,7 +27,7 @@ beforeAll(async () => {
     memoryReservation: "256M",
     stopTimeout: 5,
     devMode: false,
-    tls: { own: true },
+    tls: { generate: true },
   };
   await pulumi.start();
   await other.start();
@@ -109,7 +109,7 @@ describe("the first up", () => {
     expect(await output("apiKey")).toBe("[secret]");
     key = await output("apiKey", "--show-secrets");
     expect(key).toMatch(/^msb_[0-9a-f]{64}$/);
-    authority = await output("authority");
+    authority = await output("caCertificate");
     expect((await ask(key, authority)).status).toBe(200);
     expect((await ask("x".repeat(68), authority)).status).toBe(401);
   });
@@ -185,19 +185,22 @@ it("goes on after a kill -9 while it created the container, and a cancel", async
 });
 
 it("a destroy of a protected stack removes nothing, key and authority neither", async () => {
-  const before = await docker("inspect", "--format", "{{.Id}} {{.State.StartedAt}}", container);
-  const outputs = async () => [await output("apiKey", "--show-secrets"), await output("authority")];
-  const made = await outputs();
-  const resources = async () => (await succeed("stack", "--show-urns")).match(/URN: /g)?.length;
   await config("set", "--path", "microsandbox:volumes.protect", "true");
   await up();
-  const count = await resources();
+  const before = await docker("inspect", "--format", "{{.Id}} {{.State.StartedAt}}", container);
+  const outputs = async () => [await output("apiKey", "--show-secrets"), await output("caCertificate")];
+  const made = await outputs();
+  const resources = async () => {
+    const { deployment } = JSON.parse((await pulumi.run("stack", "export", ...flags)).stdout);
+    return deployment.resources.map(({ urn }: { urn: string }) => urn).sort();
+  };
+  const urns = await resources();
   const { exitCode, output: said } = await pulumi.run("destroy", "--yes", "--skip-preview", ...flags);
   expect(exitCode).not.toBe(0);
   expect(said).toMatch(/protect/);
   expect(await docker("inspect", "--format", "{{.Id}} {{.State.StartedAt}}", container)).toBe(before);
   expect(await outputs()).toEqual(made);
-  expect(await resources()).toBe(count);
+  expect(await resources(), said).toEqual(urns);
   await unchanged();
   await config("set", "--path", "microsandbox:volumes.protect", "false");
   await up();

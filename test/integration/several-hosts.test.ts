@@ -73,7 +73,7 @@ onMachines("adds hosts to a stack with one, whose server stays as it is", async 
   fleet.configure({ hosts: { east, west } });
   const refused = await fleet.up();
   expect(refused.exitCode).toBe(1);
-  expect(refused.output).toMatch(/names east, west, but not default[\s\S]*hosts\.east\.fresh true/);
+  expect(refused.output).toMatch(/names east, west, but not default[\s\S]*hosts\.east\.allowRemoval true/);
 
   fleet.configure({ hostPort: port, hosts: { default: { hostPort: localPort }, east, west } });
   const output = await up();

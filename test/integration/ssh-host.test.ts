@@ -110,7 +110,12 @@ const wrong: Record<string, { host: (at: string) => string; files?: () => object
 function hosts(names: string[]): Record<string, object> {
   const entries = names.map((name, index) => {
     const { host, files } = wrong[name] ?? { host: (at: string) => `ssh://${name}@${at}`, files: undefined };
-    const own = { host: host(machine.address), hostPort: 17650 + index, fresh: index === 0, ...files?.() };
+    const own = {
+      host: host(machine.address),
+      hostPort: 17650 + index,
+      allowRemoval: index === 0,
+      ...files?.(),
+    };
     return [name, { ...machine.settings, ...own }] as const;
   });
   return Object.fromEntries(entries);

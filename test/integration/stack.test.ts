@@ -283,14 +283,14 @@ describe("keys", () => {
     return output;
   };
 
-  afterAll(() => stack.configure({ devMode: undefined, ownSandboxes: undefined }));
+  afterAll(() => stack.configure({ devMode: undefined, isolateByKey: undefined }));
 
   it("are of no use in dev mode, which is said", async () => {
     expect(await refused("add", "ci")).toMatch(/devMode is true[\s\S]*set devMode false/);
   });
 
   it("are made by the first up without it, and by the command before and after", async () => {
-    stack.configure({ devMode: false, ownSandboxes: true });
+    stack.configure({ devMode: false, isolateByKey: true });
     const early = (await keys("add", "early", "--sandboxes", "2")).stdout.trim();
     expect(early).toMatch(/^msb_[0-9a-f]{64}$/);
     expect(await up()).toContain("export MSB_API_KEY=KEY");

@@ -55,7 +55,7 @@ const settings: { [setting in keyof MicrosandboxArgs]?: MicrosandboxArgs[] } = {
   autoPullImages: [{ autoPullImages: false }],
   devMode: [key],
   exposeDevMode: [{ exposeDevMode: true, bindAddress: "0.0.0.0" }],
-  ownSandboxes: [{ ...key, ownSandboxes: true }],
+  isolateByKey: [{ ...key, isolateByKey: true }],
   port: [{ port: 8080 }],
   hostPort: [{ hostPort: 6000 }],
   bindAddress: [{ bindAddress: "127.0.0.2" }],
@@ -66,7 +66,7 @@ const settings: { [setting in keyof MicrosandboxArgs]?: MicrosandboxArgs[] } = {
   memoryReservation: [{ memoryReservation: "512M" }],
   pidsLimit: [{ pidsLimit: 1000 }],
   privileged: [{ privileged: false }],
-  tls: [{ tls: { own: true } }],
+  tls: [{ tls: { generate: true } }],
   exposeHttp: [{ ...key, exposeHttp: true, bindAddress: "0.0.0.0" }],
   egress: [{ egress: "none" }],
   egressAllow: [{ egressAllow: ["10.1.0.0/16"] }],
@@ -83,7 +83,7 @@ const elsewhere: (keyof typeof settingsSchema.shape)[] = [
   ...([
     "registryPassword",
     "apiKey",
-    "makeApiKey",
+    "generateApiKey",
     "keys",
     "host",
     "hosts",
@@ -92,7 +92,7 @@ const elsewhere: (keyof typeof settingsSchema.shape)[] = [
     "sshHostKey",
   ] as const),
   ...(["emulatedMemory", "emulatedDisk", "architecture", "images", "registries", "production"] as const),
-  ...(["kvmCheck", "upgradeCopies", "serverImage", "build"] as const),
+  ...(["kvmCheck", "upgradeCopies", "serverImage", "builder"] as const),
 ];
 
 it("each setting either ends in the container, and is changed here, or does not", () => {
@@ -132,7 +132,7 @@ describe("a changed setting reaches a container that runs", () => {
   });
 
   it("and so does each argument that another release may set in another way", async () => {
-    const certificate = { tls: { own: true } };
+    const certificate = { tls: { generate: true } };
     const all = [
       await deploy({}),
       await deploy({ privileged: false }),

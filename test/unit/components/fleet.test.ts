@@ -20,8 +20,10 @@ describe("names", () => {
 
   it("of one host stay when others come and go", async () => {
     const b = { host: "ssh://root@b.test" };
-    const before = await deploy({ hosts: { b: { ...b, fresh: true }, c: { host: "ssh://root@c.test" } } });
-    const after = await deploy({ hosts: { a: { host: "ssh://root@a.test", fresh: true }, b } });
+    const before = await deploy({
+      hosts: { b: { ...b, allowRemoval: true }, c: { host: "ssh://root@c.test" } },
+    });
+    const after = await deploy({ hosts: { a: { host: "ssh://root@a.test", allowRemoval: true }, b } });
     const mine = (resources: Registered[]) =>
       urns(resources).filter((urn) => / microsandbox-b(-|$)/.test(urn));
     expect(mine(before).length).toBeGreaterThan(10);
@@ -45,17 +47,26 @@ describe("outputs", () => {
       keys = Object.keys(stackOutputs(deployHosts("microsandbox", checkSettings(raw).hosts ?? {})));
     }).then(() => keys.sort());
   };
-  const single = ["apiKey", "authority", "endpoint", "environment", "guestKernel", "kvm", "server"];
+  const single = [
+    "apiKey",
+    "authority",
+    "caCertificate",
+    "endpoint",
+    "environment",
+    "guestKernel",
+    "kvm",
+    "server",
+  ];
 
   it("of a stack with one host stay as they are", async () => {
     expect(await outputsOf({})).toEqual(single);
   });
   it("of several hosts are maps", async () => {
-    const hosts = { a: { fresh: true }, b: { hostPort: 6000 } };
+    const hosts = { a: { allowRemoval: true }, b: { hostPort: 6000 } };
     expect(await outputsOf({ hosts })).toEqual(["apiKeys", "endpoints", "hosts"]);
   });
   it("of a map with one host are both", async () => {
-    expect(await outputsOf({ hosts: { a: { fresh: true } } })).toEqual(
+    expect(await outputsOf({ hosts: { a: { allowRemoval: true } } })).toEqual(
       [...single, "apiKeys", "endpoints", "hosts"].sort(),
     );
   });

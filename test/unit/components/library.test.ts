@@ -152,7 +152,7 @@ describe("paths", () => {
   it("of the user's files start at the user's project", () => {
     writeFileSync(join(folder, "server.pem"), "certificate");
     vi.stubEnv("PULUMI_NODEJS_ROOT_DIRECTORY", folder);
-    expect(givenPem({ own: false, names: [], certificateFile: "server.pem" }).certificate).toBe(
+    expect(givenPem({ generate: false, names: [], certificateFile: "server.pem" }).certificate).toBe(
       "certificate",
     );
   });

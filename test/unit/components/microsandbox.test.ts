@@ -105,8 +105,8 @@ describe("every setting reaches its resource", () => {
       expect.stringMatching(new RegExp(`ci.*${hashOf("k")}.*sandboxes.*3`)),
     ],
     [
-      "ownSandboxes",
-      { devMode: false, apiKey: "k".repeat(40), ownSandboxes: true },
+      "isolateByKey",
+      { devMode: false, apiKey: "k".repeat(40), isolateByKey: true },
       (r) => container(r).envs,
       expect.arrayContaining(["OWN_SANDBOXES=true"]),
     ],
@@ -123,20 +123,20 @@ describe("every setting reaches its resource", () => {
       expect.arrayContaining(["TZ=Europe/Berlin"]),
     ],
     [
-      "tls.own",
-      { tls: { own: true } },
+      "tls.generate",
+      { tls: { generate: true } },
       (r) => container(r).envs,
       expect.arrayContaining([expect.stringMatching(/^TLS_FILE=/)]),
     ],
     [
-      "tls.own: a health check without",
-      { tls: { own: true } },
+      "tls.generate: a health check without",
+      { tls: { generate: true } },
       (r) => container(r).healthcheck.tests.at(-1),
       "http://127.0.0.1:5554/readyz",
     ],
     [
       "tls.names",
-      { tls: { own: true, names: ["sandboxes.example.com"] } },
+      { tls: { generate: true, names: ["sandboxes.example.com"] } },
       (r) => only(r, "Command", "tls-certificate").stdin.value,
       expect.stringContaining("NAMES=IP:127.0.0.1,DNS:localhost,DNS:sandboxes.example.com"),
     ],
@@ -510,7 +510,7 @@ describe("endpointUrl", () => {
     ["a named address there", "ssh://me@host.test", "10.1.2.3", none, "http://10.1.2.3:5555"],
     ["IPv6", "local", "::1", none, "http://[::1]:5555"],
     ["emulated", "emulated", "127.0.0.1", none, "http://127.0.0.1:5555"],
-    ["a certificate of our own", "local", "127.0.0.1", "own", "https://127.0.0.1:5555"],
+    ["a certificate of our own", "local", "127.0.0.1", "generated", "https://127.0.0.1:5555"],
     ["a given certificate", "local", "127.0.0.1", "given", "https://sandboxes.test:5555"],
   ] as const)("%s", (_name, host, bindAddress, tls, expected) => {
     expect(endpointUrl({ host, bindAddress, hostPort: 5555 }, tls, ["sandboxes.test"])).toBe(expected);

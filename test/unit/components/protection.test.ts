@@ -26,7 +26,7 @@ const services: [string, MicrosandboxArgs][] = [
   [
     "a made key, an authority, a boot check, images and registries",
     {
-      ...{ devMode: false, tls: { own: true }, kvmCheck: "boot", images: ["alpine:3.22"] },
+      ...{ devMode: false, tls: { generate: true }, kvmCheck: "boot", images: ["alpine:3.22"] },
       registries: { mirrors: { "docker.io": "mirror.test/" } },
     },
   ],

@@ -18,9 +18,9 @@ it.each([
   [{ serverImage }, true],
   [ssh, true],
   [{ host: "emulated" }, true],
-  [{ ...ssh, build: "host" }, false],
+  [{ ...ssh, builder: "host" }, false],
   [{ ...ssh, serverImage }, false],
-  [{ ...ssh, serverImage, build: "here" }, true],
+  [{ ...ssh, serverImage, builder: "local" }, true],
   [{ host: "emulated", serverImage }, false],
 ])("knows whether an engine is needed here: %o", (settings, expected) => {
   expect(needsEngineHere(hostOf(settings))).toBe(expected);
@@ -49,6 +49,6 @@ it("builds where the engine has the image for neither processor, and only then",
   expect(await isBuildDue(hostOf(ssh), engine(/-arm64-/))).toBe(false);
   asked.length = 0;
   expect(await isBuildDue(hostOf({ serverImage }), engine(/^$/))).toBe(false);
-  expect(await isBuildDue(hostOf({ ...ssh, build: "host" }), engine(/^$/))).toBe(false);
+  expect(await isBuildDue(hostOf({ ...ssh, builder: "host" }), engine(/^$/))).toBe(false);
   expect(asked).toEqual([]);
 });

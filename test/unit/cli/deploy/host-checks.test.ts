@@ -113,7 +113,7 @@ describe("a host of this machine is asked what `up` asks it", () => {
   });
 
   it("has an API key to check where no key is to be made", async () => {
-    expect(await stops({}, { devMode: false, makeApiKey: false })).toContain("there is no API key");
+    expect(await stops({}, { devMode: false, generateApiKey: false })).toContain("there is no API key");
     expect(await stops({}, { devMode: false })).toBe("");
   });
 });

@@ -44,7 +44,7 @@ describe("a prebuilt image", () => {
     [ssh, "docker load"],
     [{ host: "emulated" }, "load-image microsandbox-sandboxes-dev -"],
   ])("is pulled here and sent where the host reaches no registry", async (host, loader) => {
-    const { create, script } = await load({ ...host, serverImage: source, build: "here" });
+    const { create, script } = await load({ ...host, serverImage: source, builder: "local" });
     expect(create).toBe("sh -s");
     expect(script.indexOf("docker pull")).toBeLessThan(script.indexOf("docker save"));
     expect(script).toContain(loader);
@@ -76,28 +76,34 @@ describe("a prebuilt image", () => {
 
 describe("a build on the host's own engine", () => {
   it("is made through the host's provider, and nothing is sent", async () => {
-    const resources = await deploy({ ...ssh, build: "host" });
+    const resources = await deploy({ ...ssh, builder: "host" });
     expect(find(resources, "-image-build")?.provider).toContain("sandboxes-host-engine");
     expect(find(resources, "-image-load")).toBeUndefined();
     expect(find(resources, "-server-container")?.inputs.image).toBe("sha256:sandboxes-image-build");
   });
 
-  it.each<MicrosandboxArgs>([ssh, { ...ssh, build: "here" }])("is not made without it: %o", async (args) => {
-    const resources = await deploy(args);
-    expect(find(resources, "-image-build")?.provider).toContain("sandboxes-host-builder");
-    expect(find(resources, "-image-load")).toBeDefined();
-  });
+  it.each<MicrosandboxArgs>([ssh, { ...ssh, builder: "local" }])(
+    "is not made without it: %o",
+    async (args) => {
+      const resources = await deploy(args);
+      expect(find(resources, "-image-build")?.provider).toContain("sandboxes-host-builder");
+      expect(find(resources, "-image-load")).toBeDefined();
+    },
+  );
 
   it("has the same name as one made here", async () => {
     const names: string[] = [];
-    for (const build of ["here", "host"] as const)
-      names.push(find(await deploy({ ...ssh, build }), "-image-build")?.inputs.name);
+    for (const builder of ["local", "host"] as const)
+      names.push(find(await deploy({ ...ssh, builder }), "-image-build")?.inputs.name);
     expect(names[0]).toBe(names[1]);
   });
 
   it.each<[MicrosandboxArgs, RegExp]>([
-    [{ host: "emulated", build: "host" }, /microsandbox:build .*hours[\s\S]*build here/],
-    [{ ...ssh, build: "host", registry: "registry.test" }, /microsandbox:build .*push[\s\S]*build here/],
+    [{ host: "emulated", builder: "host" }, /microsandbox:builder .*hours[\s\S]*builder local/],
+    [
+      { ...ssh, builder: "host", registry: "registry.test" },
+      /microsandbox:builder .*push[\s\S]*builder local/,
+    ],
   ])("is refused where it can't be: %o", (args, message) => {
     expect(() => parseSettings({ ...args })).toThrow(message);
   });

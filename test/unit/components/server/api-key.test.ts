@@ -73,7 +73,7 @@ describe("no key is made", () => {
   it.each<[string, MicrosandboxArgs]>([
     ["in dev mode", { devMode: true }],
     ["where the settings have one", { ...checksKeys, apiKey: given }],
-    ["where that is not wanted", { ...checksKeys, makeApiKey: false, keys: [other] }],
+    ["where that is not wanted", { ...checksKeys, generateApiKey: false, keys: [other] }],
   ])("%s", async (_name, args) => {
     expect(makers(await deploy(args))).toEqual([]);
     expect(makers(await fleet({ ...args }))).toEqual([]);
@@ -85,7 +85,7 @@ describe("no key is made", () => {
   });
 
   it("and a server that nobody could use is refused, with what gives it a key: an argument, or a line to type", async () => {
-    const keyless = { ...checksKeys, makeApiKey: false };
+    const keyless = { ...checksKeys, generateApiKey: false };
     await expect(deploy(keyless)).rejects.toThrow(/there is no API key[\s\S]*fix: the argument apiKey$/);
     settingsAreIn(undefined);
     await expect(fleet(keyless)).rejects.toThrow(

@@ -32,7 +32,7 @@ it("the authority's key is exported to no program", () => {
 
 it("keys are secret in the state", async () => {
   const resources = await registered(
-    () => new Microsandbox("sandboxes", { tls: { own: true } }),
+    () => new Microsandbox("sandboxes", { tls: { generate: true } }),
     healthyHost,
   );
   const SECRET = "1b47061264138c4ac30d75fd1eb44270";
@@ -43,7 +43,7 @@ it("keys are secret in the state", async () => {
 });
 
 it("an update of a command that prints a key does not get the key of before in its environment", async () => {
-  const resources = await registered(() => new Microsandbox("sandboxes", { tls: { own: true } }));
+  const resources = await registered(() => new Microsandbox("sandboxes", { tls: { generate: true } }));
   const makers = resources.filter(({ name }) => /-tls-(authority|certificate)$/.test(name));
   expect(makers.map(({ inputs }) => inputs.addPreviousOutputInEnv)).toEqual([false, false]);
 });

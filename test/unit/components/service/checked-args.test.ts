@@ -100,7 +100,7 @@ describe("what decides which resources there are", () => {
   const wrong: [string, MicrosandboxArgs][] = [
     ["devMode", { devMode: pulumi.output(false) as unknown as boolean }],
     ["volumes.keep", { volumes: { keep: pulumi.output(false) as unknown as boolean } }],
-    ["tls.own", { tls: { own: Promise.resolve(true) as unknown as boolean } }],
+    ["tls.generate", { tls: { generate: Promise.resolve(true) as unknown as boolean } }],
     ["images", { images: [pulumi.output("alpine") as unknown as string] }],
   ];
   it.each(wrong)("has to be known at once: %s", async (key, args) => {

@@ -53,7 +53,11 @@ it.each<[string, object, object?]>([
 
 it.each<[string, object, RegExp, object?]>([
   ["two of them", { ...local.text, ...local.file }, /a key twice, as text and as a file/],
-  ["one besides the stack's own", { own: true, ...local.file }, /has own true and also your own certificate/],
+  [
+    "one besides the stack's own",
+    { generate: true, ...local.file },
+    /has generate true and also your own certificate/,
+  ],
   ["no key", { certificateFile: local.file.certificateFile }, /a certificate without a key/],
   ["no certificate", { keyFile: local.file.keyFile }, /a key without a certificate/],
   [
@@ -118,7 +122,7 @@ describe("30 days before the end", () => {
     expect(certificateWarning(text, now + 61 * DAY)?.remedy).toMatch(
       /config set --secret --path microsandbox:tls\.key </,
     );
-    expect(certificateWarning(tls({ own: true }), now)).toBeUndefined();
+    expect(certificateWarning(tls({ generate: true }), now)).toBeUndefined();
   });
 
   it("is said by doctor, before and after the end", () => {
@@ -133,7 +137,7 @@ describe("30 days before the end", () => {
     expect(wrongSettings("dev", checkSettings({ tls: local.text }).mistakes)).toMatchObject([
       { verdict: "stops", what: expect.stringContaining("expired on") },
     ]);
-    expect(certificate({ tls: tls({ own: true }) })).toEqual([]);
+    expect(certificate({ tls: tls({ generate: true }) })).toEqual([]);
   });
 
   it("is no matter where it is for another name: doctor says what to type for that host", () => {

@@ -18,7 +18,10 @@ describe("the settings of each host", () => {
     const { hosts } = checkSettings({
       memoryLimit: "2G",
       limits: { sandboxes: 5, cpus: 2 },
-      hosts: { a: { host: a, memoryLimit: "8G", fresh: true }, b: { host: b, limits: { sandboxes: 9 } } },
+      hosts: {
+        a: { host: a, memoryLimit: "8G", allowRemoval: true },
+        b: { host: b, limits: { sandboxes: 9 } },
+      },
     });
     expect(Object.keys(hosts ?? {})).toEqual(["a", "b"]);
     expect(hosts?.a).toMatchObject({
@@ -39,15 +42,18 @@ describe("the settings of each host", () => {
   });
 
   it("may be JSON, as a whole or of one host", () => {
-    const hosts = `{"a":{"host":"${a}","kvmCheck":false,"fresh":"true"}}`;
+    const hosts = `{"a":{"host":"${a}","kvmCheck":false,"allowRemoval":"true"}}`;
     expect(checkSettings({ hosts }).hosts?.a).toMatchObject({ host: a, kvmCheck: "off" });
-    expect(checkSettings({ hosts: { a: `{"host":"${a}","fresh":true}` } }).hosts?.a).toMatchObject({
+    expect(checkSettings({ hosts: { a: `{"host":"${a}","allowRemoval":true}` } }).hosts?.a).toMatchObject({
       host: a,
     });
   });
 
   it("need not go together before the overrides are laid over them", () => {
-    const raw = { bindAddress: "0.0.0.0", hosts: { a: { host: a, exposeDevMode: true, fresh: true } } };
+    const raw = {
+      bindAddress: "0.0.0.0",
+      hosts: { a: { host: a, exposeDevMode: true, allowRemoval: true } },
+    };
     expect(mistakesOf(raw).keys).toEqual([]);
   });
 });
@@ -119,7 +125,9 @@ describe("mistakes name the host and the setting", () => {
   });
 
   it.each(["a", "0", "kvm-1", "a".repeat(30), "constructor"])("but takes %j", (name) => {
-    expect(Object.keys(checkSettings({ hosts: { [name]: { fresh: true } } }).hosts ?? {})).toEqual([name]);
+    expect(Object.keys(checkSettings({ hosts: { [name]: { allowRemoval: true } } }).hosts ?? {})).toEqual([
+      name,
+    ]);
   });
 
   it.each(["constructor", "toString", "a"])("a host %j that is no object", (name) => {
@@ -143,14 +151,14 @@ describe("hosts without `default`, which would drop the server of a stack that h
     expect(keys).toEqual(["hosts"]);
     expect(message).toMatch(/names east, west, but not default[\s\S]*would be removed/);
     expect(message).toMatch(
-      /accepted: the name default for the host[\s\S]*config set --path microsandbox:hosts\.east\.fresh true/,
+      /accepted: the name default for the host[\s\S]*config set --path microsandbox:hosts\.east\.allowRemoval true/,
     );
   });
 
-  it.each([true, "true"])("are accepted where one of them says fresh: %j", (fresh) => {
-    const { hosts: accepted } = checkSettings({ hosts: { ...hosts, west: { ...hosts.west, fresh } } });
+  it.each([true, "true"])("are accepted where one of them allows it: %j", (allowRemoval) => {
+    const { hosts: accepted } = checkSettings({ hosts: { ...hosts, west: { ...hosts.west, allowRemoval } } });
     expect(Object.keys(accepted ?? {})).toEqual(["east", "west"]);
-    expect(accepted?.west).not.toHaveProperty("fresh");
+    expect(accepted?.west).not.toHaveProperty("allowRemoval");
   });
 
   it("are accepted with one of that name", () => {
@@ -158,9 +166,9 @@ describe("hosts without `default`, which would drop the server of a stack that h
   });
 
   it.each([
-    [{ fresh: false }, "hosts"],
-    [{ fresh: "false" }, "hosts"],
-    [{ fresh: "yes" }, "hosts.east.fresh"],
+    [{ allowRemoval: false }, "hosts"],
+    [{ allowRemoval: "false" }, "hosts"],
+    [{ allowRemoval: "yes" }, "hosts.east.allowRemoval"],
   ])("are not accepted for %j", (word, key) => {
     expect(mistakesOf({ hosts: { ...hosts, east: { ...hosts.east, ...word } } }).keys).toEqual([key]);
   });
@@ -191,7 +199,7 @@ describe("two hosts on one engine", () => {
       [],
     ],
   ])("%s", (_name, hosts, keys) => {
-    const named = { ...hosts, b: { ...hosts.b, fresh: true } };
+    const named = { ...hosts, b: { ...hosts.b, allowRemoval: true } };
     expect(mistakesOf({ hosts: named }).keys).toEqual(keys);
   });
 
@@ -208,7 +216,7 @@ describe("the stack's configuration", () => {
   it("gives the hosts by name", () => {
     setAllConfig({
       "microsandbox:hostPort": "6000",
-      "microsandbox:hosts": `{"a":{"host":"${a}","fresh":true}}`,
+      "microsandbox:hosts": `{"a":{"host":"${a}","allowRemoval":true}}`,
     });
     expect(readStackSettings()).toMatchObject({ a: { host: a, hostPort: 6000 } });
   });

@@ -78,7 +78,7 @@ describe("good settings", () => {
 
   test.each<SettingsInput>([
     { devMode: false, bindAddress: "0.0.0.0", exposeHttp: true },
-    { devMode: false, bindAddress: "0.0.0.0", tls: { own: true } },
+    { devMode: false, bindAddress: "0.0.0.0", tls: { generate: true } },
     { exposeDevMode: true, bindAddress: "0.0.0.0" },
     { host: "emulated", emulatedMemory: "4G", memoryLimit: "4G" },
     { host: "local", emulatedMemory: "4G", memoryLimit: "8G" },
@@ -124,7 +124,7 @@ describe("the settings table", () => {
     if (key.includes(".") || example.includes("…")) return;
     const login = { registry: "r.test", registryUser: "me", registryPassword: "secret" };
     const others = {
-      devMode: !["bindAddress", "ownSandboxes"].includes(key),
+      devMode: !["bindAddress", "isolateByKey"].includes(key),
       exposeHttp: true,
       ...(["registryUser", "registryPassword"].includes(key) && login),
     };

@@ -136,16 +136,16 @@ const wrong: [Record<string, unknown>, string][] = [
     { devMode: "false", bindAddress: "0.0.0.0" },
     [
       "  microsandbox:bindAddress is 0.0.0.0 without TLS: API keys and data could be read in transit",
-      "    accepted: 127.0.0.1 without TLS; any address with tls.own true, with a certificate in tls, or with exposeHttp true",
-      "    fix:      pulumi config set --path microsandbox:tls.own true",
+      "    accepted: 127.0.0.1 without TLS; any address with tls.generate true, with a certificate in tls, or with exposeHttp true",
+      "    fix:      pulumi config set --path microsandbox:tls.generate true",
     ].join("\n"),
   ],
   [
     { tls: { certificate: testCertificate } },
     [
       "  microsandbox:tls has a certificate without a key, or a key without a certificate",
-      "    accepted: own true alone, or a certificate with its key, each as text or as a file",
-      "    fix:      pulumi config set --path microsandbox:tls.own true",
+      "    accepted: generate true alone, or a certificate with its key, each as text or as a file",
+      "    fix:      pulumi config set --path microsandbox:tls.generate true",
     ].join("\n"),
   ],
   [
@@ -338,7 +338,7 @@ describe("wrong settings", () => {
     expect(message).toContain(`config set --path 'microsandbox:keys[0].hash' ${ci.hash}`);
     const secret = messageFor({ keys: JSON.stringify([{ ...ci, id: "?" }]) }, { secretKeys: ["keys"] });
     expect(secret).not.toContain(ci.hash);
-    expect(messageFor({ ownSandboxes: true })).toContain("no API keys to separate");
+    expect(messageFor({ isolateByKey: true })).toContain("no API keys to separate");
   });
 
   test("a secret value is never shown, a long one is cut", () => {
