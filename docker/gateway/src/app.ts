@@ -19,7 +19,7 @@ import { sandboxRoutes } from "./http/routes/sandboxes";
 import { snapshotRoutes } from "./http/routes/snapshots";
 import { volumeFileRoutes } from "./http/routes/volume-files";
 import { volumeRoutes } from "./http/routes/volumes";
-import { createServer } from "./http/server";
+import { createServer, type LogStream } from "./http/server";
 import { ServerCertificate } from "./http/tls";
 import { KeyCheck } from "./keys/key-check";
 import { ConnectionLimit, RateLimit } from "./limits/rate-limit";
@@ -37,15 +37,17 @@ export type Gateway = {
 export type GatewayOptions = {
   /** Called where the server can't go on, for a reason that only showed while it served. Default: nothing. */
   unusable?: (error: unknown) => void;
+  /** Where the log goes. Default: the standard output. */
+  logTo?: LogStream;
 };
 
 /** Builds the gateway and recovers its records; nothing is listened on yet. @throws ConfigError */
 export async function createGateway(
   config: Config,
-  { unusable = () => undefined }: GatewayOptions = {},
+  { unusable = () => undefined, logTo }: GatewayOptions = {},
 ): Promise<Gateway> {
   const metrics = new Metrics();
-  const app = await createServer(config, metrics);
+  const app = await createServer(config, metrics, logTo);
   const { log } = app;
   if (config.TLS_FILE) {
     const certificate = new ServerCertificate(config.TLS_FILE, app.server as unknown as Server, log);

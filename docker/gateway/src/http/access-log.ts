@@ -1,6 +1,7 @@
 import type { Socket } from "node:net";
-import type { FastifyBaseLogger, FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
-import { TokenBuckets } from "../limits/token-buckets";
+import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
+import { errorText, ServiceError } from "../errors";
+import { LineBudget } from "../limits/line-budget";
 import type { Connections } from "./connections";
 import type { Metrics } from "./metrics";
 import { liveRequests } from "./request-life";
@@ -9,6 +10,10 @@ declare module "fastify" {
   interface FastifyContextConfig {
     /** The request is one for the audit trail, whatever its method. */
     audit?: boolean;
+  }
+  interface FastifyRequest {
+    /** Why the server could not do what was asked for, for the request's line; null where it could. */
+    failure: unknown;
   }
 }
 
@@ -21,20 +26,36 @@ const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 const MAX_NAME = 128;
 /** Lines of all requests without a key together: the log, which is rotated by size, is not theirs to fill. */
 const STRANGERS = { burst: 50, perSecond: 0.5 };
-const SUMMARY_MS = 60_000;
+/** Lines of each key: for what was refused or cut off, which costs nothing to ask for, and for what changes nothing. */
+const REFUSED = { burst: 100, perSecond: 1 };
+const READS = { burst: 1_000, perSecond: 10 };
 
 /**
  * One log line and one figure for every request when it is over, however it ends: answered, aborted by the client,
  * ended because its key is no more, or an agent session that was closed. Requests that change something, and agent sessions, are
- * lines with `audit: true`.
+ * lines with `audit: true`. All others are lines as long as their key has not written too many.
  */
 export function accountForRequests(app: FastifyInstance, metrics: Metrics, connections: Connections): void {
   const traffic = new Traffic();
-  const strangers = new StrangerLines(app.log, metrics);
-  app.addHook("onClose", async () => strangers.close());
+  const leftOut = () => metrics.linesLeftOut.inc();
+  const budgets = {
+    strangers: new LineBudget(app.log, { rate: STRANGERS, what: "requests without a key", leftOut }),
+    refused: new LineBudget(app.log, { rate: REFUSED, what: "refused requests", leftOut }),
+    reads: new LineBudget(app.log, { rate: READS, what: "requests that change nothing", leftOut }),
+  };
+  app.addHook("onClose", async () => {
+    for (const budget of Object.values(budgets)) budget.close();
+  });
+  const mayLog = (request: FastifyRequest, status: string | number): boolean => {
+    const { key, keyId, life } = request;
+    if (!key) return budgets.strangers.take("");
+    if (life.end === "aborted" || Number(status) >= 400) return budgets.refused.take(keyId);
+    return isAudited(request) || budgets.reads.take(keyId);
+  };
+  app.decorateRequest("failure", null);
 
   liveRequests(app, connections, (request, reply) => {
-    const { method, key, life } = request;
+    const { method, failure, life } = request;
     const route = request.routeOptions.url ?? "unknown";
     const status = statusOf(request, reply);
     const { bytesIn, bytesOut } = traffic.since(request.raw.socket);
@@ -42,11 +63,16 @@ export function accountForRequests(app: FastifyInstance, metrics: Metrics, conne
     metrics.requests.observe({ method, route, status }, life.seconds);
     metrics.requestBytes.inc({ route, direction: "in" }, bytesIn);
     metrics.requestBytes.inc({ route, direction: "out" }, bytesOut);
-    if (life.end === "answered" && QUIET.has(route)) return;
-    if (!key && !strangers.mayLog()) return;
+    if (life.end === "answered" && QUIET.has(route) && failure === null) return;
+    if (!mayLog(request, status)) return;
     const ms = Math.round(life.seconds * 10_000) / 10;
     const fields = { method, route, status, end: life.end, ms, bytesIn, bytesOut };
-    request.log.info({ ...whoAndWhat(request, route), ...fields }, "request");
+    const line = { ...whoAndWhat(request, route), ...fields };
+    // A guest that does not boot is told in full; only what nobody foresaw needs a stack.
+    if (failure === null) request.log.info(line, "request");
+    else if (failure instanceof ServiceError)
+      request.log.warn({ ...line, err: errorText(failure) }, "request");
+    else request.log.error({ ...line, err: failure }, "request");
   });
   app.addHook("onRequest", (_request, _reply, done) => {
     metrics.requestsOpen.inc();
@@ -60,12 +86,16 @@ function statusOf({ life }: FastifyRequest, reply: FastifyReply): string | numbe
   return life.end === "session" ? 101 : (life.end ?? "");
 }
 
+/** Whether it is one that changes something, or an agent session. */
+const isAudited = ({ keyId, method, routeOptions }: FastifyRequest): boolean =>
+  keyId !== "" && (!READING.has(method) || routeOptions.config?.audit === true);
+
 /** Who asked for what: ids and names, no addresses, which may hold anything. */
 function whoAndWhat(request: FastifyRequest, route: string): Record<string, unknown> {
-  const { keyId, method, routeOptions, params, body } = request;
+  const { keyId, method, params, body } = request;
   const isVolume = route.startsWith("/v1/volumes");
   const id = (params as { id?: string } | undefined)?.id;
-  const audit = keyId !== "" && (!READING.has(method) || routeOptions.config?.audit === true);
+  const audit = isAudited(request);
   return {
     ...(audit && { audit, action: `${method} ${route}` }),
     key: keyId || undefined,
@@ -92,37 +122,5 @@ class Traffic {
     const now = { read: socket.bytesRead ?? 0, written: socket.bytesWritten ?? 0 };
     this.seen.set(socket, now);
     return { bytesIn: now.read - before.read, bytesOut: now.written - before.written };
-  }
-}
-
-/** Lines for requests without a key: so many, and then a sum of the others once a minute. */
-class StrangerLines {
-  private readonly bucket = new TokenBuckets(1);
-  private leftOut = 0;
-  private readonly timer: NodeJS.Timeout;
-
-  constructor(
-    private readonly log: FastifyBaseLogger,
-    private readonly metrics: Metrics,
-  ) {
-    this.timer = setInterval(() => this.sum(), SUMMARY_MS).unref();
-  }
-
-  mayLog(): boolean {
-    if (this.bucket.take("all", STRANGERS) === 0) return true;
-    this.leftOut += 1;
-    this.metrics.linesLeftOut.inc();
-    return false;
-  }
-
-  close(): void {
-    clearInterval(this.timer);
-    this.sum();
-  }
-
-  private sum(): void {
-    if (this.leftOut > 0)
-      this.log.warn({ requests: this.leftOut }, "requests without a key that got no line of their own");
-    this.leftOut = 0;
   }
 }

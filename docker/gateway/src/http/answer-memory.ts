@@ -1,7 +1,7 @@
 import { getHeapStatistics } from "node:v8";
 import type { FastifyInstance } from "fastify";
-import { errorText } from "../errors";
 import type { SharedPlaces } from "../limits/shared-places";
+import "./access-log";
 import "./request-life";
 
 /** Bytes of all answers together, where there is memory for them. */
@@ -33,7 +33,7 @@ export function boundAnswers(app: FastifyInstance, answers: SharedPlaces): void 
         reply.serializer(JSON.stringify);
         return done(error as Error);
       }
-      request.log.info({ err: errorText(error) }, "there is no room for an answer: its connection is closed");
+      request.failure = error;
       reply.hijack();
       request.raw.socket.destroy();
     }

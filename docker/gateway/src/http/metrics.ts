@@ -48,7 +48,7 @@ export class Metrics {
   });
   readonly linesLeftOut = new Counter({
     name: "msb_gateway_log_lines_left_out_total",
-    help: "Requests without a key that got no log line of their own, as there were too many",
+    help: "Requests that got no log line of their own, as there were too many without a key or of one key",
     registers: [this.registry],
   });
   readonly unhandledRejections = new Counter({

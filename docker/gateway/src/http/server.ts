@@ -15,6 +15,7 @@ import { Connections } from "./connections";
 import { errorBodyOf, sendError, statusOf } from "./errors";
 import { acceptJson } from "./json-body";
 import { KeyConnections } from "./key-connections";
+import { boundedLines } from "./log-lines";
 import type { Metrics } from "./metrics";
 import { MAX_PARAMETER } from "./schema/common";
 import { endSlowBodies } from "./slow-body";
@@ -23,8 +24,15 @@ import { MIN_TLS } from "./tls";
 import { validatorCompiler } from "./validate";
 import { MAX_MESSAGE, MOST_CHUNKS, MOST_FRAGMENTS } from "./web-socket-pipe";
 
+/** Where lines of the log go, each with its line break. */
+export type LogStream = { write: (line: string) => void };
+
 /** A fastify server with what all routes share: logs, bodies, errors, the API description. */
-export async function createServer(config: Config, metrics: Metrics): Promise<FastifyInstance> {
+export async function createServer(
+  config: Config,
+  metrics: Metrics,
+  logTo?: LogStream,
+): Promise<FastifyInstance> {
   const headersTimeout = config.BODY_TIMEOUT_SECONDS * 1000;
   // How often node looks for connections whose headers are late.
   const connectionsCheckingInterval = Math.min(headersTimeout, 5_000);
@@ -38,6 +46,8 @@ export async function createServer(config: Config, metrics: Metrics): Promise<Fa
       level: config.LOG_LEVEL,
       base: { service: "gateway" },
       timestamp: () => `,"time":"${new Date().toISOString()}"`,
+      ...boundedLines,
+      ...(logTo && { stream: logTo }),
     },
     logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: config.LIMIT_BODY_BYTES,
@@ -85,10 +95,7 @@ export async function createServer(config: Config, metrics: Metrics): Promise<Fa
   app.decorateRequest("snapshotId", "");
   app.decorateRequest("forkIds", null);
   app.setErrorHandler((error: FastifyError, request, reply) => {
-    // A guest that does not boot is told in full; only what nobody foresaw needs a stack.
-    if (error instanceof ServiceError && statusOf(error) >= 500)
-      request.log.warn({ err: error.message }, "failed");
-    else if (statusOf(error) >= 500) request.log.error({ err: error }, "request failed");
+    if (statusOf(error) >= 500) request.failure = error;
     return sendError(error, reply);
   });
   await app.register(swagger, {
@@ -106,7 +113,7 @@ export async function createServer(config: Config, metrics: Metrics): Promise<Fa
     },
     // Mostly frames that break the protocol: the client's fault, so no error of ours and no stack.
     errorHandler: (error, socket, request) => {
-      request.log.info({ err: error.message }, "a WebSocket broke");
+      request.failure = new ServiceError("invalidRequest", error.message);
       socket.terminate();
     },
   });

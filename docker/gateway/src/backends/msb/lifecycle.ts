@@ -1,4 +1,5 @@
 import { errorText, ServiceError } from "../../errors";
+import { LineBudget } from "../../limits/line-budget";
 import { cancels, type Desired, isUp, LEADS_TO, STATES, type State, UNDER_WAY } from "../../sandboxes/states";
 import { type Actions, type Doing, NothingMade } from "./actions";
 import type { RecordStore } from "./record-store";
@@ -10,6 +11,8 @@ export type LifecycleLog = Record<"info" | "warn" | "error", (fields: object, me
 
 /** Seconds for which an ephemeral sandbox that ended still answers `stopped`. */
 export const TOMBSTONE_SECONDS = 120;
+/** Lines for the failures of each owner's sandboxes: asking for what fails costs little. */
+const FAILURES = { burst: 100, perSecond: 0.5 };
 /** How often what may still come of an interrupted create is looked at. */
 const INTERRUPTED_LOOK_MS = 10_000;
 
@@ -29,6 +32,8 @@ export class Lifecycle {
   /** When a handle was let go of, by performance.now(): a list that was asked for before may still have it. */
   readonly letGo = new Map<string, number>();
 
+  private readonly failures: LineBudget;
+
   /** Told of each sandbox whose microVM is up, and when it is so no more or is about to stop. */
   onRunning: (entry: Entry, runs: boolean) => void = () => undefined;
   /** Told of each sandbox whose making is on disk. */
@@ -41,9 +46,12 @@ export class Lifecycle {
     },
     private readonly actions: Actions,
     readonly log: LifecycleLog,
-  ) {}
+  ) {
+    this.failures = new LineBudget(log, { rate: FAILURES, what: "actions that failed" });
+  }
 
   close(): void {
+    this.failures.close();
     this.retries.close();
   }
 
@@ -169,7 +177,8 @@ export class Lifecycle {
     const cause = error instanceof NothingMade ? error.cause : error;
     const kind = cause instanceof ServiceError ? cause.kind : "runtimeFailed";
     const failure = { kind, message: errorText(cause) };
-    this.log.warn({ sandbox: id, action, err: failure.message }, "an action failed");
+    if (this.failures.take(record.owner ?? ""))
+      this.log.warn({ sandbox: id, action, err: failure.message }, "an action failed");
     const next = STATES[UNDER_WAY[action]].failed ?? { state: record.state };
     const state = error instanceof NothingMade ? from : next.state;
     // A later request counts more than what the failure leads to; and of what nobody knows nothing stays.
