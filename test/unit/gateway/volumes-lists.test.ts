@@ -104,3 +104,30 @@ test("a folder of too many entries is refused before its first part", async () =
   await parts.return(undefined);
   await folder.close();
 });
+
+test("lists of volumes that nobody reads are so many at most, half of them for one key", {
+  timeout: 90_000,
+}, async () => {
+  const { gateway } = await withKeys(["a", "b"].map((key) => ({ id: key, key })));
+  const labels = Object.fromEntries(["a", "b", "c", "d"].map((name) => [name, "\u20ac".repeat(4_000)]));
+  for (let index = 0; index < 40; index++) {
+    const body = { name: `v${index}`, labels };
+    const made = await gateway.request("POST", "/v1/volumes", { body, headers: bearer("a") });
+    expect(made.status).toBe(200);
+  }
+  const head = "GET /v1/volumes HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer a\r\n\r\n";
+  // The system takes some MiB of each connection's answers, and no more.
+  const readers = Array.from({ length: 48 }, () => {
+    const socket = connect(Number(new URL(gateway.url).port), "127.0.0.1").pause();
+    atFileEnd(() => void socket.destroy());
+    socket.on("error", () => undefined).write(head.repeat(8));
+    return socket;
+  });
+  const list = async (key: string) => gateway.get("/v1/volumes", bearer(key));
+  const message = `more than ${MOST_LISTS / 2} lists of volumes at once with one key`;
+  const isRefused = async () => (await list("a")).body.error?.message === message;
+  await until(isRefused, "a refusal", 30_000);
+  expect((await list("b")).body.length).toBe(41);
+  for (const reader of readers) reader.destroy();
+  await until(async () => (await list("a")).status === 200, "places to be given back");
+});

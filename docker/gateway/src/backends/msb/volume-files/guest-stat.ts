@@ -34,8 +34,13 @@ const AT_ONCE = 16;
 type Override = { uid: number; gid: number; mode: number };
 
 /** Those of the names in a folder that are there. */
-export async function infoOfEach(folder: FileHandle, parts: string[], names: string[]): Promise<FileInfo[]> {
-  const overrides = await attributeOfEach(folder, names, OVERRIDE);
+export async function infoOfEach(
+  folder: FileHandle,
+  parts: string[],
+  names: string[],
+  signal?: AbortSignal,
+): Promise<FileInfo[]> {
+  const overrides = await attributeOfEach(folder, names, OVERRIDE, signal);
   const infos: FileInfo[] = [];
   const rest = names.values();
   const next = async () => {
@@ -52,8 +57,12 @@ export async function infoOfEach(folder: FileHandle, parts: string[], names: str
 }
 
 /** What a guest sees of an open file. */
-export async function infoOf(file: FileHandle, stats: Stats): Promise<Omit<FileInfo, "path" | "target">> {
-  const kept = stats.isSymbolicLink() ? "" : await attributesOf(file);
+export async function infoOf(
+  file: FileHandle,
+  stats: Stats,
+  signal?: AbortSignal,
+): Promise<Omit<FileInfo, "path" | "target">> {
+  const kept = stats.isSymbolicLink() ? "" : await attributesOf(file, signal);
   const [, value] = kept.match(/^user\.msb\.override_stat=0x([0-9a-f]*)$/m) ?? [];
   return seenBy(stats, decode(value));
 }

@@ -33,13 +33,13 @@ export async function* infosIn(
     if (count > maxEntries)
       throw invalidPath(join(parts), `has more than ${maxEntries} entries: too many to list`);
   }
-  if (count <= batch) return yield await turn(() => infoOfEach(folder, parts, known));
+  if (count <= batch) return yield await turn((signal) => infoOfEach(folder, parts, known, signal));
   let names: string[] = [];
   for await (const name of namesIn(folder, batch)) {
     if (hides(name) || names.push(name) < batch) continue;
     const some = names;
-    yield await turn(() => infoOfEach(folder, parts, some));
+    yield await turn((signal) => infoOfEach(folder, parts, some, signal));
     names = [];
   }
-  yield await turn(() => infoOfEach(folder, parts, names));
+  yield await turn((signal) => infoOfEach(folder, parts, names, signal));
 }

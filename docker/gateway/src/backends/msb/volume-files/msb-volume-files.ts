@@ -46,7 +46,7 @@ export class MsbVolumeFiles implements VolumeFiles {
 
   stat(path: FilePath): Promise<FileInfo> {
     const { turn } = this.options.turns;
-    return this.inParent(path, (folder, name, parts) => turn(() => info(folder, name, parts)));
+    return this.inParent(path, (folder, name, parts) => turn((signal) => info(folder, name, parts, signal)));
   }
 
   async exists(path: FilePath): Promise<boolean> {
@@ -67,7 +67,8 @@ export class MsbVolumeFiles implements VolumeFiles {
       const file = await open(at(folder, name), READABLE);
       try {
         const stats = await file.stat();
-        const isFile = async () => (await turn(() => infoOf(file, stats))).type === "file";
+        const seen = () => turn((signal) => infoOf(file, stats, signal));
+        const isFile = async () => (await seen()).type === "file";
         const plain = stats.isFile() && (!mayBeSpecial(stats) || (await isFile()));
         if (!plain) throw invalidPath(path, "is not a file");
         return { size: stats.size, content: streamOf(file, stats.size, turn) };
@@ -108,7 +109,7 @@ export class MsbVolumeFiles implements VolumeFiles {
       if (!(await translated(from, () => source.stat())).isFile()) throw invalidPath(from, "is not a file");
       await this.inNewParent(to, async (folder, name) => {
         await refuseFolder(folder, name, to);
-        const kept = await turn(() => keptOf(source));
+        const kept = await turn((gone) => keptOf(source, gone));
         const fill = (file: FileHandle) => turns.copy(() => copyContent(source, file, { disk, signal }));
         await replace({ staging, folder, name, fill, turn, kept });
       });
@@ -177,10 +178,15 @@ export class MsbVolumeFiles implements VolumeFiles {
   }
 }
 
-async function info(folder: FileHandle, name: string, parts: string[]): Promise<FileInfo> {
+async function info(
+  folder: FileHandle,
+  name: string,
+  parts: string[],
+  signal?: AbortSignal,
+): Promise<FileInfo> {
   return using(await open(at(folder, name), PINNED), async (file) => {
     const stats = await file.stat();
-    const seen = await infoOf(file, stats);
+    const seen = await infoOf(file, stats, signal);
     const target = seen.type === "symlink" ? await targetOf(folder, name, stats) : null;
     return { path: join(parts), ...seen, target };
   });

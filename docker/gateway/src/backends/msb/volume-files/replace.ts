@@ -32,12 +32,12 @@ export type Replacement = {
 export function replace({ staging, folder, name, fill, turn, kept }: Replacement): Promise<void> {
   return staging.withFile(async (file, path) => {
     await fill(file);
-    await turn(() => finish(file, path));
+    await turn((signal) => finish(file, path, signal));
   });
 
-  async function finish(file: FileHandle, path: Buffer): Promise<void> {
-    const { mode, uid, gid, attributes } = kept ?? (await keptOfOld(folder, name));
-    await setAttributes(file, attributes);
+  async function finish(file: FileHandle, path: Buffer, signal?: AbortSignal): Promise<void> {
+    const { mode, uid, gid, attributes } = kept ?? (await keptOfOld(folder, name, signal));
+    await setAttributes(file, attributes, signal);
     const own = await file.stat();
     if (canGiveAway && (own.uid !== uid || own.gid !== gid)) await file.chown(uid, gid);
     await file.chmod(mode);
@@ -63,12 +63,12 @@ export async function writeContent(
   await file.truncate(length);
 }
 
-export async function keptOf(file: FileHandle): Promise<Kept> {
+export async function keptOf(file: FileHandle, signal?: AbortSignal): Promise<Kept> {
   const { mode, uid, gid } = await file.stat();
-  return { mode: mode & 0o7777, uid, gid, attributes: await attributesOf(file) };
+  return { mode: mode & 0o7777, uid, gid, attributes: await attributesOf(file, signal) };
 }
 
-async function keptOfOld(folder: FileHandle, name: string): Promise<Kept> {
+async function keptOfOld(folder: FileHandle, name: string, signal?: AbortSignal): Promise<Kept> {
   const fresh = { mode: 0o644, uid: process.geteuid?.() ?? 0, gid: process.getegid?.() ?? 0, attributes: "" };
   const old = await open(at(folder, name), PINNED).catch((error) => {
     if (!NOTHING_THERE.has(codeOf(error) ?? "")) throw error;
@@ -77,8 +77,8 @@ async function keptOfOld(folder: FileHandle, name: string): Promise<Kept> {
   return using(old, async () => {
     const stats = await old.stat();
     // What is a link, a pipe or a device, to the host or to guests, gives way to a plain file.
-    const plain = stats.isFile() && (await infoOf(old, stats)).type === "file";
-    return plain ? keptOf(old) : fresh;
+    const plain = stats.isFile() && (await infoOf(old, stats, signal)).type === "file";
+    return plain ? keptOf(old, signal) : fresh;
   });
 }
 

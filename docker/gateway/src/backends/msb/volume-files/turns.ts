@@ -7,10 +7,10 @@ const AT_ONCE = 4;
 const COPIES_AT_ONCE = 4;
 
 /** Does a piece of work with files when the caller's turn comes. @throws the reason of the caller's signal */
-export type RunTurn = <T>(work: () => Promise<T>) => Promise<T>;
+export type RunTurn = <T>(work: (signal?: AbortSignal) => Promise<T>) => Promise<T>;
 
 export type CallerTurns = {
-  /** For a short piece of work. It must not ask for a turn itself, nor wait for the client. */
+  /** For a short piece of work, which gets the caller's signal. It must not ask for a turn itself, nor wait for the client. */
   turn: RunTurn;
   /** For a whole copy. */
   copy: RunTurn;
@@ -24,8 +24,8 @@ export class FileTurns {
 
   of({ owner, signal }: FileCaller): CallerTurns {
     return {
-      turn: (work) => this.turns.run(owner, signal, work),
-      copy: (work) => this.copies.run(owner, signal, work),
+      turn: (work) => this.turns.run(owner, signal, () => work(signal)),
+      copy: (work) => this.copies.run(owner, signal, () => work(signal)),
       signal,
     };
   }
