@@ -28,8 +28,8 @@ export function namesOf(rows: readonly { name: string }[], records: readonly Nam
 
 /**
  * msb's name of what is meant by an id, a client's name, or msb's name.
- * The word itself where nothing bears it: msb says so in its own words.
- * @throws UserError where several bear it
+ * The word itself where nothing has that name: msb reports that itself.
+ * @throws UserError where several have it
  */
 export function handleOf(word: string, known: readonly Named[], what = "sandboxes"): string {
   const meant = known.find(({ id }) => id === word);

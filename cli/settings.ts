@@ -13,14 +13,14 @@ export interface Settings {
   secret: string[];
 }
 
-type Asked = Pick<Pulumi, "read">;
+type PulumiReader = Pick<Pulumi, "read">;
 
 /**
  * Asks Pulumi for the settings of a stack, decrypted: those of its file, of the project and of its environments.
  *
  * @param file the stack's settings file, which is all there is of a stack that was never deployed
  */
-export async function readSettings(stack: string, file: string, pulumi: Asked): Promise<Settings> {
+export async function readSettings(stack: string, file: string, pulumi: PulumiReader): Promise<Settings> {
   const words = ["config", "--json", "--show-secrets", "--stack", stack];
   try {
     return parseSettings(await pulumi.read(words));
@@ -31,7 +31,7 @@ export async function readSettings(stack: string, file: string, pulumi: Asked): 
 }
 
 /** Pulumi tells the settings of stacks alone: one is made for it that nobody else sees, in a copy of the project. */
-async function readUnmade(stack: string, file: string, pulumi: Asked): Promise<Settings> {
+async function readUnmade(stack: string, file: string, pulumi: PulumiReader): Promise<Settings> {
   const folder = mkdtempSync(join(tmpdir(), "microsandbox-settings-"));
   try {
     copyFileSync(join(projectRoot, "Pulumi.yaml"), join(folder, "Pulumi.yaml"));

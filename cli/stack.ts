@@ -147,7 +147,7 @@ export type SetupHost = Pick<HostSettings, "host" | "architecture" | "debianVers
 
 /**
  * The hosts of a stack, as far as they have to be known before Pulumi runs, by its settings as Pulumi tells them. What is
- * wrong has its default here: Pulumi's own check explains the mistake.
+ * wrong has its default here: Pulumi's own check explains the error.
  */
 export async function hostsForSetup(stack: string, pulumi: Pick<Pulumi, "read">): Promise<SetupHost[]> {
   return hostsOf(stack, await readSettings(stack, stackFile(stack), pulumi));

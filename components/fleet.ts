@@ -3,11 +3,11 @@ import type { MicrosandboxArgs } from "./args";
 import { readState } from "./host/deployment";
 import { Microsandbox } from "./microsandbox";
 import { madeApiKey, takesMadeKey } from "./server/api-key";
-import { setMessage } from "./settings/errors";
 import { DEFAULT_HOST, resourceName } from "./settings/hosts";
-import { settingsAreIn } from "./settings/lines-to-type";
+import { settingsAreIn } from "./settings/message-commands";
 import type { HostSettings } from "./settings/schema";
 import { formatSize } from "./settings/values";
+import { setMessage } from "./settings/visible-error";
 
 export { SERVICE } from "./settings/hosts";
 

@@ -9,7 +9,7 @@ import { runningServer } from "./service/running-server";
 import { serverFiles } from "./service/server-files";
 import { serviceOf } from "./service/service";
 import { warn } from "./service/warnings";
-import { settingsAreIn } from "./settings/lines-to-type";
+import { settingsAreIn } from "./settings/message-commands";
 
 /**
  * A private sandbox service on one host: the connection to the host, the KVM check, the server's image, two volumes and

@@ -2,9 +2,9 @@
 import { getStack } from "@pulumi/pulumi/metadata";
 import * as stackConfig from "@pulumi/pulumi/runtime/config";
 import { checkSettings } from "./settings/checks";
-import { VisibleError } from "./settings/errors";
-import { explainMistakes } from "./settings/mistakes";
 import { type HostSettings, NAMESPACE } from "./settings/schema";
+import { explainErrors } from "./settings/setting-errors";
+import { VisibleError } from "./settings/visible-error";
 
 /**
  * Reads the settings of the current stack: everything below `microsandbox:`.
@@ -21,8 +21,8 @@ export function readStackSettings(): Record<string, HostSettings> {
     raw[key] = value;
     if (isSecret(name)) secretKeys.push(key);
   }
-  const { hosts, mistakes } = checkSettings(raw, secretKeys);
-  if (hosts === undefined) throw new VisibleError(explainMistakes(mistakes, { stack: getStack() }));
+  const { hosts, errors } = checkSettings(raw, secretKeys);
+  if (hosts === undefined) throw new VisibleError(explainErrors(errors, { stack: getStack() }));
   return hosts;
 }
 

@@ -1,4 +1,4 @@
-import { withStack } from "../components/settings/lines-to-type";
+import { withStack } from "../components/settings/message-commands";
 
 let stack: string | undefined;
 

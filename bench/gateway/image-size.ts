@@ -23,7 +23,7 @@ export async function imageSize(): Promise<Line[] | Skipped> {
     if (sum(files, (path) => path.startsWith(program)) === 0)
       return {
         what,
-        reason: `${program} is not where it was in the image; mend bench/gateway/image-size.ts`,
+        reason: `${program} is not where it was in the image; fix bench/gateway/image-size.ts`,
       };
   const needed = sum(files, (path) => programs.some((program) => path.startsWith(program)));
   const base = sum(await filesOf(BASE), () => true);

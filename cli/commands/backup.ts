@@ -4,13 +4,13 @@ import { UserError } from "../../setup/user-error";
 import { ArchiveWriter, type VolumeEntry, volumeEntries, type Written } from "../backup/archive";
 import { packScript, ServerVolumes } from "../backup/volumes";
 import { interruptible } from "../interruption";
-import { type Asked, deployedServer } from "./sandbox";
+import { deployedServer, type ServerSelection } from "./sandbox";
 
 /**
  * `npm run backup -- FILE`: both volumes of a server in one file. It is written as it arrives; nothing is kept in
  * between. The server is stopped meanwhile: disks of running sandboxes can't be copied in one piece.
  */
-export async function backup(file: string, asked: Asked): Promise<void> {
+export async function backup(file: string, asked: ServerSelection): Promise<void> {
   const report = createReporter();
   const server = await deployedServer(asked);
   await interruptible(async (signal) => {

@@ -1,8 +1,8 @@
 import { connectionOf } from "../../components/host/connection";
 import { checkSettings } from "../../components/settings/checks";
 import { certificateWarning } from "../../components/settings/given-certificate";
-import { fixLines, type Mistake } from "../../components/settings/mistakes";
 import { type HostSettings, NAMESPACE } from "../../components/settings/schema";
+import { fixLines, type SettingError } from "../../components/settings/setting-errors";
 import { isGiven } from "../../components/settings/tls";
 import { canInstallPackages, inspectEngine } from "../../setup/engine";
 import { stackFile } from "../../setup/project";
@@ -27,7 +27,7 @@ export async function doctor(asked?: string, askedHost?: string): Promise<void> 
   const settings = open ? await findingsOfStack(open, askedHost, machine.answers) : [unread(stack)];
   const findings = [...tools(present), await engine(machine), ...settings];
 
-  const marks = { ok: "✓", mends: "•", warns: "!", stops: "✗" };
+  const marks = { ok: "✓", fixes: "•", warns: "!", stops: "✗" };
   for (const { verdict, what, remedy } of findings) {
     report.say(`${marks[verdict]} ${what}${remedy ? `\n    ${remedy.replaceAll("\n", "\n    ")}` : ""}`);
   }
@@ -45,8 +45,8 @@ async function findingsOfStack(
   engineAnswers: boolean,
 ): Promise<Finding[]> {
   const settings = await readSettings(stack, stackFile(stack), pulumi);
-  const { hosts: checked, mistakes } = checkSettings(settings.values, settings.secret);
-  if (checked === undefined) return wrongSettings(stack, mistakes);
+  const { hosts: checked, errors } = checkSettings(settings.values, settings.secret);
+  if (checked === undefined) return wrongSettings(stack, errors);
   const hosts = hostsOf(stack, settings).flatMap((host) => {
     const all = checked[host.name];
     return all ? [{ ...all, name: host.name, baseName: host.baseName }] : [];
@@ -62,12 +62,12 @@ async function findingsOfStack(
   return found.flat();
 }
 
-/** Each mistake, as `up` tells it. The hosts are looked at once there is none. */
-export const wrongSettings = (stack: string, mistakes: readonly Mistake[]): Finding[] =>
-  mistakes.map((mistake) => ({
+/** Each error, as `up` tells it. The hosts are looked at once there is none. */
+export const wrongSettings = (stack: string, errors: readonly SettingError[]): Finding[] =>
+  errors.map((error) => ({
     verdict: "stops",
-    what: `${NAMESPACE}:${mistake.key} ${mistake.problem}`,
-    remedy: `Expected: ${mistake.accepted}\n${fixLines(mistake, { stack })}`,
+    what: `${NAMESPACE}:${error.key} ${error.problem}`,
+    remedy: `Expected: ${error.accepted}\n${fixLines(error, { stack })}`,
   }));
 
 /** Settings are asked of Pulumi. */
@@ -79,7 +79,7 @@ const unread = (stack: string): Finding => ({
 
 function tools(present: readonly ToolStatus[]): Finding[] {
   return present.map(({ name, version, present, where, remedy }) => ({
-    verdict: present ? "ok" : "mends",
+    verdict: present ? "ok" : "fixes",
     what: `${name} ${version}: ${where}`,
     remedy,
   }));
@@ -89,7 +89,7 @@ async function engine(state: Awaited<ReturnType<typeof inspectEngine>>): Promise
   if (state.answers) return { verdict: "ok", what: `Docker engine ${state.version} (${state.architecture})` };
   const what = `Docker engine: ${state.reason}`;
   if (await canInstallPackages())
-    return { verdict: "mends", what, remedy: "`npm run up` installs and starts one." };
+    return { verdict: "fixes", what, remedy: "`npm run up` installs and starts one." };
   return { verdict: "stops", what, remedy: "Install and start Docker, then run this again." };
 }
 
@@ -103,7 +103,7 @@ async function findingsOf(host: CheckedHost, context: CheckContext, several: boo
   );
 }
 
-/** What is worth mending before strangers' code runs there. */
+/** What is worth repair before other people's code runs there. */
 async function advice(host: CheckedHost): Promise<Finding[]> {
   const found = await adviceFor(connectionOf(host));
   return found.map(({ what, remedy }) => ({ verdict: "warns", what: `Advice: ${what}`, remedy }));

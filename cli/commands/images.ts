@@ -5,7 +5,7 @@ import { parseSize } from "../../components/settings/values";
 import { exec } from "../../setup/exec";
 import { UserError } from "../../setup/user-error";
 import { parseDuration } from "../duration";
-import { type Asked, deployedServer } from "./sandbox";
+import { deployedServer, type ServerSelection } from "./sandbox";
 
 const USAGE =
   "Usage: npm run images -- [--stack NAME] [--host NAME] load FILE.tar | list | prune [--older-than 7d] [--max-size 10G]";
@@ -14,7 +14,7 @@ const USAGE =
 export type PruneLimits = { olderThan?: string; maxSize?: string };
 
 /** `npm run images -- load FILE.tar | list | prune`: the images that sandboxes of the server can start from. */
-export async function images(words: string[], limits: PruneLimits, asked: Asked): Promise<void> {
+export async function images(words: string[], limits: PruneLimits, asked: ServerSelection): Promise<void> {
   const [action, file, ...more] = words;
   if (action === "list" && !file) return inServer(asked, ["msb", "image", "ls"]);
   if (action === "prune" && !file) {
@@ -42,7 +42,7 @@ export function pruneOptions({ olderThan, maxSize }: PruneLimits): {
 }
 
 /** Runs a command in the server; an archive goes in through standard input, so that no path of the server is named. */
-async function inServer(asked: Asked, words: string[], input?: Readable): Promise<void> {
+async function inServer(asked: ServerSelection, words: string[], input?: Readable): Promise<void> {
   const { connection, container } = await deployedServer(asked);
   const command = ["docker", "exec", ...(input ? ["--interactive"] : []), container, ...words];
   const [program = "docker", ...rest] = hostArgv(connection, command);

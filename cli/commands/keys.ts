@@ -7,14 +7,14 @@ import { UserError } from "../../setup/user-error";
 import { parseDuration } from "../duration";
 import {
   addKey,
-  type KeyRing,
   type KeyRow,
+  type Keyring,
   latestUses,
   listKeys,
   parseExpires,
   revokeKey,
   rotateKey,
-} from "../keys/ring";
+} from "../keys/keyring";
 import {
   readKeys,
   readUses,
@@ -72,9 +72,9 @@ export function keysCommand(stackOption: readonly [string, string]): Command {
       "its open terminals, transfers and log streams, instead of limits.connections",
     )
     .action((id: string, { stack, expires, ...limits }: LimitOptions & { stack?: string; expires: string }) =>
-      change(stack, (ring, now) => {
+      change(stack, (keyring, now) => {
         const terms = { expires: parseExpires(expires, now), limits: limitsOf(limits) };
-        return { ...addKey(ring, id, terms, now), said: `Key ${id}` };
+        return { ...addKey(keyring, id, terms, now), said: `Key ${id}` };
       }),
     );
   command("list", "Show all keys: when each was created, expires and was last used, and its limits.").action(
@@ -84,7 +84,7 @@ export function keysCommand(stackOption: readonly [string, string]): Command {
     "revoke <id>",
     "Revoke a key. The server rejects it at once and closes its open connections.",
   ).action((id: string, { stack }) =>
-    change(stack, (ring) => ({ ring: revokeKey(ring, id), said: `Revoked ${id}` })),
+    change(stack, (keyring) => ({ keyring: revokeKey(keyring, id), said: `Revoked ${id}` })),
   );
   command("rotate <id>", "Replace a key by a new one with the same id, limits and sandboxes.")
     .option("--overlap <time>", "how long the old key stays valid; 0 revokes it at once", "1h")
@@ -94,27 +94,30 @@ export function keysCommand(stackOption: readonly [string, string]): Command {
     )
     .action(
       (id: string, { stack, overlap, expires }: { stack?: string; overlap: string; expires?: string }) =>
-        change(stack, (ring, now) => {
+        change(stack, (keyring, now) => {
           const overlapMs = parseDuration(overlap, "--overlap");
           const terms = {
             overlapMs,
             expires: expires === undefined ? undefined : parseExpires(expires, now),
           };
-          return { ...rotateKey(ring, id, terms, now), said: `The new key ${id}` };
+          return { ...rotateKey(keyring, id, terms, now), said: `The new key ${id}` };
         }),
     );
   return keys;
 }
 
-/** A changed ring, what to say of it, and the key that was made, if one was. */
-type Changed = { ring: KeyRing; key?: string; said: string };
+/** A changed keyring, what to say of it, and the key that was made, if one was. */
+type Changed = { keyring: Keyring; key?: string; said: string };
 
 /** Changes the keys in the stack's file, then in the running servers, then in Pulumi's state. */
-async function change(asked: string | undefined, make: (ring: KeyRing, now: Date) => Changed): Promise<void> {
+async function change(
+  asked: string | undefined,
+  make: (keyring: Keyring, now: Date) => Changed,
+): Promise<void> {
   const { stack, pulumi, report } = await open(asked);
   await withKeysLocked(stack, report, async () => {
     const known = await readKeys(stack, pulumi);
-    const { ring: before, hostsWith } = known;
+    const { keyring: before, hostsWith } = known;
     const hosts = Object.values(hostsWith(before));
     if (hosts.every(({ devMode }) => devMode)) {
       throw new UserError(
@@ -122,8 +125,8 @@ async function change(asked: string | undefined, make: (ring: KeyRing, now: Date
           `To use keys: npm run pulumi -- config --stack ${stack} set devMode false && npm run up -- --stack ${stack}`,
       );
     }
-    const { ring, key, said } = make(before, new Date());
-    await saveKeys(stack, known, ring, pulumi);
+    const { keyring, key, said } = make(before, new Date());
+    await saveKeys(stack, known, keyring, pulumi);
     if (key) {
       // First of all: if what follows fails, the key is not lost.
       report.say(`${said} of stack ${stack}, shown only once:`);
@@ -134,27 +137,27 @@ async function change(asked: string | undefined, make: (ring: KeyRing, now: Date
         report.say(
           "Its sandboxes are kept: npm run sandbox -- ls shows them, and a new key with that id owns them.",
         );
-      if (isEmpty(ring))
+      if (isEmpty(keyring))
         report.say(`No key is left. To create one: npm run keys -- add NAME --stack ${stack}`);
     }
-    await apply({ stack, ring, hostsWith, pulumi, report });
+    await apply({ stack, keyring, hostsWith, pulumi, report });
   });
 }
 
-const isEmpty = ({ apiKey, keys }: KeyRing): boolean => !apiKey && keys.length === 0;
+const isEmpty = ({ apiKey, keys }: Keyring): boolean => !apiKey && keys.length === 0;
 
-type Apply = Pick<StackKeys, "ring" | "hostsWith"> & { stack: string; pulumi: Pulumi; report: Reporter };
+type Apply = Pick<StackKeys, "keyring" | "hostsWith"> & { stack: string; pulumi: Pulumi; report: Reporter };
 
-async function apply({ stack, ring, hostsWith, pulumi, report }: Apply): Promise<void> {
+async function apply({ stack, keyring, hostsWith, pulumi, report }: Apply): Promise<void> {
   const up = `npm run up -- --stack ${stack}`;
   const servers = await serversWithKeys(stack, pulumi);
   if (servers.length === 0)
     return report.say(`No server of stack ${stack} uses keys yet. To deploy one: ${up}`);
-  const settings = hostsWith(ring);
+  const settings = hostsWith(keyring);
   const failures: string[] = [];
   for (const server of servers) {
     const { host, container } = server;
-    await tellServer(server, settings[host] ?? ring).then(
+    await tellServer(server, settings[host] ?? keyring).then(
       () => report.say(`${container} was updated: the change is in effect.`),
       (error: Error) =>
         failures.push(`${container} was not updated and keeps its current keys: ${error.message}`),
@@ -162,7 +165,7 @@ async function apply({ stack, ring, hostsWith, pulumi, report }: Apply): Promise
   }
   if (failures.length > 0) throw new UserError(`${failures.join("\n")}\nTo update it: ${up}`);
   // Without a key left, the program would refuse to run.
-  if (isEmpty(ring)) return;
+  if (isEmpty(keyring)) return;
   await recordKeys(stack, pulumi).catch((error: Error) => {
     throw new UserError(
       `The change is not in Pulumi's state, so a running up may undo it: ${error.message}\n` +
@@ -174,11 +177,11 @@ async function apply({ stack, ring, hostsWith, pulumi, report }: Apply): Promise
 
 async function list(asked?: string): Promise<void> {
   const { stack, pulumi, report } = await open(asked);
-  const { ring, hostsWith } = await readKeys(stack, pulumi);
+  const { keyring, hostsWith } = await readKeys(stack, pulumi);
   const servers = await serversWithKeys(stack, pulumi);
   const uses = await Promise.all(servers.map(readUses));
-  const rows = listKeys(ring, latestUses(uses), new Date());
-  if (Object.values(hostsWith(ring)).every(({ devMode }) => devMode))
+  const rows = listKeys(keyring, latestUses(uses), new Date());
+  if (Object.values(hostsWith(keyring)).every(({ devMode }) => devMode))
     report.say(`Stack ${stack} does not check API keys (devMode is true); its file has these:`);
   if (rows.length === 0) return report.say(`Stack ${stack} has no API key.`);
   const head: KeyRow = {

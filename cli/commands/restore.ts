@@ -5,9 +5,9 @@ import { type Archive, type VolumeEntry, verifyArchive, volumeEntries } from "..
 import { ServerVolumes, swapScript, unpackScript } from "../backup/volumes";
 import { interruptible } from "../interruption";
 import { mebibytes } from "./backup";
-import { type Asked, deployedServer } from "./sandbox";
+import { deployedServer, type ServerSelection } from "./sandbox";
 
-export interface RestoreOptions extends Asked {
+export interface RestoreOptions extends ServerSelection {
   /** Whether what the stack has may be replaced. */
   force?: boolean;
   /** Whether the keys of the backup replace the stack's own. */

@@ -11,7 +11,7 @@ import { isPlainVolumeList, volumePositions, volumeTable, withVolumeHandles } fr
 export type DeployedServer = Server & { stack: string };
 
 /** Which server is meant: of the current stack and its only host, where nothing is said. */
-export interface Asked {
+export interface ServerSelection {
   stack?: string;
   host?: string;
 }
@@ -61,7 +61,7 @@ async function knownTo(server: Server, list: string[], command: "names" | "volum
   ]);
   if (rows === undefined) return undefined;
   const parsed: MsbRow[] = JSON.parse(rows);
-  // A server of before has no such command, and msb's names are its clients'.
+  // An older server has no such command, and msb's names are its clients'.
   const records = (names ?? "")
     .split("\n")
     .filter(Boolean)
@@ -77,14 +77,14 @@ async function output({ connection, container }: Server, words: string[]): Promi
 }
 
 /** The server that is asked for. @throws UserError where there is none, or one of several hosts has to be named */
-export async function deployedServer(asked: Asked): Promise<DeployedServer> {
+export async function deployedServer(asked: ServerSelection): Promise<DeployedServer> {
   const { stack, pulumi } = await openStack(asked.stack, createReporter());
   return { stack, ...chooseServer(stack, asked.host, await readOutputs(stack, pulumi)) };
 }
 
 /** `--stack NAME` and `--host NAME` in front of msb's own words. */
-export function takeOptions(args: string[]): [Asked, string[]] {
-  const asked: Asked = {};
+export function takeOptions(args: string[]): [ServerSelection, string[]] {
+  const asked: ServerSelection = {};
   let words = args;
   for (;;) {
     const [, name, joined] = /^--(stack|host)(?:=(.+))?$/s.exec(words[0] ?? "") ?? [];

@@ -2,13 +2,13 @@ import { writeFileSync } from "node:fs";
 import { hostArgv } from "../../components/host/connection";
 import { exec } from "../../setup/exec";
 import { UserError } from "../../setup/user-error";
-import { type Asked, deployedServer } from "./sandbox";
+import { deployedServer, type ServerSelection } from "./sandbox";
 
 /** Where docker/Dockerfile puts it. */
 const SBOM = "/usr/share/microsandbox/sbom.cdx.json";
 
 /** `npm run sbom -- [FILE]`: the bill of materials of the image that a server runs from, as CycloneDX JSON. */
-export async function sbom(file: string | undefined, asked: Asked): Promise<void> {
+export async function sbom(file: string | undefined, asked: ServerSelection): Promise<void> {
   const { stack, connection, container } = await deployedServer(asked);
   const [program = "docker", ...words] = hostArgv(connection, ["docker", "exec", container, "cat", SBOM]);
   const { exitCode, stdout, stderr } = await exec(program, words, { stdin: "ignore", reject: false });

@@ -3,8 +3,8 @@ import { UserError } from "../../setup/user-error";
 import { type Ended, openAutomation, sayWords } from "../automation";
 import { plainPulumi } from "../backend";
 import { askConsent } from "../consent";
-import { mendDrift } from "../deploy/mend";
 import { readResources, recoverStack, wakeEmulatedHosts } from "../deploy/recover";
+import { repairDrift } from "../deploy/repair-drift";
 import { unfinishedUpgrades } from "../deploy/unfinished-upgrade";
 import { leaveOutUnreachable } from "../deploy/unreachable";
 import { readApiKey } from "../keys/stack-keys";
@@ -55,7 +55,7 @@ export async function deploy(
   const resources = await recoverStack(stack, hosts, pulumi, report);
   // Side by side: a host that does not answer is waited for once.
   const [replace, exclude] = await Promise.all([
-    mendDrift(hosts, resources, report),
+    repairDrift(hosts, resources, report),
     leaveOutUnreachable(hosts, resources, report),
   ]);
   // One that fails is no reason to leave the others as they are.

@@ -34,7 +34,7 @@ export interface HostObject {
 }
 
 /** What to do about changes that were made behind Pulumi's back. */
-export interface Mending {
+export interface Repair {
   /** What was found and what becomes of it, for the user. */
   say: string[];
   /** Commands for the docker client of the host. */
@@ -68,8 +68,8 @@ export function compare(
   host: Pick<SetupHost, "name" | "host" | "baseName" | "volumes">,
   objects: readonly HostObject[],
   resources: readonly StateResource[],
-): Mending {
-  const mending: Mending = { say: [], docker: [], replace: [] };
+): Repair {
+  const repair: Repair = { say: [], docker: [], replace: [] };
   const find = (kind: HostObject["kind"], name: string) =>
     objects.find((each) => each.kind === kind && each.name === name);
   const recorded = (type: string, name: string) =>
@@ -78,16 +78,16 @@ export function compare(
   const container = recorded("container:Container", `${host.baseName}-server`);
   const server = find("container", `${host.baseName}-server`);
   // Somebody else's is left alone: Pulumi's program says whose.
-  if (server && server.id !== container?.id) return mending;
+  if (server && server.id !== container?.id) return repair;
   if (container && !server)
-    mending.say.push(
+    repair.say.push(
       `The container ${host.baseName}-server was removed: it is created again, the volumes are kept.`,
     );
-  if (server) wake(server, mending);
+  if (server) wake(server, repair);
 
   const network = find("network", host.baseName);
   if (recorded("network:Network", host.baseName) && !network)
-    mending.say.push(`The network ${host.baseName} was removed: it is created again.`);
+    repair.say.push(`The network ${host.baseName} was removed: it is created again.`);
 
   for (const [role, described] of [
     ["state", "sandboxes, images and volumes"],
@@ -97,7 +97,7 @@ export function compare(
     const volume = find("volume", name);
     const known = recorded("volume:Volume", name);
     if (known && !volume)
-      mending.say.push(
+      repair.say.push(
         `The volume ${name} was removed, and with it the ${described}: an empty one is created. To restore a backup: npm run restore -- FILE`,
       );
   }
@@ -106,27 +106,27 @@ export function compare(
   // One that was sent or pulled; of one that was built there, Pulumi itself sees that it is gone.
   const loads = resourcesOf(host, resources).filter((urn) => urn.endsWith("-image-load"));
   if (loads.length > 0 && image && !objects.some(({ kind, id }) => kind === "image" && id === image)) {
-    mending.say.push("The server's image was removed from the host: it is built or sent again.");
-    mending.replace = loads;
+    repair.say.push("The server's image was removed from the host: it is built or sent again.");
+    repair.replace = loads;
   }
-  return mending;
+  return repair;
 }
 
-function wake({ id, name, state }: HostObject, mending: Mending): void {
+function wake({ id, name, state }: HostObject, repair: Repair): void {
   if (state === "paused") {
-    mending.say.push(`The container ${name} was paused: resuming it.`);
-    mending.docker.push(["unpause", id]);
+    repair.say.push(`The container ${name} was paused: resuming it.`);
+    repair.docker.push(["unpause", id]);
   } else if (state === "exited" || state === "created") {
-    mending.say.push(`The container ${name} was stopped: starting it and the sandboxes that ran in it.`);
-    mending.docker.push(["start", id]);
+    repair.say.push(`The container ${name} was stopped: starting it and the sandboxes that ran in it.`);
+    repair.docker.push(["start", id]);
   } else if (state === "starting") {
-    mending.say.push(
+    repair.say.push(
       `The container ${name} was started just now, by the engine or by hand: waiting until it is ready.`,
     );
   } else if (state === "unhealthy") {
-    mending.say.push(
+    repair.say.push(
       `The server in ${name} is running but not ready. To see why: docker logs --tail 20 ${name}; to restart it: docker restart ${name}`,
     );
   } else return;
-  mending.await = id;
+  repair.await = id;
 }

@@ -13,9 +13,9 @@ import { type HostNow, movedHost } from "../../components/host/moved-host";
 import { probeCommand, probed } from "../../components/host/probe";
 import { script } from "../../components/host/scripts";
 import { kvmGroup } from "../../components/server/server-user";
-import { VisibleError } from "../../components/settings/errors";
 import { resourceName, SERVICE } from "../../components/settings/hosts";
 import type { HostSettings } from "../../components/settings/schema";
+import { VisibleError } from "../../components/settings/visible-error";
 import { canInstallPackages, emulationPackages, missingPackages } from "../../setup/engine";
 import { exec } from "../../setup/exec";
 import { projectName, stackName } from "../../setup/project";
@@ -23,9 +23,9 @@ import { emulatedArchitecture } from "../stack";
 import type { StateResource } from "./drift";
 import { emulatedState, hostCommand } from "./recover";
 
-/** One finding: `stops` means that `up` would fail, `mends` that it would put it right by itself, `warns` neither. */
+/** One finding: `stops` means that `up` would fail, `fixes` that it would put it right by itself, `warns` neither. */
 export interface Finding {
-  verdict: "ok" | "mends" | "warns" | "stops";
+  verdict: "ok" | "fixes" | "warns" | "stops";
   what: string;
   remedy?: string;
 }
@@ -126,7 +126,7 @@ async function emulationOf(host: CheckedHost): Promise<Finding> {
   if (missing.length === 0) return { verdict: "ok", what: "Packages for the emulated host" };
   const installable = await canInstallPackages();
   return {
-    verdict: installable ? "mends" : "stops",
+    verdict: installable ? "fixes" : "stops",
     what: `Packages for the emulated host are missing: ${missing.join(" ")}`,
     remedy: installable ? "`npm run up` installs them." : `sudo apt-get install ${missing.join(" ")}`,
   };

@@ -1,5 +1,5 @@
-import { hostMessage } from "../../components/settings/errors";
 import { resourceName, SERVICE } from "../../components/settings/hosts";
+import { hostMessage } from "../../components/settings/visible-error";
 import type { SetupHost } from "../stack";
 
 /** What tells whose a resource of the state is. */

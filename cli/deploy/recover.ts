@@ -93,7 +93,7 @@ export const deploymentsOf = (resources: readonly StateResource[]): string[] =>
 
 /**
  * Containers and networks of these deployments that the state does not know would be in the next run's way. Those of
- * another checkout, or of an earlier version, bear another id or none: they are left alone.
+ * another checkout, or of an earlier version, have another id or none: they are left alone.
  */
 async function removeUnrecorded(
   hosts: readonly SetupHost[],

@@ -4,8 +4,8 @@ import { hostArgv, hostShell } from "../../components/host/connection";
 import { keyLines, writeKeys } from "../../components/server/key-file";
 import { checkSettings } from "../../components/settings/checks";
 import { DEFAULT_HOST, SERVICE } from "../../components/settings/hosts";
-import { explainMistakes } from "../../components/settings/mistakes";
 import { type HostSettings, NAMESPACE } from "../../components/settings/schema";
+import { explainErrors } from "../../components/settings/setting-errors";
 import { exec } from "../../setup/exec";
 import { stackFile, stackName } from "../../setup/project";
 import type { Reporter } from "../../setup/report";
@@ -15,7 +15,7 @@ import { type Server as Deployed, readOutputs } from "../outputs";
 import type { Pulumi } from "../pulumi";
 import { readSettings } from "../settings";
 import { hasStack } from "../stack";
-import type { KeyRing } from "./ring";
+import type { Keyring } from "./keyring";
 
 /** Where the server writes down the last use of each key: docker/gateway/src/keys/key-use.ts. */
 const usesFile = "/var/lib/microsandbox/gateway/keys-used.json";
@@ -32,11 +32,11 @@ interface Server extends Deployed {
 /** What a stack says of keys. */
 export interface StackKeys {
   /** Those of the stack; a host may have others, which are its own affair. */
-  ring: KeyRing;
+  keyring: Keyring;
   /** Whether the key `default` is the one that the first `up` made, and in the state; else it is in the settings. */
   isMade: boolean;
   /** The settings of each host if the stack's keys were these. */
-  hostsWith: (ring: KeyRing) => Record<string, HostSettings>;
+  hostsWith: (keyring: Keyring) => Record<string, HostSettings>;
 }
 
 /** Reads the keys of a stack, decrypted. @throws UserError if a setting is wrong */
@@ -44,16 +44,16 @@ export async function readKeys(stack: string, pulumi: Pulumi): Promise<StackKeys
   if (!(await hasStack(stack, pulumi))) await pulumi.read(["stack", "init", stack, "--no-select"]);
   const { values, secret } = await readSettings(stack, stackFile(stack), pulumi);
   const check = (change: Record<string, unknown>) => {
-    const { settings, hosts, mistakes } = checkSettings({ ...values, ...change }, secret);
-    if (!settings) throw new UserError(explainMistakes(mistakes, { stack }));
+    const { settings, hosts, errors } = checkSettings({ ...values, ...change }, secret);
+    if (!settings) throw new UserError(explainErrors(errors, { stack }));
     return { settings, hosts };
   };
   const { apiKey, keys, generateApiKey } = check({}).settings;
   const made = apiKey === undefined && generateApiKey ? await readApiKey(stack, pulumi) : undefined;
   return {
-    ring: { apiKey: apiKey ?? made, keys },
+    keyring: { apiKey: apiKey ?? made, keys },
     isMade: made !== undefined,
-    hostsWith: (ring) => check({ apiKey: ring.apiKey, keys: ring.keys }).hosts,
+    hostsWith: (keyring) => check({ apiKey: keyring.apiKey, keys: keyring.keys }).hosts,
   };
 }
 
@@ -67,14 +67,14 @@ export async function readApiKey(stack: string, pulumi: Pulumi): Promise<string 
 /** Writes what has changed into the stack's file, encrypted; values go through standard input, never as arguments. */
 export async function saveKeys(
   stack: string,
-  { ring: before, isMade }: Pick<StackKeys, "ring" | "isMade">,
-  ring: KeyRing,
+  { keyring: before, isMade }: Pick<StackKeys, "keyring" | "isMade">,
+  keyring: Keyring,
   pulumi: Pulumi,
 ): Promise<void> {
-  const text = ({ keys }: KeyRing) => (keys.length > 0 ? JSON.stringify(keys) : undefined);
+  const text = ({ keys }: Keyring) => (keys.length > 0 ? JSON.stringify(keys) : undefined);
   for (const [name, old, value] of [
-    ["apiKey", before.apiKey, ring.apiKey],
-    ["keys", text(before), text(ring)],
+    ["apiKey", before.apiKey, keyring.apiKey],
+    ["keys", text(before), text(keyring)],
   ] as const) {
     const words = [`${NAMESPACE}:${name}`, "--stack", stack];
     if (value === old) continue;

@@ -25,8 +25,8 @@ const image = (architecture: "amd64" | "arm64", number: pulumi.Input<string>) =>
 
 const amd64 = image("amd64", version);
 // One after the other: the digest of both is known when the second one is there.
-const after = pulumi.all([amd64.joint]).apply(() => version);
+const after = pulumi.all([amd64.manifestList]).apply(() => version);
 const arm64 = image("arm64", after);
 
 /** What the setting `serverImage` takes. */
-export const serverImage = pulumi.interpolate`${repository}@${arm64.joint}`;
+export const serverImage = pulumi.interpolate`${repository}@${arm64.manifestList}`;

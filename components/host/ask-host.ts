@@ -1,6 +1,6 @@
 import { local } from "@pulumi/command";
 import * as pulumi from "@pulumi/pulumi";
-import { namingHost } from "../settings/errors";
+import { namingHost } from "../settings/visible-error";
 import type { Connection } from "./connection";
 import { probeCommand, probed } from "./probe";
 

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { local } from "@pulumi/command";
 import * as pulumi from "@pulumi/pulumi";
-import { hostMessage } from "../settings/errors";
+import { hostMessage } from "../settings/visible-error";
 import type { Connection, SshConnection } from "./connection";
 import { probeCommand, sshFailure } from "./probe";
 

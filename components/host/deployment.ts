@@ -1,7 +1,7 @@
 import { setTimeout } from "node:timers/promises";
 import * as command from "@pulumi/command";
 import * as pulumi from "@pulumi/pulumi";
-import { VisibleError } from "../settings/errors";
+import { VisibleError } from "../settings/visible-error";
 import type { Connection } from "./connection";
 
 /** A resource as the last run of the stack has left it in the state, by its URN. */
@@ -15,7 +15,7 @@ const PAUSE_MS = 50;
 const SUFFIX = "-deployment";
 
 /**
- * The id of a deployment: random, made by the first `up`, and kept in the state. What is made on a host bears it as a
+ * The id of a deployment: random, made by the first `up`, and kept in the state. What is made on a host has it as a
  * label, which tells it from what another checkout, with a state of its own, has made for a stack of the same name.
  */
 export function deploymentId(name: string, parent: pulumi.Resource): pulumi.Output<string> {

@@ -1,6 +1,6 @@
 import * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
-import { namingHost, VisibleError } from "../settings/errors";
+import { namingHost, VisibleError } from "../settings/visible-error";
 import { askHost } from "./ask-host";
 import { awaitHost } from "./await-host";
 import { type Connection, connectionOf, dockerHost, remoteCommand, sshFlags } from "./connection";

@@ -1,4 +1,4 @@
-import { VisibleError } from "../settings/errors";
+import { VisibleError } from "../settings/visible-error";
 import { withVariables } from "./connection";
 import { foreignObject, type Owner } from "./ownership";
 import { explainPreflight, type PreflightReport, parsePreflightReport } from "./preflight-report";

@@ -21,7 +21,7 @@ nested=null
 numbers=null
 unlikely=false
 
-# Prints the verdict (code, message, command that mends it) and ends the script.
+# Prints the verdict (code, message, command that fixes it) and ends the script.
 report() {
   ok=false
   [ "$1" != ok ] || ok=true

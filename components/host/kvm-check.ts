@@ -1,6 +1,6 @@
 import * as command from "@pulumi/command";
 import * as pulumi from "@pulumi/pulumi";
-import { namingHost, VisibleError } from "../settings/errors";
+import { namingHost, VisibleError } from "../settings/visible-error";
 import { askHost } from "./ask-host";
 import { type Connection, hostShell } from "./connection";
 import { explainKvm, type KvmReport, parseKvmReport } from "./kvm-report";

@@ -1,5 +1,5 @@
 import * as z from "zod";
-import { VisibleError } from "../settings/errors";
+import { VisibleError } from "../settings/visible-error";
 
 /** What kvm-check.sh prints: one line of JSON. */
 export const kvmReportSchema = z.object({
@@ -24,7 +24,7 @@ export const kvmReportSchema = z.object({
   ]),
   /** One sentence: what was found. */
   message: z.string(),
-  /** The command that mends it; empty where there is nothing to mend. */
+  /** The command that fixes it; empty where there is nothing to fix. */
   remedy: z.string(),
   /** The device opens, yet the CPU shows no virtualization: a boot check would most likely fail. */
   guestsUnlikely: z.boolean(),
@@ -52,7 +52,7 @@ export function parseKvmReport(stdout: string): KvmReport {
   return parseReport(kvmReportSchema, "KVM check", stdout);
 }
 
-/** The report as text for the user: what was found and, if that is to be mended, what to type. */
+/** The report as text for the user: what was found and, if that is to be fixed, what to type. */
 export function explainKvm(report: KvmReport): string {
   if (report.ok)
     return report.guestsUnlikely ? `${report.message}\n  instead: ${report.remedy}` : report.message;

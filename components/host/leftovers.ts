@@ -1,13 +1,13 @@
 import { local } from "@pulumi/command";
 import * as pulumi from "@pulumi/pulumi";
-import { VisibleError } from "../settings/errors";
 import { shellQuote } from "../settings/shell";
+import { VisibleError } from "../settings/visible-error";
 import { type Connection, hostShell } from "./connection";
 import type { Owner } from "./ownership";
 import type { HostObject } from "./preflight-report";
 
 /**
- * Containers and networks that a run of this stack created and was killed before it could record them. They bear the id of
+ * Containers and networks that a run of this stack created and was killed before it could record them. They have the id of
  * this deployment, which no other state has, and hold no data; they would be in the way of those that are created now.
  */
 export function leftovers(

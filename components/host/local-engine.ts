@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
-import { VisibleError } from "../settings/errors";
+import { VisibleError } from "../settings/visible-error";
 
 /** Where an engine listens that nobody has chosen another one for. */
 export const DEFAULT_ENGINE = "unix:///var/run/docker.sock";

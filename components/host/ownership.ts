@@ -17,8 +17,8 @@ export interface Owner extends Pick<Recorded, "deployment" | "has"> {
  */
 export function foreignObject(found: readonly HostObject[], owner: Owner): string | undefined {
   for (const object of found) {
-    const stranger = object.kind === "volume" ? volumeStranger(object, owner) : serverStranger(object, owner);
-    if (stranger) return stranger;
+    const reason = object.kind === "volume" ? foreignVolume(object, owner) : foreignServer(object, owner);
+    if (reason) return reason;
   }
   return undefined;
 }
@@ -34,7 +34,7 @@ function maker({ project, stack }: HostObject, owner: Owner): string {
 }
 
 /** A container or a network, which hold no data. */
-function serverStranger(object: HostObject, owner: Owner): string | undefined {
+function foreignServer(object: HostObject, owner: Owner): string | undefined {
   const { kind, name, deployment } = object;
   const remove = kind === "container" ? `docker rm --force ${name}` : `docker network rm ${name}`;
   const recorded = owner.has(kind, name);
@@ -58,7 +58,7 @@ function serverStranger(object: HostObject, owner: Owner): string | undefined {
 }
 
 /** A volume of this stack outlives its deployment (`volumes.keep`), and is taken up by the next one unless it is in use. */
-function volumeStranger(object: HostObject, owner: Owner): string | undefined {
+function foreignVolume(object: HostObject, owner: Owner): string | undefined {
   const { name, project, usedBy } = object;
   const recorded = owner.has("volume", name);
   const another = `  another volume: pulumi config set --path microsandbox:${owner.settingOf(name)} ${name}-2`;

@@ -1,11 +1,11 @@
 import * as z from "zod";
-import { VisibleError } from "../settings/errors";
+import { VisibleError } from "../settings/visible-error";
 import { parseReport } from "./kvm-report";
 
 /** The label that holds the id of the deployment which made an object. */
 export const DEPLOYMENT_LABEL = "io.microsandbox.deployment";
 
-/** An object on a host whose name the stack needs. Labels that it does not bear are empty. */
+/** An object on a host whose name the stack needs. Labels that it does not have are empty. */
 export const hostObject = z.object({
   kind: z.enum(["container", "network", "volume"]),
   name: z.string(),
@@ -42,7 +42,7 @@ export const preflightReportSchema = z.object({
   ]),
   /** One sentence: what was found. */
   message: z.string(),
-  /** The command that mends it; empty where there is nothing to mend. */
+  /** The command that fixes it; empty where there is nothing to fix. */
   remedy: z.string(),
   /** The engine; null where it did not answer. */
   engine: z
@@ -86,7 +86,7 @@ export function parsePreflightReport(stdout: string): PreflightReport {
   );
 }
 
-/** The report as text for the user: what was found and, if that is to be mended, what to type. */
+/** The report as text for the user: what was found and, if that is to be fixed, what to type. */
 export function explainPreflight(report: PreflightReport): string {
   if (report.ok) return report.message;
   return `The server can't be deployed to this host (${report.code}).\n${report.message}\n  fix: ${report.remedy}`;

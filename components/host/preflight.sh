@@ -18,7 +18,7 @@ containers=''
 objects=''
 tab=$(printf '\t')
 
-# Prints the verdict (code, message, command that mends it) and ends the script.
+# Prints the verdict (code, message, command that fixes it) and ends the script.
 report() {
   ok=false
   [ "$1" != ok ] || ok=true

@@ -1,5 +1,5 @@
-import { VisibleError } from "../settings/errors";
 import { shellQuote } from "../settings/shell";
+import { VisibleError } from "../settings/visible-error";
 import { type Connection, hostShell, keyFlags, type SshConnection } from "./connection";
 
 const failed = "unreachable:";

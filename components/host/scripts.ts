@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { join, relative } from "node:path";
-import { forProgram, programStack } from "../settings/lines-to-type";
+import { forProgram, programStack } from "../settings/message-commands";
 
 /** Where Pulumi has started this process, and its plugins too. */
 const startedIn = process.cwd();

@@ -13,14 +13,14 @@ export interface ImageTransfer {
   /** Command line that loads the archive on its standard input into the host's engine. */
   loader: pulumi.Input<string>;
   /** Whether the loader leaves out by itself what the engine has. */
-  sparing: boolean;
+  loaderDeduplicates: boolean;
 }
 
 /** Variables of send-image.sh, besides the image's name. */
-export const transferVariables = (host: Connection, LOADER: string, sparing: boolean) => ({
+export const transferVariables = (host: Connection, LOADER: string, loaderDeduplicates: boolean) => ({
   HOST_SHELL: hostShell(host),
   LOADER,
-  WHOLE: sparing ? "yes" : "",
+  LOADER_DEDUPLICATES: loaderDeduplicates ? "yes" : "",
 });
 
 /** Who logs in to a registry; where one of them is not set each engine's own `docker login` holds. */

@@ -61,7 +61,7 @@ export class PrebuiltImage extends pulumi.ComponentResource {
       .apply(([pulled, host, loader, secrets]) => {
         if (!transfer || loader === undefined)
           return withVariables(pulled, script("image/pull-image"), secrets);
-        const sent = transferVariables(host, loader, transfer.sparing);
+        const sent = transferVariables(host, loader, transfer.loaderDeduplicates);
         const both = `set -e\n(\n${script("image/pull-image")}\n) >/dev/null\n${script("image/send-image")}`;
         return withVariables({ ...pulled, ...sent }, both, secrets);
       });

@@ -1,6 +1,6 @@
 # Pushes an image of this machine's engine to a registry as one architecture of a tag, joins all architectures that are
-# there in that tag, and prints the digests of what was pushed and of the joint tag, a line each.
-# Variables: REFERENCE of the image, LIST (the joint tag), ARCHITECTURE, REGISTRY. registry-login.sh comes before it.
+# there in that tag, and prints the digests of what was pushed and of the multi-platform tag, a line each.
+# Variables: REFERENCE of the image, LIST (the multi-platform tag), ARCHITECTURE, REGISTRY. registry-login.sh comes before it.
 set -eu
 
 target=$LIST-${ARCHITECTURE:?}
@@ -10,7 +10,7 @@ clean() {
 }
 trap clean EXIT
 
-# Hosts of one stack push the same image: one after the other, and the joint tag is written by one at a time.
+# Hosts of one stack push the same image: one after the other, and the multi-platform tag is written by one at a time.
 if command -v flock >/dev/null 2>&1; then
   exec 9>"${TMPDIR:-/tmp}/microsandbox-push-$(id -u).lock"
   flock 9
@@ -46,5 +46,5 @@ docker manifest rm "$LIST" >/dev/null 2>&1 || true
 # shellcheck disable=SC2086
 docker manifest create $insecure "$LIST" "$@" >/dev/null
 # shellcheck disable=SC2086
-joint=$(docker manifest push --purge $insecure "$LIST" | grep -o 'sha256:[0-9a-f]*$' | tail -n 1)
-printf '%s\n' "$digest" "${joint:?the registry returned no digest for the joint tag}"
+manifest_list=$(docker manifest push --purge $insecure "$LIST" | grep -o 'sha256:[0-9a-f]*$' | tail -n 1)
+printf '%s\n' "$digest" "${manifest_list:?the registry returned no digest for the multi-platform tag}"

@@ -21,7 +21,7 @@ export interface PushArgs {
 /**
  * A command that pushes an image of this machine's engine to a registry.
  *
- * @returns digests `sha256:…`: of the image, and of the joint tag as it is with this image in it
+ * @returns digests `sha256:…`: of the image, and of the multi-platform tag as it is with this image in it
  */
 export function pushImage(name: string, args: PushArgs, parent: pulumi.Resource) {
   const { repository } = args;
@@ -48,5 +48,5 @@ export function pushImage(name: string, args: PushArgs, parent: pulumi.Resource)
   );
   const printed = printedBy(pushed, `${name}-push`, triggers, args.recorded);
   const line = (index: number) => printed.apply((stdout) => stdout.split("\n").at(index) ?? "");
-  return { digest: line(0), joint: line(-1) };
+  return { digest: line(0), manifestList: line(-1) };
 }

@@ -58,7 +58,7 @@ export class SandboxImage extends pulumi.ComponentResource {
   /** Name and tag: version, architecture, and a hash of the content and all arguments of the build. */
   readonly reference: pulumi.Output<string>;
   /** Digest of the registry's tag that joins the images of all processors, with this one in it; with `registry` alone. */
-  joint?: pulumi.Output<string>;
+  manifestList?: pulumi.Output<string>;
 
   constructor(name: string, args: SandboxImageArgs, opts?: pulumi.ComponentResourceOptions) {
     super("microsandbox:index:SandboxImage", name, {}, opts);
@@ -130,7 +130,7 @@ export class SandboxImage extends pulumi.ComponentResource {
       .all([image.name, connection, transfer.loader])
       .apply(([REFERENCE, host, loader]) =>
         withVariables(
-          { REFERENCE, ...transferVariables(host, loader, transfer.sparing) },
+          { REFERENCE, ...transferVariables(host, loader, transfer.loaderDeduplicates) },
           script("image/send-image"),
         ),
       );
@@ -142,7 +142,7 @@ export class SandboxImage extends pulumi.ComponentResource {
     );
   }
 
-  /** Pushes the image, as one architecture of a joint tag, and has the host pull it by its digest. */
+  /** Pushes the image, as one architecture of a multi-platform tag, and has the host pull it by its digest. */
   private throughRegistry(
     name: string,
     args: SandboxImageArgs,
@@ -154,7 +154,7 @@ export class SandboxImage extends pulumi.ComponentResource {
     const hash = pulumi
       .all([args.debianVersion, args.registryPrefix, args.versionSha256])
       .apply((bases) => shortHash([content, ...bases]));
-    const { digest, joint } = pushImage(
+    const { digest, manifestList } = pushImage(
       name,
       {
         ...{ reference: image.name, architecture: args.architecture, repository, login },
@@ -163,7 +163,7 @@ export class SandboxImage extends pulumi.ComponentResource {
       },
       this,
     );
-    this.joint = joint;
+    this.manifestList = manifestList;
     if (!args.transfer) return undefined;
 
     const connection = pulumi.output(args.transfer.connection);

@@ -1,7 +1,7 @@
 # Brings an image of this machine's engine to a host's and prints its id there. What the host has is not sent: all of it
 # where it has the image under another name, else its first layers, as long as it has them in an image with the same ones.
 # Variables: REFERENCE of the image, HOST_SHELL (a command line that runs the script on its standard input on the
-# host), LOADER (one that loads the archive on its standard input there), WHOLE (not empty: LOADER leaves out by itself).
+# host), LOADER (one that loads the archive on its standard input there), LOADER_DEDUPLICATES (not empty: LOADER leaves out by itself).
 set -eu
 
 on_host() { printf '%s\n' "$1" | eval "$HOST_SHELL"; }
@@ -46,6 +46,6 @@ send_rest() {
 }
 
 common=0
-[ -n "${WHOLE:-}" ] || common=$(common_layers)
+[ -n "${LOADER_DEDUPLICATES:-}" ] || common=$(common_layers)
 if [ "$common" -eq 0 ] || ! send_rest "$common"; then send_whole; fi
 on_host "docker image inspect --format '{{.Id}}' '$REFERENCE'"

@@ -42,7 +42,7 @@ export function serverImage(
   const { host, baseName, architecture, recorded, settings } = args;
   const { connection, imageLoader: loader } = host;
   const transfer =
-    args.isMadeOnHost || !loader ? undefined : { connection, loader, sparing: args.isEmulated };
+    args.isMadeOnHost || !loader ? undefined : { connection, loader, loaderDeduplicates: args.isEmulated };
   if (args.hasServerImage) {
     const source = settings.serverImage.apply((image) => image ?? "");
     const { version } = settings;

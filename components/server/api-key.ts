@@ -1,6 +1,6 @@
 import type * as pulumi from "@pulumi/pulumi";
-import { VisibleError } from "../settings/errors";
 import type { HostSettings } from "../settings/schema";
+import { VisibleError } from "../settings/visible-error";
 import { secretFrom } from "./secret-command";
 
 /** 256 random bits, as hexadecimal digits. */

@@ -4,7 +4,7 @@ await() { # await CONTAINER: until it is ready. Its reason on standard output if
   docker exec "$1" node -e '
     const { HEALTH_PORT, PORT = 5555, MSB_HOME = "/var/lib/microsandbox" } = process.env;
     const [port, deadline] = [HEALTH_PORT || PORT, Date.now() + 300_000];
-    // The reasons are told to nobody on the port; a server of before has no such question on its socket.
+    // The port does not give the reasons; an older server does not answer this on its socket either.
     const reasonsOf = () => new Promise((resolve, reject) => {
       const asked = require("node:http").get(
         { socketPath: `${MSB_HOME}/gateway/admin.sock`, path: "/readyz" },

@@ -1,5 +1,5 @@
 import type { PreflightReport } from "../host/preflight-report";
-import { VisibleError } from "../settings/errors";
+import { VisibleError } from "../settings/visible-error";
 
 /** Uid and gid of the server where it is not root; docker/build/make-rootfs.sh names them. */
 export const serverUser = 5555;

@@ -65,7 +65,7 @@ export class Server extends pulumi.ComponentResource {
         fields: ["name"],
         lists: { labels: "label" },
       }),
-      // One of before bears other labels and no options, and would be replaced.
+      // An older one has other labels and no options, and would be replaced.
       { parent: this, ignoreChanges: ["labels", "options"] },
     );
     const owner = args.privileged

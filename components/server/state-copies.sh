@@ -45,7 +45,7 @@ sync
 rm -rf copies/.failed/run
 [ -z "$keep" ] || [ ! -d copies/.failed ] || mv copies/.failed "copies/$keep"
 rm -rf copies/.pending copies/.moved copies/.failed "copies/$name"'
-# The state of before the trial comes back, however far the trial has come.
+# Restores the state from before the trial, however far the trial has come.
 forget_trial() {
   beside_state rw "[ -e copies/.pending ] || echo '$copy' >copies/.pending
     [ \"\$(cat copies/.unproven 2>/dev/null)\" != '$copy' ] || rm copies/.unproven

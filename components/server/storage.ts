@@ -55,7 +55,7 @@ export class Storage extends pulumi.ComponentResource {
           args.transform,
           { fields: ["name"], lists: { labels: "label" } },
         ),
-        // A volume of before bears other labels, and would be replaced.
+        // An older volume has other labels, and would be replaced.
         { parent: this, retainOnDelete: keep, protect, ignoreChanges: ["labels"] },
       );
     this.volumes = { state: volume("state"), workspace: volume("workspace") };

@@ -34,7 +34,7 @@ cat >&2 <<TEXT
 The upgrade from $from to $VERSION is done, but the copy of the state made before it (copies/$copy) is gone: the container
 was replaced so late that the previous server had been started again on that copy. The new server has gone on with that
 state, and there is no copy to go back to.
-  to check it: the sandboxes and volumes of before must be there
+  to check it: the earlier sandboxes and volumes must be there
   to save the state as it is now, in a clone of this project's repository: npm run backup -- FILE
     (of a program of your own: copy the volume $STATE)
   to accept this and go on: pulumi up

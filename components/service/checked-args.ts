@@ -2,13 +2,13 @@ import * as pulumi from "@pulumi/pulumi";
 import type { MicrosandboxArgs } from "../args";
 import { takesMadeKey } from "../server/api-key";
 import { checkKnown } from "../settings/checks";
-import { VisibleError } from "../settings/errors";
 import { isMadeOnHost } from "../settings/image-registry";
-import { explainMistakes, type Mistake } from "../settings/mistakes";
 import { parseSettings } from "../settings/parse-settings";
 import { hasRegistrySettings } from "../settings/registries";
 import type { HostSettings, SettingsInput } from "../settings/schema";
+import { explainErrors, type SettingError } from "../settings/setting-errors";
 import { isGiven } from "../settings/tls";
+import { VisibleError } from "../settings/visible-error";
 
 /** What decides which resources there are: known at once. */
 export interface Structure
@@ -63,14 +63,14 @@ const structural = [
 /**
  * Checks args: what is known at once, and the whole when all of it is known. A wrong output fails what is made from it.
  *
- * @throws VisibleError that lists every mistake in what is known, each with what to write instead
+ * @throws VisibleError that lists every error in what is known, each with what to write instead
  */
 export function checkArgs(args: MicrosandboxArgs): CheckedArgs {
   const later = outputPaths(args);
   const laterKeys = [...new Set(later.map((path) => path.split(".")[0] ?? path))];
-  const { settings, mistakes } = checkKnown(withoutOutputs(args), laterKeys);
-  mistakes.push(...later.filter((path) => structural.includes(path)).map(mustBeKnown));
-  if (mistakes.length > 0) throw new VisibleError(explainMistakes(mistakes, { source: "code" }));
+  const { settings, errors } = checkKnown(withoutOutputs(args), laterKeys);
+  errors.push(...later.filter((path) => structural.includes(path)).map(mustBeKnown));
+  if (errors.length > 0) throw new VisibleError(explainErrors(errors, { source: "code" }));
 
   const keys = Object.keys(settings) as (keyof HostSettings)[];
   const value = valuesOf(args, settings, laterKeys);
@@ -109,7 +109,7 @@ function checkWhole(args: MicrosandboxArgs, later: readonly string[]): pulumi.Ou
       const given = all satisfies SettingsInput;
       const settings = parseSettings({ ...given }, { source: "code", secretKeys: hidden.flat() });
       if (later.includes("host") && !settings.host.startsWith("ssh://"))
-        throw new VisibleError(explainMistakes([laterHost(settings.host)], { source: "code" }));
+        throw new VisibleError(explainErrors([laterHost(settings.host)], { source: "code" }));
       return settings;
     }),
   );
@@ -137,7 +137,7 @@ function structureOf(settings: HostSettings, later: readonly string[]): Structur
   };
 }
 
-function mustBeKnown(key: string): Mistake {
+function mustBeKnown(key: string): SettingError {
   return {
     key,
     problem: "is an output, but decides which resources exist",
@@ -146,7 +146,7 @@ function mustBeKnown(key: string): Mistake {
   };
 }
 
-function laterHost(host: string): Mistake {
+function laterHost(host: string): SettingError {
   return {
     key: "host",
     problem: `is ${host} as an output`,

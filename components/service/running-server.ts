@@ -10,7 +10,7 @@ import { Storage } from "../server/storage";
 import { Upgrade, type UpgradeArgs } from "../server/upgrade";
 import { egressVariable, hostRanges } from "../settings/egress";
 import { hostNames } from "../settings/endpoint";
-import { namingHost } from "../settings/errors";
+import { namingHost } from "../settings/visible-error";
 import type { CheckedHost } from "./checked-host";
 import type { Service } from "./service";
 

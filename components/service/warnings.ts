@@ -1,7 +1,7 @@
 import * as pulumi from "@pulumi/pulumi";
-import { hostMessage } from "../settings/errors";
 import { certificateWarning } from "../settings/given-certificate";
-import { forProgram, withStack } from "../settings/lines-to-type";
+import { forProgram, withStack } from "../settings/message-commands";
+import { hostMessage } from "../settings/visible-error";
 import type { Service } from "./service";
 
 /** Warns, in each preview and up, of settings that are allowed and risky. */

@@ -1,12 +1,12 @@
 import { DEFAULT_HOST, isHostName } from "./hosts";
-import type { Mistake } from "./mistakes";
 import type { HostSettings } from "./schema";
+import type { SettingError } from "./setting-errors";
 import { isUnspecified } from "./values";
 
 /** The settings of each host, or what is wrong with them. */
 export interface CheckedHosts {
   hosts: Record<string, HostSettings>;
-  mistakes: Mistake[];
+  errors: SettingError[];
 }
 
 /**
@@ -14,41 +14,39 @@ export interface CheckedHosts {
  *
  * @param overrides by host
  * @param check of the settings of one host, from its overrides
- * @param known mistakes of the stack's own settings: a host that inherits one does not repeat it
+ * @param known errors of the stack's own settings: a host that inherits one does not repeat it
  */
 export function checkHosts(
   overrides: Record<string, Record<string, unknown>>,
-  check: (own: Record<string, unknown>) => { settings?: HostSettings; mistakes: Mistake[] },
-  known: readonly Mistake[],
+  check: (own: Record<string, unknown>) => { settings?: HostSettings; errors: SettingError[] },
+  known: readonly SettingError[],
 ): CheckedHosts {
   const good: Record<string, HostSettings> = {};
-  const mistakes: Mistake[] = [];
+  const errors: SettingError[] = [];
   let isAllowed = false;
   for (const [name, { allowRemoval, ...own }] of Object.entries(overrides)) {
     if (!isHostName(name)) {
-      mistakes.push(wrongName(name));
+      errors.push(wrongName(name));
       continue;
     }
     if (allowRemoval !== undefined && !/^(true|false)$/.test(String(allowRemoval)))
-      mistakes.push(wrongFlag(name));
+      errors.push(wrongFlag(name));
     isAllowed ||= String(allowRemoval) === "true";
-    const { settings, mistakes: wrong } = check(own);
+    const { settings, errors: wrong } = check(own);
     if (settings) good[name] = settings;
-    const inherited = (mistake: Mistake) =>
-      !Object.hasOwn(own, root(mistake.key)) && known.some(({ key }) => key === mistake.key);
-    mistakes.push(
-      ...wrong.filter((mistake) => !inherited(mistake)).map((mistake) => mistakeOfHost(name, mistake)),
-    );
+    const inherited = (error: SettingError) =>
+      !Object.hasOwn(own, root(error.key)) && known.some(({ key }) => key === error.key);
+    errors.push(...wrong.filter((error) => !inherited(error)).map((error) => mistakeOfHost(name, error)));
   }
-  mistakes.push(...sharedMistakes(good));
+  errors.push(...sharedErrors(good));
   const names = Object.keys(overrides);
-  if (mistakes.length === 0 && known.length === 0 && !isAllowed && !names.includes(DEFAULT_HOST))
-    mistakes.push(droppedHost(names));
-  return { hosts: good, mistakes };
+  if (errors.length === 0 && known.length === 0 && !isAllowed && !names.includes(DEFAULT_HOST))
+    errors.push(droppedHost(names));
+  return { hosts: good, errors };
 }
 
 /** The server of a stack with one host is that of the host `default`: it would go, with its sandboxes. */
-function droppedHost(names: readonly string[]): Mistake {
+function droppedHost(names: readonly string[]): SettingError {
   return {
     key: "hosts",
     problem:
@@ -60,20 +58,20 @@ function droppedHost(names: readonly string[]): Mistake {
   };
 }
 
-function wrongFlag(name: string): Mistake {
+function wrongFlag(name: string): SettingError {
   const key = `hosts.${name}.allowRemoval`;
   return { key, problem: "is neither true nor false", accepted: "true or false", fix: [{ key, path: true }] };
 }
 
 const root = (key: string) => key.split(".")[0] ?? key;
 
-/** A mistake in the settings of one host: its key and the lines that mend it name the host. */
-export function mistakeOfHost(name: string, mistake: Mistake): Mistake {
+/** A error in the settings of one host: its key and the lines that fix it name the host. */
+export function mistakeOfHost(name: string, error: SettingError): SettingError {
   const inHost = (key: string) => `hosts.${name}.${key}`;
   return {
-    ...mistake,
-    key: inHost(mistake.key),
-    fix: mistake.fix.map((fix) => ({
+    ...error,
+    key: inHost(error.key),
+    fix: error.fix.map((fix) => ({
       ...fix,
       key: /^[\w.-]+(\[\d+\])?$/.test(fix.key) ? inHost(fix.key) : `hosts.${name}${quoted(fix.key)}`,
       path: true,
@@ -81,7 +79,7 @@ export function mistakeOfHost(name: string, mistake: Mistake): Mistake {
   };
 }
 
-function wrongName(name: string): Mistake {
+function wrongName(name: string): SettingError {
   const shown = name.replace(/\p{C}+/gu, " ").slice(0, 60);
   return {
     key: `hosts.${shown}`,
@@ -95,8 +93,8 @@ function wrongName(name: string): Mistake {
 const quoted = (name: string) => `["${name.replace(/["\\]/g, "\\$&")}"]`;
 
 /** What two hosts can't both have. */
-function sharedMistakes(all: Record<string, HostSettings>): Mistake[] {
-  const mistakes: Mistake[] = [];
+function sharedErrors(all: Record<string, HostSettings>): SettingError[] {
+  const errors: SettingError[] = [];
   const entries = Object.entries(all);
   const usedPorts = new Set(entries.map(([, { hostPort }]) => hostPort));
   for (const [index, [name, settings]] of entries.entries()) {
@@ -106,7 +104,7 @@ function sharedMistakes(all: Record<string, HostSettings>): Mistake[] {
       let free = settings.hostPort;
       while (usedPorts.has(free)) free = free < 65535 ? free + 1 : 1024;
       usedPorts.add(free);
-      mistakes.push(
+      errors.push(
         mistakeOfHost(name, {
           key: "hostPort",
           problem: `is ${settings.hostPort}, which the host ${samePort[0]} already uses on the same machine`,
@@ -119,7 +117,7 @@ function sharedMistakes(all: Record<string, HostSettings>): Mistake[] {
       const wanted = settings.volumes[volume];
       const holder = before.find(([, other]) => sameEngine(settings, other) && holds(other, wanted));
       if (!holder) continue;
-      mistakes.push(
+      errors.push(
         mistakeOfHost(name, {
           key: `volumes.${volume}`,
           problem: `is ${wanted}, a volume that the host ${holder[0]} already uses on the same engine`,
@@ -129,7 +127,7 @@ function sharedMistakes(all: Record<string, HostSettings>): Mistake[] {
       );
     }
   }
-  return mistakes;
+  return errors;
 }
 
 const holds = ({ volumes }: HostSettings, name: string | undefined) =>

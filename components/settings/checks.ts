@@ -1,12 +1,12 @@
 import { type CheckedHosts, checkHosts } from "./check-hosts";
-import { crossMistakes, registryMistake } from "./cross";
+import { crossErrors, registryError } from "./cross";
 import { DEFAULT_HOST, isHostName } from "./hosts";
 import { registryKeys } from "./image-registry";
-import { type Mistake, toText, unknownKey } from "./mistakes";
 import { currentName, withCurrentNames } from "./renamed";
 import { type HostSettings, type StackSettings, settingsSchema } from "./schema";
+import { type SettingError, toText, unknownKey } from "./setting-errors";
 import { fromText, isGroup, isObject } from "./text-form";
-import { fieldMistakes } from "./wrong-fields";
+import { fieldErrors } from "./wrong-fields";
 
 type Key = keyof StackSettings;
 const shape = settingsSchema.shape;
@@ -14,8 +14,8 @@ const keys = Object.keys(shape) as Key[];
 
 /** Either the settings (the stack's own and those of each host), or everything that is wrong with them. */
 type Checked =
-  | { settings: StackSettings; hosts: Record<string, HostSettings>; mistakes: [] }
-  | { settings?: undefined; hosts?: undefined; mistakes: Mistake[] };
+  | { settings: StackSettings; hosts: Record<string, HostSettings>; errors: [] }
+  | { settings?: undefined; hosts?: undefined; errors: SettingError[] };
 
 /**
  * Checks the settings of a stack.
@@ -25,21 +25,21 @@ type Checked =
  */
 export function checkSettings(given: Record<string, unknown>, secrets: readonly string[] = []): Checked {
   const [raw, secretKeys] = [withCurrentNames(given), secrets.map(currentName)];
-  const { good, mistakes } = checkKeys(raw, secretKeys);
-  const lacking = registryMistake(good);
-  if (lacking && !mistakes.some(({ key }) => key === lacking.key)) mistakes.push(lacking);
+  const { good, errors } = checkKeys(raw, secretKeys);
+  const lacking = registryError(good);
+  if (lacking && !errors.some(({ key }) => key === lacking.key)) errors.push(lacking);
   const overrides = good.hosts ?? {};
   if (Object.keys(overrides).length === 0) {
-    mistakes.push(...crossMistakes(good));
-    if (mistakes.length > 0) return { mistakes };
+    errors.push(...crossErrors(good));
+    if (errors.length > 0) return { errors };
     const settings = good as StackSettings;
-    return { settings, hosts: { [DEFAULT_HOST]: settings }, mistakes: [] };
+    return { settings, hosts: { [DEFAULT_HOST]: settings }, errors: [] };
   }
   // The stack's own settings are defaults then: whether they go together shows on each host.
-  const checked = hostsOf(raw, overrides, secretKeys, mistakes);
-  mistakes.push(...checked.mistakes);
-  if (mistakes.length > 0) return { mistakes };
-  return { settings: good as StackSettings, hosts: checked.hosts, mistakes: [] };
+  const checked = hostsOf(raw, overrides, secretKeys, errors);
+  errors.push(...checked.errors);
+  if (errors.length > 0) return { errors };
+  return { settings: good as StackSettings, hosts: checked.hosts, errors: [] };
 }
 
 /**
@@ -52,12 +52,12 @@ export function checkSettings(given: Record<string, unknown>, secrets: readonly 
 export function checkKnown(
   raw: Record<string, unknown>,
   later: readonly string[],
-): { settings: HostSettings; mistakes: Mistake[] } {
-  const { good, mistakes } = checkKeys(raw, []);
+): { settings: HostSettings; errors: SettingError[] } {
+  const { good, errors } = checkKeys(raw, []);
   const sure = Object.fromEntries(Object.entries(good).filter(([key]) => !later.includes(key)));
-  const lacking = registryKeys.some((key) => later.includes(key)) ? undefined : registryMistake(sure);
-  if (lacking && !mistakes.some(({ key }) => key === lacking.key)) mistakes.push(lacking);
-  return { settings: good as HostSettings, mistakes: [...mistakes, ...crossMistakes(sure)] };
+  const lacking = registryKeys.some((key) => later.includes(key)) ? undefined : registryError(sure);
+  if (lacking && !errors.some(({ key }) => key === lacking.key)) errors.push(lacking);
+  return { settings: good as HostSettings, errors: [...errors, ...crossErrors(sure)] };
 }
 
 /**
@@ -90,29 +90,29 @@ function withoutSecrets(raw: Record<string, unknown>): Record<string, unknown> {
 
 /** Each setting for itself, unknown ones included. */
 function checkKeys(raw: Record<string, unknown>, secretKeys: readonly string[]) {
-  const mistakes: Mistake[] = [];
+  const errors: SettingError[] = [];
   const good: Partial<StackSettings> = {};
   for (const key of keys) {
     const value = fromText(key, Object.hasOwn(raw, key) ? raw[key] : undefined);
     const result = shape[key].safeParse(value);
     if (result.success) Object.assign(good, { [key]: result.data });
-    else mistakes.push(...fieldMistakes(key, value, result.error.issues, secretKeys.includes(key)));
+    else errors.push(...fieldErrors(key, value, result.error.issues, secretKeys.includes(key)));
   }
   const given = Object.keys(raw).filter((key) => raw[key] !== undefined);
   for (const key of given) {
     if (Object.hasOwn(shape, key)) continue;
     const value = secretKeys.includes(key) ? undefined : toText(raw[key]);
-    mistakes.push(unknownKey(key, value, keys, given));
+    errors.push(unknownKey(key, value, keys, given));
   }
   lowerReservations(raw, good);
-  return { good, mistakes };
+  return { good, errors };
 }
 
 function hostsOf(
   { hosts: _, ...common }: Record<string, unknown>,
   overrides: StackSettings["hosts"],
   secretKeys: readonly string[],
-  known: readonly Mistake[],
+  known: readonly SettingError[],
 ): CheckedHosts {
   return checkHosts(
     overrides,
@@ -120,9 +120,9 @@ function hostsOf(
       // One secret among the overrides makes all of them secret to Pulumi.
       const secrets = secretKeys.includes("hosts") ? [...secretKeys, ...Object.keys(own)] : secretKeys;
       const forStack = stackKeys.filter((key) => Object.hasOwn(own, key));
-      const { good, mistakes } = checkKeys(mergeOverrides(common, own), secrets);
-      mistakes.push(...crossMistakes(good), ...forStack.map(stackMistake));
-      return { settings: mistakes.length === 0 ? (good as StackSettings) : undefined, mistakes };
+      const { good, errors } = checkKeys(mergeOverrides(common, own), secrets);
+      errors.push(...crossErrors(good), ...forStack.map(stackError));
+      return { settings: errors.length === 0 ? (good as StackSettings) : undefined, errors };
     },
     known,
   );
@@ -131,7 +131,7 @@ function hostsOf(
 /** Settings that are the same on all hosts. */
 const stackKeys: readonly Key[] = ["hosts", ...registryKeys];
 
-function stackMistake(key: Key): Mistake {
+function stackError(key: Key): SettingError {
   return {
     key,
     problem: "applies to the whole stack, not to one host",

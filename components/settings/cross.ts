@@ -1,32 +1,32 @@
 import { isIP } from "node:net";
 import { endpointHost } from "./endpoint";
-import { tlsMistake } from "./given-certificate";
-import { type Mistake, show } from "./mistakes";
-import { productionMistakes } from "./production";
+import { tlsError } from "./given-certificate";
+import { productionErrors } from "./production";
 import { type StackSettings, settingsSchema } from "./schema";
+import { type SettingError, show } from "./setting-errors";
 import { hasTls } from "./tls";
 import { formatSize, isLoopback } from "./values";
 
 /** What is wrong between settings that are right one by one. */
-export function crossMistakes(given: Partial<StackSettings>): Mistake[] {
+export function crossErrors(given: Partial<StackSettings>): SettingError[] {
   return [
-    cpuMistake(given),
-    memoryMistake(given),
-    emulatedMistake(given),
-    emulatedAddressMistake(given),
-    emulatedPortMistake(given),
-    devModeMistake(given),
-    plainHttpMistake(given),
-    certificateMistake(given),
-    isolateByKeyMistake(given),
-    volumesMistake(given),
-    builderMistake(given),
-    hostKeyMistake(given),
-    ...productionMistakes(given),
-  ].filter((mistake) => mistake !== undefined);
+    cpuError(given),
+    memoryError(given),
+    emulatedError(given),
+    emulatedAddressError(given),
+    emulatedPortError(given),
+    devModeError(given),
+    plainHttpError(given),
+    certificateError(given),
+    isolateByKeyError(given),
+    volumesError(given),
+    builderError(given),
+    hostKeyError(given),
+    ...productionErrors(given),
+  ].filter((error) => error !== undefined);
 }
 
-function cpuMistake({ cpuLimit, cpuReservation }: Partial<StackSettings>): Mistake | undefined {
+function cpuError({ cpuLimit, cpuReservation }: Partial<StackSettings>): SettingError | undefined {
   if (cpuLimit === undefined || cpuReservation === undefined || cpuReservation <= cpuLimit) return undefined;
   return {
     key: "cpuReservation",
@@ -36,7 +36,7 @@ function cpuMistake({ cpuLimit, cpuReservation }: Partial<StackSettings>): Mista
   };
 }
 
-function memoryMistake({ memoryLimit, memoryReservation }: Partial<StackSettings>): Mistake | undefined {
+function memoryError({ memoryLimit, memoryReservation }: Partial<StackSettings>): SettingError | undefined {
   if (memoryLimit === undefined || memoryReservation === undefined) return undefined;
   if (memoryReservation <= memoryLimit) return undefined;
   const limit = formatSize(memoryLimit);
@@ -48,7 +48,11 @@ function memoryMistake({ memoryLimit, memoryReservation }: Partial<StackSettings
   };
 }
 
-function emulatedMistake({ host, emulatedMemory, memoryLimit }: Partial<StackSettings>): Mistake | undefined {
+function emulatedError({
+  host,
+  emulatedMemory,
+  memoryLimit,
+}: Partial<StackSettings>): SettingError | undefined {
   if (host !== "emulated" || emulatedMemory === undefined || memoryLimit === undefined) return undefined;
   if (emulatedMemory >= memoryLimit) return undefined;
   const [memory, limit] = [formatSize(emulatedMemory), formatSize(memoryLimit)];
@@ -62,7 +66,7 @@ function emulatedMistake({ host, emulatedMemory, memoryLimit }: Partial<StackSet
 }
 
 /** QEMU forwards ports of IPv4 alone. */
-function emulatedAddressMistake({ host, bindAddress }: Partial<StackSettings>): Mistake | undefined {
+function emulatedAddressError({ host, bindAddress }: Partial<StackSettings>): SettingError | undefined {
   if (host !== "emulated" || bindAddress === undefined || isIP(bindAddress) === 4) return undefined;
   return {
     key: "bindAddress",
@@ -72,7 +76,7 @@ function emulatedAddressMistake({ host, bindAddress }: Partial<StackSettings>): 
   };
 }
 
-function emulatedPortMistake({ host, hostPort }: Partial<StackSettings>): Mistake | undefined {
+function emulatedPortError({ host, hostPort }: Partial<StackSettings>): SettingError | undefined {
   if (host !== "emulated" || hostPort !== 22) return undefined;
   return {
     key: "hostPort",
@@ -82,11 +86,11 @@ function emulatedPortMistake({ host, hostPort }: Partial<StackSettings>): Mistak
   };
 }
 
-function devModeMistake({
+function devModeError({
   devMode,
   exposeDevMode,
   bindAddress,
-}: Partial<StackSettings>): Mistake | undefined {
+}: Partial<StackSettings>): SettingError | undefined {
   if (devMode !== true || exposeDevMode !== false || bindAddress === undefined) return undefined;
   if (isLoopback(bindAddress)) return undefined;
   return {
@@ -98,12 +102,12 @@ function devModeMistake({
 }
 
 /** In dev mode the same address is refused for want of a key. */
-function plainHttpMistake({
+function plainHttpError({
   devMode,
   exposeHttp,
   bindAddress,
   tls,
-}: Partial<StackSettings>): Mistake | undefined {
+}: Partial<StackSettings>): SettingError | undefined {
   if (devMode !== false || exposeHttp !== false || tls === undefined || bindAddress === undefined)
     return undefined;
   if (hasTls(tls) || isLoopback(bindAddress)) return undefined;
@@ -116,12 +120,12 @@ function plainHttpMistake({
   };
 }
 
-function certificateMistake({ tls, bindAddress, host }: Partial<StackSettings>): Mistake | undefined {
+function certificateError({ tls, bindAddress, host }: Partial<StackSettings>): SettingError | undefined {
   if (tls === undefined || bindAddress === undefined || host === undefined) return undefined;
-  return tlsMistake(tls, endpointHost({ bindAddress, host }));
+  return tlsError(tls, endpointHost({ bindAddress, host }));
 }
 
-function isolateByKeyMistake({ devMode, isolateByKey }: Partial<StackSettings>): Mistake | undefined {
+function isolateByKeyError({ devMode, isolateByKey }: Partial<StackSettings>): SettingError | undefined {
   if (devMode !== true || isolateByKey !== true) return undefined;
   return {
     key: "isolateByKey",
@@ -131,7 +135,7 @@ function isolateByKeyMistake({ devMode, isolateByKey }: Partial<StackSettings>):
   };
 }
 
-function volumesMistake({ volumes }: Partial<StackSettings>): Mistake | undefined {
+function volumesError({ volumes }: Partial<StackSettings>): SettingError | undefined {
   if (volumes?.state === undefined || volumes.state !== volumes.workspace) return undefined;
   return {
     key: "volumes.workspace",
@@ -141,12 +145,12 @@ function volumesMistake({ volumes }: Partial<StackSettings>): Mistake | undefine
   };
 }
 
-function builderMistake({
+function builderError({
   builder,
   host,
   registry,
   serverImage,
-}: Partial<StackSettings>): Mistake | undefined {
+}: Partial<StackSettings>): SettingError | undefined {
   if (builder !== "host" || host === undefined || host === "local" || serverImage !== undefined)
     return undefined;
   const fix = [{ key: "builder", value: "local" }];
@@ -159,20 +163,20 @@ function builderMistake({
   return { key: "builder", problem, accepted: "local or auto with a registry", fix };
 }
 
-function hostKeyMistake({ sshHostKey, sshKnownHostsFile }: Partial<StackSettings>): Mistake | undefined {
+function hostKeyError({ sshHostKey, sshKnownHostsFile }: Partial<StackSettings>): SettingError | undefined {
   if (sshHostKey === undefined || sshKnownHostsFile === undefined) return undefined;
   const problem = "is set, and sshKnownHostsFile too";
   return { key: "sshHostKey", problem, accepted: "one of the two", fix: [{ key: "sshKnownHostsFile" }] };
 }
 
 /** The registry is one for all hosts, so it is looked at once. */
-export function registryMistake({
+export function registryError({
   registry,
   registryUser,
   registryPassword,
   serverImage,
   hosts = {},
-}: Partial<StackSettings>): Mistake | undefined {
+}: Partial<StackSettings>): SettingError | undefined {
   if (registryUser === undefined && registryPassword === undefined) return undefined;
   const isPulled = serverImage !== undefined || Object.values(hosts).some((own) => own.serverImage);
   const lacking = { registry: registry ?? (isPulled || undefined), registryUser, registryPassword };

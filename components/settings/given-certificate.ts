@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { isIP } from "node:net";
 import { homedir } from "node:os";
 import { resolve } from "node:path";
-import type { Mistake } from "./mistakes";
+import type { SettingError } from "./setting-errors";
 import type { TlsSettings } from "./tls";
 
 const DAY = 24 * 3_600_000;
@@ -38,37 +38,37 @@ function contentOf(path: string): string {
  *
  * @param address what clients find the server by, where `names` says nothing
  */
-export function tlsMistake(settings: TlsSettings, address: string, now = Date.now()): Mistake | undefined {
+export function tlsError(settings: TlsSettings, address: string, now = Date.now()): SettingError | undefined {
   const { generate, names, certificate, certificateFile, key, keyFile } = settings;
   const given = [certificate, certificateFile, key, keyFile].some((each) => each !== undefined);
   if (!given) return undefined;
-  if (generate) return mistake("has generate true and also your own certificate");
+  if (generate) return error("has generate true and also your own certificate");
   if ((certificate && certificateFile) || (key && keyFile))
-    return mistake("has a certificate or a key twice, as text and as a file");
+    return error("has a certificate or a key twice, as text and as a file");
 
   const pem = attempt(() => givenPem(settings));
-  if ("failed" in pem) return mistake(`names a file that can't be used: ${pem.failed}`);
+  if ("failed" in pem) return error(`names a file that can't be used: ${pem.failed}`);
   if (pem.done.certificate === undefined || pem.done.key === undefined)
-    return mistake("has a certificate without a key, or a key without a certificate");
+    return error("has a certificate without a key, or a key without a certificate");
   const read = attempt(() => new X509Certificate(pem.done.certificate ?? ""));
-  if ("failed" in read) return mistake(`has no certificate in ${certificateFile}`);
+  if ("failed" in read) return error(`has no certificate in ${certificateFile}`);
   const fits = attempt(() => read.done.checkPrivateKey(createPrivateKey(pem.done.key ?? "")));
-  if ("failed" in fits) return mistake(`has no private key, or one with a passphrase, in ${keyFile}`);
-  if (!fits.done) return mistake("has a certificate and a private key that don't belong together");
+  if ("failed" in fits) return error(`has no private key, or one with a passphrase, in ${keyFile}`);
+  if (!fits.done) return error("has a certificate and a private key that don't belong together");
 
   const { validFrom, validTo } = read.done;
   const renewed = `a certificate that is valid today${certificateFile ? `: put it into ${certificateFile}` : ""}`;
   if (Date.parse(validTo) <= now)
-    return mistake(`has a certificate that expired on ${dayOf(validTo)}`, renewed);
+    return error(`has a certificate that expired on ${dayOf(validTo)}`, renewed);
   if (Date.parse(validFrom) > now)
-    return mistake(`has a certificate that is not valid before ${dayOf(validFrom)}`, renewed);
-  const strangers = (names.length > 0 ? names : [address]).filter((name) => !isGoodFor(read.done, name));
-  if (strangers.length === 0) return undefined;
+    return error(`has a certificate that is not valid before ${dayOf(validFrom)}`, renewed);
+  const uncovered = (names.length > 0 ? names : [address]).filter((name) => !isGoodFor(read.done, name));
+  if (uncovered.length === 0) return undefined;
   const good = namesOf(read.done);
   const [first] = good.filter((name) => !name.includes("*"));
   return {
-    ...mistake(
-      `has a certificate for ${good.join(", ") || "no name"}, but clients connect to ${strangers.join(", ")}`,
+    ...error(
+      `has a certificate for ${good.join(", ") || "no name"}, but clients connect to ${uncovered.join(", ")}`,
       "a certificate for that name, or tls.names with names that clients use and the certificate covers",
     ),
     ...(first && { fix: [{ key: "tls.names[0]", value: first, path: true }] }),
@@ -94,10 +94,10 @@ export function certificateWarning(
   };
 }
 
-function mistake(
+function error(
   problem: string,
   accepted = "generate true alone, or a certificate with its key, each as text or as a file",
-): Mistake {
+): SettingError {
   return { key: "tls", problem, accepted, fix: [{ key: "tls.generate", value: "true", path: true }] };
 }
 

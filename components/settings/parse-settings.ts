@@ -1,7 +1,7 @@
 import { checkSettings } from "./checks";
-import { VisibleError } from "./errors";
-import { explainMistakes, type FixStyle } from "./mistakes";
 import type { StackSettings } from "./schema";
+import { explainErrors, type FixStyle } from "./setting-errors";
+import { VisibleError } from "./visible-error";
 
 /** How `parseSettings` reads its input and words its errors. */
 export interface ParseOptions extends FixStyle {
@@ -13,10 +13,10 @@ export interface ParseOptions extends FixStyle {
  * Checks settings and fills in the defaults.
  *
  * @param raw values by key, without the namespace: plain ones, or text as Pulumi's configuration has it
- * @throws VisibleError that lists every mistake at once, each with the line that mends it
+ * @throws VisibleError that lists every error at once, each with the line that fixes it
  */
 export function parseSettings(raw: Record<string, unknown>, options: ParseOptions = {}): StackSettings {
-  const { settings, mistakes } = checkSettings(raw, options.secretKeys);
-  if (settings === undefined) throw new VisibleError(explainMistakes(mistakes, options));
+  const { settings, errors } = checkSettings(raw, options.secretKeys);
+  if (settings === undefined) throw new VisibleError(explainErrors(errors, options));
   return settings;
 }

@@ -1,12 +1,12 @@
-import type { Mistake } from "./mistakes";
 import type { StackSettings } from "./schema";
+import type { SettingError } from "./setting-errors";
 import { hasTls } from "./tls";
 
 /** What a server that is left running must have: all that is missing, where `production` asks for it. */
-export function productionMistakes(given: Partial<StackSettings>): Mistake[] {
+export function productionErrors(given: Partial<StackSettings>): SettingError[] {
   if (given.production !== true) return [];
   const { privileged, devMode, tls, exposeHttp, kvmCheck, volumes } = given;
-  const needs: [boolean, string, string, string, Mistake["fix"][number]][] = [
+  const needs: [boolean, string, string, string, SettingError["fix"][number]][] = [
     [privileged === true, "privileged", "is true", "false", { key: "privileged", value: "false" }],
     [
       devMode === true,

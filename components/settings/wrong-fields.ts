@@ -1,7 +1,7 @@
 import * as z from "zod";
 import { settingMeta } from "./fields";
-import { type Mistake, show, toText, unknownKey } from "./mistakes";
 import { type StackSettings, settingsSchema } from "./schema";
+import { type SettingError, show, toText, unknownKey } from "./setting-errors";
 import { fieldOf, fieldsOf, fromText, isList, isObject, isStructured, type StructuredKey } from "./text-form";
 import { nearest } from "./values";
 
@@ -16,15 +16,15 @@ export function defaultText(schema: z.core.$ZodType): string | undefined {
 /** The parts of settings that hold passwords and private keys: never shown, however they are stored. */
 const SECRET_PARTS: PropertyKey[] = ["logins", "key"];
 
-/** What is wrong with one setting: a mistake for each wrong part of it. */
-export function fieldMistakes(
+/** What is wrong with one setting: a error for each wrong part of it. */
+export function fieldErrors(
   key: Key,
   value: unknown,
   issues: z.core.$ZodIssue[],
   secret: boolean,
-): Mistake[] {
-  const fix = mend(key, secret ? undefined : value);
-  const mistakes = new Map<string, Mistake>();
+): SettingError[] {
+  const fix = fixFor(key, secret ? undefined : value);
+  const errors = new Map<string, SettingError>();
   for (const issue of issues) {
     const meta = settingMeta.get(fieldOf(key, String(issue.path[0])) ?? shape[key]);
     if (issue.code === "unrecognized_keys") {
@@ -32,13 +32,13 @@ export function fieldMistakes(
         const { problem, accepted } = unknownKey(name, undefined, Object.keys(fieldsOf(key)), []);
         const path = [...issue.path, name].join(".");
         const inner = issue.path.length > 0 ? meta?.accepts : undefined;
-        mistakes.set(path, { key: `${key}.${path}`, problem, accepted: inner ?? accepted, fix });
+        errors.set(path, { key: `${key}.${path}`, problem, accepted: inner ?? accepted, fix });
       }
       continue;
     }
     const name = issue.path.join(".");
     const reason = issue.code === "custom" && issue.message !== "Invalid input" ? ` (${issue.message})` : "";
-    mistakes.set(name, {
+    errors.set(name, {
       key: [key, ...issue.path].join("."),
       problem:
         secret || SECRET_PARTS.includes(issue.path[0] ?? "")
@@ -48,7 +48,7 @@ export function fieldMistakes(
       fix,
     });
   }
-  return [...mistakes.values()];
+  return [...errors.values()];
 }
 
 function at(value: unknown, path: PropertyKey[]): unknown {
@@ -56,18 +56,18 @@ function at(value: unknown, path: PropertyKey[]): unknown {
 }
 
 /** The value that the user probably meant, or else the default; with no default, the setting is removed. */
-function mend(key: Key, value: unknown): Mistake["fix"] {
+function fixFor(key: Key, value: unknown): SettingError["fix"] {
   const accepts = (text: string | undefined) =>
     text !== undefined && text.length <= 200 && shape[key].safeParse(fromText(key, text)).success;
   const suggested = isStructured(key)
-    ? mendParts(key, value)
+    ? fixedParts(key, value)
     : settingMeta.get(shape[key])?.suggest?.(toText(value));
   const text = [suggested, defaultText(shape[key])].find(accepts);
   return [text === undefined ? { key } : { key, value: text }];
 }
 
 /** A list or an object without its wrong parts; a misspelt field gets its right name. */
-function mendParts(key: StructuredKey, value: unknown): string | undefined {
+function fixedParts(key: StructuredKey, value: unknown): string | undefined {
   if (isList(key)) {
     const kept: unknown[] = [];
     for (const item of Array.isArray(value) ? value : [value])
@@ -76,12 +76,12 @@ function mendParts(key: StructuredKey, value: unknown): string | undefined {
   }
   if (!isObject(value)) return undefined;
   const names = Object.keys(fieldsOf(key));
-  const mended: Record<string, unknown> = {};
+  const fixed: Record<string, unknown> = {};
   for (const [given, part] of Object.entries(value)) {
     const name = names.includes(given) ? given : nearest(given, names);
     if (name === undefined || SECRET_PARTS.includes(name) || (name !== given && Object.hasOwn(value, name)))
       continue;
-    if (shape[key].safeParse({ [name]: part }).success) mended[name] = part;
+    if (shape[key].safeParse({ [name]: part }).success) fixed[name] = part;
   }
-  return JSON.stringify(mended);
+  return JSON.stringify(fixed);
 }

@@ -25,13 +25,13 @@ export class Unreachable extends Error {}
 export class ChecksumMismatch extends Error {}
 
 /** Time limits of a download, in milliseconds. */
-export interface Patience {
+export interface DownloadLimits {
   /** Until the answer's headers are there. Default 5000. */
   connect: number;
   /** Between two pieces of the body. Default 30000. */
   stall: number;
 }
-const patience: Patience = { connect: 5_000, stall: 30_000 };
+const defaultLimits: DownloadLimits = { connect: 5_000, stall: 30_000 };
 
 /**
  * Where the vendor publishes the pinned versions. The checksums are the vendor's own, published beside
@@ -78,7 +78,7 @@ export async function download(
   cache: string,
   release: OfficialRelease,
   report: Reporter,
-  limits: Patience = patience,
+  limits: DownloadLimits = defaultLimits,
 ): Promise<string> {
   return makeEntry(cache, officialEntry(release), report, (temporary) =>
     report.step(
@@ -118,13 +118,13 @@ export async function sha256(file: string): Promise<string> {
   return hash.digest("hex");
 }
 
-async function text(url: string, limits: Patience): Promise<string> {
+async function text(url: string, limits: DownloadLimits): Promise<string> {
   const chunks: Buffer[] = [];
   for await (const chunk of await open(url, limits)) chunks.push(chunk as Buffer);
   return Buffer.concat(chunks).toString("utf8");
 }
 
-async function save(url: string, file: string, limits: Patience): Promise<string> {
+async function save(url: string, file: string, limits: DownloadLimits): Promise<string> {
   try {
     await pipeline(await open(url, limits), createWriteStream(file));
   } catch (error) {
@@ -135,7 +135,7 @@ async function save(url: string, file: string, limits: Patience): Promise<string
 }
 
 /** Opens a URL; the stream it gives fails as soon as the other side is silent for too long. */
-async function open(url: string, limits: Patience): Promise<Readable> {
+async function open(url: string, limits: DownloadLimits): Promise<Readable> {
   const abort = new AbortController();
   let timer = setTimeout(() => abort.abort(new Error("no answer in time")), limits.connect);
   try {

@@ -71,7 +71,7 @@ export class Machine {
   }
 
   /** Undoes {@link cut}. */
-  async mend(): Promise<void> {
+  async fix(): Promise<void> {
     rmSync(join(this.folder, "cut"));
     await this.answers();
   }

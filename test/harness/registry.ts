@@ -92,7 +92,7 @@ export class PushRegistry {
     return ((await this.get(`${repository}/tags/list`)) as { tags: string[] }).tags.sort();
   }
 
-  /** The entries of a joint tag: digest by architecture. */
+  /** The entries of a multi-platform tag: digest by architecture. */
   async digests(repository: string, tag: string): Promise<Record<string, string>> {
     const { manifests } = (await this.get(`${repository}/manifests/${tag}`)) as {
       manifests: { digest: string; platform: { architecture: string } }[];

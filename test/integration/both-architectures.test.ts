@@ -63,9 +63,9 @@ it("builds the image for amd64 and arm64 on one machine", async () => {
 it("joins them in one tag of a registry", async () => {
   const name = "team/microsandbox-test-images";
   const tags = await registry.tags(name);
-  const joint = tags.find((tag) => !tag.endsWith("64")) ?? "no joint tag";
-  expect(tags).toEqual([joint, `${joint}-amd64`, `${joint}-arm64`]);
-  const digests = await registry.digests(name, joint);
+  const manifestList = tags.find((tag) => !tag.endsWith("64")) ?? "no manifestList tag";
+  expect(tags).toEqual([manifestList, `${manifestList}-amd64`, `${manifestList}-arm64`]);
+  const digests = await registry.digests(name, manifestList);
   expect(Object.keys(digests).sort()).toEqual(["amd64", "arm64"]);
   expect(digests.amd64).not.toBe(digests.arm64);
 });

@@ -8,7 +8,7 @@ let occupant: Server;
 let takenPort: number;
 
 beforeAll(async () => {
-  stack = new TestStack("test-mistakes", { hostPort: await freePort(), privileged: false });
+  stack = new TestStack("test-errors", { hostPort: await freePort(), privileged: false });
   takenPort = await freePort();
   occupant = createServer();
   await new Promise<void>((done) => occupant.listen(takenPort, "127.0.0.1", done));
@@ -18,7 +18,7 @@ afterAll(async () => {
   await stack.remove();
 });
 
-const mistakes: [string, () => Record<string, unknown>, RegExp][] = [
+const errors: [string, () => Record<string, unknown>, RegExp][] = [
   [
     "a size that is none",
     () => ({ memoryLimit: "lots" }),
@@ -57,7 +57,7 @@ const mistakes: [string, () => Record<string, unknown>, RegExp][] = [
   ],
 ];
 
-it.each(mistakes)("says what is wrong and makes nothing: %s", async (_name, settings, message) => {
+it.each(errors)("says what is wrong and makes nothing: %s", async (_name, settings, message) => {
   const wrong = settings();
   stack.configure(wrong);
   const { exitCode, output } = await stack.up();
@@ -70,5 +70,5 @@ it.each(mistakes)("says what is wrong and makes nothing: %s", async (_name, sett
   for (const kind of ["container", "network", "volume"] as const) {
     expect(await ownedBy(stack.name, kind)).toEqual([]);
   }
-  expect(await docker("images", "--quiet", "microsandbox-test-mistakes")).toBe("");
+  expect(await docker("images", "--quiet", "microsandbox-test-errors")).toBe("");
 });

@@ -29,8 +29,8 @@ it("pushes the image for both processors and prints the line that deploys it, an
   expect(line).toMatch(
     /^pulumi config set microsandbox:serverImage 127\.0\.0\.1:\d+\/team\/server@sha256:[0-9a-f]{64}$/,
   );
-  const joint = (await registry.tags("team/server")).find((tag) => !tag.endsWith("64")) ?? "";
-  expect(Object.keys(await registry.digests("team/server", joint)).sort()).toEqual(["amd64", "arm64"]);
+  const manifestList = (await registry.tags("team/server")).find((tag) => !tag.endsWith("64")) ?? "";
+  expect(Object.keys(await registry.digests("team/server", manifestList)).sort()).toEqual(["amd64", "arm64"]);
   expect(await docker("images", "--quiet", "microsandbox-push")).toBe("");
 });
 

@@ -168,7 +168,7 @@ onMachines(
     ).toBe("2");
     expect((await fleet.outputs()).endpoints).not.toHaveProperty("west");
 
-    await machines.west.mend();
+    await machines.west.fix();
     expect(await idOn("west"), "left alone").toBe(before);
     fleet.configure({ hosts: { default: { hostPort: localPort }, east, west } });
     await up();
@@ -192,10 +192,10 @@ onMachines("takes the image through a registry, built once and pulled by its dig
   expect(images.split("\n")).toHaveLength(3);
   expect(new Set(images.split("\n")).size, "one build for all").toBe(1);
 
-  const [joint = "", ...others] = await registry.tags(repository);
-  expect(others).toEqual([`${joint}-amd64`]);
+  const [manifestList = "", ...others] = await registry.tags(repository);
+  expect(others).toEqual([`${manifestList}-amd64`]);
   expect((await fleet.pulumi("stack", "export")).stdout, "secret").not.toContain(registryPassword);
-  const { amd64 } = await registry.digests(repository, joint);
+  const { amd64 } = await registry.digests(repository, manifestList);
   for (const machine of ["east", "west"] as const) {
     const [id, tags] = (
       await machines[machine].run(

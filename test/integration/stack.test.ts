@@ -320,7 +320,7 @@ describe("keys", () => {
     expect(preview.exitCode, preview.output).toBe(0);
   });
 
-  it("that are asked for by mistake are answered with what was meant", async () => {
+  it("that are asked for by error are answered with what was meant", async () => {
     expect(await refused("revoke", "erly")).toContain("Did you mean early?");
     expect(await refused("add", "x", "--expires", "soon")).toContain("not a date");
   });

@@ -1,5 +1,5 @@
 import { beforeEach } from "vitest";
-import { settingsAreIn } from "../../components/settings/lines-to-type";
+import { settingsAreIn } from "../../components/settings/message-commands";
 import { cleanUpAtFileEnd } from "../harness/file-end";
 
 cleanUpAtFileEnd();

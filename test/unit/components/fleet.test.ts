@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { deployHosts, stackOutputs } from "../../../components/fleet";
 import { checkSettings } from "../../../components/settings/checks";
-import { namingHost, VisibleError } from "../../../components/settings/errors";
+import { namingHost, VisibleError } from "../../../components/settings/visible-error";
 import { healthyHost, type Registered, registered } from "../../harness/pulumi-mocks";
 
 const deploy = (raw: Record<string, unknown>, host = healthyHost) =>

@@ -60,7 +60,7 @@ it("is still found where the state of a stack deployed before it moved has it", 
 });
 
 describe.skipIf(process.platform !== "linux")("emulated-host.sh", () => {
-  const mistakes: [string, string[], string][] = [
+  const errors: [string, string[], string][] = [
     ["no command", [], "Usage: emulated-host.sh COMMAND"],
     ["an unknown command", ["lunch"], "there is no command lunch"],
     ["no name", ["status"], '"" is not a valid host name'],
@@ -85,7 +85,7 @@ describe.skipIf(process.platform !== "linux")("emulated-host.sh", () => {
     ["load-image without a file", ["load-image", "box"], "load-image needs a FILE"],
     ["load-image of no file", ["load-image", "box", "/nope.tar"], "load-image can't read /nope.tar"],
   ];
-  it.each(mistakes)("refuses %s and makes nothing", async (_what, args, message) => {
+  it.each(errors)("refuses %s and makes nothing", async (_what, args, message) => {
     const result = await emulatedHost(args);
     expect(result.code).toBe(2);
     expect(result.stderr).toContain(message);

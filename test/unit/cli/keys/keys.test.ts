@@ -2,13 +2,13 @@ import { describe, expect, it } from "vitest";
 import { parseDuration } from "../../../../cli/duration";
 import {
   addKey,
-  type KeyRing,
+  type Keyring,
   latestUses,
   listKeys,
   parseExpires,
   revokeKey,
   rotateKey,
-} from "../../../../cli/keys/ring";
+} from "../../../../cli/keys/keyring";
 import { keyHash, keyLines } from "../../../../components/server/key-file";
 import { keys as keysSchema } from "../../../../components/settings/keys";
 import { readKeys } from "../../../../docker/gateway/src/keys/key-file";
@@ -16,20 +16,20 @@ import { UserError } from "../../../../setup/user-error";
 
 const now = new Date("2026-11-24T10:00:00.000Z");
 const later = (hours: number) => new Date(now.getTime() + hours * 3_600_000);
-const empty: KeyRing = { apiKey: "a".repeat(40), keys: [] };
+const empty: Keyring = { apiKey: "a".repeat(40), keys: [] };
 const withCi = () => addKey(empty, "ci", { expires: later(24), limits: { sandboxes: 3 } }, now);
 
-/** What the server makes of a ring: id, whether it is this key, end. */
-const served = (ring: KeyRing) =>
-  readKeys(keyLines(ring).join("\n")).keys.map(({ id, hash, expiresAt, limits }) => ({
+/** What the server makes of a keyring: id, whether it is this key, end. */
+const served = (keyring: Keyring) =>
+  readKeys(keyLines(keyring).join("\n")).keys.map(({ id, hash, expiresAt, limits }) => ({
     id,
     hash: `sha256:${hash.toString("hex")}`,
     ends: expiresAt === Infinity ? "never" : new Date(expiresAt).toISOString(),
     limits,
   }));
 
-/** The message of the mistake; fails the test where there is none. */
-function mistake(act: () => unknown): string {
+/** The message of the error; fails the test where there is none. */
+function error(act: () => unknown): string {
   try {
     act();
   } catch (error) {
@@ -41,48 +41,48 @@ function mistake(act: () => unknown): string {
 
 describe("add", () => {
   it("makes a key of 256 random bits and keeps its hash alone", () => {
-    const { ring, key } = withCi();
+    const { keyring, key } = withCi();
     expect(key).toMatch(/^msb_[0-9a-f]{64}$/);
-    expect(JSON.stringify(ring)).not.toContain(key.slice(4));
-    expect(served(ring)).toEqual([
+    expect(JSON.stringify(keyring)).not.toContain(key.slice(4));
+    expect(served(keyring)).toEqual([
       { id: "default", hash: keyHash("a".repeat(40)), ends: "never", limits: {} },
       { id: "ci", hash: keyHash(key), ends: later(24).toISOString(), limits: { sandboxes: 3 } },
     ]);
-    expect(keysSchema.parse(JSON.parse(JSON.stringify(ring.keys)))).toEqual(ring.keys);
+    expect(keysSchema.parse(JSON.parse(JSON.stringify(keyring.keys)))).toEqual(keyring.keys);
   });
 
   it("refuses an id that is taken, is the one of apiKey, or is none", () => {
-    const { ring } = withCi();
-    expect(mistake(() => addKey(ring, "ci", {}, now))).toContain("npm run keys -- rotate ci");
-    expect(mistake(() => addKey(ring, "default", {}, now))).toContain("rotate default");
-    expect(mistake(() => addKey({ keys: [] }, "default", {}, now))).toContain("first up creates");
+    const { keyring } = withCi();
+    expect(error(() => addKey(keyring, "ci", {}, now))).toContain("npm run keys -- rotate ci");
+    expect(error(() => addKey(keyring, "default", {}, now))).toContain("rotate default");
+    expect(error(() => addKey({ keys: [] }, "default", {}, now))).toContain("first up creates");
     for (const id of ["", "-x", "a b", "../a", "a\nb", "x".repeat(65)])
-      expect(mistake(() => addKey(ring, id, {}, now))).toContain("is not a valid key id");
+      expect(error(() => addKey(keyring, id, {}, now))).toContain("is not a valid key id");
   });
 });
 
 describe("revoke", () => {
   it("takes the key away, and what it had replaced", () => {
-    const { ring } = withCi();
-    const rotated = rotateKey(ring, "ci", { overlapMs: 3_600_000 }, now).ring;
+    const { keyring } = withCi();
+    const rotated = rotateKey(keyring, "ci", { overlapMs: 3_600_000 }, now).keyring;
     expect(rotated.keys).toHaveLength(2);
     expect(revokeKey(rotated, "ci")).toEqual(empty);
     expect(revokeKey(rotated, "default").apiKey).toBeUndefined();
   });
 
   it("names the nearest id for one that there is not", () => {
-    const { ring } = withCi();
-    expect(mistake(() => revokeKey(ring, "prod"))).toBe("There is no key prod.\nKeys: default, ci.");
-    expect(mistake(() => revokeKey(ring, "c1"))).toContain("Did you mean ci?");
-    expect(mistake(() => revokeKey(ring, "defualt"))).toContain("Did you mean default?");
-    expect(mistake(() => revokeKey({ keys: [] }, "ci"))).toContain("There is none.");
+    const { keyring } = withCi();
+    expect(error(() => revokeKey(keyring, "prod"))).toBe("There is no key prod.\nKeys: default, ci.");
+    expect(error(() => revokeKey(keyring, "c1"))).toContain("Did you mean ci?");
+    expect(error(() => revokeKey(keyring, "defualt"))).toContain("Did you mean default?");
+    expect(error(() => revokeKey({ keys: [] }, "ci"))).toContain("There is none.");
   });
 });
 
 describe("rotate", () => {
   it("gives another key with the same limits and life, and takes the old one for a while", () => {
-    const { ring, key: old } = withCi();
-    const { ring: rotated, key } = rotateKey(ring, "ci", { overlapMs: 3_600_000 }, later(1));
+    const { keyring, key: old } = withCi();
+    const { keyring: rotated, key } = rotateKey(keyring, "ci", { overlapMs: 3_600_000 }, later(1));
     expect(served(rotated).slice(1)).toEqual([
       { id: "ci", hash: keyHash(key), ends: later(25).toISOString(), limits: { sandboxes: 3 } },
       { id: "ci", hash: keyHash(old), ends: later(2).toISOString(), limits: { sandboxes: 3 } },
@@ -91,28 +91,28 @@ describe("rotate", () => {
   });
 
   it("without overlap takes the old one no longer; nor beyond its own end", () => {
-    const { ring } = withCi();
-    expect(rotateKey(ring, "ci", { overlapMs: 0 }, now).ring.keys).toHaveLength(1);
-    expect(rotateKey(ring, "ci", { overlapMs: 3_600_000 }, later(25)).ring.keys).toHaveLength(1);
-    const [, old] = rotateKey(ring, "ci", { overlapMs: 48 * 3_600_000 }, now).ring.keys;
+    const { keyring } = withCi();
+    expect(rotateKey(keyring, "ci", { overlapMs: 0 }, now).keyring.keys).toHaveLength(1);
+    expect(rotateKey(keyring, "ci", { overlapMs: 3_600_000 }, later(25)).keyring.keys).toHaveLength(1);
+    const [, old] = rotateKey(keyring, "ci", { overlapMs: 48 * 3_600_000 }, now).keyring.keys;
     expect(old?.expires).toBe(later(24).toISOString());
   });
 
   it("rotates apiKey, whose predecessor is kept as a hash", () => {
-    const { ring, key } = rotateKey(empty, "default", { overlapMs: 3_600_000 }, now);
-    expect(ring.apiKey).toBe(key);
-    expect(served(ring).map(({ hash, ends }) => [hash, ends])).toEqual([
+    const { keyring, key } = rotateKey(empty, "default", { overlapMs: 3_600_000 }, now);
+    expect(keyring.apiKey).toBe(key);
+    expect(served(keyring).map(({ hash, ends }) => [hash, ends])).toEqual([
       [keyHash(key), "never"],
       [keyHash("a".repeat(40)), later(1).toISOString()],
     ]);
-    expect(keysSchema.safeParse(ring.keys).success).toBe(true);
-    const again = rotateKey(ring, "default", { overlapMs: 3_600_000 }, later(2)).ring;
+    expect(keysSchema.safeParse(keyring.keys).success).toBe(true);
+    const again = rotateKey(keyring, "default", { overlapMs: 3_600_000 }, later(2)).keyring;
     expect(again.keys.map(({ hash }) => hash)).toEqual([keyHash(key)]);
   });
 
   it("can end the new one at another time", () => {
-    const { ring } = withCi();
-    const [entry] = rotateKey(ring, "ci", { overlapMs: 0, expires: null }, now).ring.keys;
+    const { keyring } = withCi();
+    const [entry] = rotateKey(keyring, "ci", { overlapMs: 0, expires: null }, now).keyring.keys;
     expect(entry?.expires).toBeUndefined();
   });
 });
@@ -128,7 +128,7 @@ describe("times", () => {
   ])("%s", (text, ms) => expect(parseDuration(text, "--overlap")).toBe(ms));
 
   it.each(["", "1", "h", "-1h", "1.5h", "1y", "1 h", "1h30m"])("%j is no time", (text) => {
-    expect(mistake(() => parseDuration(text, "--overlap"))).toContain("--overlap");
+    expect(error(() => parseDuration(text, "--overlap"))).toContain("--overlap");
   });
 
   it.each([
@@ -142,12 +142,12 @@ describe("times", () => {
   it.each(["tomorrow", "2027-02-30", "2027-1-1", "31.01.2027", "2027-01-31T18:00:00", "0", ""])(
     "%j is no date",
     (text) => {
-      expect(mistake(() => parseExpires(text, now))).toContain("not a date");
+      expect(error(() => parseExpires(text, now))).toContain("not a date");
     },
   );
 
   it.each(["2026-11-24", "2020-01-01T00:00:00Z", "0d"])("%s is in the past", (text) => {
-    expect(mistake(() => parseExpires(text, now))).toContain("in the past");
+    expect(error(() => parseExpires(text, now))).toContain("in the past");
   });
 });
 
@@ -163,15 +163,15 @@ it("knows the last use on any of several servers", () => {
 });
 
 it("lists ends, last use and limits", () => {
-  const { ring } = withCi();
-  const rotated = rotateKey(ring, "ci", { overlapMs: 3_600_000 }, now).ring;
+  const { keyring } = withCi();
+  const rotated = rotateKey(keyring, "ci", { overlapMs: 3_600_000 }, now).keyring;
   const rows = listKeys(rotated, new Map([["default", "2026-11-24T09:59:30.000Z"]]), later(2));
   expect(rows.map((row) => Object.values(row))).toEqual([
     ["default", "-", "never", "2026-11-24 09:59", ""],
     ["ci", "2026-11-24 10:00", "2026-11-25 10:00", "never", "sandboxes 3"],
     ["ci (old)", "2026-11-24 10:00", "2026-11-24 11:00 (expired)", "never", "sandboxes 3"],
   ]);
-  expect(listKeys(ring, undefined, now)[0]?.lastUse).toBe("?");
-  const { ring: odd } = addKey(empty, "constructor", { expires: null }, now);
+  expect(listKeys(keyring, undefined, now)[0]?.lastUse).toBe("?");
+  const { keyring: odd } = addKey(empty, "constructor", { expires: null }, now);
   expect(listKeys(odd, new Map(), now).map(({ lastUse }) => lastUse)).toEqual(["never", "never"]);
 });

@@ -3,7 +3,7 @@ import { existsSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { explainKvm, type KvmReport, parseKvmReport } from "../../../../components/host/kvm-report";
 import { script } from "../../../../components/host/scripts";
-import { VisibleError } from "../../../../components/settings/errors";
+import { VisibleError } from "../../../../components/settings/visible-error";
 import { check, type Machine, makeDevice } from "./kvm-check-machine";
 
 const intel = "processor\t: 0\nvendor_id\t: GenuineIntel\nflags\t\t: fpu vmx lm\nvmx flags\t: vnmi\n";

@@ -9,7 +9,7 @@ import {
 } from "../../../../components/host/preflight-report";
 import { script } from "../../../../components/host/scripts";
 import { hostRanges } from "../../../../components/settings/egress";
-import { VisibleError } from "../../../../components/settings/errors";
+import { VisibleError } from "../../../../components/settings/visible-error";
 import {
   any,
   any6,

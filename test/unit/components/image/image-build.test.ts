@@ -13,6 +13,6 @@ async function build() {
   return resources.find(({ type }) => type.endsWith(":RemoteImage"))?.inputs.build;
 }
 
-it("an image is no index, whatever the engine keeps images in: a joint tag of a registry takes no index", async () => {
+it("an image is no index, whatever the engine keeps images in: a multi-platform tag of a registry takes no index", async () => {
   expect((await build()).provenance).toBe("false");
 });

@@ -5,7 +5,7 @@ import type { MicrosandboxArgs } from "../../../../components/args";
 import { deployHosts } from "../../../../components/fleet";
 import { Microsandbox } from "../../../../components/microsandbox";
 import { checkSettings } from "../../../../components/settings/checks";
-import { settingsAreIn } from "../../../../components/settings/lines-to-type";
+import { settingsAreIn } from "../../../../components/settings/message-commands";
 import { hashOf } from "../../../harness/key-file";
 import { type Registered, registered } from "../../../harness/pulumi-mocks";
 

@@ -134,7 +134,7 @@ describe("30 days before the end", () => {
       { verdict: "warns", what: expect.stringContaining("28 days") },
     ]);
     vi.setSystemTime(now + 91 * DAY);
-    expect(wrongSettings("dev", checkSettings({ tls: local.text }).mistakes)).toMatchObject([
+    expect(wrongSettings("dev", checkSettings({ tls: local.text }).errors)).toMatchObject([
       { verdict: "stops", what: expect.stringContaining("expired on") },
     ]);
     expect(certificate({ tls: tls({ generate: true }) })).toEqual([]);
@@ -142,8 +142,8 @@ describe("30 days before the end", () => {
 
   it("is no matter where it is for another name: doctor says what to type for that host", () => {
     const east = { host: "ssh://root@10.1.2.3", bindAddress: "0.0.0.0", devMode: false, tls: named.file };
-    const { mistakes } = checkSettings({ hosts: { default: {}, east } });
-    expect(wrongSettings("prod", mistakes)).toMatchObject([
+    const { errors } = checkSettings({ hosts: { default: {}, east } });
+    expect(wrongSettings("prod", errors)).toMatchObject([
       {
         verdict: "stops",
         what: expect.stringMatching(/hosts\.east\.tls .*clients connect to 10\.1\.2\.3$/),

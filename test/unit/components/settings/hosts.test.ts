@@ -1,13 +1,13 @@
 import { setAllConfig } from "@pulumi/pulumi/runtime/config";
 import { afterEach, describe, expect, it } from "vitest";
 import { checkSettings } from "../../../../components/settings/checks";
-import { explainMistakes } from "../../../../components/settings/mistakes";
+import { explainErrors } from "../../../../components/settings/setting-errors";
 import { readStackSettings } from "../../../../components/stack-settings";
 
-/** Keys of the mistakes, and the lines that mend them. */
+/** Keys of the errors, and the lines that fix them. */
 function mistakesOf(raw: Record<string, unknown>): { keys: string[]; message: string } {
-  const { mistakes } = checkSettings(raw);
-  return { keys: mistakes.map(({ key }) => key), message: explainMistakes(mistakes) };
+  const { errors } = checkSettings(raw);
+  return { keys: errors.map(({ key }) => key), message: explainErrors(errors) };
 }
 
 const a = "ssh://root@a.test";
@@ -58,7 +58,7 @@ describe("the settings of each host", () => {
   });
 });
 
-describe("mistakes name the host and the setting", () => {
+describe("errors name the host and the setting", () => {
   it.each<[string, Record<string, unknown>, string[], RegExp]>([
     [
       "a wrong value",
@@ -112,9 +112,9 @@ describe("mistakes name the host and the setting", () => {
       /"x"[\s\S]*"y"/,
     ],
   ])("%s", (_name, raw, keys, message) => {
-    const mistakes = mistakesOf(raw);
-    expect(mistakes.keys).toEqual(keys);
-    expect(mistakes.message).toMatch(message);
+    const errors = mistakesOf(raw);
+    expect(errors.keys).toEqual(keys);
+    expect(errors.message).toMatch(message);
   });
 
   it.each(["A", "a_b", "-a", "a-", "", "a.b", "a".repeat(31), "../x", 'a"b'])("a name like %j", (name) => {
@@ -137,9 +137,9 @@ describe("mistakes name the host and the setting", () => {
   });
 
   it("hides the values of a map that holds a secret", () => {
-    const { mistakes } = checkSettings({ hosts: { a: { apiKey: "hunter2" } } }, ["hosts"]);
-    expect(mistakes).toHaveLength(1);
-    expect(JSON.stringify(mistakes)).not.toContain("hunter2");
+    const { errors } = checkSettings({ hosts: { a: { apiKey: "hunter2" } } }, ["hosts"]);
+    expect(errors).toHaveLength(1);
+    expect(JSON.stringify(errors)).not.toContain("hunter2");
   });
 });
 

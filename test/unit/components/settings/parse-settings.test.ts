@@ -104,7 +104,7 @@ describe("the stack's configuration", () => {
     });
   });
 
-  test("mistakes name the stack's own line; values stored as secrets stay hidden", () => {
+  test("errors name the stack's own line; values stored as secrets stay hidden", () => {
     setAllConfig({ "microsandbox:hostPort": "hunter2", "microsandbox:pot": "hunter3" }, [
       "microsandbox:hostPort",
       "microsandbox:pot",

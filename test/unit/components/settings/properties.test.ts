@@ -4,9 +4,8 @@ import { expect, test } from "vitest";
 import { parseSshHost } from "../../../../components/host/connection";
 import { checkSettings } from "../../../../components/settings/checks";
 import { endpointHost } from "../../../../components/settings/endpoint";
-import { VisibleError } from "../../../../components/settings/errors";
-import { explainMistakes, type Mistake } from "../../../../components/settings/mistakes";
 import { parseSettings } from "../../../../components/settings/parse-settings";
+import { explainErrors, type SettingError } from "../../../../components/settings/setting-errors";
 import {
   canonicalAddress,
   formatSize,
@@ -16,6 +15,7 @@ import {
   nearest,
   parseSize,
 } from "../../../../components/settings/values";
+import { VisibleError } from "../../../../components/settings/visible-error";
 import { settingsTable } from "../../../../docs/settings-table";
 
 const keys = settingsTable()
@@ -49,14 +49,14 @@ test("any settings are accepted or refused with a VisibleError, nothing else", (
   );
 });
 
-test("every mistake is listed once, with a line that sets or removes a setting", () => {
+test("every error is listed once, with a line that sets or removes a setting", () => {
   fc.assert(
     fc.property(settings, (raw) => {
-      const { mistakes } = checkSettings(raw);
-      expect(new Set(mistakes.map((mistake) => mistake.key)).size).toBe(mistakes.length);
-      const message = explainMistakes(mistakes);
+      const { errors } = checkSettings(raw);
+      expect(new Set(errors.map((error) => error.key)).size).toBe(errors.length);
+      const message = explainErrors(errors);
       const lines = message.split("\n").filter((line) => line.startsWith("    fix:"));
-      expect(lines).toHaveLength(mistakes.length);
+      expect(lines).toHaveLength(errors.length);
       // A value may go on in the next line.
       for (const line of lines) expect(line).toMatch(/pulumi config (set \S+ \S|rm \S)/);
     }),
@@ -65,24 +65,24 @@ test("every mistake is listed once, with a line that sets or removes a setting",
 });
 
 /** What the configuration is after the user has typed the lines. */
-function mend(raw: Record<string, unknown>, mistakes: readonly Mistake[]): Record<string, unknown> {
-  const mended: Record<string, unknown> = structuredClone({ ...raw });
-  for (const { key, value, path } of mistakes.flatMap((mistake) => mistake.fix)) {
+function fix(raw: Record<string, unknown>, errors: readonly SettingError[]): Record<string, unknown> {
+  const fixed: Record<string, unknown> = structuredClone({ ...raw });
+  for (const { key, value, path } of errors.flatMap((error) => error.fix)) {
     const names = path ? pathOf(key) : [key];
     const last = names.pop() ?? key;
     // An object may be typed as JSON.
-    if (path && names[0] && typeof mended[names[0]] === "string")
-      mended[names[0]] = JSON.parse(`${mended[names[0]]}`);
+    if (path && names[0] && typeof fixed[names[0]] === "string")
+      fixed[names[0]] = JSON.parse(`${fixed[names[0]]}`);
     const part = names.reduce<unknown>((object, name) => {
       // Pulumi makes the objects that a path lacks.
       if (isObject(object) && value !== undefined && object[name] === undefined) object[name] = {};
       return isObject(object) && object[name];
-    }, mended);
+    }, fixed);
     if (isObject(part) && value === undefined) delete part[last];
     else if (isObject(part)) part[last] = value;
-    else mended[key] = value;
+    else fixed[key] = value;
   }
-  return mended;
+  return fixed;
 }
 
 const isObject = (value: unknown): value is Record<string, unknown> =>
@@ -94,12 +94,12 @@ const pathOf = (path: string) =>
     ([plain, quoted]) => quoted?.replace(/\\(.)/g, "$1") ?? plain,
   );
 
-test("the lines mend: typing them leads to accepted settings, in three rounds at most", () => {
+test("the lines fix: typing them leads to accepted settings, in three rounds at most", () => {
   fc.assert(
     fc.property(settings, (raw) => {
       let current: Record<string, unknown> = raw;
-      for (let round = 0; round < 3; round++) current = mend(current, checkSettings(current).mistakes);
-      expect(checkSettings(current).mistakes).toEqual([]);
+      for (let round = 0; round < 3; round++) current = fix(current, checkSettings(current).errors);
+      expect(checkSettings(current).errors).toEqual([]);
     }),
     { numRuns: 300 },
   );

@@ -21,16 +21,16 @@ it.each<[Record<string, unknown>, Record<string, unknown>]>([
     { ...key, isolateByKey: true, hosts: { default: { isolateByKey: false } } },
   ],
 ])("a setting is known by the name that it had before: %j", (old, now) => {
-  const { hosts, mistakes } = checkSettings(now);
-  expect(mistakes).toEqual([]);
-  expect(checkSettings(old)).toMatchObject({ mistakes: [], hosts });
+  const { hosts, errors } = checkSettings(now);
+  expect(errors).toEqual([]);
+  expect(checkSettings(old)).toMatchObject({ errors: [], hosts });
   expect(readableHosts(old)).toEqual(readableHosts(now));
 });
 
 it("an old name beside the new one is not a setting, and a secret stays one", () => {
-  const both = checkSettings({ ...key, ownSandboxes: true, isolateByKey: false }).mistakes;
+  const both = checkSettings({ ...key, ownSandboxes: true, isolateByKey: false }).errors;
   expect(both).toMatchObject([{ key: "ownSandboxes", problem: "is not a setting" }]);
-  const [secret] = checkSettings({ makeApiKey: "hunter2" }, ["makeApiKey"]).mistakes ?? [];
+  const [secret] = checkSettings({ makeApiKey: "hunter2" }, ["makeApiKey"]).errors ?? [];
   expect(secret).toMatchObject({ key: "generateApiKey" });
   expect(JSON.stringify(secret)).not.toContain("hunter2");
 });

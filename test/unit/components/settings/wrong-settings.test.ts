@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
-import { VisibleError } from "../../../../components/settings/errors";
 import { parseSettings } from "../../../../components/settings/parse-settings";
+import { VisibleError } from "../../../../components/settings/visible-error";
 import { testCertificate } from "../../../harness/certificate";
 
 /** The error message for wrong settings; fails the test where they are accepted. */
@@ -301,7 +301,7 @@ describe("wrong settings", () => {
     expect(messageFor(JSON.parse('{"__proto__": "x", "constructor": "y"}'))).toMatch(/^2 settings are wrong/);
   });
 
-  test("all mistakes come at once, those between settings too", () => {
+  test("all errors come at once, those between settings too", () => {
     const message = messageFor({
       port: "x",
       hostport: "1",
@@ -350,7 +350,7 @@ describe("wrong settings", () => {
     expect(messageFor({ host: "x".repeat(10_000) }).length).toBeLessThan(500);
   });
 
-  test("a registry's password is never shown, wherever the mistake is", () => {
+  test("a registry's password is never shown, wherever the error is", () => {
     const login = { username: "bot", password: "hunter2" };
     for (const registries of [
       { logins: { "ghcr.io": { ...login, password: ["hunter2"] } } },

@@ -1,36 +1,36 @@
-import { hostMessage } from "../../components/settings/errors";
+import { hostMessage } from "../../components/settings/visible-error";
 import type { Reporter } from "../../setup/report";
 import type { SetupHost } from "../stack";
-import { compare, listScript, type Mending, parseObjects, type StateResource } from "./drift";
+import { compare, listScript, parseObjects, type Repair, type StateResource } from "./drift";
 import { dockerOn, shellOn } from "./recover";
 import { settled } from "./settled";
 
 /**
- * Looks for what was changed behind Pulumi's back on the hosts of a stack, says what it finds, and mends what a
+ * Looks for what was changed behind Pulumi's back on the hosts of a stack, says what it finds, and fixes what a
  * refresh would not. A host that does not answer is left to Pulumi, and so is what is somebody else's.
  *
  * @returns the resources that are to be made again
  */
-export async function mendDrift(
+export async function repairDrift(
   hosts: readonly SetupHost[],
   resources: readonly StateResource[],
   report: Reporter,
 ): Promise<string[]> {
   const found = await Promise.all(
-    hosts.map(async (host): Promise<[SetupHost, Mending]> => {
+    hosts.map(async (host): Promise<[SetupHost, Repair]> => {
       const { stdout, failed } = await shellOn(host, listScript);
       const nothing = { say: [], docker: [], replace: [] };
       return [host, failed ? nothing : compare(host, parseObjects(stdout), resources)];
     }),
   );
   const several = hosts.length > 1;
-  const mend = async (host: SetupHost, { say, docker, await: id }: Mending) => {
+  const fix = async (host: SetupHost, { say, docker, await: id }: Repair) => {
     for (const line of say) report.say(several ? hostMessage(host.name, line) : line);
     for (const args of docker) await dockerOn(host, args);
     // One that does not get ready is left to Pulumi, which makes it again.
     if (id)
       await settled(async (format) => (await dockerOn(host, ["inspect", "--format", format, id])).stdout);
   };
-  await Promise.all(found.map(([host, mending]) => mend(host, mending)));
+  await Promise.all(found.map(([host, repair]) => fix(host, repair)));
   return found.flatMap(([, { replace }]) => replace);
 }

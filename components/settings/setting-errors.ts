@@ -2,8 +2,8 @@ import { NAMESPACE } from "./schema";
 import { shellQuote } from "./shell";
 import { nearest } from "./values";
 
-/** One thing that is wrong with the settings, and what mends it. */
-export interface Mistake {
+/** One thing that is wrong with the settings, and what fixes it. */
+export interface SettingError {
   /** The setting, `volumes.keep` for one inside another. */
   key: string;
   /** What is wrong with it: the rest of a sentence that begins with the key. */
@@ -21,7 +21,7 @@ interface Fix {
   path?: boolean;
 }
 
-/** How the lines that mend a setting are written. */
+/** How the lines that fix a setting are written. */
 export interface FixStyle {
   /** `stack`: `config set` lines. `code`: arguments of the component. Default: `stack`. */
   source?: "stack" | "code";
@@ -48,16 +48,16 @@ export function toText(value: unknown): string {
 }
 
 /**
- * The mistake of a key that is no setting. The nearest one takes its value over, unless that is set already.
+ * The error of a key that is no setting. The nearest one takes its value over, unless that is set already.
  *
- * @param value the value to show in the line that mends it; undefined where it must not be shown
+ * @param value the value to show in the line that fixes it; undefined where it must not be shown
  */
 export function unknownKey(
   key: string,
   value: string | undefined,
   known: readonly string[],
   set: readonly string[],
-): Mistake {
+): SettingError {
   const near = nearest(key, known);
   const takesOver = near !== undefined && !set.includes(near) && value !== undefined && value.length <= 200;
   return {
@@ -68,20 +68,20 @@ export function unknownKey(
   };
 }
 
-/** All mistakes as one message; a line to type follows each of them. */
-export function explainMistakes(mistakes: readonly Mistake[], style: FixStyle = {}): string {
-  const count = mistakes.length === 1 ? "1 setting is wrong" : `${mistakes.length} settings are wrong`;
-  const blocks = mistakes.map(
-    (mistake) =>
-      `  ${NAMESPACE}:${mistake.key} ${mistake.problem}\n` +
-      `    accepted: ${mistake.accepted}\n` +
-      `    fix:      ${fixLines(mistake, style)}`,
+/** All errors as one message; a line to type follows each of them. */
+export function explainErrors(errors: readonly SettingError[], style: FixStyle = {}): string {
+  const count = errors.length === 1 ? "1 setting is wrong" : `${errors.length} settings are wrong`;
+  const blocks = errors.map(
+    (error) =>
+      `  ${NAMESPACE}:${error.key} ${error.problem}\n` +
+      `    accepted: ${error.accepted}\n` +
+      `    fix:      ${fixLines(error, style)}`,
   );
   return `${count}; nothing was changed.\n\n${blocks.join("\n\n")}\n`;
 }
 
-/** What to type, or to write, to mend one. */
-export const fixLines = ({ fix }: Mistake, style: FixStyle): string =>
+/** What to type, or to write, to fix one. */
+export const fixLines = ({ fix }: SettingError, style: FixStyle): string =>
   fix.map((each) => fixLine(each, style)).join(" && ");
 
 function fixLine(fix: Fix, style: FixStyle): string {

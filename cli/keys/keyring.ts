@@ -7,14 +7,14 @@ import { UserError } from "../../setup/user-error";
 import { parseDuration } from "../duration";
 
 /** The keys of a stack as its configuration holds them: `default` in plain (encrypted on disk), of others the hash. */
-export interface KeyRing {
+export interface Keyring {
   apiKey?: string;
   keys: ConfiguredKey[];
 }
 
 /** A key that was just made: the only time that it is to be seen. */
 export interface Made {
-  ring: KeyRing;
+  keyring: Keyring;
   key: string;
 }
 
@@ -29,32 +29,32 @@ export interface KeyTerms {
 export const newKey = (): string => `msb_${randomBytes(32).toString("hex")}`;
 
 /** @throws UserError if the id is no id, or there is a key with it */
-export function addKey(ring: KeyRing, id: string, { expires, limits }: KeyTerms, now: Date): Made {
+export function addKey(keyring: Keyring, id: string, { expires, limits }: KeyTerms, now: Date): Made {
   if (!KEY_ID.test(id)) {
     throw new UserError(
       `${JSON.stringify(id)} is not a valid key id: up to 64 letters, digits, '.', '_' and '-', a letter or digit first.`,
     );
   }
-  if (id === DEFAULT_KEY && !ring.apiKey) {
+  if (id === DEFAULT_KEY && !keyring.apiKey) {
     throw new UserError(
       `${id} is the id of the key that the first up creates if there is no other.\nChoose another id.`,
     );
   }
-  if (currentIds(ring).includes(id)) {
+  if (currentIds(keyring).includes(id)) {
     throw new UserError(
       `There is a key with the id ${id} already.\nChoose another id, or replace it: npm run keys -- rotate ${id}`,
     );
   }
   const key = newKey();
   const entry = entryOf({ id, hash: keyHash(key), created: now, expires: expires ?? null, limits });
-  return { key, ring: { ...ring, keys: [...withoutEnded(ring.keys, now), entry] } };
+  return { key, keyring: { ...keyring, keys: [...withoutEnded(keyring.keys, now), entry] } };
 }
 
 /** Takes a key away, the one that it replaces too. @throws UserError for an id that no key has */
-export function revokeKey(ring: KeyRing, id: string): KeyRing {
-  requireKnown(ring, id);
-  const keys = ring.keys.filter((key) => key.id !== id);
-  return id === DEFAULT_KEY ? { keys } : { ...ring, keys };
+export function revokeKey(keyring: Keyring, id: string): Keyring {
+  requireKnown(keyring, id);
+  const keys = keyring.keys.filter((key) => key.id !== id);
+  return id === DEFAULT_KEY ? { keys } : { ...keyring, keys };
 }
 
 /**
@@ -63,26 +63,26 @@ export function revokeKey(ring: KeyRing, id: string): KeyRing {
  * @throws UserError for an id that no key has
  */
 export function rotateKey(
-  ring: KeyRing,
+  keyring: Keyring,
   id: string,
   { overlapMs, expires }: { overlapMs: number; expires?: Date | null },
   now: Date,
 ): Made {
-  requireKnown(ring, id);
-  const old = ring.keys.find((key) => key.id === id && !key.replaced);
-  const hash = old?.hash ?? keyHash(ring.apiKey ?? "");
+  requireKnown(keyring, id);
+  const old = keyring.keys.find((key) => key.id === id && !key.replaced);
+  const hash = old?.hash ?? keyHash(keyring.apiKey ?? "");
   const ends = Math.min(now.getTime() + overlapMs, old?.expires ? Date.parse(old.expires) : Infinity);
   const predecessor =
     ends > now.getTime() ? [{ ...old, id, hash, expires: new Date(ends).toISOString(), replaced: true }] : [];
   // Of several predecessors each has its end.
-  const others = withoutEnded(ring.keys, now).filter((key) => key !== old);
+  const others = withoutEnded(keyring.keys, now).filter((key) => key !== old);
   const key = newKey();
-  if (id === DEFAULT_KEY) return { key, ring: { apiKey: key, keys: [...others, ...predecessor] } };
+  if (id === DEFAULT_KEY) return { key, keyring: { apiKey: key, keys: [...others, ...predecessor] } };
   const entry = entryOf({
     ...{ id, hash: keyHash(key), created: now, limits: old?.limits },
     expires: expires === undefined ? sameLife(old, now) : expires,
   });
-  return { key, ring: { ...ring, keys: [...others, entry, ...predecessor] } };
+  return { key, keyring: { ...keyring, keys: [...others, entry, ...predecessor] } };
 }
 
 function sameLife(old: ConfiguredKey | undefined, now: Date): Date | null {
@@ -107,13 +107,13 @@ function withoutEnded(keys: ConfiguredKey[], now: Date): ConfiguredKey[] {
   return keys.filter(({ replaced, expires }) => !replaced || Date.parse(expires ?? "") > now.getTime());
 }
 
-function currentIds({ apiKey, keys }: KeyRing): string[] {
+function currentIds({ apiKey, keys }: Keyring): string[] {
   const ids = keys.filter(({ replaced }) => !replaced).map(({ id }) => id);
   return apiKey ? [DEFAULT_KEY, ...ids] : ids;
 }
 
-function requireKnown(ring: KeyRing, id: string): void {
-  const ids = currentIds(ring);
+function requireKnown(keyring: Keyring, id: string): void {
+  const ids = currentIds(keyring);
   if (ids.includes(id)) return;
   const near = nearest(id, ids);
   const known = ids.length > 0 ? `Keys: ${ids.join(", ")}.` : "There is none.";
@@ -158,7 +158,7 @@ export interface KeyRow {
 
 /** @param uses last use by id, as the server has it; undefined where it could not be asked */
 export function listKeys(
-  { apiKey, keys }: KeyRing,
+  { apiKey, keys }: Keyring,
   uses: Map<string, string> | undefined,
   now: Date,
 ): KeyRow[] {

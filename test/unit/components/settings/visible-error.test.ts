@@ -1,6 +1,6 @@
 import { RunError } from "@pulumi/pulumi/errors";
 import { expect, it } from "vitest";
-import { VisibleError } from "../../../../components/settings/errors";
+import { VisibleError } from "../../../../components/settings/visible-error";
 import { exec } from "../../../../setup/exec";
 
 it("is what Pulumi prints without a stack trace", () => {

@@ -3,8 +3,8 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { afterEach, expect, it } from "vitest";
 import { script } from "../../../../components/host/scripts";
-import { hostMessage, VisibleError } from "../../../../components/settings/errors";
-import { asArguments, withStack } from "../../../../components/settings/lines-to-type";
+import { asArguments, withStack } from "../../../../components/settings/message-commands";
+import { hostMessage, VisibleError } from "../../../../components/settings/visible-error";
 
 afterEach(() => {
   delete process.env.PULUMI_NODEJS_STACK;
