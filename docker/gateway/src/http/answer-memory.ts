@@ -28,11 +28,7 @@ export function boundAnswers(app: FastifyInstance, answers: SharedPlaces): void 
       request.life.hold(answers.take(request.keyId, bytes));
       done(null, payload);
     } catch (error) {
-      if (request.method === "GET" && reply.statusCode < 400) {
-        // The answer may have had one of its own, for what is text already.
-        reply.serializer(JSON.stringify);
-        return done(error as Error);
-      }
+      if (request.method === "GET" && reply.statusCode < 400) return done(error as Error);
       request.failure = error;
       reply.hijack();
       request.raw.socket.destroy();

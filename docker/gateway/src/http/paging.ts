@@ -8,12 +8,11 @@ export const MAX_PAGE = 500;
 /** Characters of a page, made into text in one go, which must not hold the event loop. One item is always in it. */
 const MAX_PAGE_TEXT = 1024 * 1024;
 
-/** Sends a page of items in the order of their positions, with the cursor that goes on after it. */
-export function sendPage<T extends Position>(
-  reply: FastifyReply,
-  { items, more }: { items: T[]; more: boolean },
-  bodyOf: (item: T) => object,
-): FastifyReply {
+/** A part of a list, and whether there is more of it. */
+export type Page<T extends Position> = { items: T[]; more: boolean };
+
+/** A page as JSON, in the order of its positions, with the cursor that goes on after it. */
+export function pageOf<T extends Position>({ items, more }: Page<T>, bodyOf: (item: T) => object): Buffer {
   const texts: string[] = [];
   let room = MAX_PAGE_TEXT;
   for (const item of items) {
@@ -24,11 +23,11 @@ export function sendPage<T extends Position>(
   }
   const last = items[texts.length - 1];
   const cursorAfter = last && (more || texts.length < items.length) ? writeCursor(last) : null;
-  return reply
-    .type("application/json; charset=utf-8")
-    .serializer(String)
-    .send(`{"data":[${texts.join(",")}],"next_cursor":${JSON.stringify(cursorAfter)}}`);
+  return Buffer.from(`{"data":[${texts.join(",")}],"next_cursor":${JSON.stringify(cursorAfter)}}`);
 }
+
+export const sendPage = (reply: FastifyReply, page: Buffer): FastifyReply =>
+  reply.type("application/json; charset=utf-8").send(page);
 
 const position = z.tuple([z.string(), z.string()]);
 

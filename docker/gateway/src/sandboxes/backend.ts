@@ -74,7 +74,12 @@ export type ListQuery = Scope & {
   limit: number;
   after?: Position;
 };
-export type Page = { items: Sandbox[]; more: boolean };
+export type Page = {
+  items: Sandbox[];
+  /** A number for each item. The same number again: the same sandbox, and unchanged but for `settled` and `ended`. */
+  versions: number[];
+  more: boolean;
+};
 
 /** What is promised to running sandboxes, and how many there are. */
 export type Usage = {

@@ -33,6 +33,38 @@ export function describeLife(make: MakeWorld): void {
     expect(world.backend.usage("ann")).toMatchObject({ total: 1, running: 0, memoryMib: 0, cpus: 0 });
   });
 
+  test("a sandbox in a list is as it was as long as its version is", async () => {
+    const world = await make();
+    const { sandboxes } = world.backend;
+    const seen = new Map<number, string>();
+    const look = async () => {
+      const { items, versions } = await sandboxes.list({ labels: {}, limit: 10 });
+      expect(versions).toHaveLength(items.length);
+      for (const [at, { settled: _settled, ended: _ended, ...item }] of items.entries()) {
+        const version = versions[at] as number;
+        const now = JSON.stringify({ ...item, spec: items[at]?.spec });
+        expect(seen.get(version) ?? now).toBe(now);
+        seen.set(version, now);
+      }
+      return versions;
+    };
+    const { id } = await sandboxes.create(wanted("box"));
+    await sandboxes.create(wanted("other"));
+    const made = await look();
+    expect(await look()).toEqual(made);
+    for (const desired of ["running", "stopped", "running"] as const) {
+      await sandboxes.want(id, desired);
+      await look();
+      await settled(world, id);
+      await look();
+      await sandboxes.resolve(id);
+      expect((await look())[1]).toBe(made[1]);
+    }
+    await sandboxes.want(id, "removed");
+    expect(await look()).toEqual(made.slice(1));
+    expect(seen.size).toBeGreaterThan(6);
+  });
+
   test("a name is one sandbox's, however many ask at once", async () => {
     const world = await make();
     const attempts = Array.from({ length: 8 }, () => world.backend.sandboxes.create(wanted("one")));

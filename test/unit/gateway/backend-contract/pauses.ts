@@ -48,7 +48,7 @@ export function describePauses(make: MakeWorld): void {
     const before = await running(world, "box");
     await sandboxes.want(before.id, "paused");
     const sandbox = await settled(world, before.id);
-    expect(sandbox).toEqual({ ...before, spec: sandbox.spec, paused: true });
+    expect({ ...sandbox, spec: sandbox.spec }).toEqual({ ...before, spec: before.spec, paused: true });
     expect(await sandboxes.get({ id: before.id }, {})).toMatchObject(PAUSED);
     expect(await listed(world)).toMatchObject([PAUSED]);
     expect(world.backend.usage("ann")).toMatchObject({

@@ -79,7 +79,8 @@ export function describeRestarts(make: MakeWorld): void {
           }
         }
         const seen = async () => ({
-          boxes: await listed(world),
+          // A spec may be made when it is asked for.
+          boxes: (await listed(world)).map((box): Sandbox => ({ ...box, spec: box.spec })),
           volumes: await world.backend.volumes.list({}),
           usage: world.backend.usage(),
           statuses: world.backend.statuses(),

@@ -6,6 +6,8 @@ import { isInterrupted, isPaused, type SandboxRecord } from "./sandbox-record";
 /** What a sandbox takes of the limits. */
 export type Share = { vcpus: number; memoryMib: number };
 
+let versions = 0;
+
 /** A sandbox in memory: its record, and what is being done with it. */
 export class Entry {
   /** Cancels the action under way, where there is one. */
@@ -24,9 +26,24 @@ export class Entry {
   /** The record in memory is newer than the one on disk, and could not be written. */
   unsaved = false;
   ended = false;
+  /** A number of this record alone, among all of all sandboxes. */
+  version = 0;
+  private current!: SandboxRecord;
   private readonly listeners = new Set<() => void>();
 
-  constructor(public record: SandboxRecord) {}
+  constructor(record: SandboxRecord) {
+    this.record = record;
+  }
+
+  /** Never changed itself: a change is another record. */
+  get record(): SandboxRecord {
+    return this.current;
+  }
+  set record(record: SandboxRecord) {
+    this.current = record;
+    versions += 1;
+    this.version = versions;
+  }
 
   /** Whether a microVM holds memory, or one is to be started. */
   get holdsRoom(): boolean {
@@ -134,12 +151,20 @@ export class SandboxIndex {
     return found && holdsName(found) ? found : undefined;
   }
 
-  /** In the order of creation, after a position. */
-  *after(position: Position | undefined): Generator<Entry> {
+  /** The first ones after a position, in the order of creation, and whether there are more. */
+  page(
+    position: Position | undefined,
+    limit: number,
+    isWanted: (entry: Entry) => boolean,
+  ): { entries: Entry[]; more: boolean } {
+    const entries: Entry[] = [];
     for (let at = position ? this.placeAfter(position) : 0; at < this.ordered.length; at++) {
       const entry = this.ordered[at];
-      if (entry && holdsName(entry)) yield entry;
+      if (!entry || !holdsName(entry) || !isWanted(entry)) continue;
+      if (entries.length === limit) return { entries, more: true };
+      entries.push(entry);
     }
+    return { entries, more: false };
   }
 
   usage(owner?: Owner): Readonly<Usage> {

@@ -118,16 +118,14 @@ export class MsbSandboxes implements SandboxBackend {
   async list({ owner, labels, limit, after }: ListQuery): Promise<Page> {
     await this.view.refresh();
     const pairs = Object.entries(labels);
-    const items: Sandbox[] = [];
-    for (const entry of this.index.after(after)) {
-      const { record } = entry;
-      if (owner !== undefined && record.owner !== owner) continue;
+    const isWanted = ({ record }: Entry) => {
+      if (owner !== undefined && record.owner !== owner) return false;
+      if (pairs.length === 0) return true;
       const own = record.spec?.labels ?? record.resolved?.labels ?? {};
-      if (!pairs.every(([key, value]) => own[key] === value)) continue;
-      if (items.length === limit) return { items, more: true };
-      items.push(sandboxOf(entry));
-    }
-    return { items, more: false };
+      return pairs.every(([key, value]) => own[key] === value);
+    };
+    const { entries, more } = this.index.page(after, limit, isWanted);
+    return { items: entries.map(sandboxOf), versions: entries.map(({ version }) => version), more };
   }
 
   async want(id: string, desired: Desired): Promise<Sandbox> {

@@ -9,7 +9,7 @@ import type { Backend, Reference, Sandbox, Scope } from "../../sandboxes/backend
 import type { SandboxService } from "../../sandboxes/service";
 import type { Metrics } from "../metrics";
 import "../request-life";
-import { clientShape, sandboxBodyOf } from "../sandbox-body";
+import { type ClientShape, clientShape, sandboxBodyOf } from "../sandbox-body";
 import type { SandboxBody } from "../schema/sandbox";
 
 /** What the routes work with. */
@@ -79,9 +79,12 @@ export async function findSandbox(
   return sandbox;
 }
 
-/** The answer's body, in the shape that the asking client reads. */
+/** The shape that the asking client reads. */
+export const shapeFor = ({ headers }: FastifyRequest): ClientShape => clientShape(headers["user-agent"]);
+
+/** The answer's body, in that shape. */
 export const bodyFor = (request: FastifyRequest, sandbox: Sandbox): SandboxBody =>
-  sandboxBodyOf(sandbox, clientShape(request.headers["user-agent"]));
+  sandboxBodyOf(sandbox, shapeFor(request));
 
 /** Aborted when the client goes away before it has its answer. */
 export const clientGoneSignal = ({ request }: FastifyReply): AbortSignal => request.life.unanswered;

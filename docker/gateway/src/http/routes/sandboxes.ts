@@ -1,15 +1,26 @@
 import type { FastifyRequest } from "fastify";
 import type { Config } from "../../config";
 import { invalidRequest, invalidSpec } from "../../errors";
-import type { Reference } from "../../sandboxes/backend";
+import type { Reference, Sandbox } from "../../sandboxes/backend";
 import { labels as labelsSchema } from "../../sandboxes/fields";
 import type { Snapshot } from "../../sandboxes/snapshots";
 import type { SandboxSpec } from "../../sandboxes/spec";
 import { readCreateRequest } from "../create-request";
-import { MAX_PAGE, readCursor, sendPage } from "../paging";
+import { KeptPages } from "../kept-pages";
+import { MAX_PAGE, pageOf, readCursor, sendPage } from "../paging";
+import { sandboxBodyOf } from "../sandbox-body";
 import { errorResponses, idParams, messageBody, nameParams } from "../schema/common";
 import { createBody, listQuery, sandboxBody, sandboxPage, startQuery } from "../schema/sandbox";
-import { type App, bodyFor, type Context, clientGoneSignal, findSandbox, scopeFor, typed } from "./context";
+import {
+  type App,
+  bodyFor,
+  type Context,
+  clientGoneSignal,
+  findSandbox,
+  scopeFor,
+  shapeFor,
+  typed,
+} from "./context";
 import { findSnapshot } from "./snapshots";
 
 const MAX_WAIT_SECONDS = 90;
@@ -22,6 +33,7 @@ export function sandboxRoutes(plain: App, context: Context): void {
   const app = typed(plain);
   const { service } = context;
   const { sandboxes } = context.backend;
+  const pages = new KeptPages();
 
   app.post(
     "/v1/sandboxes",
@@ -58,7 +70,12 @@ export function sandboxRoutes(plain: App, context: Context): void {
         after: readCursor(cursor),
         limit: Math.min(limit, MAX_PAGE),
       });
-      return sendPage(reply, page, (sandbox) => bodyFor(request, sandbox)) as never;
+      const shape = shapeFor(request);
+      const bodyOf = (sandbox: Sandbox) => sandboxBodyOf(sandbox, shape);
+      return sendPage(
+        reply,
+        pages.get(page, shape, () => pageOf(page, bodyOf)),
+      ) as never;
     },
   );
 

@@ -3,7 +3,7 @@ import { ServiceError, snapshotNotFound } from "../../errors";
 import { withFirstSignal } from "../../first-signal";
 import type { Snapshot, SnapshotOperation, SnapshotReference } from "../../sandboxes/snapshots";
 import { ANSWERS } from "../errors";
-import { MAX_PAGE, readCursor, sendPage } from "../paging";
+import { MAX_PAGE, pageOf, readCursor, sendPage } from "../paging";
 import { errorResponses, idParams, messageBody, nameParams } from "../schema/common";
 import {
   createSnapshotBody,
@@ -65,7 +65,7 @@ export function snapshotRoutes(plain: App, context: Context): void {
         ...scopeFor(context, request),
         ...{ after, limit: Math.min(limit, MAX_PAGE) },
       });
-      return sendPage(reply, page, snapshotBodyOf) as never;
+      return sendPage(reply, pageOf(page, snapshotBodyOf)) as never;
     },
   );
 
