@@ -4,8 +4,11 @@ import { join } from "node:path";
 import type { LogCursor, LogEntry } from "../../sandboxes/backend";
 
 const CHUNK = 64 * 1024;
-/** A line longer than this is skipped: no relay frame makes one. */
-const MAX_LINE = 8 * 1024 * 1024;
+/**
+ * A longer line is skipped. Agents say 16 KiB at a time, six times as much as JSON; what speaks in an agent's place may
+ * say more, and each reader of its log would hold that, and the text that is made of it.
+ */
+const MAX_LINE = 1024 * 1024;
 
 /** Does a piece of work when the turn for it comes. */
 export type LogTurn = <T>(work: () => Promise<T>) => Promise<T>;

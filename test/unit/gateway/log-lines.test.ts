@@ -1,0 +1,78 @@
+import { writeFileSync } from "node:fs";
+import { connect } from "node:net";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
+import * as fc from "fast-check";
+import { expect, test } from "vitest";
+import { atFileEnd } from "../../harness/file-end";
+import { TestGateway } from "./harness";
+
+const MIB = 1024 * 1024;
+/** Bytes of a line that is told, and of a read, with which a longer one may still come whole. */
+const [LONGEST, READ] = [MIB, 64 * 1024];
+
+setFlagsFromString("--expose-gc");
+const collect: () => void = runInNewContext("gc");
+
+const lineOf = (text: string) => `${JSON.stringify({ t: "2026-01-01T00:00:00Z", s: "stdout", d: text })}\n`;
+
+/** A sandbox that has stopped, with such a log. */
+async function withLog(gateway: TestGateway, name: string, text: string): Promise<string> {
+  const { body } = await gateway.create(name);
+  await gateway.post(`/v1/sandboxes/${body.id}/stop`);
+  writeFileSync(join(gateway.home, "sandboxes", body.id, "logs", "exec.log"), text);
+  return `/v1/sandboxes/${body.id}/logs`;
+}
+
+test("a log is told line by line; one that no agent writes is left out, and what follows it is not", async () => {
+  const gateway = await TestGateway.start();
+  const sizes = fc.oneof(
+    fc.integer({ min: 0, max: 200 }),
+    fc.integer({ min: LONGEST - 3 * READ, max: LONGEST + 3 * READ }),
+    fc.integer({ min: LONGEST, max: 9 * MIB }),
+  );
+  let boxes = 0;
+  await fc.assert(
+    fc.asyncProperty(fc.array(sizes, { minLength: 1, maxLength: 6 }), async (lengths) => {
+      const texts = lengths.map((length, index) => `${index}:${"x".repeat(length)}`);
+      const path = await withLog(gateway, `box-${boxes++}`, texts.map(lineOf).join(""));
+      const { body } = await gateway.get(path);
+      const told = [...String(body).matchAll(/"text":"(\d+):(x*)"/g)].map(([, index]) => Number(index));
+      expect(told).toEqual([...told].sort((a, b) => a - b));
+      for (const [index, text] of texts.entries()) {
+        const { length } = lineOf(text);
+        if (length <= LONGEST) expect(told).toContain(index);
+        if (length > LONGEST + 2 * READ) expect(told).not.toContain(index);
+      }
+    }),
+    { numRuns: 10, endOnFailure: true },
+  );
+}, 60_000);
+
+test("a reader that takes nothing holds little of a log, however long its lines are", async () => {
+  const gateway = await TestGateway.start();
+  const text = [7 * MIB, MIB / 2, 7 * MIB, MIB / 2].map((length) => lineOf("x".repeat(length))).join("");
+  const paths = await Promise.all(["a", "b"].map((name) => withLog(gateway, name, text.repeat(4))));
+  const inMemory = async () => {
+    await sleep(100);
+    collect();
+    const { heapUsed, arrayBuffers } = process.memoryUsage();
+    return heapUsed + arrayBuffers;
+  };
+  const before = await inMemory();
+  const streams = paths.flatMap((path) => Array.from({ length: 8 }, () => path));
+  const readers = streams.map((path) => {
+    const socket = connect(Number(new URL(gateway.url).port), "127.0.0.1").on("error", () => undefined);
+    atFileEnd(() => void socket.destroy());
+    socket.write(`GET ${path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer x\r\n\r\n`);
+    return socket.pause();
+  });
+  let most = 0;
+  for (let looks = 0; looks < 10; looks++) {
+    await sleep(400);
+    most = Math.max(most, (await inMemory()) - before);
+  }
+  expect(most).toBeLessThan(readers.length * 3 * MIB);
+}, 60_000);
