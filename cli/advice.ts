@@ -2,14 +2,14 @@ import { type Connection, hostShell } from "../components/host/connection";
 import { script } from "../components/host/scripts";
 import { exec } from "../setup/exec";
 
-/** Something of a host that `up` can live with, and that people who run other people's code should know. */
+/** A weakness of a host that does not stop `up`, but matters if it runs other people's code. */
 export interface Advice {
   what: string;
   /** What to type on the host. */
   remedy: string;
 }
 
-/** What would make a host safer. A host that can't be asked gets none: the other checks say why. */
+/** How to harden a host. Empty for a host that can't be reached: the other checks report why. */
 export async function adviceFor(connection: Connection): Promise<Advice[]> {
   const { stdout } = await exec("sh", ["-c", hostShell(connection)], {
     input: script("host/host-advice"),

@@ -7,7 +7,7 @@ import { UserError } from "../setup/user-error";
 import { consequences, type StepEvent } from "./deploy/consequences";
 import { Progress, type ProgressEvent } from "./deploy/progress";
 
-/** What a run came to. */
+/** Result of a run. */
 export interface Ended {
   ok: boolean;
   /** What the user of the service would notice, in words. */
@@ -16,19 +16,19 @@ export interface Ended {
   changes: number;
 }
 
-/** What a run is told, besides Pulumi's own defaults. */
+/** Options of a run. */
 export interface RunOptions {
-  /** URNs to leave alone. */
+  /** URNs to exclude. */
   exclude?: string[];
-  /** URNs to make again. */
+  /** URNs to replace. */
   replace?: string[];
-  /** What fails is no reason to leave the rest as it is. */
+  /** Go on with other resources after a failure. */
   continueOnError?: boolean;
 }
 
 /** A stack, deployed through Pulumi's Automation API with this project's pulumi. */
 export interface Automation {
-  /** Asks what an up would do. @param isShown whether Pulumi's lines are printed; else only those of a failure */
+  /** Previews an `up`. @param isShown whether Pulumi's lines are printed; else only those of a failure */
   preview(options: RunOptions, isShown: boolean): Promise<Ended>;
   /** Refreshes and updates, with Pulumi's lines and what takes its time. */
   up(options: RunOptions): Promise<Ended>;
@@ -36,8 +36,8 @@ export interface Automation {
 }
 
 /**
- * Opens a stack for runs; it is made and selected where it is not yet. The API is loaded here and not before: it takes a
- * second, which commands that only ask have no use for.
+ * Opens a stack for runs; creates and selects it if necessary. The API is loaded here and not before: that takes a second,
+ * which read-only commands need not wait.
  *
  * @param environment of pulumi and of the program
  */
@@ -124,7 +124,7 @@ function pulumiEnded(error: unknown): boolean {
 
 const UNCHANGED = ["same", "refresh", "read", "read-discard"];
 
-/** What the steps of a run come to. */
+/** Counts the changes of a run. */
 export function sumUp(events: readonly StepEvent[]): Omit<Ended, "ok"> {
   const steps = events.flatMap(({ resourcePreEvent }) => resourcePreEvent?.metadata ?? []);
   const changed = steps.filter(({ op }) => !UNCHANGED.includes(op));

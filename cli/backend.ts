@@ -10,7 +10,7 @@ import { UserError } from "../setup/user-error";
 /** Folder of the state backend that is used where there is no other, and of its passphrase; git ignores it. */
 export const stateFolder = join(projectRoot, ".pulumi-state");
 
-/** Where Pulumi keeps the state, and who says so. */
+/** Where Pulumi keeps the state, and what decided it. */
 export interface Backend {
   /**
    * `environment`, `project` (Pulumi.yaml) and `login` are where plain pulumi looks too, in this order; `checkout` is the
@@ -23,8 +23,8 @@ export interface Backend {
 }
 
 /**
- * Finds where the state is: where plain pulumi would have it; only where nobody has said anything, in a folder of this
- * checkout. A stack that is deployed in that folder goes on being found there after a login elsewhere.
+ * Finds the backend: the one that plain pulumi would use; if none is configured, a folder in this checkout. A stack deployed
+ * in that folder is still found there after a login elsewhere.
  *
  * @param stack the one that is asked for; without one, the folder is used while it has any
  */
@@ -37,7 +37,7 @@ export function findBackend(stack?: string, environment: NodeJS.ProcessEnv = pro
   return said ? { ...own, otherwise: said.url } : own;
 }
 
-/** Where a stack may be that nobody has named: two places where it goes on in the folder beside a login. */
+/** Backends that may have the stack if none was named: also the checkout's folder, besides a login. */
 export function findBackends(environment: NodeJS.ProcessEnv = process.env): Backend[] {
   const found = findBackend(undefined, environment);
   const said = found.otherwise ? (projectBackend() ?? loginBackend(environment)) : undefined;
@@ -83,8 +83,8 @@ export function backendFolder({ url }: Pick<Backend, "url">): string | undefined
 }
 
 /**
- * What pulumi has to be told of the state and of how secrets are encrypted. In the folder of the checkout a passphrase
- * is made on first use, in a file (mode 0600); PULUMI_CONFIG_PASSPHRASE(_FILE) override it. Any other backend has the
+ * Environment of pulumi: backend and passphrase. In the folder of the checkout a passphrase is generated on first use, in a
+ * file (mode 0600); PULUMI_CONFIG_PASSPHRASE(_FILE) override it. Any other backend has the
  * passphrase that plain pulumi would use, or the file of this checkout where one was made before.
  *
  * @throws UserError where the folder can't be written
@@ -137,7 +137,7 @@ function makePassphrase(): string {
   const own = `${passphraseFile}.${process.pid}`;
   writeFileSync(own, `${randomBytes(32).toString("base64url")}\n`, { mode: 0o600 });
   try {
-    // Of two runs at once one makes it, whole; the other takes that one.
+    // Two runs at once: one creates the file atomically, the other reads it.
     linkSync(own, passphraseFile);
   } catch (error) {
     if (!existsSync(passphraseFile)) throw error;

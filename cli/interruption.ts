@@ -1,6 +1,6 @@
 import { UserError } from "../setup/user-error";
 
-/** Runs work that an interrupt (Ctrl+C, SIGTERM) cuts short, but not before it has tidied up. */
+/** Runs work that Ctrl+C or SIGTERM aborts after its clean-up. */
 export async function interruptible<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
   const interruption = new AbortController();
   const interrupt = () => interruption.abort(new UserError("Interrupted."));

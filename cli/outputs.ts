@@ -7,10 +7,10 @@ export interface Server {
   connection: Connection;
 }
 
-/** What a stack's outputs tell of one server: components/fleet.ts makes them. */
+/** Outputs of one server, as components/fleet.ts writes them. */
 export interface ServerOutputs {
   endpoint?: string;
-  /** In dev mode with a key, as any will do. */
+  /** In dev mode with a placeholder key: any is accepted. */
   environment?: Record<string, string>;
   server?: Server;
 }

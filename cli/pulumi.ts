@@ -9,7 +9,7 @@ import { explainPassphrase } from "./passphrase";
 
 /** Runs pulumi with the right tools, backend and passphrase. */
 export interface Pulumi {
-  /** What every pulumi of this checkout is told. */
+  /** Environment of every pulumi process. */
   environment: Record<string, string>;
   /** Runs in the foreground, as the user would see it; resolves to the exit code. */
   run(args: string[]): Promise<number>;

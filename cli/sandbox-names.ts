@@ -1,8 +1,8 @@
 import { UserError } from "../setup/user-error";
 
-/** A sandbox or a volume of a server, by all that people call it. */
+/** A sandbox or a volume of a server with all its names. */
 export interface Named {
-  /** The API's id; undefined for one that the server has not heard of yet. */
+  /** The API's id; undefined for one that the server does not know yet. */
   id?: string;
   /** Its client's name; two owners may each have one of that name. */
   name: string;
@@ -20,15 +20,14 @@ export interface MsbRow {
   image?: string;
 }
 
-/** What the server knows of the sandboxes or volumes that msb has, in msb's order. */
+/** Adds the server's names to the sandboxes or volumes of msb, in msb's order. */
 export function namesOf(rows: readonly { name: string }[], records: readonly Named[]): Named[] {
   const byHandle = new Map(records.map((record) => [record.handle, record]));
   return rows.map(({ name }) => byHandle.get(name) ?? { name, owner: null, handle: name });
 }
 
 /**
- * msb's name of what is meant by an id, a client's name, or msb's name.
- * The word itself where nothing has that name: msb reports that itself.
+ * Translates an id or a client's name to msb's name. Unknown names are returned as they are: msb reports them.
  * @throws UserError where several have it
  */
 export function handleOf(word: string, known: readonly Named[], what = "sandboxes"): string {
@@ -51,15 +50,15 @@ const oneName = [
 ];
 const manyNames = ["start", "stop", "restart", "remove", "rm", "ping", "touch", "copy", "cp"];
 
-/** Options of any of them whose value could be the name of a sandbox: of others only a word that is one would matter. */
+/** Their options whose value could look like the name of a sandbox. */
 const withValue = [
   ...["-e", "--env", "-w", "--workdir", "-u", "--user", "-n", "--name", "--job", "--grep", "--source"],
   ...["--label", "--label-rm", "--env-rm", "--secret", "--secret-rm"],
 ];
 
 /**
- * Where in msb's words sandboxes may be named: words that are neither an option nor, as far as is known, an option's value.
- * None where that command names none.
+ * Positions of arguments that may name a sandbox: neither an option nor the value of a known option. Empty for commands that
+ * take no sandbox.
  */
 export function namePositions(words: readonly string[]): number[] {
   const start = verbAt(words);
@@ -83,7 +82,7 @@ function takesNext(word: string): boolean {
   return letters.findIndex((letter) => withValue.includes(`-${letter}`)) === letters.length - 1;
 }
 
-/** msb's words with its own names of the sandboxes that are meant. @throws UserError where a name is not enough */
+/** Arguments for msb, with its own names of sandboxes. @throws UserError where a name is not enough */
 export function withHandles(words: readonly string[], sandboxes: readonly Named[]): string[] {
   const translated = [...words];
   const isKnown = (word: string) =>
@@ -108,13 +107,13 @@ export function sandboxTable(rows: readonly MsbRow[], sandboxes: readonly Named[
   return textTable([["NAME", "STATUS", "OWNER", "IMAGE", "CREATED (UTC)", "ID"], ...cells]);
 }
 
-/** Rows of cells, the columns one below the other. */
+/** A text table with aligned columns. */
 export function textTable(rows: readonly string[][]): string {
   const widths = rows[0]?.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0))) ?? [];
   const line = (row: string[]) => row.map((cell = "", column) => cell.padEnd(widths[column] ?? 0)).join("  ");
   return rows.map((row) => line(row).trimEnd()).join("\n");
 }
 
-/** When msb made something, for people. */
+/** A creation time to the minute. */
 export const minuteOf = (createdAt: string | undefined): string =>
   createdAt?.slice(0, 16).replace("T", " ") ?? "-";

@@ -9,14 +9,14 @@ import type { Pulumi } from "./pulumi";
 /** The settings of a stack by their names, as Pulumi has them: text, or JSON as text. */
 export interface Settings {
   values: Record<string, string | undefined>;
-  /** Names of those that must not be shown, being encrypted as a whole or in a part. */
+  /** Names of settings that are encrypted, wholly or in part, and must not be shown. */
   secret: string[];
 }
 
 type PulumiReader = Pick<Pulumi, "read">;
 
 /**
- * Asks Pulumi for the settings of a stack, decrypted: those of its file, of the project and of its environments.
+ * Reads the settings of a stack through Pulumi, decrypted: from its file, the project and its ESC environments.
  *
  * @param file the stack's settings file, which is all there is of a stack that was never deployed
  */
@@ -30,7 +30,7 @@ export async function readSettings(stack: string, file: string, pulumi: PulumiRe
   }
 }
 
-/** Pulumi tells the settings of stacks alone: one is made for it that nobody else sees, in a copy of the project. */
+/** Pulumi reads settings of existing stacks only: a temporary stack is created in a copy of the project. */
 async function readUnmade(stack: string, file: string, pulumi: PulumiReader): Promise<Settings> {
   const folder = mkdtempSync(join(tmpdir(), "microsandbox-settings-"));
   try {

@@ -15,7 +15,7 @@ import { localKvm } from "./kvm";
 import { type Pulumi, pulumiWith } from "./pulumi";
 import { readSettings, type Settings } from "./settings";
 
-/** How the help of every command tells {@link chooseStack}'s rule. */
+/** {@link chooseStack}'s rule, for the help of every command. */
 export const STACK_RULE =
   "stack to work on (default: the selected one, which is the one deployed last; without one, dev, or emulated where " +
   "this machine's KVM can't run guests)";
@@ -127,7 +127,7 @@ export function stackNames(): string[] {
     .filter((name) => name !== undefined);
 }
 
-/** What set-up and recovery look at, of one host. */
+/** Settings of one host that set-up and recovery need. */
 export type SetupHost = Pick<HostSettings, "host" | "architecture" | "debianVersion" | "registryPrefix"> &
   Partial<
     Pick<
@@ -141,7 +141,7 @@ export type SetupHost = Pick<HostSettings, "host" | "architecture" | "debianVers
     /** First part of the names of what is on it. */
     baseName: string;
     devMode: boolean;
-    /** Whether it is there to stay: nothing of it changes without a question. */
+    /** Whether changes need a confirmation. */
     production: boolean;
   };
 
@@ -153,7 +153,7 @@ export async function hostsForSetup(stack: string, pulumi: Pick<Pulumi, "read">)
   return hostsOf(stack, await readSettings(stack, stackFile(stack), pulumi));
 }
 
-/** The hosts that some settings make. */
+/** The hosts of these settings. */
 export function hostsOf(stack: string, { values }: Pick<Settings, "values">): SetupHost[] {
   const defaults = {
     host: "local",

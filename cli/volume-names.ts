@@ -10,18 +10,18 @@ export interface VolumeRow {
 
 const GIB = 1024 ** 3;
 
-/** Where in msb's words volumes are named; none where that command names none. */
+/** Positions of arguments that name a volume; empty for commands that take none. */
 export function volumePositions([group, command = "", ...words]: readonly string[]): number[] {
   if (group !== "volume" || !["rm", "remove", "inspect"].includes(command)) return [];
   const named = words.flatMap((word, index) => (word.startsWith("-") ? [] : [index + 2]));
   return command === "inspect" ? named.slice(0, 1) : named;
 }
 
-/** Whether msb is asked for a list of volumes that is for people. */
+/** Whether the arguments request a list of volumes without a machine-readable format. */
 export const isPlainVolumeList = ([group, command = "", ...options]: readonly string[]): boolean =>
   group === "volume" && ["ls", "list"].includes(command) && options.length === 0;
 
-/** msb's words with its own names of the volumes that are meant. @throws UserError where a name is not enough */
+/** Arguments for msb, with its own names of volumes. @throws UserError where a name is not enough */
 export function withVolumeHandles(words: readonly string[], volumes: readonly Named[]): string[] {
   const translated = [...words];
   for (const at of volumePositions(words)) translated[at] = handleOf(words[at] ?? "", volumes, "volumes");

@@ -12,8 +12,8 @@ import { setMessage } from "./settings/visible-error";
 export { SERVICE } from "./settings/hosts";
 
 /**
- * One service on each host, all at once. Each stands alone: its resources have names of its own, and what fails on one
- * host fails its resources only. The host `default` has the names of a stack with a single host.
+ * One service on each host, deployed in parallel. They are independent: each has resources of its own, and a failure on one
+ * host affects only its resources. The host `default` has the names of a stack with a single host.
  *
  * @param name first part of the names of all resources
  * @example const services = deployHosts("sandboxes", readStackSettings());
@@ -94,8 +94,8 @@ function working<T>(
 let shortened = false;
 
 /**
- * A resource that the engine could not make is reported by the engine. What waited for it fails in the program: said
- * in a line, as Pulumi prints a `RunError`, and not as an unhandled exception with a stack trace.
+ * The engine reports a resource that it could not create. What depends on it fails in the program: that is shortened to one
+ * line, as for a `RunError`, instead of an unhandled exception with a stack trace.
  */
 function shortenFailures(): void {
   if (shortened) return;

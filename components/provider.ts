@@ -9,7 +9,7 @@ import { outputs } from "./outputs";
 const type = "microsandbox:index:Microsandbox";
 
 /**
- * The plugin that makes services for programs in other languages. The schema has been made when this package was built:
+ * The plugin that creates services for programs in other languages. The schema was generated when this package was built:
  * Pulumi's own `componentProviderHost` would need the sources and a TypeScript compiler where it runs.
  */
 class MicrosandboxProvider implements pulumi.provider.Provider {

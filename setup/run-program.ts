@@ -1,7 +1,7 @@
 import { linesToType } from "./named-stack";
 import { UserError } from "./user-error";
 
-/** Runs a program to its end. A error of the user's is printed without a stack trace; anything else is a bug. */
+/** Runs a program to its end. An error of the user's is printed without a stack trace; anything else is a bug. */
 export async function runProgram(work: () => Promise<unknown>): Promise<void> {
   try {
     await work();

@@ -1,5 +1,5 @@
 /**
- * A error or a missing piece that the user can fix. Its message says what failed, what was expected and
+ * An error or a missing piece that the user can fix. Its message says what failed, what was expected and
  * what to type next; whoever catches it at the edge prints the message without a stack trace and exits 1.
  *
  * @example

@@ -36,7 +36,7 @@ export class ArchiveWriter {
   /** @throws UserError where the file exists or can't be made */
   static async open(path: string): Promise<ArchiveWriter> {
     try {
-      // Claims the name, so that a mistyped one is noticed before the server is stopped; for the owner's eyes only.
+      // Creates the file first (mode 0600), so that a wrong path fails before the server is stopped.
       await (await open(path, "wx", 0o600)).close();
       return new ArchiveWriter(path, await open(`${path}.partial`, "w", 0o600));
     } catch (error) {
@@ -45,7 +45,7 @@ export class ArchiveWriter {
     }
   }
 
-  /** Adds what a stream brings; its length is not known before. */
+  /** Adds the content of a stream of unknown length. */
   async add(name: string, source: Readable, progress: (bytes: number) => void): Promise<Written> {
     const start = this.position;
     this.position += BLOCK;
@@ -78,7 +78,7 @@ export class ArchiveWriter {
     await rename(`${this.path}.partial`, this.path);
   }
 
-  /** Removes what there is of it. */
+  /** Removes the partial file. */
   async discard(): Promise<void> {
     await this.file.close().catch(() => undefined);
     for (const path of [this.path, `${this.path}.partial`]) await rm(path, { force: true });
@@ -93,7 +93,7 @@ export class ArchiveWriter {
   }
 }
 
-/** A backup that is known to be whole. */
+/** A verified backup. */
 export interface Archive {
   manifest: Manifest;
   /** Reads one volume's entry. */

@@ -12,7 +12,7 @@ const folders: Record<VolumeEntry, string> = {
   "workspace.tar.zst": "/workspace",
 };
 
-/** What the stack's settings put into the state volume, passwords of registries among it: it stays with the stack. */
+/** Files that the stack's settings write to the state volume (with registry passwords): they stay with the stack. */
 const settings = [
   "config.json",
   "secrets/registries",
@@ -72,7 +72,7 @@ done`;
   return ["set -eu", swap(state), keep, drop, swap(workspace), drop, own].join("\n");
 }
 
-/** Prints what users would lose: sandboxes, volumes, snapshots and files of the workspace. */
+/** Counts what a restore would replace: sandboxes, volumes, snapshots and files of the workspace. */
 export const contentScript = `for folder in sandboxes volumes snapshots; do
   [ ! -d /var/lib/microsandbox/$folder ] || count=$(ls /var/lib/microsandbox/$folder | wc -l)
   [ "\${count:-0}" = 0 ] || echo "$count $folder"; count=0

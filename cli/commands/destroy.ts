@@ -26,7 +26,7 @@ export async function destroy(asked?: string, yes?: boolean): Promise<void> {
     strict: hosts.some(({ production }) => production),
     line: `npm run destroy -- --yes --stack ${stack}`,
   });
-  // Of several hosts, one that can't be reached is no reason to leave the others as they are.
+  // An unreachable host does not keep the others from being destroyed.
   const automation = await openAutomation(stack, tools, pulumi.environment, report);
   const done = await automation.destroy({ continueOnError: true });
   sayWords("What this run did", done, report);
@@ -37,7 +37,7 @@ export async function destroy(asked?: string, yes?: boolean): Promise<void> {
   for (const text of explainKept(hosts, resources)) report.say(`\n${text}`);
 }
 
-/** What a destroy takes away and what it leaves, by the names it has on the hosts. */
+/** What a destroy removes and what it keeps, by the names on the hosts. */
 export function named(resources: readonly StateResource[]): string {
   const names = (kind: string, keep?: boolean) =>
     resources

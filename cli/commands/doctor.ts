@@ -19,7 +19,7 @@ import { chooseStack, hasStack, hostsOf, type OpenStack, openStack } from "../st
 export async function doctor(asked?: string, askedHost?: string): Promise<void> {
   const report = createReporter({ write: console.log });
   const present = await inspectTools();
-  // It makes nothing: without the tools it can't ask what is selected.
+  // Read-only: without the tools, Pulumi can't be asked for the selected stack.
   const ready = present.every((tool) => tool.present);
   const open = ready ? await openStack(asked, report) : undefined;
   const stack = open?.stack ?? (await chooseStack(asked, [], report));
@@ -70,7 +70,7 @@ export const wrongSettings = (stack: string, errors: readonly SettingError[]): F
     remedy: `Expected: ${error.accepted}\n${fixLines(error, { stack })}`,
   }));
 
-/** Settings are asked of Pulumi. */
+/** Settings are read through Pulumi, so the tools are needed. */
 const unread = (stack: string): Finding => ({
   verdict: "warns",
   what: `Stack ${stack}: its hosts can be checked once the tools are installed`,
@@ -93,7 +93,7 @@ async function engine(state: Awaited<ReturnType<typeof inspectEngine>>): Promise
   return { verdict: "stops", what, remedy: "Install and start Docker, then run this again." };
 }
 
-/** What is to be said of one host; its name is said with it where there are several. */
+/** Findings of one host, prefixed with its name if there are several. */
 async function findingsOf(host: CheckedHost, context: CheckContext, several: boolean): Promise<Finding[]> {
   const findings = await checkHost(host, context);
   if (host.host !== "emulated") findings.push(...(await advice(host)));
@@ -103,13 +103,13 @@ async function findingsOf(host: CheckedHost, context: CheckContext, several: boo
   );
 }
 
-/** What is worth repair before other people's code runs there. */
+/** Advice for hardening a host before it runs other people's code. */
 async function advice(host: CheckedHost): Promise<Finding[]> {
   const found = await adviceFor(connectionOf(host));
   return found.map(({ what, remedy }) => ({ verdict: "warns", what: `Advice: ${what}`, remedy }));
 }
 
-/** When a certificate of the user's ends. */
+/** Whether the user's own certificate expires soon. */
 export function certificate({ tls }: Pick<HostSettings, "tls">): Finding[] {
   if (!isGiven(tls)) return [];
   const warning = certificateWarning(tls);

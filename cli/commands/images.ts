@@ -18,7 +18,7 @@ export async function images(words: string[], limits: PruneLimits, asked: Server
   const [action, file, ...more] = words;
   if (action === "list" && !file) return inServer(asked, ["msb", "image", "ls"]);
   if (action === "prune" && !file) {
-    // The server removes them: it alone knows what a start is about to use.
+    // The server removes them: it alone knows which image a start is about to use.
     const options = JSON.stringify(pruneOptions(limits));
     return inServer(asked, ["node", "/opt/gateway/server.cjs", "prune", options]);
   }
@@ -41,7 +41,7 @@ export function pruneOptions({ olderThan, maxSize }: PruneLimits): {
   return { olderThanSeconds, maxBytes };
 }
 
-/** Runs a command in the server; an archive goes in through standard input, so that no path of the server is named. */
+/** Runs a command in the server; an archive is passed on standard input, not as a path. */
 async function inServer(asked: ServerSelection, words: string[], input?: Readable): Promise<void> {
   const { connection, container } = await deployedServer(asked);
   const command = ["docker", "exec", ...(input ? ["--interactive"] : []), container, ...words];

@@ -8,9 +8,8 @@ import { prepare } from "./setup";
 import { deploy } from "./up";
 
 /**
- * `npm run import`: takes over what a stack of this name has left on its hosts, found by its labels, where Pulumi's
- * state knows nothing of it. The volumes hold all that matters and are found by their names; container and network,
- * which hold nothing, are made again.
+ * `npm run import`: adopts what a stack of this name left on its hosts and is not in Pulumi's state; its labels identify it.
+ * The volumes, which hold all data, are reused; container and network are created again.
  */
 export async function importStack(asked?: string): Promise<void> {
   const report = createReporter();

@@ -106,7 +106,7 @@ export function keysCommand(stackOption: readonly [string, string]): Command {
   return keys;
 }
 
-/** A changed keyring, what to say of it, and the key that was made, if one was. */
+/** A changed keyring, the message about it, and the new key, if any. */
 type Changed = { keyring: Keyring; key?: string; said: string };
 
 /** Changes the keys in the stack's file, then in the running servers, then in Pulumi's state. */
@@ -128,7 +128,7 @@ async function change(
     const { keyring, key, said } = make(before, new Date());
     await saveKeys(stack, known, keyring, pulumi);
     if (key) {
-      // First of all: if what follows fails, the key is not lost.
+      // Printed first, so that the key is not lost if the next step fails.
       report.say(`${said} of stack ${stack}, shown only once:`);
       console.log(key);
     } else {

@@ -51,7 +51,7 @@ export async function restore(file: string, options: RestoreOptions): Promise<vo
         source.on("data", (chunk) => {
           size += chunk.length;
         });
-        // A failure of the other side is told better by its own words.
+        // An error of the other process has the better message.
         await pipeline(source, stdin).catch(() => undefined);
         const { ok, stderr } = await ended;
         if (signal.aborted) throw signal.reason;

@@ -7,10 +7,10 @@ import { type MsbRow, type Named, namePositions, namesOf, sandboxTable, withHand
 import { openStack } from "../stack";
 import { isPlainVolumeList, volumePositions, volumeTable, withVolumeHandles } from "../volume-names";
 
-/** A server, and the stack that it is of. */
+/** A server and its stack. */
 export type DeployedServer = Server & { stack: string };
 
-/** Which server is meant: of the current stack and its only host, where nothing is said. */
+/** Selects a server; default: the current stack, and its only host. */
 export interface ServerSelection {
   stack?: string;
   host?: string;
@@ -33,7 +33,7 @@ export async function sandbox(args: string[]): Promise<void> {
   process.exitCode = exitCode ?? 1;
 }
 
-/** The list that is asked for, in the names of people; or else the words for msb, in its own names. */
+/** The requested list with clients' names, or the arguments for msb with msb's names. */
 async function inNames(server: Server, words: string[]): Promise<string | string[]> {
   const isOfVolumes = words[0] === "volume";
   const isList = isOfVolumes ? isPlainVolumeList(words) : isPlainList(words);
@@ -47,13 +47,13 @@ async function inNames(server: Server, words: string[]): Promise<string | string
   return isOfVolumes ? withVolumeHandles(words, named) : withHandles(words, named);
 }
 
-/** Whether msb is asked for a list of sandboxes that is for people. */
+/** Whether the arguments request a list of sandboxes without a machine-readable format. */
 export function isPlainList([command = "", ...options]: readonly string[]): boolean {
   const others = options.some((word) => !["--running", "--stopped"].includes(word));
   return ["ls", "list"].includes(command) && !others;
 }
 
-/** What msb has, and what it is called; undefined where that can't be asked: then msb has the word. */
+/** What msb has, with clients' names; undefined if the server can't be asked: the arguments then go to msb unchanged. */
 async function knownTo(server: Server, list: string[], command: "names" | "volume-names") {
   const [rows, names] = await Promise.all([
     output(server, ["msb", ...list, "--format", "json"]),
@@ -76,7 +76,7 @@ async function output({ connection, container }: Server, words: string[]): Promi
   return exitCode === 0 ? String(stdout) : undefined;
 }
 
-/** The server that is asked for. @throws UserError where there is none, or one of several hosts has to be named */
+/** The selected server. @throws UserError where there is none, or one of several hosts has to be named */
 export async function deployedServer(asked: ServerSelection): Promise<DeployedServer> {
   const { stack, pulumi } = await openStack(asked.stack, createReporter());
   return { stack, ...chooseServer(stack, asked.host, await readOutputs(stack, pulumi)) };

@@ -19,14 +19,14 @@ type ImageSettings = Pick<
   | "builder"
 >;
 
-/** Whether this machine's engine has a part in a host's deployment: it is the host's, or it builds or pulls the image. */
+/** Whether a deployment needs this machine's engine: as the host's, or to build or pull the image. */
 export function needsEngineHere({ host, builder = "auto", serverImage }: ImageSettings): boolean {
   const hostKind = host === "local" || host === "emulated" ? host : "ssh";
   const hasServerImage = serverImage !== undefined;
   return hostKind === "local" || !isMadeOnHost({ builder, hostKind, hasServerImage });
 }
 
-/** Names that the image of a host may have here: its processor is not known before the host is asked. */
+/** Possible names of a host's image on this machine: the host's architecture is not known yet. */
 export function imageNames(host: ImageSettings, content: string): string[] {
   const { baseName, version = "", versionSha256, debianVersion, registryPrefix } = host;
   return (["amd64", "arm64"] as const).map((architecture) =>

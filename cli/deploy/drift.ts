@@ -33,15 +33,15 @@ export interface HostObject {
   stack: string;
 }
 
-/** What to do about changes that were made behind Pulumi's back. */
+/** How to repair changes made outside Pulumi. */
 export interface Repair {
-  /** What was found and what becomes of it, for the user. */
+  /** Messages: what was found and what happens to it. */
   say: string[];
   /** Commands for the docker client of the host. */
   docker: string[][];
   /** The container that has to get ready after them. */
   await?: string;
-  /** Resources that Pulumi can't see are gone: to be made again. */
+  /** Resources to replace: Pulumi can't detect that they are gone. */
   replace: string[];
 }
 
@@ -77,7 +77,7 @@ export function compare(
 
   const container = recorded("container:Container", `${host.baseName}-server`);
   const server = find("container", `${host.baseName}-server`);
-  // Somebody else's is left alone: Pulumi's program says whose.
+  // A foreign container is not touched: Pulumi's program reports whose it is.
   if (server && server.id !== container?.id) return repair;
   if (container && !server)
     repair.say.push(
@@ -103,7 +103,7 @@ export function compare(
   }
 
   const image = container?.outputs?.image;
-  // One that was sent or pulled; of one that was built there, Pulumi itself sees that it is gone.
+  // An image that was sent or pulled; Pulumi itself detects that one built there is gone.
   const loads = resourcesOf(host, resources).filter((urn) => urn.endsWith("-image-load"));
   if (loads.length > 0 && image && !objects.some(({ kind, id }) => kind === "image" && id === image)) {
     repair.say.push("The server's image was removed from the host: it is built or sent again.");

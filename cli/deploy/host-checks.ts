@@ -23,7 +23,7 @@ import { emulatedArchitecture } from "../stack";
 import type { StateResource } from "./drift";
 import { emulatedState, hostCommand } from "./recover";
 
-/** One finding: `stops` means that `up` would fail, `fixes` that it would put it right by itself, `warns` neither. */
+/** One finding. `stops`: `up` would fail; `fixes`: `up` repairs it; `warns`: neither. */
 export interface Finding {
   verdict: "ok" | "fixes" | "warns" | "stops";
   what: string;
@@ -36,15 +36,15 @@ export type CheckedHost = HostSettings & { name: string; baseName: string };
 /** What the checks of a host look at besides the host itself. */
 export interface CheckContext {
   stack: string;
-  /** What the state of the stack has: what is its own on the host is in nobody's way. */
+  /** Resources in the stack's state: their objects on the host are not foreign. */
   resources: readonly StateResource[];
-  /** Of pulumi, whose engine is asked. */
+  /** Environment of pulumi: it selects the engine. */
   environment: Record<string, string>;
-  /** Whether this machine's engine answers: `up` may install one, and nothing can be asked of it before. */
+  /** Whether this machine's engine answers; if not, `up` may install one, and its checks are skipped. */
   engineAnswers: boolean;
 }
 
-/** The checks that `up` makes on a host before it makes anything. They change nothing. */
+/** The read-only checks that `up` makes on a host first. */
 export async function checkHost(host: CheckedHost, context: CheckContext): Promise<Finding[]> {
   if (host.host === "emulated") {
     const packages = await emulationOf(host);
@@ -71,7 +71,7 @@ async function named({ host }: CheckedHost, check: () => Promise<Finding>): Prom
 }
 
 async function engineOf(host: CheckedHost, context: CheckContext): Promise<Finding> {
-  // Here and not above: it loads Pulumi, which all commands would wait for.
+  // Imported late: it loads Pulumi, which would slow down every command.
   const { requireKey } = await import("../../components/server/api-key.js");
   const { baseName, hostPort, architecture } = host;
   const names = {

@@ -2,7 +2,7 @@ import { resourceName, SERVICE } from "../../components/settings/hosts";
 import { hostMessage } from "../../components/settings/visible-error";
 import type { SetupHost } from "../stack";
 
-/** What tells whose a resource of the state is. */
+/** A resource of the state, as far as its owner is concerned. */
 export interface Resource {
   urn: string;
   type: string;
@@ -21,7 +21,7 @@ export function resourcesOf({ name }: Pick<SetupHost, "name">, resources: readon
 }
 
 /**
- * What is to be said of each host, from its own resources; of several, the host is named.
+ * A message for each host about its resources; with several hosts, the host is named.
  *
  * @param explain the text for one host, or nothing
  */

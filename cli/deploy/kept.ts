@@ -4,8 +4,8 @@ import type { StateResource } from "./drift";
 import { sayByHost } from "./host-resources";
 
 /**
- * What a destroyed stack has left on its hosts, as its settings say, and what to type to be rid of it. One text for
- * each host with such volumes.
+ * The volumes that a destroyed stack keeps on its hosts, and the commands that remove them. One text for each host with such
+ * volumes.
  *
  * @param resources the stack's before it was destroyed
  */

@@ -30,7 +30,7 @@ export function hasDeadLock(
 /** The part of a lock file that is read. */
 const lockOwner = z.object({ pid: z.number(), hostname: z.string() });
 
-/** Who holds a lock; undefined where its file is of another form, or has gone: Pulumi itself says what to do then. */
+/** The holder of a lock; undefined if the file has another format or is gone: Pulumi's own message then says what to do. */
 function ownerOf(file: string): z.infer<typeof lockOwner> | undefined {
   try {
     return lockOwner.safeParse(JSON.parse(readFileSync(file, "utf8"))).data;
@@ -67,7 +67,7 @@ function pulumiPids(): Set<number> {
       const ids = /^NSpid:\s*(.*)$/m.exec(readFileSync(`/proc/${process}/status`, "utf8"))?.[1] ?? process;
       for (const id of ids.trim().split(/\s+/)) pids.add(Number(id));
     } catch {
-      // It has ended meanwhile.
+      // It has ended in the meantime.
     }
   }
   return pids;

@@ -17,8 +17,8 @@ const VERBS: Record<string, string> = {
 };
 
 /**
- * What of a run takes its time: a line for the oldest step that goes on, after 5 seconds and then less and less often.
- * Pulumi's own lines tell what begins and what ends; between them may be minutes.
+ * Reports long steps of a run: a line for the oldest running step, after 5 seconds and then less and less often. Pulumi
+ * itself only prints when a step starts and ends, which can be minutes apart.
  */
 export class Progress {
   private readonly running = new Map<string, { op: string; since: number }>();

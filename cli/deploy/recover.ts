@@ -37,8 +37,8 @@ async function wakeEmulatedHost(name: string, report: Reporter): Promise<void> {
 }
 
 /**
- * Mends what an interrupted pulumi left behind: the lock of a process that is gone, operations whose end is not
- * known, and containers or networks that were made but not recorded. Volumes are never touched.
+ * Cleans up after an interrupted pulumi: the lock of a dead process, pending operations, and containers or networks that were
+ * created but not recorded. Volumes are never touched.
  *
  * @returns what the state knows then
  */
@@ -92,8 +92,8 @@ export const deploymentsOf = (resources: readonly StateResource[]): string[] =>
   );
 
 /**
- * Containers and networks of these deployments that the state does not know would be in the next run's way. Those of
- * another checkout, or of an earlier version, have another id or none: they are left alone.
+ * Removes containers and networks of these deployments that are not in the state: the next run needs their names. Those of
+ * another checkout, or of an earlier version, have another id or none and are kept.
  */
 async function removeUnrecorded(
   hosts: readonly SetupHost[],

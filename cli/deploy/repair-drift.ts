@@ -6,10 +6,10 @@ import { dockerOn, shellOn } from "./recover";
 import { settled } from "./settled";
 
 /**
- * Looks for what was changed behind Pulumi's back on the hosts of a stack, says what it finds, and fixes what a
- * refresh would not. A host that does not answer is left to Pulumi, and so is what is somebody else's.
+ * Detects changes made outside Pulumi on the hosts of a stack, reports them, and repairs what a refresh would not. Hosts that
+ * do not answer and foreign objects are left to Pulumi.
  *
- * @returns the resources that are to be made again
+ * @returns the resources to replace
  */
 export async function repairDrift(
   hosts: readonly SetupHost[],
@@ -27,7 +27,7 @@ export async function repairDrift(
   const fix = async (host: SetupHost, { say, docker, await: id }: Repair) => {
     for (const line of say) report.say(several ? hostMessage(host.name, line) : line);
     for (const args of docker) await dockerOn(host, args);
-    // One that does not get ready is left to Pulumi, which makes it again.
+    // Pulumi replaces a container that does not become ready.
     if (id)
       await settled(async (format) => (await dockerOn(host, ["inspect", "--format", format, id])).stdout);
   };

@@ -7,7 +7,7 @@ const patience: Record<string, number> = {
 };
 
 /**
- * Waits until a container that was started is healthy, or has no prospect of it.
+ * Waits until a started container is healthy, or can't become healthy.
  *
  * @param inspect one look at the container with a format of `docker inspect`
  * @returns its status and health. @example "running healthy", "exited unhealthy"

@@ -3,8 +3,8 @@ import type { StateResource } from "./drift";
 import { sayByHost } from "./host-resources";
 
 /**
- * What to type after an upgrade whose trial went well, and whose new server did not get ready all the same: the copy of
- * the state is kept until one does. One text for each host that this concerns.
+ * What to do if an upgrade passed its test but the new server did not become ready: the copy of the state is kept until one
+ * does. One text for each such host.
  */
 export function unfinishedUpgrades(
   stack: string,

@@ -4,8 +4,8 @@ import { type Resource, resourcesOf } from "./host-resources";
 import { dockerOn } from "./recover";
 
 /**
- * The resources of the hosts whose engine does not answer: a refresh of what is on them would end the
- * whole run. The program still tells why they can't be used. Of a stack with one host nothing is left out.
+ * The resources of hosts whose engine does not answer: refreshing them would fail the whole run. The program still reports
+ * why these hosts can't be used. Empty for a stack with one host.
  */
 export async function leaveOutUnreachable(
   hosts: readonly SetupHost[],

@@ -12,13 +12,13 @@ export interface Keyring {
   keys: ConfiguredKey[];
 }
 
-/** A key that was just made: the only time that it is to be seen. */
+/** A new key, which is shown once. */
 export interface Made {
   keyring: Keyring;
   key: string;
 }
 
-/** What a new key is given. */
+/** Expiry and limits of a new key. */
 export interface KeyTerms {
   /** When it ends; null for never. */
   expires?: Date | null;
@@ -28,7 +28,7 @@ export interface KeyTerms {
 /** 256 random bits. */
 export const newKey = (): string => `msb_${randomBytes(32).toString("hex")}`;
 
-/** @throws UserError if the id is no id, or there is a key with it */
+/** @throws UserError if the id is invalid or in use */
 export function addKey(keyring: Keyring, id: string, { expires, limits }: KeyTerms, now: Date): Made {
   if (!KEY_ID.test(id)) {
     throw new UserError(
@@ -50,7 +50,7 @@ export function addKey(keyring: Keyring, id: string, { expires, limits }: KeyTer
   return { key, keyring: { ...keyring, keys: [...withoutEnded(keyring.keys, now), entry] } };
 }
 
-/** Takes a key away, the one that it replaces too. @throws UserError for an id that no key has */
+/** Revokes a key and the one that it replaces. @throws UserError for an id that no key has */
 export function revokeKey(keyring: Keyring, id: string): Keyring {
   requireKnown(keyring, id);
   const keys = keyring.keys.filter((key) => key.id !== id);
@@ -58,8 +58,8 @@ export function revokeKey(keyring: Keyring, id: string): Keyring {
 }
 
 /**
- * Gives an id another key. The old one is taken for as long as `overlapMs` says, within its own end. Limits stay;
- * without a new end, the new key lives as long as the old one was made for.
+ * Rotates the key of an id. The old key stays valid for `overlapMs`, at most until its own expiry. Limits stay; without a
+ * new expiry, the new key gets the lifetime of the old one.
  * @throws UserError for an id that no key has
  */
 export function rotateKey(
@@ -74,7 +74,7 @@ export function rotateKey(
   const ends = Math.min(now.getTime() + overlapMs, old?.expires ? Date.parse(old.expires) : Infinity);
   const predecessor =
     ends > now.getTime() ? [{ ...old, id, hash, expires: new Date(ends).toISOString(), replaced: true }] : [];
-  // Of several predecessors each has its end.
+  // Each of several predecessors keeps its own expiry.
   const others = withoutEnded(keyring.keys, now).filter((key) => key !== old);
   const key = newKey();
   if (id === DEFAULT_KEY) return { key, keyring: { apiKey: key, keys: [...others, ...predecessor] } };
@@ -102,7 +102,7 @@ function entryOf(
   };
 }
 
-/** Predecessors whose time is over are of no use to anybody. Keys that have ended stay until they are revoked. */
+/** Drops expired predecessors of rotated keys. Other expired keys stay until they are revoked. */
 function withoutEnded(keys: ConfiguredKey[], now: Date): ConfiguredKey[] {
   return keys.filter(({ replaced, expires }) => !replaced || Date.parse(expires ?? "") > now.getTime());
 }

@@ -29,9 +29,9 @@ interface Server extends Deployed {
   host: string;
 }
 
-/** What a stack says of keys. */
+/** The keys of a stack. */
 export interface StackKeys {
-  /** Those of the stack; a host may have others, which are its own affair. */
+  /** The stack's keys; keys that a host overrides are not managed here. */
   keyring: Keyring;
   /** Whether the key `default` is the one that the first `up` made, and in the state; else it is in the settings. */
   isMade: boolean;
@@ -85,7 +85,7 @@ export async function saveKeys(
   }
 }
 
-/** The servers that a change of keys concerns now: those that are deployed, and check keys. */
+/** The deployed servers that check keys. */
 export async function serversWithKeys(stack: string, pulumi: Pulumi): Promise<Server[]> {
   const { hosts, ...single } = await readOutputs(stack, pulumi);
   return Object.entries(hosts ?? { [DEFAULT_HOST]: single }).flatMap(([host, { server, environment }]) =>

@@ -17,7 +17,7 @@ export function askHost(
   stdin: pulumi.Input<string>,
   { parent, hostName, after }: { parent: pulumi.Resource; hostName?: string; after?: pulumi.Input<unknown> },
 ): pulumi.Output<string> {
-  // In an apply, not as the invoke's own inputs: those wrap an error of theirs in another one, with a stack trace.
+  // In an apply, not as inputs of the invoke: it would wrap an error of an input in another one, with a stack trace.
   const said = pulumi.all([connection, stdin]).apply(async ([host, input]) => {
     const command = probeCommand(host);
     return { host, ...(await local.run({ command, stdin: input, logging: "none" }, { parent })) };

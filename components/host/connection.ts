@@ -90,11 +90,11 @@ export function keyFlags({ knownHostsFile, identityFile, hostKey }: SshConnectio
 }
 
 /**
- * Options of ssh (OpenSSH 8.5 or newer) that accept these host keys only. Not by a file: a later destroy, of another
- * machine perhaps, runs by what the state holds.
+ * Options of ssh (OpenSSH 8.5 or newer) that accept these host keys only. Not in a file: a later destroy, perhaps on another
+ * machine, only has the state.
  */
 function onlyHostKeys(keys: string[]): string[] {
-  // ssh splits the command at blanks, and has %H stand for the host.
+  // ssh splits the command at spaces and replaces %H by the host.
   const lines = keys.map((key) => `"%H ${key}"`).join(" ");
   return [
     "UserKnownHostsFile=/dev/null",
@@ -106,8 +106,8 @@ function onlyHostKeys(keys: string[]): string[] {
 const asFlags = (options: string[]) => options.flatMap((option) => ["-o", option]);
 
 /**
- * A path as the value of an ssh option: ssh splits values at blanks, and has `%h` and the like stand for other things.
- * A `${` can't be written: ssh puts a variable of the environment in its place.
+ * Quotes a path for an ssh option: ssh splits values at spaces and expands `%h` and the like. `${` can't be escaped: ssh
+ * replaces it by an environment variable.
  */
 function sshPath(path: string): string {
   return `"${path.replace(/["\\]/g, "\\$&").replaceAll("%", "%%")}"`;
@@ -157,7 +157,7 @@ function sshWords(connection: SshConnection, flags: string[] = []): string[] {
 }
 
 /**
- * A script with shell variables set in front of it: ssh carries no environment of ours.
+ * A script that starts by setting shell variables: ssh does not pass the environment on.
  *
  * @param secrets variables of the script alone: they are not exported, so no program that it runs has them in its environment
  */

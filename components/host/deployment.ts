@@ -38,7 +38,7 @@ export async function readState(ask = askEngine): Promise<StateResources> {
     try {
       return (await ask()).outputs ?? {};
     } catch (error) {
-      // The engine writes the same file after each of its steps, and can be met in the middle of that.
+      // The engine rewrites the file after each step; a read can hit an incomplete one.
       if (tries === TRIES || !/load checkpoint/.test(String(error))) throw unreadable(error);
       await setTimeout(PAUSE_MS * tries);
     }
@@ -51,7 +51,7 @@ const askEngine = (): Promise<{ outputs?: StateResources }> =>
 const NO_ORGANIZATION = "organization";
 
 /**
- * The name of this stack that means no other one: Pulumi Cloud would look for a short name in the user's default
+ * The unambiguous name of this stack: Pulumi Cloud would look for a short name in the user's default
  * organization. Other backends know one organization, and those of the old layout no name but the short one.
  */
 function stackReference(): string {

@@ -110,7 +110,7 @@ export class DockerHost extends pulumi.ComponentResource {
         },
         { parent: this },
       );
-    // An image that goes to another machine is built by this one's engine.
+    // An image for another machine is built by this machine's engine.
     this.builder =
       args.kind === "local"
         ? this.engine
@@ -127,7 +127,7 @@ export class DockerHost extends pulumi.ComponentResource {
 
   private connect(name: string, args: DockerHostArgs): pulumi.Output<Connection> {
     if (args.kind === "emulated") {
-      // Before it is made, which takes minutes.
+      // Checked before the machine is created, which takes minutes.
       const after = pulumi
         .output(args.recorded)
         .apply((recorded) =>

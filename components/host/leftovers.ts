@@ -39,7 +39,7 @@ export async function removeLeftovers(
       parent,
     );
   if (isPreview) return;
-  // A network goes after what is in it.
+  // A network can only be removed after its containers.
   const lines = [...objects].sort((a, b) => a.kind.localeCompare(b.kind)).map(removal);
   const stdin = lines.map((line) => `{ ${line}; } >/dev/null 2>&1 || echo ${shellQuote(line)}`).join("\n");
   const { stdout } = await local.run({ command: hostShell(connection), stdin, logging: "none" }, { parent });

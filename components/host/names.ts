@@ -3,8 +3,8 @@ const HOST_NAME = 63;
 
 /**
  * First part of the names of all that a service has on its host: project, name and stack, so that neither another
- * project nor another stack has them. A name that begins with the project's is not told it again: the services of this
- * project's own program (`microsandbox`, `microsandbox-b`) have the names that they have always had.
+ * project nor another stack has them. A name that begins with the project's is not prefixed again: the services of this
+ * project's own program (`microsandbox`, `microsandbox-b`) keep their names.
  *
  * @example baseNameOf("sandboxes", { project: "shop", stack: "dev" }) === "shop-sandboxes-dev"
  */

@@ -7,8 +7,8 @@ const LINES = 40;
 const watched = new Set<string>();
 
 /**
- * A file for the log of a build, which the provider writes nowhere else: of a failure it says the exit code alone. It is
- * the same file on every deployer, since another one would be another build.
+ * A file for the log of a build: the provider itself only reports the exit code of a failed build. Its path is the same on
+ * every deploying machine, since another path would be another build.
  *
  * @returns undefined where the folder can't be written to
  */
@@ -33,7 +33,7 @@ export function sayWhenBuildFails(log: string): void {
         if (end) console.error(end);
       }
     });
-    // Where a resource fails Pulumi interrupts the program, waits for its end, and shows what it has said till then.
+    // If a resource fails, Pulumi interrupts the program, waits for its end, and shows its output.
     if (process.listenerCount("SIGINT") === 0) process.once("SIGINT", () => process.exit(130));
   }
   watched.add(file);

@@ -4,13 +4,12 @@ import { join } from "node:path";
 import { certificatesFile } from "./deployer-certificates";
 import { proxyFile } from "./deployer-proxy";
 
-/** What is of the machine that builds, and reaches no image. */
+/** Files of the building machine that do not become part of the image. */
 const deployersOwn = [certificatesFile, proxyFile];
 
 /**
- * SHA-256 over the names and bytes of all files that a build gets of a folder, as its .dockerignore says: the same
- * wherever the checkout is, whatever an editor leaves there, and on a file system where every file may be run.
- * The engine does not tell whether a context has changed; an image is built anew when this has.
+ * SHA-256 over the names and contents of all files that a build gets from a folder, according to its .dockerignore. It does
+ * not depend on the path of the checkout, editor files, or file modes. An image is built again if this hash changes.
  */
 export function contextHash(folder: string): string {
   const hash = createHash("sha256");

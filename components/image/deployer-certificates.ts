@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 
-/** Where an administrator puts authorities that this machine is to trust: on Debian, Fedora and Arch. */
+/** Folders for additional CA certificates: on Debian, Fedora and Arch. */
 const folders = [
   "/usr/local/share/ca-certificates",
   "/etc/pki/ca-trust/source/anchors",
@@ -12,8 +12,8 @@ const folders = [
 export const certificatesFile = "build/deployer-ca.pem";
 
 /**
- * Puts the authorities that this machine trusts besides the usual ones (a company's proxy) into a build context. The
- * build's inputs do not mention them: on a machine with others it is the same build, and makes the same image.
+ * Copies this machine's additional CA certificates (of a company's proxy) into a build context. They are no input of the
+ * build: a machine with other certificates builds the same image.
  *
  * @throws what writing the file throws; nothing is written where it is up to date
  */
@@ -22,7 +22,7 @@ export function giveCertificates(context: string, from: readonly string[] = fold
 }
 
 /**
- * Writes a file of a build context that is of this machine alone, or removes it where there is nothing to say.
+ * Writes a machine-specific file of a build context, or removes it if there is no content.
  *
  * @throws what writing the file throws; nothing is written where it is up to date
  */

@@ -17,9 +17,8 @@ const variables = {
 };
 
 /**
- * Tells a build of the proxy that leads from this machine to the internet: the docker client's (config.json, which says
- * what containers and builds get), else the environment's. Like the private authorities it is no input of the build: on a
- * machine with another proxy, or with none, it is the same image.
+ * Passes this machine's proxy to a build: the one in the docker client's config.json, else the environment's. Like the CA
+ * certificates it is no input of the build: with another proxy, or none, the image is the same.
  *
  * @throws what writing the file throws; nothing is written where it is up to date
  */

@@ -21,7 +21,7 @@ export function buildArgsOf(settings: BuildSettings): { [name: string]: string }
 }
 
 /**
- * Name and tag of an image. Whatever makes another image gives it another name: an engine that has the name has it.
+ * Name and tag of an image. They identify its content: an engine that has the name has the image.
  *
  * @param content hash of the build's context
  */

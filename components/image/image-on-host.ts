@@ -12,7 +12,7 @@ export interface ImageTransfer {
   connection: pulumi.Input<Connection>;
   /** Command line that loads the archive on its standard input into the host's engine. */
   loader: pulumi.Input<string>;
-  /** Whether the loader leaves out by itself what the engine has. */
+  /** Whether the loader itself skips layers that the engine has. */
   loaderDeduplicates: boolean;
 }
 
@@ -23,7 +23,7 @@ export const transferVariables = (host: Connection, LOADER: string, loaderDedupl
   LOADER_DEDUPLICATES: loaderDeduplicates ? "yes" : "",
 });
 
-/** Who logs in to a registry; where one of them is not set each engine's own `docker login` holds. */
+/** Credentials for a registry; if one is not set, each engine uses its own `docker login`. */
 export interface RegistryLogin {
   user: pulumi.Input<string | undefined>;
   password: pulumi.Input<string | undefined>;
@@ -45,8 +45,8 @@ export const loginVariables = ({ user, password }: Partial<RegistryLogin> = {}) 
     );
 
 /**
- * A command that brings an image to a host, and its id there. The image goes with the resource, unless a container is
- * made of it: then it is the one that a later resource has brought under the same name.
+ * A command that brings an image to a host and prints its id there. Deleting the resource removes the image, unless a
+ * container uses it: a later resource has then brought it under the same name.
  */
 export function imageOnHost(
   name: string,
@@ -78,8 +78,8 @@ export function imageOnHost(
 }
 
 /**
- * The triggers of a command that has brought an image: one more, a number, from the time on that the image was gone from
- * the host. The number grows each time, and the command runs again.
+ * Triggers of a command that brings an image to a host. If the image has been removed from the host, a counter among them
+ * grows, and the command runs again.
  */
 async function againWhereGone(
   wanted: string[],
@@ -92,7 +92,7 @@ async function againWhereGone(
   return before.triggers;
 }
 
-/** Whether a host's engine answers and has no such image. What else is wrong with the host is told by the checks. */
+/** Whether a host's engine answers and lacks the image. Other problems of the host are reported by the checks. */
 async function isGone(host: Connection, image: string, parent: pulumi.Resource): Promise<boolean> {
   const id = shellQuote(image);
   const stdin = `docker image inspect ${id} >/dev/null 2>&1 || { docker version >/dev/null 2>&1 && echo no image; }`;

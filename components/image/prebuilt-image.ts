@@ -31,7 +31,7 @@ export interface PrebuiltImageArgs {
 }
 
 /**
- * The server's image as somebody else has built it: pulled by its digest, by the host or by this machine that sends it.
+ * The server's prebuilt image: pulled by its digest, by the host or by this machine, which then sends it.
  *
  * @example new PrebuiltImage("image", { source: "registry.example.com/team/server@sha256:…", version: "0.7.11", … })
  */

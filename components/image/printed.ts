@@ -7,8 +7,8 @@ import type { Recorded } from "../host/deployment";
 export type RecordedCommands = pulumi.Input<Pick<Recorded, "command">>;
 
 /**
- * What a command prints that depends on its triggers alone. In a preview Pulumi takes the output of every changed command
- * for unknown, and what is made of it for replaced; with the same triggers it is what the state has.
+ * The output of a command that depends on its triggers alone. In a preview Pulumi treats the output of every changed command
+ * as unknown, and shows what uses it as replaced; with unchanged triggers it is the output in the state.
  */
 export function printedBy(
   made: command.local.Command,

@@ -134,7 +134,7 @@ export class SandboxImage extends pulumi.ComponentResource {
           script("image/send-image"),
         ),
       );
-    // Not by the id: a build of the same content on another deployer has another one, and is no other image.
+    // Not the id: another deploying machine builds the same content with another id.
     return imageOnHost(
       name,
       { connection, reference: image.name, create: "sh -s", stdin, triggers: [image.name], recorded },
@@ -167,7 +167,7 @@ export class SandboxImage extends pulumi.ComponentResource {
     if (!args.transfer) return undefined;
 
     const connection = pulumi.output(args.transfer.connection);
-    // Another name than that of an image which was sent: of two resources the later one goes, with its image.
+    // Not the name of a sent image: deleting that resource would remove this image.
     const pulled = pulumi
       .all([image.name, digest])
       .apply(([reference, sha256]) => `${reference}-${sha256.slice("sha256:".length, 19)}`);

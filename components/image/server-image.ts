@@ -27,7 +27,7 @@ export interface ServerImageArgs {
   isEmulated: boolean;
   /** Whether the host's own engine makes the image, or pulls it; else it comes from this machine's. */
   isMadeOnHost: boolean;
-  /** Whether somebody has built the image. */
+  /** Whether the image is prebuilt. */
   hasServerImage: boolean;
   /** Whether it goes through a registry. */
   hasRegistry: boolean;

@@ -15,7 +15,7 @@ export const takesMadeKey = ({
   !devMode && apiKey === undefined && generateApiKey;
 
 /**
- * The API key of services whose settings hold none: made by the first `up`, the same ever after, encrypted in the state.
+ * The generated API key of services without `apiKey`: created by the first `up`, kept encrypted in the state.
  *
  * @param isNeeded whether a service has no other key (`keys`); empty where none was needed at that time
  */

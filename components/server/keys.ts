@@ -32,7 +32,7 @@ export class Keys extends pulumi.ComponentResource {
       `${name}-file`,
       {
         create: pulumi.output(args.connection).apply(hostShell),
-        // Secret: the user may have set a key of his own that can be guessed from its hash.
+        // Secret: a weak key of the user's own could be guessed from its hash.
         stdin: pulumi.secret(
           pulumi.all([args.containerName, args.apiKey, args.keys]).apply(([container, apiKey, keys]) => {
             requireKey(keys, apiKey);

@@ -2,9 +2,9 @@ import * as command from "@pulumi/command";
 import * as pulumi from "@pulumi/pulumi";
 
 /**
- * What a destroy comes to first. Pulumi looks at `protect` when a resource's turn has come, and skips what the refused
- * one depends on: with the volumes alone protected, the server, a made API key and the stack's own authority would be
- * gone by then. It is there without protection too, since one that has gone from the program could not be removed.
+ * The resource that a destroy deletes first. Pulumi checks `protect` when it comes to a resource, and then keeps all that the
+ * protected one depends on. With only the volumes protected, the server, a generated API key and the stack's CA would be
+ * deleted before. It also exists without protection: a protected resource can't be removed from the program.
  */
 export class Protection extends pulumi.ComponentResource {
   /** @param all every resource of the service but this one; of components, all that is in them */

@@ -2,8 +2,8 @@ import * as command from "@pulumi/command";
 import * as pulumi from "@pulumi/pulumi";
 
 /**
- * What a script prints that runs on this machine: a private key, an API key. It runs once; the state keeps what it has
- * printed, encrypted. Neither a log nor the environment of a command ever holds it.
+ * The secret output of a script on this machine: a private key, an API key. It runs once; the state keeps the output
+ * encrypted. It is in no log and no environment of a command.
  *
  * @param triggers it runs again when one of them is another. @default [], with which no change of the script counts either
  */
@@ -14,7 +14,7 @@ export function secretFrom(
 ): pulumi.Output<string> {
   const made = new command.local.Command(
     name,
-    // An update would else get what was printed before in its environment.
+    // By default an update gets the previous output in its environment.
     { create: "sh -s", stdin, triggers, logging: "none", addPreviousOutputInEnv: false },
     {
       parent,

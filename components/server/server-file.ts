@@ -1,8 +1,8 @@
 import { shellQuote } from "../settings/shell";
 
 /**
- * A script for the host that replaces a file in the server's container in one step: a reader sees the old text or the
- * new one. The file is for the server's own eyes, and the text is in no command line.
+ * A script for the host that replaces a file in the server's container atomically. Only the server's user may read the file,
+ * and its text is in no command line.
  *
  * @param text whole lines; none of them is `END OF FILE`
  * @param then what the container does after it. @example "sleep 2"

@@ -44,7 +44,7 @@ export class Storage extends pulumi.ComponentResource {
     const deployment = pulumi.output(args.deployment);
     const { baseName, keep = true, protect = false } = args;
 
-    // From the base name even where another is set: the volume waits for all that it waits for.
+    // Depends on the base name even if another is set: the volume must wait for the checks.
     const nameOf = (role: "state" | "workspace") =>
       pulumi.all([baseName, args[role]]).apply(([base, given]) => given ?? `${base}-${role}`);
     const volume = (role: "state" | "workspace") =>

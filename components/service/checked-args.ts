@@ -24,7 +24,7 @@ export interface Structure
   hasRegistries: boolean;
   /** Whether the server's image goes through a registry. */
   hasRegistry: boolean;
-  /** Whether somebody has built the server's image. */
+  /** Whether the server's image is prebuilt. */
   hasServerImage: boolean;
   /** Whether the host's own engine makes the image, or pulls it; else it comes from this machine's. */
   isMadeOnHost: boolean;

@@ -45,7 +45,7 @@ export function checkHosts(
   return { hosts: good, errors };
 }
 
-/** The server of a stack with one host is that of the host `default`: it would go, with its sandboxes. */
+/** A stack with one host has its server on the host `default`: without that name it would be removed with its sandboxes. */
 function droppedHost(names: readonly string[]): SettingError {
   return {
     key: "hosts",
@@ -65,7 +65,7 @@ function wrongFlag(name: string): SettingError {
 
 const root = (key: string) => key.split(".")[0] ?? key;
 
-/** A error in the settings of one host: its key and the lines that fix it name the host. */
+/** An error in the settings of one host: its key and its fix name the host. */
 export function mistakeOfHost(name: string, error: SettingError): SettingError {
   const inHost = (key: string) => `hosts.${name}.${key}`;
   return {
@@ -89,10 +89,10 @@ function wrongName(name: string): SettingError {
   };
 }
 
-/** A name of any characters in a path of `pulumi config --path`. */
+/** Quotes a name for a path of `pulumi config --path`. */
 const quoted = (name: string) => `["${name.replace(/["\\]/g, "\\$&")}"]`;
 
-/** What two hosts can't both have. */
+/** Ports and volumes that two hosts on one machine can't share. */
 function sharedErrors(all: Record<string, HostSettings>): SettingError[] {
   const errors: SettingError[] = [];
   const entries = Object.entries(all);
@@ -133,7 +133,7 @@ function sharedErrors(all: Record<string, HostSettings>): SettingError[] {
 const holds = ({ volumes }: HostSettings, name: string | undefined) =>
   name !== undefined && (volumes.state === name || volumes.workspace === name);
 
-/** Whether two hosts are one engine; every emulated host is one of its own. */
+/** Whether two hosts use the same engine; every emulated host has its own. */
 function sameEngine(one: HostSettings, other: HostSettings): boolean {
   return one.host !== "emulated" && other.host !== "emulated" && machineOf(one) === machineOf(other);
 }

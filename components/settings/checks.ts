@@ -45,9 +45,9 @@ export function checkSettings(given: Record<string, unknown>, secrets: readonly 
 /**
  * Checks what is known of the settings of one host.
  *
- * @param raw values by key; of what is not known yet nothing
- * @param later keys that are not known yet, wholly or in part: whether they go with others is not asked
- * @returns the settings, with defaults for what is not known, and all that is wrong
+ * @param raw values by key, without those that are not known yet
+ * @param later keys that are not known yet, wholly or in part: they are left out of checks between settings
+ * @returns the settings, with defaults for unknown ones, and all errors
  */
 export function checkKnown(
   raw: Record<string, unknown>,
@@ -61,8 +61,8 @@ export function checkKnown(
 }
 
 /**
- * What can be told of each host without its secrets: a setting that is encrypted or wrong is left out, and whether
- * all of them go together is not asked.
+ * The settings of each host as far as they can be read without secrets: encrypted and wrong ones are left out, and settings
+ * are not checked against each other.
  *
  * @param given values by key, without the namespace
  */

@@ -1,7 +1,7 @@
 import { forProgram } from "./message-commands";
 
 /**
- * A error that the user can fix: a wrong setting, a taken port, an engine that does not answer.
+ * An error that the user can fix: a wrong setting, a taken port, an engine that does not answer.
  *
  * Pulumi's Node.js runtime prints the message of a `RunError` alone, without "unhandled exception" and
  * without a stack trace. The message therefore has to say what failed, what was expected and what to

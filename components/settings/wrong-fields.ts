@@ -16,7 +16,7 @@ export function defaultText(schema: z.core.$ZodType): string | undefined {
 /** The parts of settings that hold passwords and private keys: never shown, however they are stored. */
 const SECRET_PARTS: PropertyKey[] = ["logins", "key"];
 
-/** What is wrong with one setting: a error for each wrong part of it. */
+/** What is wrong with one setting: an error for each wrong part of it. */
 export function fieldErrors(
   key: Key,
   value: unknown,

@@ -17,7 +17,7 @@ export interface BaseImage {
   platform: string;
 }
 
-/** How long a registry gets. Where none answers the pull fails by itself in seconds, or hangs. */
+/** Time limit of a pull: without a registry it fails in seconds, or hangs. */
 const PULL_TIMEOUT_MS = 180_000;
 
 /** Debian's release names by major version. mmdebstrap wants the name. */
@@ -89,7 +89,7 @@ async function pull({ image, platform }: BaseImage): Promise<string | undefined>
 
 async function makeFromPackages({ image, platform }: BaseImage, release: string): Promise<void> {
   const folder = await mkdtemp(join(tmpdir(), "microsandbox-base-"));
-  // A file between the two commands: an import of a stream that broke off would leave half an image.
+  // Through a file: importing a stream that breaks off would create an incomplete image.
   const tar = join(folder, "rootfs.tar");
   try {
     const architecture = platform.replace(/^linux\//, "");

@@ -34,7 +34,7 @@ const serverVersionSchema = z.object({
   Components: z.array(z.object({ Name: z.string() })).default([]),
 });
 
-/** Podman answers as Docker does, and lacks what builds and volumes need. */
+/** Podman answers like Docker, but lacks features for builds and volumes. */
 const PODMAN =
   "it is Podman, which is not supported: the image is built with BuildKit, and the server's volumes and checks need Docker";
 

@@ -18,7 +18,7 @@ describe("17: what `config set --path` has stored as a number or a truth value",
   });
 });
 
-it("11: an image that is named twice is a error, which the line to type fixes", () => {
+it("11: an image that is named twice is an error, which the line to type fixes", () => {
   const { errors } = checkSettings({ images: ["alpine:3.22", "debian:13", "alpine:3.22"] });
   expect(errors).toMatchObject([
     { key: "images.2", fix: [{ key: "images", value: '["alpine:3.22","debian:13"]' }] },
