@@ -4,7 +4,7 @@ import { foreignObject, type Owner } from "./ownership";
 import { explainPreflight, type PreflightReport, parsePreflightReport } from "./preflight-report";
 import { script } from "./scripts";
 
-/** What the preflight has to know of a service: what is its own there, and what has to be free. */
+/** What the preflight checks for a service: its names on the host, and the port that must be free. */
 export interface PreflightArgs {
   containerName: string;
   /** Name of its network. */
@@ -56,7 +56,7 @@ export function usableEngine(stdout: string, architecture: "auto" | "amd64" | "a
   return preflight;
 }
 
-/** @throws VisibleError where something on the host has a name that the stack needs, and is somebody else's */
+/** @throws VisibleError where a foreign object on the host has a name that the stack needs */
 export function refuseForeign(
   { objects }: PreflightReport,
   { volumes, ...owner }: Omit<Owner, "settingOf"> & { volumes: VolumeNames },

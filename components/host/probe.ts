@@ -5,14 +5,14 @@ import { type Connection, hostShell, keyFlags, type SshConnection } from "./conn
 const failed = "unreachable:";
 
 /**
- * A command line that runs the script on its standard input on the host and always succeeds: where ssh itself
- * fails, what it says comes back in place of the script's output, for `probed` to explain.
+ * A command line that runs the script on its standard input on the host and always succeeds: if ssh itself fails, its error
+ * message is the output, and `probed` explains it.
  *
  * @param flags flags of ssh for this run alone
  */
 export function probeCommand(connection: Connection, flags: string[] = []): string {
   if (connection.kind === "local") return hostShell(connection);
-  // What a login shell prints is told apart from ssh's own words: of the former the engine's client would break.
+  // Keeps ssh's messages apart from output of the login shell, which would break the Docker client.
   return (
     `err=$(mktemp) && { if out=$(${hostShell(connection, flags)} 2>"$err"); then printf '%s\\n' "$out"; ` +
     `else printf '${failed} %s\\n' "$(cat "$err")"; fi; rm -f "$err"; }`
@@ -56,7 +56,7 @@ export function sshFailure(connection: SshConnection, stdout: string): SshFailur
 function explain(to: SshConnection, said: string): Omit<SshFailure, "said"> {
   const target = `${to.user}@${to.address}`;
   const port = to.port ? ` -p ${to.port}` : "";
-  // With the files of the settings: without them the line may work where a deployment does not.
+  // With the keys of the settings: without them the line may work although a deployment does not.
   const byHand = ["ssh", ...keyFlags(to)].map(shellQuote).join(" ") + port;
   if (/bad configuration option: knownhostscommand/i.test(said)) {
     return {

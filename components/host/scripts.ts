@@ -6,7 +6,7 @@ import { forProgram, programStack } from "../settings/message-commands";
 const startedIn = process.cwd();
 let isPlugin = false;
 
-/** Tells that this process is a plugin of Pulumi: that is started where the others are. */
+/** Marks this process as a Pulumi plugin, which runs in the same folder as the other plugins. */
 export function runAsPlugin(): void {
   isPlugin = true;
 }
@@ -36,8 +36,8 @@ type ScriptName =
   | "server/upgrade-done";
 
 /**
- * A script that runs another one to its end whatever becomes of who has started it; server/outlive.sh tells how. The
- * inner one is told when its starter is gone: it can read from the pipe `$WORK/client` until then.
+ * A script that runs another one to its end even if its caller dies (server/outlive.sh). The inner script can detect that:
+ * reading from the pipe `$WORK/client` blocks as long as the caller lives.
  *
  * @param inner whole lines; none of them is `END OF SCRIPT`
  */
@@ -55,7 +55,7 @@ const preludes: Partial<Record<ScriptName, string[]>> = {
   "server/upgrade": ["server/ready", "server/state-copies"],
 };
 
-/** Text of a script below components/. It travels on standard input, so that it runs on any host as it is. */
+/** Text of a script below components/. It is passed on standard input, so nothing has to be installed on a host. */
 export function script(name: ScriptName): string {
   return forProgram([...(preludes[name] ?? []), name].map(read).join("\n"));
 }

@@ -6,7 +6,7 @@ import { secretFrom } from "./secret-command";
 /** 256 random bits, as hexadecimal digits. */
 const script = `printf 'msb_%s\\n' "$(od -An -v -tx1 -N32 /dev/urandom | tr -d ' \\n')"`;
 
-/** Whether a host takes the key that the first `up` makes, if one is made. */
+/** Whether a host uses the generated key, if there is one. */
 export const takesMadeKey = ({
   devMode,
   apiKey,

@@ -6,21 +6,21 @@ import { keysFile } from "./key-file";
 import { serverUser } from "./server-user";
 import { tlsFile } from "./tls";
 
-/** What decides how the server's container is run. */
+/** Settings of the server's container. */
 export interface ContainerSettings {
   /** API version of the engine. @example "1.45" */
   engineApi: pulumi.Input<string>;
   /** Whether the host has /dev/net/tun. */
   tun: pulumi.Input<boolean>;
-  /** Group that may use the host's /dev/kvm; undefined where everybody may. Of no matter to a privileged server. */
+  /** Group that may use the host's /dev/kvm; undefined where everybody may. Not needed by a privileged server. */
   kvmGroup: pulumi.Input<number | undefined>;
   /** Full privileges, the compose stack's way; without them the container gets /dev/kvm and nothing else. */
   privileged: boolean;
   /** Port inside the container. */
   port: pulumi.Input<number>;
-  /** Without a key. */
+  /** Whether requests need no API key. */
   devMode: boolean;
-  /** Whether sandboxes and volumes are for the key alone that made them. */
+  /** Whether only the key that created a sandbox or volume can use it. */
   isolateByKey: pulumi.Input<boolean>;
   /** Names of DNS that a server without a key answers to, besides addresses and localhost. */
   hostNames: pulumi.Input<string[]>;
@@ -107,8 +107,8 @@ export function resourceLimits(
     cpuShares: pulumi.output(args.cpuReservation).apply((cpus) => Math.max(2, Math.round(cpus * 1024))),
     memory: mebibytes(args.memoryLimit),
     memoryReservation: mebibytes(args.memoryReservation),
-    // Equal to the limit: no swap, which Docker would otherwise allow as much again of. A kernel that can't limit it
-    // reads back as -1.
+    // Equal to the limit: no swap; by default Docker allows as much swap as memory. On a kernel that can't limit swap the
+    // engine reports -1.
     memorySwap: pulumi
       .all([mebibytes(args.memoryLimit), args.hasSwapLimit])
       .apply(([limit, canLimit = true]) => (canLimit ? limit : -1)),
@@ -116,7 +116,7 @@ export function resourceLimits(
   };
 }
 
-/** How the container starts, proves itself, logs and stops. */
+/** Start, health check, logging and stop of the container. */
 export function lifecycle(
   args: Pick<
     ContainerSettings,

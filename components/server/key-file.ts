@@ -3,10 +3,10 @@ import { DEFAULT_KEY } from "../settings/keys";
 import type { StackSettings } from "../settings/schema";
 import { writeServerFile } from "./server-file";
 
-/** Where the server reads the hashes of its keys: on the state volume, for its own eyes only. */
+/** Where the server reads the hashes of its keys: on the state volume, readable by the server only. */
 export const keysFile = "/var/lib/microsandbox/gateway/keys";
 
-/** A key as configuration and server hold it. Keys have 256 random bits: one round of SHA-256 can't be searched. */
+/** The hash of a key, in configuration and server. Keys have 256 random bits, so plain SHA-256 suffices. */
 export function keyHash(key: string): string {
   return `sha256:${createHash("sha256").update(key).digest("hex")}`;
 }

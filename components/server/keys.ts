@@ -19,9 +19,9 @@ export interface KeysArgs {
 }
 
 /**
- * The server's keys: their hashes in a file that the server reads again when it changes, so that other keys need
- * no other container and cut no connection but those of a key that is gone. The keys themselves are in no
- * environment, process list or layer. `npm run keys` changes one and brings this up to date.
+ * The server's keys: a file of their hashes that the server reads again when it changes. A change of keys replaces no
+ * container, and closes only the connections of revoked keys. The keys themselves are in no environment, process list or
+ * image layer. `npm run keys` changes the file too.
  *
  * @example new Keys("key", { apiKey, keys, connection, containerName, containerId }, { dependsOn: server.ready })
  */

@@ -40,7 +40,7 @@ export class PulledImages extends pulumi.ComponentResource {
 function pullCommand(image: string, container: string, mirrors: Record<string, string>): string {
   const reference = Object.keys(mirrors).length > 0 ? mirroredName(image, container) : shellQuote(image);
   const run = `docker exec ${container} msb`;
-  // What is there needs no registry: it may be out of reach today.
+  // A cached image needs no registry, which may be unreachable.
   return `image=${reference}\n${run} image inspect "$image" >/dev/null 2>&1 || ${run} pull "$image"`;
 }
 

@@ -16,8 +16,8 @@ export interface RegistriesArgs {
 }
 
 /**
- * How the server gets at registries: files on the state volume that msb and the gateway read anew each time, so
- * that other settings need no other container. Passwords come by standard input and are secret in the state.
+ * Registry settings of the server: files on the state volume that msb and the gateway read each time, so that a change
+ * replaces no container. Passwords come by standard input and are secret in the state.
  *
  * @example new Registries("registries", { settings, connection, containerName, containerId }, { dependsOn: server.ready })
  */
@@ -47,7 +47,7 @@ export class Registries extends pulumi.ComponentResource {
   }
 }
 
-/** A script that hands the settings to the server; run with the word `clear`, it takes them back if it can. */
+/** A script that writes the settings to the server; with the argument `clear` it removes them if possible. */
 export function registriesScript(container: string, settings: RegistrySettings): string {
   const take = `docker exec --interactive ${shellQuote(container)} node /opt/gateway/server.cjs registries`;
   return [

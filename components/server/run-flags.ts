@@ -12,9 +12,9 @@ export interface RunLimits {
 const OWN_MOUNTS = ["/var/lib/microsandbox", "/workspace"];
 
 /**
- * Words of `docker run` that start a container like one of these args, as far as they tell on whether its server gets
- * ready: privileges, environment, names, networks and mounts. It is in one network besides the server's own at most,
- * since older engines take no more; without one it is in the engine's default network.
+ * Arguments of `docker run` for a container like this one, as far as they matter for whether its server becomes ready:
+ * privileges, environment, names, networks and mounts. It is in at most one network besides the server's own, since older
+ * engines take no more; without one it is in the engine's default network.
  *
  * @param network name of the server's own network
  */

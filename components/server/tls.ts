@@ -9,7 +9,7 @@ import type { TlsSettings } from "../settings/tls";
 import { secretFrom } from "./secret-command";
 import { writeServerFile } from "./server-file";
 
-/** Where the server reads its certificate and key: on the state volume, for its own eyes only. */
+/** Where the server reads its certificate and key: on the state volume, readable by the server only. */
 export const tlsFile = "/var/lib/microsandbox/gateway/tls.pem";
 
 /** Days that a certificate of our own is good for, and after which the next `up` makes another: a third is left. */

@@ -37,7 +37,7 @@ export function show(value: unknown): string {
   return typeof value === "string" ? `"${short}"` : short;
 }
 
-/** A value as Pulumi's configuration holds it: text, or JSON. A program may give what has neither form. */
+/** A value as text, as in Pulumi's configuration: text or JSON. A program may pass a value that is neither. */
 export function toText(value: unknown): string {
   if (typeof value === "string") return value;
   try {
@@ -80,7 +80,7 @@ export function explainErrors(errors: readonly SettingError[], style: FixStyle =
   return `${count}; nothing was changed.\n\n${blocks.join("\n\n")}\n`;
 }
 
-/** What to type, or to write, to fix one. */
+/** The commands, or arguments, that fix one. */
 export const fixLines = ({ fix }: SettingError, style: FixStyle): string =>
   fix.map((each) => fixLine(each, style)).join(" && ");
 

@@ -51,7 +51,7 @@ export async function resolveTools(context: ResolveContext, report: Reporter): P
 
 type Vendor = (release: OfficialRelease) => Promise<string | undefined>;
 
-/** The vendor's download, asked no further in this run once the site has not answered. */
+/** The vendor's download; once the site has not answered, it is not tried again in this run. */
 function vendor(context: ResolveContext, report: Reporter): Vendor {
   let unreachable = false;
   return async (release) => {
@@ -154,7 +154,7 @@ export function findCached(cache: string, name: ToolName): string | undefined {
   return places[name].find((path) => path !== undefined && existsSync(path));
 }
 
-/** What tells one state of the sources that tools are made from here from another. */
+/** Identifies the sources that tools are built from. */
 export function sourcesFingerprint(): string[] {
   return [...Object.values(goRecipes).map(builtEntry), standInEntry() ?? "no stand-in"];
 }

@@ -34,10 +34,13 @@ beforeAll(async () => {
   await pulumi.init(stack, settings);
 });
 afterAll(async () => {
-  await pulumi.run("destroy", "--yes", "--skip-preview", ...flags);
-  for (const volume of await ownedBy(stack, "volume")) await docker("volume", "rm", volume);
-  pulumi.remove();
-  other.remove();
+  try {
+    await pulumi.run("destroy", "--yes", "--skip-preview", ...flags);
+    for (const volume of await ownedBy(stack, "volume")) await docker("volume", "rm", volume);
+  } finally {
+    pulumi.remove();
+    other.remove();
+  }
 });
 
 async function succeed(...args: string[]): Promise<string> {
@@ -207,7 +210,10 @@ const vendors = process.env.TEST_COMMAND_PLUGIN ?? "";
 if (!existsSync(vendors))
   console.log("the vendor's command plugin not tested: TEST_COMMAND_PLUGIN names none");
 describe.skipIf(!existsSync(vendors))("with the vendor's command plugin", () => {
-  const theirs = new PlainPulumi([vendors]);
+  let theirs: PlainPulumi;
+  beforeAll(() => {
+    theirs = new PlainPulumi([vendors]);
+  });
   const name = "test-plain-vendor";
   const run = async (...args: string[]) => {
     const { exitCode, output: said } = await theirs.run(...args, "--stack", name);
