@@ -7,27 +7,46 @@ declare module "fastify" {
   interface FastifyRequest {
     /** When its body began to be read and checked, by performance.now(); 0 before and after. */
     checkedSince: number;
+    /** Does work for its answer that may hold the event loop for long, and charges its key for the time. */
+    charged: <T>(work: () => T) => T;
+  }
+  interface FastifyContextConfig {
+    /** Its answer may take long to make: it is refused where its key has taken more than its share of the time. */
+    longAnswer?: boolean;
   }
 }
 
-/** Seconds of the event loop that one key gets for the check of its bodies: half of it, and some at once. */
+/** Seconds of the event loop that one key gets for its bodies and its long answers: half of it, and some at once. */
 const SHARE = { burst: 5, perSecond: 0.5 };
 /** More than any key file holds. */
 const MOST_KEYS = 100_000;
 
 /**
- * Charges each key for the time that its bodies hold the event loop while they are read and checked. A key that took
- * more than its share gets 429 for what has a body, so that the others find some time.
+ * Charges each key for the time that its bodies hold the event loop while they are read and checked, and its long answers
+ * while they are made. A key that took more than its share gets 429 for either, so that the others find some time.
  */
 export function chargeForChecks(scope: FastifyInstance): void {
   const spent = new TokenBuckets(MOST_KEYS);
   scope.addHook("onRequest", async ({ raw, keyId, routeOptions }) => {
-    if (!hasBody(raw) || routeOptions.config?.endlessBody) return;
+    const { endlessBody, longAnswer } = routeOptions.config ?? {};
+    if (!longAnswer && (!hasBody(raw) || endlessBody)) return;
     const wait = spent.owed(keyId, SHARE);
     if (wait > 0)
-      throw new ServiceError("rateLimited", "the bodies of this key take too long to check", {
-        retryAfterSeconds: Math.ceil(wait),
-      });
+      throw new ServiceError(
+        "rateLimited",
+        "the bodies and lists of this key take too much of the server's time",
+        {
+          retryAfterSeconds: Math.ceil(wait),
+        },
+      );
+  });
+  scope.decorateRequest("charged", function <T>(this: FastifyRequest, work: () => T): T {
+    const began = performance.now();
+    try {
+      return work();
+    } finally {
+      spent.spend(this.keyId, (performance.now() - began) / 1000, SHARE);
+    }
   });
   const charge = (request: FastifyRequest) => {
     const { checkedSince, keyId } = request;

@@ -142,13 +142,15 @@ export function quotaRoutes(plain: App, context: Context): void {
       };
     },
   );
-  app.get("/metrics", { schema: { tags } }, async (request, reply) => {
+  app.get("/metrics", { config: { longAnswer: true }, schema: { tags } }, async (request, reply) => {
     // They are of all keys together.
     if (config.OWN_SANDBOXES && !request.key?.operator)
       throw new ServiceError(
         "forbidden",
         "the figures of the whole server are for the stack's own key, apiKey",
       );
-    return reply.type(metrics.registry.contentType).send(await metrics.registry.metrics());
+    return reply
+      .type(metrics.registry.contentType)
+      .send(await request.charged(() => metrics.registry.metrics()));
   });
 }

@@ -61,7 +61,10 @@ export function sandboxRoutes(plain: App, context: Context): void {
 
   app.get(
     "/v1/sandboxes",
-    { schema: { tags, querystring: listQuery, response: { 200: sandboxPage, ...errorResponses } } },
+    {
+      config: { longAnswer: true },
+      schema: { tags, querystring: listQuery, response: { 200: sandboxPage, ...errorResponses } },
+    },
     async (request, reply) => {
       const { limit, cursor, labels } = request.query;
       const page = await sandboxes.list({
@@ -72,10 +75,8 @@ export function sandboxRoutes(plain: App, context: Context): void {
       });
       const shape = shapeFor(request);
       const bodyOf = (sandbox: Sandbox) => sandboxBodyOf(sandbox, shape);
-      return sendPage(
-        reply,
-        pages.get(page, shape, () => pageOf(page, bodyOf)),
-      ) as never;
+      const made = request.charged(() => pages.get(page, shape, () => pageOf(page, bodyOf)));
+      return sendPage(reply, made) as never;
     },
   );
 

@@ -57,7 +57,10 @@ export function snapshotRoutes(plain: App, context: Context): void {
 
   app.get(
     "/v1/snapshots",
-    { schema: { tags, querystring: snapshotListQuery, response: { 200: snapshotPage, ...errorResponses } } },
+    {
+      config: { longAnswer: true },
+      schema: { tags, querystring: snapshotListQuery, response: { 200: snapshotPage, ...errorResponses } },
+    },
     async (request, reply) => {
       const { limit, cursor } = request.query;
       const after = readCursor(cursor);
@@ -65,7 +68,8 @@ export function snapshotRoutes(plain: App, context: Context): void {
         ...scopeFor(context, request),
         ...{ after, limit: Math.min(limit, MAX_PAGE) },
       });
-      return sendPage(reply, pageOf(page, snapshotBodyOf)) as never;
+      const made = request.charged(() => pageOf(page, snapshotBodyOf));
+      return sendPage(reply, made) as never;
     },
   );
 

@@ -26,11 +26,15 @@ export function volumeRoutes(plain: App, context: Context): void {
   // Not typed: the answer is the text of what the schema says. The contract knows no pages of volumes.
   plain.get(
     "/v1/volumes",
-    { schema: { tags, response: { 200: z.array(volumeBody), ...errorResponses } } },
+    {
+      config: { longAnswer: true },
+      schema: { tags, response: { 200: z.array(volumeBody), ...errorResponses } },
+    },
     async (request, reply) => {
       request.life.hold(lists.take(request.keyId));
       const named = await volumes.list(scopeFor(context, request));
-      const text = Readable.from(textOf(await shared(request), named), { highWaterMark: 1 });
+      const parts = textOf(await shared(request), named);
+      const text = Readable.from(charged(request, parts), { highWaterMark: 1 });
       return reply.type("application/json; charset=utf-8").send(text);
     },
   );
@@ -58,6 +62,15 @@ export function volumeRoutes(plain: App, context: Context): void {
     await volumes.remove(request.params.id, scopeFor(context, request));
     return { message: "volume deleted" };
   });
+}
+
+/** The same, each made at the cost of the request's key. */
+function* charged(request: FastifyRequest, parts: Generator<string>): Generator<string> {
+  for (;;) {
+    const { done, value } = request.charged(() => parts.next());
+    if (done) return;
+    yield value;
+  }
 }
 
 /** The answer to a list, in pieces. */
