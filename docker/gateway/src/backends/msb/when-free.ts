@@ -20,7 +20,12 @@ export async function whenFree<T>(
   const free = async (over: AbortSignal) => {
     while (entry.underWay && !over.aborted) await entry.changed(over);
   };
-  await withFirstSignal([signal], free, BUSY_WAIT_MS);
+  const deadline = performance.now() + BUSY_WAIT_MS;
+  // By the time that the wait is over, something else may have begun.
+  for (let left = BUSY_WAIT_MS; entry.underWay && left > 0; left = deadline - performance.now()) {
+    await withFirstSignal([signal], free, left);
+    signal.throwIfAborted();
+  }
   signal.throwIfAborted();
   // No await between this and the hold.
   if (entry.underWay) throw new ServiceError("conflict", "the sandbox is starting or stopping; try again");
