@@ -36,6 +36,8 @@ export async function bundle(entry: string, outfile: string): Promise<void> {
       format: "cjs",
       target,
       minifySyntax: true,
+      minifyWhitespace: true,
+      lineLimit: 120,
       legalComments: "none",
       logLevel: "silent",
     });

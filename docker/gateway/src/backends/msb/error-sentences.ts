@@ -101,7 +101,7 @@ function reasonsOf(stderr: string): string[] {
     .split("\n")
     .map((line) => line.trim())
     .filter((line) => line.startsWith("→") && !line.includes("msb logs"))
-    .map((line) => line.replace(/^→\s*(other:\s*)?/, ""));
+    .map((line) => line.replace(/^\u2192\s*(other:\s*)?/, ""));
 }
 
 /** One line of msb's error text, without its "error:" prefix and colours. */
