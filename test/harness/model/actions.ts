@@ -138,6 +138,30 @@ export async function about(
   else if (removes && answer.status !== 404) model.doubt(name);
 }
 
+/** A fork of a sandbox that was answered once, under a name that something else may have. */
+export async function fork(model: Model, world: World, source: string, name: string): Promise<void> {
+  const known = model.get(source);
+  if (!known || name === source) return;
+  const ends = [source, name].map((each) => model.begin(each));
+  if (known.ephemeral) model.linger(name);
+  let answer: Answered;
+  try {
+    answer = await world.ask("POST", `/v1/sandboxes/${known.id}/fork`, { body: { names: [name] } });
+  } catch (error) {
+    model.doubt(name);
+    throw error;
+  } finally {
+    for (const end of ends) end();
+  }
+  // Whether its source runs, no model knows; it may end before msb is asked.
+  check({ model, world }, `fork ${source} as ${name}`, answer, [200, 404, 409, 502]);
+  if (answer.status !== 200) return;
+  for (const { id, status, ephemeral } of answer.body.forks) {
+    model.add({ id, name, ephemeral });
+    if (ephemeral && (status !== "running" || world.ending)) model.doubt(name);
+  }
+}
+
 /** Every sandbox that nobody is busy with is in the list, with its id and once. */
 export async function list(model: Model, world: World): Promise<void> {
   const before = model.all().filter(({ name }) => !name.startsWith(volumeKey("")));

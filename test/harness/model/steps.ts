@@ -5,6 +5,7 @@ import {
   about,
   create,
   die,
+  fork,
   keptVolume,
   list,
   pipe,
@@ -102,6 +103,14 @@ export function steps({ faults, restarts, done }: StepsOptions): fc.Arbitrary<St
           step(`${verb} ${name}`, waits, (m, w) => about(m, w, of(name, w), byName, verb)),
         ),
     ],
+    [
+      1,
+      fc
+        .tuple(name, name, waits)
+        .map(([source, name, waits]) =>
+          step(`fork ${source} as ${name}`, waits, (m, w) => fork(m, w, of(source, w), of(name, w))),
+        ),
+    ],
     [1, waits.map((waits) => step("list", waits, list))],
     [
       1,
@@ -154,6 +163,7 @@ function faultSteps(step: Make): fc.Arbitrary<Step>[] {
     "start",
     "pause",
     "resume",
+    "fork",
     "stop",
     "rm",
     "ls",
