@@ -31,16 +31,18 @@ usage() {
 	cat <<'END'
 Usage: emulated-host.sh COMMAND
 
-  status NAME                 One line of JSON: whether it runs, its generation (starts ordered), and the generation wanted next.
+  status NAME                 One line of JSON: whether it runs, its generation (starts ordered), the generation wanted next, its owner.
   start NAME --port PORT      Creates and starts the host; does nothing if it already runs so. Prints how to reach it.
       [--architecture ARCH]     amd64 or arm64; default: this machine's own
       [--memory-mib 6144]       memory
       [--disk-gib 20]           disk of its Docker engine (sparse; it can grow but not shrink)
       [--generation N]          number to record for this start; default: one more if it has to be started
       [--server-address 127.0.0.1]  address of this machine that PORT is opened on and forwarded to PORT of the host
+      [--owner ID]              who uses it: refused where somebody else does
   resume NAME                 Starts a stopped host with the settings of its last start; keeps its generation.
   stop NAME                   Shuts it down.
-  delete NAME [--keep-disk]   Shuts it down and removes its files; --keep-disk keeps its disk and keys for a later start.
+  delete NAME [--keep-disk]   Shuts it down and removes its files; --keep-disk keeps its disk and keys for whoever starts it next.
+      [--owner ID]              leaves it alone where somebody else uses it
   load-image NAME FILE        Loads an archive made by `docker save` into its Docker engine; "-" reads standard input.
   ssh NAME [-- COMMAND...]    A shell, or a command, in the host.
   base [ARCHITECTURE]         Builds the base disk if it is not in the cache, and prints its folder.
@@ -85,13 +87,13 @@ command_status() {
 		running=true
 		wanted=$generation
 	fi
-	echo "{\"running\":$running,\"generation\":$generation,\"wanted\":$wanted}"
+	echo "{\"running\":$running,\"generation\":$generation,\"wanted\":$wanted,\"owner\":\"$(read_owner)\"}"
 }
 
 command_start() {
 	select_host "$@"
 	shift
-	local port='' memory=6144 disk=20 generation='' address=127.0.0.1 architecture
+	local port='' memory=6144 disk=20 generation='' address=127.0.0.1 owner='' architecture
 	architecture=$(own_architecture)
 	while [[ $# -gt 0 ]]; do
 		[[ $# -gt 1 ]] || usage_error "$1 needs a value"
@@ -102,6 +104,7 @@ command_start() {
 		--disk-gib) disk=$2 ;;
 		--generation) generation=$2 ;;
 		--server-address) address=$2 ;;
+		--owner) owner=$2 ;;
 		*) usage_error "start does not know $1" ;;
 		esac
 		shift 2
@@ -114,13 +117,18 @@ command_start() {
 	[[ $port != 22 ]] || usage_error "--port 22: that is the host's own SSH port, choose another"
 	[[ $address =~ ^[0-9]{1,3}(\.[0-9]{1,3}){3}$ ]] || usage_error "--server-address $address: expected an IPv4 address"
 	check_architecture "$architecture"
-	ensure_running "$port" "$memory" "$disk" "$address" "$architecture" "$generation"
+	check_owner "$owner"
+	ensure_running "$port" "$memory" "$disk" "$address" "$architecture" "$generation" "$owner"
 }
 
 command_resume() {
 	select_host "$@"
 	require_host
-	ensure_running "$SERVER_PORT" "$MEMORY_MIB" "$DISK_GIB" "$SERVER_ADDRESS" "$ARCHITECTURE" "$(read_generation)"
+	ensure_running "$SERVER_PORT" "$MEMORY_MIB" "$DISK_GIB" "$SERVER_ADDRESS" "$ARCHITECTURE" "$(read_generation)" ''
+}
+
+check_owner() {
+	[[ $1 =~ ^[a-zA-Z0-9_.-]{0,64}$ ]] || usage_error "--owner $1: expected up to 64 letters, digits, dots, hyphens or underscores"
 }
 
 check_architecture() {
@@ -137,14 +145,27 @@ command_stop() {
 
 command_delete() {
 	select_host "$@"
-	local keep=${2-}
-	[[ -z $keep || $keep == --keep-disk ]] || usage_error "delete does not know $keep"
+	shift
+	local keep='' owner=''
+	while [[ $# -gt 0 ]]; do
+		case $1 in
+		--keep-disk) keep=yes ;;
+		--owner) owner=${2-} && shift ;;
+		*) usage_error "delete does not know $1" ;;
+		esac
+		shift
+	done
+	check_owner "$owner"
 	lock_host
+	if is_of_another "$owner"; then
+		say "the host $NAME is used by another deployment: it is left alone"
+		return
+	fi
 	if [[ -d $HOST_DIR ]]; then
 		read_settings || true
 		stop_machine
 		if [[ -n $keep ]]; then
-			rm -f "$HOST_DIR"/{console,qemu,fsck}.log "$HOST_DIR/transfer.img"
+			rm -f "$HOST_DIR"/{console,qemu,fsck}.log "$HOST_DIR/transfer.img" "$HOST_DIR/owner"
 		else
 			rm -rf "$HOST_DIR"
 		fi

@@ -43,6 +43,8 @@ export interface DockerHostArgs {
   baseName: string;
   /** Names of the server's volumes, by the last part of the setting that names them. */
   volumes: pulumi.Input<VolumeNames>;
+  /** Id of the deployment, which an emulated host is used by. */
+  deployment: pulumi.Input<string>;
   /** What the state has of the service. */
   recorded: pulumi.Input<Recorded>;
   /** Port on the host that the server will hold. */
@@ -137,6 +139,8 @@ export class DockerHost extends pulumi.ComponentResource {
         `${name}-emulated`,
         {
           hostName: args.baseName,
+          owner: args.deployment,
+          recordedOwner: pulumi.output(args.recorded).apply(({ deployment }) => deployment),
           after,
           hostPort: args.hostPort,
           bindAddress: args.bindAddress,

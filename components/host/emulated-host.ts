@@ -1,12 +1,17 @@
 import * as command from "@pulumi/command";
 import * as pulumi from "@pulumi/pulumi";
 import { shellQuote } from "../settings/shell";
+import { VisibleError } from "../settings/visible-error";
 import type { Connection } from "./connection";
 import { packageRoot } from "./scripts";
 
 export interface EmulatedHostArgs {
   /** Name of the host on this machine; its files live under it. @example "microsandbox-emulated" */
   hostName: string;
+  /** Id of the deployment that uses it. A host that another one uses is not touched. @default nobody's */
+  owner?: pulumi.Input<string>;
+  /** The same as the last run of the program has left it in the state, for previews. */
+  recordedOwner?: pulumi.Input<string | undefined>;
   /** What has to be known before it is made: an error in it fails the host. */
   after?: pulumi.Input<unknown>;
   /** Port of the server, forwarded from this machine to the same port of the host. */
@@ -57,19 +62,28 @@ export class EmulatedHost extends pulumi.ComponentResource {
     const start =
       `${tool} start "$EMULATED_HOST" --port "$SERVER_PORT" --memory-mib "$MEMORY_MIB" ` +
       `--disk-gib "$DISK_GIB" --server-address "$SERVER_ADDRESS" --generation "$GENERATION"` +
-      (args.architecture ? ` --architecture ${args.architecture}` : "");
+      (args.architecture ? ` --architecture ${args.architecture}` : "") +
+      (args.owner === undefined ? "" : ' --owner "$OWNER"');
+    const mayUse = pulumi.all([status.stdout, args.recordedOwner]).apply(([stdout, recorded]) => {
+      const reason =
+        args.owner === undefined ? undefined : foreignHost(hostName, JSON.parse(stdout), recorded);
+      if (reason) throw new VisibleError(reason);
+    });
     const machine = new command.local.Command(
       `${name}-machine`,
       {
         create: start,
         update: start,
-        delete: `${tool} delete "$EMULATED_HOST"${keepDisk ? " --keep-disk" : ""}`,
+        delete:
+          `${tool} delete "$EMULATED_HOST"${keepDisk ? " --keep-disk" : ""}` +
+          (args.owner === undefined ? "" : ' --owner "$OWNER"'),
         environment: {
-          EMULATED_HOST: pulumi.all([args.after]).apply(() => hostName),
+          EMULATED_HOST: pulumi.all([args.after, mayUse]).apply(() => hostName),
           SERVER_ADDRESS: bindAddress,
           SERVER_PORT: pulumi.interpolate`${hostPort}`,
           MEMORY_MIB: pulumi.interpolate`${memoryMiB}`,
           DISK_GIB: pulumi.interpolate`${diskGiB}`,
+          ...(args.owner === undefined ? {} : { OWNER: args.owner }),
           GENERATION: status.stdout.apply((stdout) => String(JSON.parse(stdout).wanted)),
         },
         logging: "stderr",
@@ -80,6 +94,21 @@ export class EmulatedHost extends pulumi.ComponentResource {
 
     this.registerOutputs({ connection: this.connection });
   }
+}
+
+/** Why the program may not use a host; undefined where it may. */
+function foreignHost(
+  name: string,
+  { owner }: { owner?: string },
+  recorded: string | undefined,
+): string | undefined {
+  if (!owner || owner === recorded) return undefined;
+  return (
+    `The emulated host ${name} is used by another deployment of a stack of that name: from another checkout, or its ` +
+    "state was lost. Nothing was changed.\n" +
+    "  to deploy beside it: use another stack name\n" +
+    `  to stop it there and use it and its volumes here: ${emulatedHostTool()} delete ${name} --keep-disk`
+  );
 }
 
 /** Command line of the tool that makes, starts and removes emulated hosts. */

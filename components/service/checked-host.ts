@@ -41,11 +41,12 @@ export function checkedHost(service: Service): CheckedHost {
   };
 }
 
-function hostArgs({ structure, values, baseName }: Service): Omit<DockerHostArgs, "recorded"> {
+function hostArgs({ structure, values, baseName, deployment }: Service): Omit<DockerHostArgs, "recorded"> {
   const { hostKind: kind, isNewHost: isNew, architecture, volumes } = structure;
   const { host, sshKeyFile, sshKnownHostsFile, sshHostKey, hostPort, bindAddress } = values;
   const whole = (unit: number) => (bytes: number) => Math.floor(bytes / unit);
   return {
+    deployment,
     ...{ kind, isNew, host, sshKeyFile, sshKnownHostsFile, sshHostKey, hostPort, bindAddress, architecture },
     baseName,
     containerName: `${baseName}-server`,

@@ -26,6 +26,20 @@ read_generation() {
 	echo "$generation"
 }
 
+# Who uses the host: the id of a deployment, from its start to its delete. Nothing where nobody is known to.
+read_owner() {
+	local owner=''
+	[[ ! -s $HOST_DIR/owner ]] || read -r owner <"$HOST_DIR/owner"
+	echo "$owner"
+}
+
+# Whether somebody else than the one named uses the host. Whoever names nobody is asked nothing.
+is_of_another() {
+	local owner
+	owner=$(read_owner)
+	[[ -n $1 && -n $owner && $1 != "$owner" ]]
+}
+
 # Makes what is missing of the host's keys. Each pair appears in one step: the private key last.
 ensure_keys() {
 	local key

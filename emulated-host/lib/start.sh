@@ -6,11 +6,13 @@ is_running() { [[ -e $HOST_DIR/ready ]] && machine_pid >/dev/null; }
 
 # Brings the host to what was asked, from whatever state it is in, and prints how to reach it.
 ensure_running() {
-	local port=$1 memory=$2 disk=$3 address=$4 architecture=$5 generation=$6 asked running attempt
+	local port=$1 memory=$2 disk=$3 address=$4 architecture=$5 generation=$6 owner=$7 asked running attempt
 	ARCHITECTURE=$architecture
 	architecture_flags
 	require_programs "$QEMU_PROGRAM" ssh ssh-keygen mke2fs e2fsck resize2fs flock setsid
 	lock_host
+	! is_of_another "$owner" || die "the host $NAME is used by another deployment. Nothing was changed.
+To stop it there and use it and its volumes here: $TOOL delete $NAME --keep-disk"
 	if read_settings && [[ $ARCHITECTURE != "$architecture" && -e $HOST_DIR/data.img ]]; then
 		die "the host $NAME is $ARCHITECTURE, like everything on its disk; it can't become $architecture.
 To recreate it without its volumes: $TOOL delete $NAME"
@@ -18,6 +20,7 @@ To recreate it without its volumes: $TOOL delete $NAME"
 	ARCHITECTURE=$architecture
 	ensure_base
 	mkdir -p "$HOST_DIR"
+	[[ -z $owner ]] || echo "$owner" | write_file "$HOST_DIR/owner"
 	asked="$port $address $memory $(base_folder)"
 	running="$SERVER_PORT $SERVER_ADDRESS $MEMORY_MIB $BASE"
 	if machine_pid >/dev/null && [[ $asked != "$running" || $disk -gt $DISK_GIB ]]; then

@@ -29,6 +29,8 @@ export interface FakeHost {
   imageId?: string;
   /** Filled with the commands of all invokes. */
   asked?: string[];
+  /** Id of the deployment that uses the emulated host of the name. */
+  emulatedOwner?: string;
   /** Whether what was brought to the host is gone from its engine. */
   imageGone?: boolean;
 }
@@ -196,7 +198,7 @@ function computed(
 function answer(inputs: Record<string, unknown>, host: FakeHost): string {
   const stdin = String(inputs.stdin ?? "");
   if (String(inputs.command).includes("emulated-host.sh"))
-    return JSON.stringify({ running: true, wanted: 3 });
+    return JSON.stringify({ running: true, wanted: 3, owner: host.emulatedOwner ?? "" });
   if (stdin.startsWith("docker version")) return "engine answers\n";
   if (stdin.includes("echo no image")) return host.imageGone ? "no image\n" : "";
   if (stdin.includes("HOST_PORT=")) return JSON.stringify(host.preflight);

@@ -82,6 +82,7 @@ describe.skipIf(process.platform !== "linux")("emulated-host.sh", () => {
     ["an option without its value", ["start", "box", "--port"], "--port needs a value"],
     ["an unknown option", ["start", "box", "--cpus", "2"], "start does not know --cpus"],
     ["an unknown option of delete", ["delete", "box", "--force"], "delete does not know --force"],
+    ["an owner that is none", ["start", "box", "--port", "5555", "--owner", "a b"], "--owner a b: expected"],
     ["load-image without a file", ["load-image", "box"], "load-image needs a FILE"],
     ["load-image of no file", ["load-image", "box", "/nope.tar"], "load-image can't read /nope.tar"],
   ];
@@ -142,37 +143,37 @@ describe.skipIf(process.platform !== "linux")("emulated-host.sh status", () => {
   }
 
   it("of a host that was never made wants the first start, and makes nothing", async () => {
-    expect(await status("box")).toEqual({ running: false, generation: 0, wanted: 1 });
+    expect(await status("box")).toEqual({ running: false, generation: 0, wanted: 1, owner: "" });
     expect(readdirSync(home)).toEqual([]);
   });
 
   it("of a living host wants what it has", async () => {
     madeHost("box", { pid: livingProcess(), ready: "", generation: "3\n" });
-    expect(await status("box")).toEqual({ running: true, generation: 3, wanted: 3 });
+    expect(await status("box")).toEqual({ running: true, generation: 3, wanted: 3, owner: "" });
   });
 
   it("of a host whose start was cut short wants another one", async () => {
     madeHost("box", { pid: livingProcess(), generation: "3\n" });
-    expect(await status("box")).toEqual({ running: false, generation: 3, wanted: 4 });
+    expect(await status("box")).toEqual({ running: false, generation: 3, wanted: 4, owner: "" });
   });
 
   it("takes another process under the same id for what it is", async () => {
     const [pid, birth] = livingProcess().trim().split(" ");
     madeHost("older", { pid: `${pid} 1${birth}\n`, ready: "", generation: "3\n" });
-    expect(await status("older")).toEqual({ running: false, generation: 3, wanted: 4 });
+    expect(await status("older")).toEqual({ running: false, generation: 3, wanted: 4, owner: "" });
   });
 
   it("takes a process of before a reboot for gone", async () => {
     const pid = livingProcess().replace(/@.*/, "@00000000-0000-0000-0000-000000000000");
     madeHost("box", { pid, ready: "", generation: "1\n" });
-    expect(await status("box")).toEqual({ running: false, generation: 1, wanted: 2 });
+    expect(await status("box")).toEqual({ running: false, generation: 1, wanted: 2, owner: "" });
   });
 
   it.each(["", "x\n", "12; rm -rf /\n"])(
     "starts counting anew after a damaged count (%j)",
     async (generation) => {
       madeHost("box", { generation, pid: "" });
-      expect(await status("box")).toEqual({ running: false, generation: 0, wanted: 1 });
+      expect(await status("box")).toEqual({ running: false, generation: 0, wanted: 1, owner: "" });
     },
   );
 
@@ -181,5 +182,44 @@ describe.skipIf(process.platform !== "linux")("emulated-host.sh status", () => {
     const result = await emulatedHost(["delete", "box"]);
     expect(result.code).toBe(0);
     expect(readdirSync(join(folder, ".."))).toEqual([]);
+  });
+});
+
+describe.skipIf(process.platform !== "linux")("a host that another deployment uses", () => {
+  const made = () => {
+    const settings = "SERVER_PORT=5555\nSERVER_ADDRESS=127.0.0.1\nMEMORY_MIB=3072\nDISK_GIB=20\n";
+    return madeHost("box", { pid: livingProcess(), ready: "", generation: "3\n", owner: "one\n", settings });
+  };
+  const filesOf = (folder: string) =>
+    readdirSync(folder).map((file) => [file, readFileSync(join(folder, file), "utf8")]);
+
+  it("is not started with other settings, nor shut down, and says how to take it", async () => {
+    const folder = made();
+    const before = filesOf(folder);
+    const bin = join(home, "bin");
+    mkdirSync(bin);
+    symlinkSync("/bin/true", join(bin, "qemu-system-x86_64"));
+    const start = ["start", "box", "--port", "6155", "--architecture", "amd64", "--owner", "two"];
+    const started = await emulatedHost(start, { PATH: `${bin}:${process.env.PATH}` });
+    expect(started.code).toBe(1);
+    expect(started.stderr).toMatch(
+      /used by another deployment\. Nothing was changed\.\n.* delete box --keep-disk/,
+    );
+    for (const keep of [[], ["--keep-disk"]]) {
+      const deleted = await emulatedHost(["delete", "box", ...keep, "--owner", "two"]);
+      expect([deleted.code, deleted.stderr]).toEqual([0, expect.stringContaining("left alone")]);
+    }
+    expect(filesOf(folder)).toEqual(before);
+    expect(JSON.parse((await emulatedHost(["status", "box"])).stdout)).toMatchObject({
+      running: true,
+      owner: "one",
+    });
+  });
+
+  it("is nobody's once it was deleted but for its disk", async () => {
+    const folder = madeHost("box", { owner: "one\n", "data.img": "x", settings: "SERVER_PORT=5555\n" });
+    expect((await emulatedHost(["delete", "box", "--keep-disk", "--owner", "one"])).code).toBe(0);
+    expect(readdirSync(folder).sort()).toEqual(["data.img", "settings"]);
+    expect(JSON.parse((await emulatedHost(["status", "box"])).stdout)).toMatchObject({ owner: "" });
   });
 });
