@@ -1,8 +1,8 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it, test } from "vitest";
 import { claimState, isNewer } from "../../../docker/gateway/src/backends/msb/state-version";
-import { TestGateway, temporaryFolder } from "./harness";
+import { FAKE_MSB, TestGateway, temporaryFolder, until } from "./harness";
 
 const noted = (home: string) => join(home, "gateway", "resume.json");
 
@@ -74,6 +74,31 @@ describe("a stop and a start of the server", () => {
     expect(second.made("fine")?.status).toBe("Running");
     expect(existsSync(noted(first.home))).toBe(false);
   });
+
+  test("one that did not stop in time runs again, though msb says only late that it has ended", async () => {
+    const first = await TestGateway.start();
+    const { body } = await first.create("slow");
+    const silent = (await first.create("silent")).body;
+    const status = (id: string) => join(first.home, "fake", "sandboxes", `${id}.status`);
+    await first.gateway.stop();
+    // As it was on disk when the container ended: up, and noted.
+    for (const { id } of [body, silent]) {
+      const { file, ...rest } = record(first.home, id === body.id ? "slow" : "silent");
+      writeFileSync(file, JSON.stringify({ ...rest, state: "running", desired: "running", stoppedAt: null }));
+      writeFileSync(status(id), "Crashed\n");
+    }
+    expect(JSON.parse(readFileSync(noted(first.home), "utf8")).sort()).toEqual([body.id, silent.id].sort());
+    // Longer than the start waits for it.
+    const late = join(first.home, "msb");
+    const wait = `[ "$1" != ls ] || [ -e "$MSB_HOME/answers" ] || { sleep 6; : >"$MSB_HOME/answers"; exit 1; }`;
+    writeFileSync(late, `#!/bin/sh\n${wait}\nexec ${FAKE_MSB} "$@"\n`);
+    chmodSync(late, 0o755);
+    const second = await TestGateway.start({ MSB_PATH: late }, first.home);
+    for (const id of [body.id, silent.id]) {
+      await until(() => readFileSync(status(id), "utf8") === "Running\n", "it to run again", 20_000);
+      expect((await second.get(`/v1/sandboxes/${id}`)).body.status).toBe("running");
+    }
+  }, 60_000);
 
   test("a server that is stopped before it came to it leaves it to the next", async () => {
     const first = await TestGateway.start();

@@ -167,7 +167,7 @@ export async function assemble(options: MsbBackendOptions): Promise<Parts> {
     else restoreArguments(spec, { egress: egress.forNew() });
   };
   const capacity = new Capacity(limits, (owner) => index.usage(owner), limitsOf);
-  const resume = new Resume(home, lifecycle, commands, log, options.resume);
+  const resume = new Resume(home, lifecycle, commands, log, () => view.refresh(0), options.resume);
   const admission = new Admission(index, view, { namesPerOwner, capacity, disk: files.disk });
   const forks = new Forks({
     ...{ admission, lifecycle, commands, msb, egress, disk: files.disk },

@@ -68,8 +68,10 @@ export class Reconciler {
           this.lifecycle.change(entry, { keepUntil: inSeconds(TOMBSTONE_SECONDS) });
         this.lifecycle.end(entry);
       } else {
-        const change = { desired: desiredThen(desired, next) };
-        this.lifecycle.enter(entry, next.state, isUp(next.state) ? change : { ...change, ...this.over() });
+        // One that is to run again after a restart of the server was ended by that, and by nothing else.
+        const change = { desired: entry.deferred ? desired : desiredThen(desired, next) };
+        const goesOn = isUp(next.state) || entry.deferred;
+        this.lifecycle.enter(entry, next.state, goesOn ? change : { ...change, ...this.over() });
       }
       this.lifecycle.drive(entry);
     }

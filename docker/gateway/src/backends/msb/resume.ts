@@ -1,9 +1,10 @@
 import { mkdir, readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import * as z from "zod";
 import { errorText } from "../../errors";
 import { removeFileDurably, writeFileAtomically } from "../../files/atomic-file";
-import type { State } from "../../sandboxes/states";
+import { isUp, type State } from "../../sandboxes/states";
 import type { Lifecycle, LifecycleLog } from "./lifecycle";
 import type { SandboxCommands } from "./sandbox-commands";
 import type { Entry } from "./sandbox-index";
@@ -16,6 +17,13 @@ const STARTS_AT_ONCE = 8;
 const STOPS_AT_ONCE = 64;
 /** States that end by themselves soon, with a microVM that can be stopped cleanly. */
 const ON_THE_WAY: ReadonlySet<State> = new Set(["making", "starting", "pausing", "resuming"]);
+/**
+ * What has run may be in: one that did not stop in time is still up in its record, until msb says that it has ended with
+ * the last server's container.
+ */
+const RESUMABLE: ReadonlySet<State> = new Set(["stopped", "failed", "running", "paused"]);
+/** Milliseconds between two questions to an msb that does not answer. */
+const LOOK_AGAIN_MS = 1_000;
 /** How long one boot may take before the next has its turn. */
 const BOOT_WAIT_MS = 5 * 60_000;
 /** Milliseconds of the deadline that are left for the stop of the server itself. */
@@ -32,6 +40,7 @@ export class Resume {
   private waiting: Entry[] = [];
   /** Ids of those that a request stopped while the server was being stopped. */
   private readonly withdrawn = new Set<string>();
+  private stopping = false;
   /** Writes of the file follow each other. */
   private writing: Promise<void> = Promise.resolve();
 
@@ -40,6 +49,8 @@ export class Resume {
     private readonly lifecycle: Lifecycle,
     private readonly commands: Pick<SandboxCommands, "stopNow">,
     private readonly log: LifecycleLog,
+    /** Asks msb anew what has become of its sandboxes. */
+    private readonly look: () => Promise<void>,
     /** Without it nothing is started and nothing noted: what an earlier server noted waits for the next one. */
     private readonly enabled = true,
   ) {
@@ -60,7 +71,7 @@ export class Resume {
     for (const entry of found) {
       const { ephemeral, expiresAt, state, desired } = entry.record;
       const over = expiresAt !== null && Date.parse(expiresAt) <= now;
-      if (ephemeral || over || desired === "removed" || (state !== "stopped" && state !== "failed")) continue;
+      if (ephemeral || over || desired === "removed" || !RESUMABLE.has(state)) continue;
       entry.deferred = true;
       this.lifecycle.change(entry, { desired: "running" });
       this.waiting.push(entry);
@@ -76,13 +87,24 @@ export class Resume {
 
   private async lane(): Promise<void> {
     for (let entry = this.waiting.shift(); entry; entry = this.waiting.shift()) {
+      const late = AbortSignal.timeout(BOOT_WAIT_MS);
+      await this.seen(entry, late);
       if (entry.deferred) {
         entry.deferred = false;
         this.lifecycle.drive(entry);
       }
-      const late = AbortSignal.timeout(BOOT_WAIT_MS);
       while (!entry.settled && !late.aborted) await entry.changed(late);
     }
+  }
+
+  /** Waits for msb's word on one whose record says that it is up. */
+  private async seen(entry: Entry, late: AbortSignal): Promise<void> {
+    while (entry.deferred && isUp(entry.record.state) && !late.aborted && !this.stopping)
+      try {
+        return await this.look();
+      } catch {
+        await sleep(LOOK_AGAIN_MS, undefined, { ref: false });
+      }
   }
 
   /**
@@ -90,6 +112,7 @@ export class Resume {
    * sync. Resolves, at the latest, at the deadline, in milliseconds since the epoch.
    */
   async stopAll(deadline: number): Promise<void> {
+    this.stopping = true;
     const { index } = this.lifecycle;
     const making = [...index.all()].filter(({ record: { state } }) => ON_THE_WAY.has(state));
     // What is being made is let finish first, so that it can be stopped cleanly too.
