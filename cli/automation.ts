@@ -1,5 +1,5 @@
 import { dirname } from "node:path";
-import type { EngineEvent, Stack } from "@pulumi/pulumi/automation/index.js";
+import type { EngineEvent } from "@pulumi/pulumi/automation/index.js";
 import { projectRoot } from "../setup/project";
 import type { Reporter } from "../setup/report";
 import type { Tools } from "../setup/tools";
@@ -10,6 +10,8 @@ import { Progress, type ProgressEvent } from "./deploy/progress";
 /** Result of a run. */
 export interface Ended {
   ok: boolean;
+  /** Whether Ctrl+C or SIGTERM came meanwhile: Pulumi may then end without an error, and with work left. */
+  interrupted: boolean;
   /** What the user of the service would notice, in words. */
   words: string[];
   /** How many resources a run changes, or would. */
@@ -76,11 +78,15 @@ interface Lines {
   onEvent(event: EngineEvent): void;
 }
 
-/** @param isShown whether what Pulumi prints is shown as it comes; else only once the run has failed */
-async function watch(
+/**
+ * Runs Pulumi and takes down what it does.
+ *
+ * @param isShown whether what Pulumi prints is shown as it comes; else only once the run has failed
+ */
+export async function watch(
   { report, color }: { report: Reporter; color: Lines["color"] },
   isShown: boolean,
-  run: (lines: Lines) => ReturnType<Stack["up" | "preview" | "destroy"]>,
+  run: (lines: Lines) => Promise<unknown>,
 ): Promise<Ended> {
   const events: (StepEvent & ProgressEvent)[] = [];
   const progress = new Progress(report.say);
@@ -90,7 +96,10 @@ async function watch(
     else held += text;
   };
   // Ctrl+C reaches pulumi too, which ends in good order by itself; a second signal from here would cut that short.
-  const stay = () => {};
+  let interrupted = false;
+  const stay = () => {
+    interrupted = true;
+  };
   process.on("SIGINT", stay).on("SIGTERM", stay);
   try {
     await run({
@@ -103,11 +112,11 @@ async function watch(
         progress.take(known);
       },
     });
-    return { ok: true, ...sumUp(events) };
+    return { ok: true, interrupted, ...sumUp(events) };
   } catch (error) {
     process.stderr.write(held);
     if (!pulumiEnded(error)) report.say(error instanceof Error ? error.message.trim() : String(error));
-    return { ok: false, ...sumUp(events) };
+    return { ok: false, interrupted, ...sumUp(events) };
   } finally {
     progress.end();
     process.off("SIGINT", stay).off("SIGTERM", stay);
@@ -125,7 +134,7 @@ function pulumiEnded(error: unknown): boolean {
 const UNCHANGED = ["same", "refresh", "read", "read-discard"];
 
 /** Counts the changes of a run. */
-export function sumUp(events: readonly StepEvent[]): Omit<Ended, "ok"> {
+export function sumUp(events: readonly StepEvent[]): Omit<Ended, "ok" | "interrupted"> {
   const steps = events.flatMap(({ resourcePreEvent }) => resourcePreEvent?.metadata ?? []);
   const changed = steps.filter(({ op }) => !UNCHANGED.includes(op));
   return {
@@ -135,7 +144,7 @@ export function sumUp(events: readonly StepEvent[]): Omit<Ended, "ok"> {
 }
 
 /** Prints what users of the service notice of a run. @param what @example "What an up would do" */
-export function sayWords(what: string, { words }: Ended, report: Reporter): void {
+export function sayWords(what: string, { words }: Pick<Ended, "words">, report: Reporter): void {
   if (words.length === 0) return;
   report.say(`\n${what}, in plain words:`);
   for (const each of words) report.say(`  - ${each}`);

@@ -3,8 +3,9 @@ import { UserError } from "../../setup/user-error";
 import { openAutomation, sayWords } from "../automation";
 import { askConsent } from "../consent";
 import type { StateResource } from "../deploy/drift";
+import { isMachine } from "../deploy/host-resources";
 import { explainKept } from "../deploy/kept";
-import { recoverStack, wakeEmulatedHosts } from "../deploy/recover";
+import { readResources, recoverStack } from "../deploy/recover";
 import { hasStack, hostsForSetup, openStack } from "../stack";
 
 /** `npm run destroy`: removes what `up` has made. Volumes stay unless `volumes.keep` is false. */
@@ -16,8 +17,11 @@ export async function destroy(asked?: string, yes?: boolean): Promise<void> {
     return;
   }
   const hosts = await hostsForSetup(stack, pulumi);
-  await wakeEmulatedHosts(hosts, report);
   const resources = await recoverStack(stack, hosts, pulumi, report);
+  if (resources.length === 0) {
+    report.say(`Nothing to destroy: stack ${stack} has no resources.`);
+    return;
+  }
   refuseProtected(stack, resources);
   report.say(`Destroying stack ${stack}: ${named(resources)}.`);
   await askConsent({
@@ -29,12 +33,28 @@ export async function destroy(asked?: string, yes?: boolean): Promise<void> {
   // An unreachable host does not keep the others from being destroyed.
   const automation = await openAutomation(stack, tools, pulumi.environment, report);
   const done = await automation.destroy({ continueOnError: true });
+  if (done.interrupted) refuseUnfinished(stack, await readResources(stack, pulumi));
   sayWords("What this run did", done, report);
   if (!done.ok)
     throw new UserError(
       `pulumi destroy failed; the reason is above. Then: npm run destroy -- --stack ${stack}`,
     );
   for (const text of explainKept(hosts, resources)) report.say(`\n${text}`);
+}
+
+/**
+ * Tells what an interrupted destroy has left. No line that removes data: a stack that is partly there still needs it.
+ *
+ * @param left what the state has of the stack now
+ * @throws UserError where that is anything
+ */
+export function refuseUnfinished(stack: string, left: readonly StateResource[]): void {
+  const count = left.filter(({ type }) => type !== "pulumi:pulumi:Stack").length;
+  if (count === 0) return;
+  throw new UserError(
+    `The destroy of stack ${stack} was interrupted: ${count} of its resources are left (${named(left)}).\n` +
+      `To go on: npm run destroy -- --stack ${stack}\nTo deploy it again instead: npm run up -- --stack ${stack}`,
+  );
 }
 
 /** What a destroy removes and what it keeps, by the names on the hosts. */
@@ -51,6 +71,7 @@ export function named(resources: readonly StateResource[]): string {
     ...list("network", names("network:Network")),
     ...list("volume", names("volume:Volume", false), " with ALL ITS DATA"),
     ...list("volume", names("volume:Volume", true), " (kept)"),
+    ...(resources.some(isMachine) ? ["the emulated host"] : []),
   ];
   return parts.join("; ") || "nothing on a host";
 }

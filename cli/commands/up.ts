@@ -3,7 +3,7 @@ import { UserError } from "../../setup/user-error";
 import { type Ended, openAutomation, sayWords } from "../automation";
 import { plainPulumi } from "../backend";
 import { askConsent } from "../consent";
-import { readResources, recoverStack, wakeEmulatedHosts } from "../deploy/recover";
+import { readResources, recoverStack } from "../deploy/recover";
 import { repairDrift } from "../deploy/repair-drift";
 import { unfinishedUpgrades } from "../deploy/unfinished-upgrade";
 import { leaveOutUnreachable } from "../deploy/unreachable";
@@ -51,7 +51,6 @@ export async function deploy(
   const hosts = await hostsForSetup(stack, pulumi);
   await prepare(stack, hosts, report);
   const names = hosts.map(({ name }) => name);
-  await wakeEmulatedHosts(hosts, report);
   const resources = await recoverStack(stack, hosts, pulumi, report);
   // Side by side: a host that does not answer is waited for once.
   const [replace, exclude] = await Promise.all([
@@ -70,10 +69,13 @@ export async function deploy(
   if (!isProduction) sayWords("What this run did", done, report);
   const outputs = await readOutputs(stack, pulumi);
   const missing = names.filter((host) => outputs.hosts && !Object.hasOwn(outputs.hosts, host));
-  if (done.ok || missing.length > 0) sayReady(outputs, await hasApiKey(stack, pulumi), report);
-  if (done.ok) return;
+  const isDone = done.ok && !done.interrupted;
+  if (isDone || missing.length > 0) sayReady(outputs, await hasApiKey(stack, pulumi), report);
+  if (isDone) return;
   for (const text of unfinishedUpgrades(stack, hosts, await readResources(stack, pulumi)))
     report.say(`\n${text}`);
+  if (done.interrupted)
+    throw new UserError(`The up was interrupted. To continue: npm run up -- --stack ${stack}`);
   const where = missing.length > 0 ? `; not deployed: ${missing.join(", ")}` : "";
   throw new UserError(
     `pulumi up failed${where}. The reason is in its output above. Then: npm run up -- --stack ${stack}`,

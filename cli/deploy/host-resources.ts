@@ -20,6 +20,18 @@ export function resourcesOf({ name }: Pick<SetupHost, "name">, resources: readon
   return [...below];
 }
 
+/** Whether it is the QEMU machine of an emulated host: nothing is on a host that the state has none of. */
+export const isMachine = ({ type, urn }: Resource): boolean =>
+  type === "command:local:Command" && urn.endsWith("-emulated-machine");
+
+/** The emulated hosts that the stack has made, by its state: one of the same name may be another deployment's. */
+export function madeEmulatedHosts(hosts: readonly SetupHost[], resources: readonly Resource[]): SetupHost[] {
+  return hosts.filter((host) => {
+    const own = new Set(resourcesOf(host, resources));
+    return host.host === "emulated" && resources.some((each) => own.has(each.urn) && isMachine(each));
+  });
+}
+
 /**
  * A message for each host about its resources; with several hosts, the host is named.
  *

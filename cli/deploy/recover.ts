@@ -8,17 +8,22 @@ import type { Reporter } from "../../setup/report";
 import type { Pulumi } from "../pulumi";
 import type { SetupHost } from "../stack";
 import type { StateResource } from "./drift";
+import { madeEmulatedHosts } from "./host-resources";
 import { hasDeadLock } from "./locks";
 
 const emulatedHostScript = join(projectRoot, "emulated-host/emulated-host.sh");
 
 /**
- * Starts emulated hosts that exist but do not run (a reboot, a killed QEMU): reading the state of what is on
- * them needs it. A host that was never made is left to Pulumi.
+ * Starts emulated hosts that the stack has made but that do not run (a reboot, a killed QEMU): reading the state of what is
+ * on them needs it. Any other host is left to Pulumi.
  */
-export async function wakeEmulatedHosts(hosts: readonly SetupHost[], report: Reporter): Promise<void> {
-  const emulated = hosts.filter(({ host }) => host === "emulated");
-  await Promise.all(emulated.map(({ baseName }) => wakeEmulatedHost(baseName, report)));
+async function wakeEmulatedHosts(
+  hosts: readonly SetupHost[],
+  resources: readonly StateResource[],
+  report: Reporter,
+): Promise<void> {
+  const made = madeEmulatedHosts(hosts, resources);
+  await Promise.all(made.map(({ baseName }) => wakeEmulatedHost(baseName, report)));
 }
 
 /** Whether an emulated host runs, and how often it was started: 0 where it was never made. */
@@ -37,7 +42,7 @@ async function wakeEmulatedHost(name: string, report: Reporter): Promise<void> {
 }
 
 /**
- * Cleans up after an interrupted pulumi: the lock of a dead process, pending operations, and containers or networks that were
+ * Starts the stack's emulated hosts, and cleans up after an interrupted pulumi: the lock of a dead process, pending operations, and containers or networks that were
  * created but not recorded. Volumes are never touched.
  *
  * @returns what the state knows then
@@ -54,6 +59,7 @@ export async function recoverStack(
     await pulumi.read(["cancel", "--yes", "--stack", stack]);
   }
   const state = await exportState(stack, pulumi);
+  await wakeEmulatedHosts(hosts, state.resources, report);
   if (state.pending.length === 0 && !locked) return state.resources;
 
   for (const operation of state.pending) report.say(`It was interrupted while ${operation}.`);

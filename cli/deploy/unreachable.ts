@@ -1,6 +1,6 @@
 import type { Reporter } from "../../setup/report";
 import type { SetupHost } from "../stack";
-import { type Resource, resourcesOf } from "./host-resources";
+import { madeEmulatedHosts, type Resource, resourcesOf } from "./host-resources";
 import { dockerOn } from "./recover";
 
 /**
@@ -15,6 +15,8 @@ export async function leaveOutUnreachable(
   if (hosts.length < 2) return [];
   const options = hosts.map(async (host) => {
     const urns = resourcesOf(host, resources);
+    // One that was never started is not unreachable: Pulumi makes it.
+    if (host.host === "emulated" && madeEmulatedHosts([host], resources).length === 0) return [];
     if (urns.length === 0 || !(await dockerOn(host, ["version", "--format", "{{.Server.Version}}"])).failed)
       return [];
     report.say(`Host ${host.name} does not answer: nothing on it is changed.`);

@@ -1,6 +1,17 @@
 import fc from "fast-check";
 import { expect, it } from "vitest";
-import { sumUp } from "../../../cli/automation";
+import { sumUp, watch } from "../../../cli/automation";
+import { silentReporter } from "../../../setup/report";
+
+it.each(["SIGINT", "SIGTERM"] as const)(
+  "knows that %s came, although Pulumi then ends in good order",
+  async (signal) => {
+    const how = { report: silentReporter, color: "never" } as const;
+    const during = (work: () => void) => watch(how, false, async () => work());
+    expect(await during(() => process.emit(signal))).toMatchObject({ ok: true, interrupted: true });
+    expect(await during(() => {})).toMatchObject({ ok: true, interrupted: false });
+  },
+);
 
 const step = (op: string, type: string, urn: string) => ({
   resourcePreEvent: { metadata: { op, type, urn, detailedDiff: {}, old: {}, new: {} } },

@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { named, refuseProtected } from "../../../../cli/commands/destroy";
+import { named, refuseProtected, refuseUnfinished } from "../../../../cli/commands/destroy";
 import { explainKept } from "../../../../cli/deploy/kept";
 import type { SetupHost } from "../../../../cli/stack";
 
@@ -57,4 +57,26 @@ it("names what it takes away, and what of it stays", () => {
     ]),
   ).toBe("container a-server; network a; volumes gone, gone2 with ALL ITS DATA; volume kept (kept)");
   expect(named([])).toBe("nothing on a host");
+});
+
+it("says what an interrupted destroy has left and how to go on, and offers no line that removes data", () => {
+  const stack = { urn: "urn:s", type: "pulumi:pulumi:Stack" };
+  const network = { urn: "urn:n", type: "docker:index/network:Network", outputs: { name: "sandboxes" } };
+  const machine = { urn: "urn:m::x-emulated-machine", type: "command:local:Command" };
+  const message = (() => {
+    try {
+      refuseUnfinished("nc5", [stack, network, machine, { ...volume, retainOnDelete: true }]);
+    } catch (error) {
+      return String(error);
+    }
+    return "";
+  })();
+  expect(message).toMatch(
+    /interrupted: 3 of its resources are left \(network sandboxes; volume sandboxes-state/,
+  );
+  expect(message).toContain("the emulated host");
+  expect(message).toMatch(/To go on: npm run destroy -- --stack nc5\n/);
+  expect(message).not.toMatch(/\brm\b|emulated-host\.sh|delete/);
+  expect(() => refuseUnfinished("nc5", [stack])).not.toThrow();
+  expect(() => refuseUnfinished("nc5", [])).not.toThrow();
 });
