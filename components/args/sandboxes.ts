@@ -3,6 +3,32 @@ import type { EgressLevel } from "./choices";
 import type { RegistryAccessArgs } from "./groups";
 import type { LimitsArgs } from "./limits";
 
+/** Sandboxes of one kind that are kept booted. */
+export interface WarmArgs {
+  /**
+   * Image, as clients name it.
+   * @example "starter"
+   */
+  image: string;
+  /**
+   * Number of sandboxes. Accepted: a whole number from 1 to 100.
+   * @example 2
+   */
+  count: number;
+  /**
+   * CPUs of each. Accepted: a whole number from 1 to 64.
+   * @default 1
+   * @example 2
+   */
+  cpus?: number;
+  /**
+   * Memory of each. Accepted: a whole number of MiB from 64 to 67108864.
+   * @default 512
+   * @example 1024
+   */
+  memoryMiB?: number;
+}
+
 /** What sandboxes get. */
 export interface SandboxesArgs {
   /**
@@ -18,6 +44,13 @@ export interface SandboxesArgs {
    * @example false
    */
   autoPullImages?: pulumi.Input<boolean>;
+  /**
+   * Sandboxes to keep booted, so that a create that asks for exactly such a one takes it instead of waiting for a boot.
+   * Accepted: a list like [{"image":"starter","count":2,"cpus":1,"memoryMiB":512}].
+   * @default []
+   * @example [{"image": "starter", "count": 2}]
+   */
+  warm?: pulumi.Input<pulumi.Input<WarmArgs>[]>;
   /** Registries of sandbox images: mirrors, CA certificates, credentials, and which ones are allowed. */
   registries?: RegistryAccessArgs;
   /**

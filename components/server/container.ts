@@ -2,6 +2,7 @@ import * as pulumi from "@pulumi/pulumi";
 import { limitVariables } from "../settings/limits";
 import type { StackSettings } from "../settings/schema";
 import { MIB } from "../settings/values";
+import { warmVariable } from "../settings/warm";
 import { keysFile } from "./key-file";
 import { serverUser } from "./server-user";
 import { tlsFile } from "./tls";
@@ -30,6 +31,8 @@ export interface ContainerSettings {
   limits: pulumi.Input<StackSettings["limits"]>;
   /** The limit of what guests may reach, as docker/gateway/src/backends/msb/egress.ts reads it. */
   egressPolicy: pulumi.Input<string>;
+  /** What is kept booted. */
+  warm: pulumi.Input<StackSettings["warm"]>;
   /** Whether an image that is not cached is pulled when a sandbox asks for it. */
   autoPullImages: pulumi.Input<boolean>;
   /** IANA name. @example "Europe/Berlin" */
@@ -160,11 +163,11 @@ export function environment(
   args: Pick<
     ContainerSettings,
     | ("port" | "devMode" | "autoPullImages" | "timezone" | "stopTimeout" | "limits")
-    | ("isolateByKey" | "hostNames" | "egressPolicy" | "hasTls")
+    | ("isolateByKey" | "hostNames" | "egressPolicy" | "hasTls" | "warm")
   >,
 ): pulumi.Output<string[]> {
   const { port, devMode, autoPullImages, timezone, stopTimeout, limits } = args;
-  const { isolateByKey, hostNames, egressPolicy, hasTls } = args;
+  const { isolateByKey, hostNames, egressPolicy, hasTls, warm } = args;
   const known = {
     port,
     autoPullImages,
@@ -174,6 +177,7 @@ export function environment(
     isolateByKey,
     hostNames,
     egressPolicy,
+    warm,
   };
   return pulumi.output(known).apply((values) =>
     Object.entries({
@@ -187,6 +191,7 @@ export function environment(
       PORT: values.port,
       STOP_TIMEOUT_SECONDS: values.stopTimeout,
       TZ: values.timezone,
+      ...(values.warm.length > 0 ? { WARM: warmVariable(values.warm) } : {}),
       ...limitVariables(values.limits),
     }).map(([key, value]) => `${key}=${value}`),
   );

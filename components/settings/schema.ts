@@ -23,12 +23,11 @@ import { tls } from "./tls";
 import { isSshHost, isTimeZone, nearest, nearestTimeZone } from "./values";
 import { hashes, imageVersions } from "./versions";
 import { volumes, volumesSetting } from "./volumes";
+import { IMAGE, warm } from "./warm";
 
 /** The namespace of the settings in a stack's configuration. */
 export const NAMESPACE = "microsandbox";
 
-const IMAGE =
-  /^([a-zA-Z0-9][a-zA-Z0-9.-]*(:\d{1,5})?\/)?[a-z0-9]+([._/-]+[a-z0-9]+)*(:\w[\w.-]{0,127})?(@sha256:[0-9a-f]{64})?$/;
 /** A key travels in a header. */
 const KEY = /^[\w.~+/=-]{32,256}$/;
 /** A path that ssh can be given: `${` would be a variable there, and older versions take no double quote. */
@@ -146,6 +145,7 @@ export const settingsSchema = z.strictObject({
     accepts: 'a list of image references, like ["alpine:3.22"]',
     example: '["alpine:3.22"]',
   }),
+  warm,
   registries: registries.prefault({}).register(settingMeta, {
     description:
       "Registries of sandbox images: mirrors, CA certificates, credentials, and which ones are allowed.",

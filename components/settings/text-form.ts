@@ -29,7 +29,7 @@ function parsed(value: unknown): unknown {
 }
 
 /** Settings that are lists. */
-const lists = ["images", "keys", "egressAllow"] as const satisfies Key[];
+const lists = ["images", "keys", "egressAllow", "warm"] as const satisfies Key[];
 type ListKey = (typeof lists)[number];
 type GroupKey = keyof typeof settingFields;
 export type StructuredKey = ListKey | GroupKey;

@@ -118,6 +118,11 @@ const ofContainer: Changes = {
   logMaxFiles: [5, inspect("HostConfig.LogConfig.Config.max-file"), "5"],
   // With what the container needs beyond the sandboxes' own time.
   stopTimeout: [30, inspect("Config.StopTimeout"), 45],
+  warm: [
+    [{ image: "starter", count: 1 }],
+    variable("WARM"),
+    'WARM=[{"image":"starter","count":1,"vcpus":1,"memoryMib":512}]',
+  ],
   autoPullImages: [false, variable("AUTO_PULL_IMAGES"), "AUTO_PULL_IMAGES=false"],
   egress: ["none", variable("EGRESS"), expect.stringContaining('"level":"none"')],
   limits: [{ sandboxes: 7 }, variable("LIMIT_SANDBOXES"), "LIMIT_SANDBOXES=7"],

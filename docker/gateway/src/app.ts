@@ -77,6 +77,12 @@ export async function createGateway(
     limits: serverLimits(config, sizeOfDisk(config.MSB_HOME)),
     limitsOf: (owner) => keys.limitsOf(owner),
     reserveBytes: config.LIMIT_DISK_RESERVE_MIB * 1024 * 1024,
+    warm: {
+      // The trial of an upgrade starts nothing.
+      kinds: config.RESUME_SANDBOXES ? config.WARM : [],
+      idleSeconds: config.LIMIT_IDLE_TIMEOUT_SECONDS,
+      claimed: (result, seconds) => metrics.claims.observe({ result }, seconds),
+    },
     unusable,
     booted: (seconds, ok) => metrics.boots.observe({ result: ok ? "ok" : "failed" }, seconds),
     log,
@@ -84,6 +90,7 @@ export async function createGateway(
   app.addHook("onClose", () => backend.close());
   metrics.watch(backend);
   metrics.watchCommands(backend.commands);
+  metrics.watchWarm(backend.warm);
   const admin = await listenForAdmin(config.MSB_HOME, {
     images: backend.images,
     readiness: backend.readiness,

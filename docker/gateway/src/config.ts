@@ -1,5 +1,6 @@
 import * as z from "zod";
 import { egressPolicy } from "./backends/msb/egress";
+import { warmKind } from "./backends/msb/warm-kind";
 import { ConfigError } from "./errors";
 
 const flag = z.stringbool({ truthy: ["true", "1", "yes", "on"], falsy: ["false", "0", "no", "off", ""] });
@@ -58,6 +59,8 @@ export const environmentSchema = z.object({
   RESUME_SANDBOXES: flag.default(true),
   /** Whether an image that is not cached is pulled when a sandbox asks for it. */
   AUTO_PULL_IMAGES: flag.default(true),
+  /** Sandboxes to be kept booted for creates to come, as JSON: a list. */
+  WARM: jsonOf(z.array(warmKind).max(20)).prefault("[]"),
   /** Folder that API clients see as the default volume. */
   WORKSPACE: z.string().startsWith("/").default("/workspace"),
 

@@ -72,6 +72,7 @@ const settings: { [setting in keyof MicrosandboxArgs]?: MicrosandboxArgs[] } = {
   egressAllow: [{ egressAllow: ["10.1.0.0/16"] }],
   volumes: [{ volumes: { state: "other" } }, { volumes: { workspace: "other" } }],
   limits: [{ limits: { sandboxes: 7 } }],
+  warm: [{ warm: [{ image: "starter", count: 1 }] }],
   stopTimeout: [{ stopTimeout: 30 }],
   logMaxSize: [{ logMaxSize: "20m" }],
   logMaxFiles: [{ logMaxFiles: 5 }],

@@ -64,6 +64,7 @@ export class MsbWorld implements World {
         limitsOf: () => ({}),
         reserveBytes: 0,
         booted: () => undefined,
+        warm: { kinds: [], idleSeconds: 0, claimed: () => undefined },
         unusable: () => undefined,
         log: silent,
         ...change,

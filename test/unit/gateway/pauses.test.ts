@@ -154,7 +154,7 @@ describe("what moves a paused sandbox without a request for it", () => {
     const silent = { info: () => undefined, warn: () => undefined, error: () => undefined };
     const actions = {} as Actions;
     const lifecycle = new Lifecycle(index, { ...store, deletePayload: store.delete }, actions, silent);
-    const reconciler = new Reconciler(lifecycle, { has: () => true });
+    const reconciler = new Reconciler(lifecycle, { has: () => true }, { seen: () => undefined });
     const entry = index.get(record.id) as Entry;
     entry.changedAt = performance.now();
     const listed = (observed: "running" | "stopped", askedMsLater: number) => {

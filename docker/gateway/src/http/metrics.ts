@@ -18,6 +18,15 @@ export class Metrics {
     buckets: [0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 40, 80],
     registers: [this.registry],
   });
+  readonly claims = new Histogram({
+    name: "msb_gateway_warm_claim_seconds",
+    help:
+      "Creates while sandboxes are kept booted: hit, or why none was taken (image, spec: none is kept of that kind; " +
+      "empty: none was ready; failed), with the time that this took",
+    labelNames: ["result"],
+    buckets: [0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10],
+    registers: [this.registry],
+  });
   readonly refusedKeys = new Counter({
     name: "msb_gateway_refused_keys_total",
     help: "Requests without a valid key, by what was wrong with it",
@@ -83,6 +92,11 @@ export class Metrics {
   watchHeld(connections: () => number, held: () => number): void {
     this.gauge("msb_gateway_connections_held", "Pipes, log streams and transfers that are open", connections);
     this.gauge("msb_gateway_key_holds", "What ends when its key is no more", held);
+  }
+
+  /** Adds what is booted and nobody's. */
+  watchWarm(count: () => number): void {
+    this.gauge("msb_gateway_warm_sandboxes", "Sandboxes that are booted before anybody asks for them", count);
   }
 
   /** Adds what the runtime's program is doing, and what waits for its turn. */

@@ -66,6 +66,7 @@ describe("good settings", () => {
     ["volumes", '{"keep":"false","state":"msb"}', { keep: false, state: "msb" }],
     ["versionSha256", { amd64: "a".repeat(64) }, { amd64: "a".repeat(64) }],
     ["kvmCheck", "false", "off"], // what YAML makes of `kvmCheck: off`
+    ["warm", '[{"image":"starter","count":2}]', [{ image: "starter", count: 2, cpus: 1, memoryMiB: 512 }]],
     ["logMaxSize", "1g", "1g"],
   ])("%s takes %j", (key, given, parsed) => {
     expect(parseSettings({ [key]: given })).toMatchObject({ [key]: parsed });

@@ -284,6 +284,18 @@ describe("wrong settings", () => {
     ["keys", [[{ ...ci, expires: "2027-01-31" }], [{ ...ci, limits: { sandboxes: 0 } }]]],
     ["volumes", ["state", "[]", { state: "a" }, { state: "../x" }, { keep: "maybe" }, { kept: true }, null]],
     ["versionSha256", ["abc", { amd64: "0".repeat(63) }, { x86: "0".repeat(64) }]],
+    [
+      "warm",
+      ["starter", [1], [{ image: "starter" }], [{ image: "Starter", count: 1 }], [{ image: "a", count: 0 }]],
+    ],
+    [
+      "warm",
+      [
+        [{ image: "a", count: 101 }],
+        [{ image: "a", count: 1, memory: 1 }],
+        [{ image: "a", count: 1, cpus: 65 }],
+      ],
+    ],
     ["kvmCheck", ["on", "true", true, "Device"]],
     ["stopTimeout", ["0", "3601", "60s"]],
     ["logMaxSize", ["100", "100M", "m", "0m", "1.5m"]],

@@ -8,7 +8,7 @@ import type { SandboxSpec } from "../../sandboxes/spec";
 import { Admission } from "./admission";
 import { Msb } from "./command-line";
 import { Compaction } from "./compaction";
-import { checkPlan } from "./create-plan";
+import { checkPlan, planCreate } from "./create-plan";
 import { ownNetworks } from "./egress";
 import type { EgressLimit } from "./egress-limit";
 import { Forks } from "./forks";
@@ -40,6 +40,9 @@ import { StatusCache } from "./status-cache";
 import { VolumeFileStore } from "./volume-files/store";
 import { volumeRecord } from "./volume-record";
 import { MsbVolumes } from "./volumes";
+import type { WarmKind } from "./warm-kind";
+import type { WarmPoolOptions } from "./warm-options";
+import { WarmPool } from "./warm-pool";
 
 /** Longer than most guests need, and less than the 360 s that clients of 0.7.13 wait for a stop. */
 export const STOP_GRACE_SECONDS = 330;
@@ -63,6 +66,8 @@ export type MsbBackendOptions = {
   limitsOf: (owner: Owner) => OwnerLimits;
   /** Seconds that a guest gets to stop at a client's request; default: {@link STOP_GRACE_SECONDS}. */
   stopGraceSeconds?: number;
+  /** What is kept booted for creates to come. */
+  warm: { kinds: WarmKind[] } & Pick<WarmPoolOptions, "idleSeconds" | "claimed">;
   /** Bytes of the disks that are to stay free. */
   reserveBytes: number;
   /** Called where the state turns out to be too new for this msb once the server serves, with a ConfigError. */
@@ -93,6 +98,7 @@ export type Parts = {
   snapshotWork: SnapshotWork;
   compaction: Compaction;
   images: ImageCache;
+  warm: WarmPool;
 };
 
 /** Reads what is on the disk and joins the parts; msb is not waited for. */
@@ -125,6 +131,14 @@ export async function assemble(options: MsbBackendOptions): Promise<Parts> {
     { home, workspace: options.workspace, namesPerOwner, limits, limitsOf, files, log },
   );
   const pulls: SandboxesOptions["pulls"] = new Map();
+  const warm = new WarmPool({
+    ...{ home, limits, commands, images, autoPull, log, ...options.warm },
+    planOf: async (spec, reference) =>
+      planCreate(spec, { msbVersion: await msb.version(), egress: egress.forNew(), reference }),
+    used: () => index.usage(),
+    isBusy: () => msb.lanes.isBusy("boots"),
+    checkDisk: () => files.disk.check(),
+  });
   const actions = sandboxActions({
     ...{
       commands,
@@ -133,6 +147,7 @@ export async function assemble(options: MsbBackendOptions): Promise<Parts> {
       autoPull,
       egress,
       booted,
+      warm,
       stopGraceSeconds: options.stopGraceSeconds ?? STOP_GRACE_SECONDS,
     },
     msbVersion: () => msb.version(),
@@ -157,7 +172,7 @@ export async function assemble(options: MsbBackendOptions): Promise<Parts> {
     ...{ home, namesPerOwner, limits, limitsOf, disk: files.disk, msbVersion: () => msb.version() },
   });
   const compaction = new Compaction(index, lifecycle, snapshotCommands, log);
-  const reconciler = new Reconciler(lifecycle, folders);
+  const reconciler = new Reconciler(lifecycle, folders, warm);
   const view = new StatusCache(
     () => commands.list(),
     (rows, askedAt) => reconciler.observe(rows, askedAt),
@@ -201,7 +216,8 @@ export async function assemble(options: MsbBackendOptions): Promise<Parts> {
     },
     lookIfStale: () => void view.refresh().catch(unasked),
   });
-  lifecycle.onMade = ({ record: { id } }) => {
+  lifecycle.onMade = ({ record: { id, handle } }) => {
+    warm.released(handle);
     payloads
       .delete(id)
       .catch((error) => log.warn({ sandbox: id, err: errorText(error) }, "its payload stays"));
@@ -210,7 +226,7 @@ export async function assemble(options: MsbBackendOptions): Promise<Parts> {
   const claim = new StateClaim(home, () => msb.version());
   return {
     ...{ options, msb, claim, records, index, lifecycle, reconciler, liveness, view, folders, resume },
-    ...{ starter, probe, sandboxes, volumes, snapshots, snapshotWork, compaction, images },
+    ...{ starter, probe, sandboxes, volumes, snapshots, snapshotWork, compaction, images, warm },
   };
 }
 

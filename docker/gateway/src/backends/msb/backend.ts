@@ -64,6 +64,8 @@ export class MsbBackend implements Backend {
     return counts as Record<SandboxStatus, number>;
   }
 
+  /** How many sandboxes are booted that nobody has claimed. */
+  warm = () => this.parts.warm.size;
   commands = () => this.parts.msb.lanes.counts();
   version = (): Promise<string> => this.parts.msb.version();
   readiness = (): Promise<Readiness> => this.parts.probe.check();
@@ -73,27 +75,30 @@ export class MsbBackend implements Backend {
     this.parts.reconciler.sweep();
     this.parts.snapshotWork.sweep();
     await this.parts.resume.run();
+    this.parts.warm.begin();
   }
 
   /** What the timer does, at some time; resolves when all that it began is done. */
   async sweep(now?: number): Promise<void> {
-    const { reconciler, index, snapshotWork, compaction } = this.parts;
+    const { reconciler, index, snapshotWork, compaction, warm } = this.parts;
     reconciler.sweep(now);
     snapshotWork.sweep(now);
     await compaction.sweep();
+    await warm.fill();
     const never = new AbortController().signal;
     for (const entry of [...index.all()]) while (entry.underWay) await entry.changed(never);
   }
 
   /** What is done now and then, from here on. */
   private keepGoing(): void {
-    const { reconciler, options, claim, snapshotWork, compaction } = this.parts;
+    const { reconciler, options, claim, snapshotWork, compaction, warm } = this.parts;
     const every = (ms: number, work: () => void) => this.timers.push(setInterval(work, ms).unref());
     every(SWEEP_MS, () => {
       reconciler.sweep();
       this.volumes.sweep();
       snapshotWork.sweep();
       void compaction.sweep();
+      void warm.fill();
       claim.settle().catch(options.unusable);
     });
     const warn = (error: unknown) =>
@@ -103,6 +108,7 @@ export class MsbBackend implements Backend {
 
   async drain(deadline: number): Promise<void> {
     this.sandboxes.drain();
+    this.parts.warm.end();
     const { view, resume, options, compaction } = this.parts;
     // One that is interrupted might leave half a disk.
     const compacted = compaction.finish(deadline);
@@ -119,6 +125,7 @@ export class MsbBackend implements Backend {
   async close(): Promise<void> {
     for (const timer of this.timers) clearInterval(timer);
     this.parts.lifecycle.close();
+    this.parts.warm.end();
     this.parts.liveness.close();
     await Promise.all([this.parts.records.flush(), this.images.close()]);
   }

@@ -54,7 +54,7 @@ export function planCreate(spec: SandboxSpec, options: PlanOptions): CreatePlan 
     workdir: runtime.workdir,
     shell: runtime.shell,
     user: runtime.user,
-    hostname: runtime.hostname ?? hostNameOf(spec.name),
+    hostname: hostNameOf(spec),
     security: spec.security_profile,
     entrypoint: runtime.entrypoint,
     cmd: runtime.cmd,
@@ -140,8 +140,9 @@ function patchOf(patch: SandboxSpec["patches"][number]): Record<string, unknown>
   }
 }
 
-/** The client's name as a host name: msb itself calls the sandbox by its id. */
-export function hostNameOf(name: string): string {
+/** What the guest calls itself; by default the client's name: msb itself calls the sandbox by its id. */
+export function hostNameOf({ name, runtime }: Pick<SandboxSpec, "name" | "runtime">): string {
+  if (runtime.hostname) return runtime.hostname;
   const letters = name.replaceAll(/[^A-Za-z0-9.-]/g, "-").slice(0, 63);
   return letters.replace(/[.-]+$/, "") || "sandbox";
 }

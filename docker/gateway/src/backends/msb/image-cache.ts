@@ -36,6 +36,8 @@ export type ImageRequest = {
 /** What msb is to be asked for; it needs no registry any more. */
 export type ReadyImage = {
   reference: string;
+  /** Of its manifest. */
+  digest: string;
   /** To be called when the image is really used, which may be much later. @throws ImageNotCached if it is another's now */
   recheck: () => void;
 };
@@ -128,7 +130,7 @@ export class ImageCache {
       if (this.usable([reference], owner) === undefined)
         throw new ImageNotCached(`the image ${reference} has changed meanwhile`);
     };
-    return { reference, recheck };
+    return { reference, digest: this.catalog.get(reference)?.digest ?? "", recheck };
   }
 
   /** Prepares an image and works with it, which stays meanwhile. What msb has lost since is prepared once more. */

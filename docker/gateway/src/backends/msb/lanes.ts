@@ -84,6 +84,12 @@ export class Lanes {
     }
   }
 
+  /** Whether anything of a lane runs or waits. */
+  isBusy(lane: Lane): boolean {
+    const { turns } = this.lanes[lane];
+    return turns.inUse + turns.waiting > 0;
+  }
+
   /** What runs and what waits, by lane. */
   counts(): { lane: string; running: number; waiting: number }[] {
     return Object.entries(this.lanes).map(([lane, { turns }]) => ({

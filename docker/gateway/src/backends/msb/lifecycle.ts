@@ -237,11 +237,12 @@ export class Lifecycle {
   }
 
   change(entry: Entry, change: Partial<SandboxRecord>): void {
-    const before = entry.record.state;
+    const { state, handle } = entry.record;
     entry.record = { ...entry.record, ...change };
+    if (entry.record.handle !== handle) this.index.renamed(entry, handle);
     this.index.count(entry);
     const runs = isUp(entry.record.state);
-    if (runs !== isUp(before)) this.onRunning(entry, runs);
+    if (runs !== isUp(state)) this.onRunning(entry, runs);
     entry.notify();
   }
 

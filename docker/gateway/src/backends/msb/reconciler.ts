@@ -3,6 +3,7 @@ import { inSeconds, isPast, type Lifecycle, TOMBSTONE_SECONDS } from "./lifecycl
 import type { SandboxFolders } from "./sandbox-folders";
 import { Entry } from "./sandbox-index";
 import { adoptedRecord, type SandboxRecord } from "./sandbox-record";
+import { isWarm } from "./warm-handle";
 
 /** A sandbox as msb lists it. */
 export type Seen = { name: string; observed: Exclude<Observed, "missing">; createdAt: string };
@@ -23,6 +24,7 @@ export class Reconciler {
   constructor(
     private readonly lifecycle: Lifecycle,
     private readonly folders: Pick<SandboxFolders, "has">,
+    private readonly warm: { seen: (row: Seen) => void },
   ) {}
 
   /**
@@ -44,7 +46,9 @@ export class Reconciler {
     for (const row of rows) {
       seen.set(row.name, row.observed);
       const letGo = (this.lifecycle.letGo.get(row.name) ?? Number.NEGATIVE_INFINITY) >= askedAt;
-      if (!letGo && !this.lifecycle.index.withHandle(row.name)) this.adopt(row);
+      if (letGo || this.lifecycle.index.withHandle(row.name)) continue;
+      if (isWarm(row.name)) this.warm.seen(row);
+      else this.adopt(row);
     }
     const unlisted = new Set<Entry>();
     for (const entry of [...this.lifecycle.index.all()]) {

@@ -12,6 +12,7 @@ import { forgetEndedRuns } from "./stale-runs";
 import type { StateClaim } from "./state-version";
 import type { StatusCache } from "./status-cache";
 import type { MsbVolumes } from "./volumes";
+import type { WarmPool } from "./warm-pool";
 
 export type RecoveryParts = {
   reconciler: Reconciler;
@@ -22,6 +23,7 @@ export type RecoveryParts = {
   view: StatusCache;
   volumes: MsbVolumes;
   snapshotWork: SnapshotWork;
+  warm: WarmPool;
   claim: StateClaim;
   options: {
     home: string;
@@ -60,7 +62,7 @@ export async function recover(parts: RecoveryParts): Promise<void> {
 
 /** Takes in what msb has, and removes what nobody knows of. Never rejects. */
 async function lookAtMsb(parts: RecoveryParts): Promise<void> {
-  const { folders, index, view, volumes, reconciler, options } = parts;
+  const { folders, index, view, volumes, reconciler, warm, options } = parts;
   // What msb's list then says of them must not make their disks anybody's.
   const handles = new Set([...index.all()].map(({ record }) => record.handle));
   // Side by side: on a slow host each takes seconds.
@@ -71,7 +73,9 @@ async function lookAtMsb(parts: RecoveryParts): Promise<void> {
   // Only where msb has said what it has, and can be believed.
   if (seen !== "failed" && reconciler.distrust === undefined)
     await folders
-      .removeUnknown((handle) => handles.has(handle) || index.withHandle(handle) !== undefined)
+      .removeUnknown(
+        (handle) => handles.has(handle) || index.withHandle(handle) !== undefined || warm.knows(handle),
+      )
       .catch(failed(parts, "what is left of sandboxes that nobody knows of stays"));
   try {
     forgetEndedRuns(options.home);

@@ -12,6 +12,7 @@ import type { PayloadStore } from "./payload-store";
 import { restoreArguments } from "./restore-plan";
 import type { SandboxCommands } from "./sandbox-commands";
 import type { SandboxRecord } from "./sandbox-record";
+import type { WarmPool } from "./warm-pool";
 import { refuseWiderNetwork } from "./wider-network";
 
 /** How long a create waits for its image. */
@@ -35,6 +36,7 @@ export type ActionOptions = {
   makeFork: Forks["make"];
   /** msb's names of the volumes of a record, by the names in its spec. @throws ServiceError where one is no more */
   volumeHandles: (record: SandboxRecord) => Record<string, string>;
+  warm: Pick<WarmPool, "claim" | "started" | "giveWay" | "released">;
   /** Called after each boot, for the metrics. */
   booted: (seconds: number, ok: boolean) => void;
 };
@@ -56,14 +58,19 @@ export function sandboxActions(options: ActionOptions): Actions {
         ...{ owner: owner ?? "", deadlineMs: Date.now() + PREPARE_MS, ...options.pullOf(id) },
       };
       let asked = false;
+      let claimed: Partial<SandboxRecord>;
       try {
-        await options.images.withImage(request, async ({ reference, recheck }) => {
+        claimed = await options.images.withImage(request, async (image) => {
           const whole = await options.payloads.whole(id, spec);
-          const plan = await planned(options, record, whole, reference);
+          const plan = await planned(options, record, whole, image.reference);
           // Remains of a boot that failed.
           if (state === "unmade") await commands.remove(handle, { signal, owner });
+          const warm = await options.warm.claim(whole, plan, image, signal);
+          if (warm) return warm;
           asked = true;
-          await timed(options, () => commands.create(handle, plan, { signal, owner, before: recheck }));
+          await options.warm.giveWay();
+          await timed(options, () => commands.create(handle, plan, { signal, owner, before: image.recheck }));
+          return {};
         });
       } catch (error) {
         if (!asked) throw new NothingMade(error);
@@ -71,12 +78,14 @@ export function sandboxActions(options: ActionOptions): Actions {
         throw error;
       }
       // Its disk holds the patches and scripts now, msb itself the secrets.
-      return { spec: new CompactSpec(keptSpec(spec)), ...lifetime(spec) };
+      return { ...claimed, spec: new CompactSpec(keptSpec(spec)), ...lifetime(spec) };
     },
 
     async start({ handle, name, owner, spec, egress, expiresAt }, signal) {
       refuseWiderNetwork({ name, spec, egress }, options.egress.now());
+      await options.warm.giveWay();
       await timed(options, () => commands.start(handle, { signal, owner }));
+      await options.warm.started(handle, spec?.whole(), signal);
       // A restart of the server gives nobody more time.
       const goesOn = expiresAt !== null && Date.parse(expiresAt) > Date.now();
       return goesOn ? {} : lifetime(spec?.whole());
@@ -101,6 +110,7 @@ export function sandboxActions(options: ActionOptions): Actions {
 
     async remove({ handle, owner }) {
       await commands.remove(handle, { owner });
+      options.warm.released(handle);
       return {};
     },
   };
@@ -125,6 +135,7 @@ async function restored(
     // Remains of a boot that failed.
     if (state === "unmade") await commands.remove(handle, call);
     asked = true;
+    await options.warm.giveWay();
     await timed(options, () => commands.restore(handle, selector, args, call));
     return { layers, ...lifetime(spec) };
   } catch (error) {

@@ -1,6 +1,7 @@
 import { existsSync } from "node:fs";
 import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
+import { isWarm } from "./warm-handle";
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
@@ -16,7 +17,8 @@ export class SandboxFolders {
 
   /** Removes what is left of a sandbox that msb has not. Only what bears an id of the gateway's can be its own. */
   async remove(handle: string): Promise<void> {
-    if (UUID.test(handle)) await rm(join(this.home, "sandboxes", handle), { recursive: true, force: true });
+    if (UUID.test(handle) || isWarm(handle))
+      await rm(join(this.home, "sandboxes", handle), { recursive: true, force: true });
   }
 
   /** Removes those of which nobody knows: of creates that a crash of the server interrupted. */

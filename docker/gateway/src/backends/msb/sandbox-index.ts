@@ -134,6 +134,12 @@ export class SandboxIndex {
     this.count(entry);
   }
 
+  /** msb calls it otherwise than before. */
+  renamed(entry: Entry, before: string): void {
+    this.byHandle.delete(before);
+    this.byHandle.set(entry.record.handle, entry);
+  }
+
   /** The one that a request means: by name, one that is gone answers only where no other bears the name. */
   find(reference: Reference, { owner }: Scope): Entry | undefined {
     const seen = (entry: Entry) => owner === undefined || entry.record.owner === owner;

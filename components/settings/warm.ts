@@ -1,0 +1,27 @@
+import * as z from "zod";
+import { settingMeta } from "./fields";
+
+/** What an image is called, by settings. */
+export const IMAGE =
+  /^([a-zA-Z0-9][a-zA-Z0-9.-]*(:\d{1,5})?\/)?[a-z0-9]+([._/-]+[a-z0-9]+)*(:\w[\w.-]{0,127})?(@sha256:[0-9a-f]{64})?$/;
+
+/** Sandboxes of one kind that are booted before anybody asks for them. */
+const kind = z.strictObject({
+  image: z.string().regex(IMAGE),
+  count: z.int().min(1).max(100),
+  cpus: z.int().min(1).max(64).default(1),
+  memoryMiB: z.int().min(64).max(67_108_864).default(512),
+});
+
+export const warm = z.array(kind).max(20).prefault([]).register(settingMeta, {
+  description:
+    "Sandboxes to keep booted, so that a create that asks for exactly such a one takes it instead of waiting for a boot.",
+  accepts: 'a list like [{"image":"starter","count":2,"cpus":1,"memoryMiB":512}]',
+  example: '[{"image":"starter","count":2}]',
+});
+
+/** The server's variable: docker/gateway/src/backends/msb/warm-pool.ts reads it. */
+export const warmVariable = (kinds: z.output<typeof warm>): string =>
+  JSON.stringify(
+    kinds.map(({ cpus, memoryMiB, ...kind }) => ({ ...kind, vcpus: cpus, memoryMib: memoryMiB })),
+  );
