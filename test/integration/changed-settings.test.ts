@@ -148,7 +148,7 @@ const elsewhere: { [setting in Setting]?: string } = {
   images: "integration/stack.test.ts",
   registries: "integration/stack.test.ts",
   architecture: "integration/both-architectures.test.ts",
-  builder: "integration/both-architectures.test.ts",
+  builder: "unit/components/image/prebuilt-image.test.ts",
   serverImage: "integration/push-image.test.ts",
   registry: "integration/several-hosts.test.ts",
   registryUser: "integration/several-hosts.test.ts",
