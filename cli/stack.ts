@@ -1,5 +1,5 @@
 import { existsSync, readdirSync } from "node:fs";
-import { baseNameOf } from "../components/host/names";
+import { baseNameOf, tooLongForEmulated } from "../components/host/names";
 // Not config: it loads Pulumi, which takes a third of the start of a command.
 import { readableHosts } from "../components/settings/checks";
 import { resourceName, SERVICE } from "../components/settings/hosts";
@@ -170,6 +170,13 @@ export function hostsOf(stack: string, { values }: Pick<Settings, "values">): Se
     baseName: baseNameOf(resourceName(SERVICE, name), { project: projectName(), stack: stackName(stack) }),
   }));
 }
+
+/** Why these hosts can't be made under the stack's name; undefined where they can. */
+export const nameError = (stack: string, hosts: readonly Pick<SetupHost, "host" | "baseName">[]) =>
+  hosts
+    .filter(({ host }) => host === "emulated")
+    .map(({ baseName }) => tooLongForEmulated(baseName, stackName(stack)))
+    .find((error) => error !== undefined);
 
 /** Processor of an emulated host: the one it asks for, else this machine's own. */
 export function emulatedArchitecture({ architecture }: Pick<SetupHost, "architecture">): "amd64" | "arm64" {

@@ -10,7 +10,7 @@ import { leaveOutUnreachable } from "../deploy/unreachable";
 import { readApiKey } from "../keys/stack-keys";
 import { readOutputs, type ServerOutputs, type StackOutputs } from "../outputs";
 import type { Pulumi } from "../pulumi";
-import { hostsForSetup, type OpenStack, openStack } from "../stack";
+import { hostsForSetup, nameError, type OpenStack, openStack } from "../stack";
 import { prepare } from "./setup";
 
 /** What may be said to `npm run up`. */
@@ -49,6 +49,8 @@ export async function deploy(
   if (plain) report.say(plain);
   await pulumi.read(["stack", "select", "--create", stack]);
   const hosts = await hostsForSetup(stack, pulumi);
+  const tooLong = nameError(stack, hosts);
+  if (tooLong) throw new UserError(tooLong);
   await prepare(stack, hosts, report);
   const names = hosts.map(({ name }) => name);
   const resources = await recoverStack(stack, hosts, pulumi, report);

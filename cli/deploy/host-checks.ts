@@ -19,7 +19,7 @@ import { VisibleError } from "../../components/settings/visible-error";
 import { canInstallPackages, emulationPackages, missingPackages } from "../../setup/engine";
 import { exec } from "../../setup/exec";
 import { projectName, stackName } from "../../setup/project";
-import { emulatedArchitecture } from "../stack";
+import { emulatedArchitecture, nameError } from "../stack";
 import type { StateResource } from "./drift";
 import { emulatedState, hostCommand } from "./recover";
 
@@ -47,6 +47,8 @@ export interface CheckContext {
 /** The read-only checks that `up` makes on a host first. */
 export async function checkHost(host: CheckedHost, context: CheckContext): Promise<Finding[]> {
   if (host.host === "emulated") {
+    const tooLong = nameError(context.stack, [host]);
+    if (tooLong) return [{ verdict: "stops", what: tooLong }];
     const packages = await emulationOf(host);
     if (packages.verdict !== "ok" || !(await emulatedState(host)).running) {
       const moved = movedHost(await recordedFor(host, context), hostNow(host), []);

@@ -3,6 +3,7 @@ import * as pulumi from "@pulumi/pulumi";
 import { shellQuote } from "../settings/shell";
 import { VisibleError } from "../settings/visible-error";
 import type { Connection } from "./connection";
+import { tooLongForEmulated } from "./names";
 import { packageRoot } from "./scripts";
 
 export interface EmulatedHostArgs {
@@ -49,6 +50,8 @@ export class EmulatedHost extends pulumi.ComponentResource {
       diskGiB = 20,
       keepDisk = true,
     } = args;
+    const tooLong = tooLongForEmulated(hostName, pulumi.getStack());
+    if (tooLong) throw new VisibleError(tooLong);
     const tool = emulatedHostTool();
 
     const status = command.local.runOutput(

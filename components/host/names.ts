@@ -1,3 +1,5 @@
+import { shellQuote } from "../settings/shell";
+
 /** Length of a host name that every kernel takes. */
 const HOST_NAME = 63;
 
@@ -20,6 +22,22 @@ const IMAGE_NAME = /^[a-z0-9]+(?:(?:\.|__?|-+)[a-z0-9]+)*$/;
 export function imageNameOf(baseName: string): string {
   const lower = baseName.toLowerCase();
   return IMAGE_NAME.test(lower) ? lower : lower.replace(/[._-]+/g, "-").replace(/-$/, "");
+}
+
+/**
+ * Why an emulated host can't have the name that its stack gives it; undefined where it can.
+ *
+ * @param stack the stack's name without its organization: what can be changed
+ */
+export function tooLongForEmulated(baseName: string, stack: string): string | undefined {
+  const excess = baseName.length - HOST_NAME;
+  if (excess <= 0) return undefined;
+  const [file, most] = [shellQuote(`Pulumi.${stack}.yaml`), stack.length - excess];
+  return (
+    `The name of the emulated host ${baseName} is too long: it has ${baseName.length} characters. Nothing was changed.\n` +
+    `  expected: at most ${HOST_NAME}${most > 0 ? `, so at most ${most} in the stack's name` : ""}\n` +
+    `  another stack name: cp ${file} Pulumi.NAME.yaml && npm run up -- --stack NAME`
+  );
 }
 
 /** A base name as a machine's own name. */

@@ -123,3 +123,10 @@ it("an ssh host that can't be reached is told with the reason", async () => {
     /SSH server can't be reached[\s\S]*fix:/,
   );
 });
+
+it("says of a stack's name that is too long for an emulated host how long it may be", async () => {
+  const stack = "n".repeat(90);
+  const host = { ...parseSettings({ host: "emulated" }), name: "default", baseName: `microsandbox-${stack}` };
+  const found = await checkHost(host, { stack, resources: [], environment: {}, engineAnswers: true });
+  expect(found).toEqual([{ verdict: "stops", what: expect.stringMatching(/so at most 50 in the stack/) }]);
+});

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { baseNameOf, hostNameOf, imageNameOf } from "../../../../components/host/names";
+import { baseNameOf, hostNameOf, imageNameOf, tooLongForEmulated } from "../../../../components/host/names";
 import { Microsandbox } from "../../../../components/microsandbox";
 import { healthyHost, type Registered, registered } from "../../../harness/pulumi-mocks";
 
@@ -68,5 +68,31 @@ describe("names on the host", () => {
     for (const name of ["microsandbox-dev", "microsandbox-b-dev", "microsandbox-test_a.b"])
       expect(imageNameOf(name)).toBe(name);
     expect(imageNameOf("microsandbox-Prod")).toBe("microsandbox-prod");
+  });
+});
+
+describe("the name of an emulated host", () => {
+  it("has at most 63 characters: the error says how many the stack's may have", () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: 100 }), (length) => {
+        const stack = "n".repeat(length);
+        const error = tooLongForEmulated(
+          baseNameOf("microsandbox", { project: "microsandbox", stack }),
+          stack,
+        );
+        if (length <= 50) expect(error).toBeUndefined();
+        else expect(error).toMatch(/at most 50 in the[\s\S]*npm run up -- --stack NAME/);
+      }),
+    );
+  });
+
+  it("that is too long is refused before anything is run", async () => {
+    const baseName = "n".repeat(90);
+    const asked: string[] = [];
+    const program = () => new Microsandbox("microsandbox", { host: "emulated" }, { baseName });
+    await expect(registered(program, { ...healthyHost, asked })).rejects.toThrow(
+      /n is too long: it has 90 characters/,
+    );
+    expect(asked.filter((line) => line.includes("emulated-host"))).toEqual([]);
   });
 });
