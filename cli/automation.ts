@@ -1,5 +1,6 @@
 import { dirname } from "node:path";
 import type { EngineEvent } from "@pulumi/pulumi/automation/index.js";
+import { pulumiOutput } from "../components/settings/message-commands";
 import { projectRoot } from "../setup/project";
 import type { Reporter } from "../setup/report";
 import type { Tools } from "../setup/tools";
@@ -92,8 +93,8 @@ export async function watch(
   const progress = new Progress(report.say);
   let held = "";
   const show = (stream: NodeJS.WriteStream) => (text: string) => {
-    if (isShown) stream.write(text);
-    else held += text;
+    if (isShown) stream.write(pulumiOutput(text));
+    else held += pulumiOutput(text);
   };
   // Ctrl+C reaches pulumi too, which ends in good order by itself; a second signal from here would cut that short.
   let interrupted = false;

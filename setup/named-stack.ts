@@ -1,4 +1,4 @@
-import { withStack } from "../components/settings/message-commands";
+import { asNpmScripts, withStack } from "../components/settings/message-commands";
 
 let stack: string | undefined;
 
@@ -7,5 +7,5 @@ export function nameInLines(name: string): void {
   stack = name;
 }
 
-/** A text for the user, its lines to type naming the stack that the command works on. */
-export const linesToType = (text: string): string => withStack(text, stack);
+/** A text for the user, its lines to type being npm scripts and naming the stack that the command works on. */
+export const linesToType = (text: string): string => withStack(asNpmScripts(text), stack);

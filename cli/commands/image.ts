@@ -61,7 +61,7 @@ export async function image(
     if (exitCode !== 0)
       throw new UserError("The image was not pushed. The reason is in pulumi's output above.");
     const { stdout } = await pulumi(["stack", "output", "serverImage"], "pipe");
-    console.log(`pulumi config set microsandbox:serverImage ${String(stdout).trim()}`);
+    console.log(`npm run pulumi -- config set microsandbox:serverImage ${String(stdout).trim()}`);
   } finally {
     // The images here are of no use any more; the builder's cache stays.
     await pulumi(["destroy", "--yes", "--skip-preview"], "pipe");

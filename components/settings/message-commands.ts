@@ -29,6 +29,28 @@ export function withStack(text: string, stack: string | undefined): string {
     .replaceAll(PULUMI, (command, at: number, all: string) => named(option)(command, at, all));
 }
 
+/** Commands of Pulumi to type; not where the text says that one has failed, or only speaks of it. */
+const PLAIN = /(?<![`\w-])pulumi (?=(?:config|stack|cancel|refresh|preview)(?![\w-])(?! failed))/g;
+
+/** Those that Pulumi itself puts between backticks in what it prints at the end. */
+const QUOTED = /(?<=`)pulumi (?=(?:stack rm|stack init|cancel|refresh|config)(?![\w-]))/g;
+
+/**
+ * The lines to type of a message for whoever works with the npm scripts and may have no `pulumi` on the PATH.
+ *
+ * @example asNpmScripts("fix: pulumi config rm microsandbox:x && pulumi up") ===
+ *   "fix: npm run pulumi -- config rm microsandbox:x && npm run up"
+ */
+export const asNpmScripts = (text: string): string =>
+  text.replaceAll(UP, "npm run up").replaceAll(PLAIN, (_word, at: number, all: string) =>
+    // Its output goes to another program.
+    all.slice(0, at).endsWith("$(") ? "npm run --silent pulumi -- " : "npm run pulumi -- ",
+  );
+
+/** What Pulumi prints under the npm scripts: its own advice too is to be typed as one. */
+export const pulumiOutput = (text: string): string =>
+  asNpmScripts(text).replaceAll(QUOTED, "npm run pulumi -- ");
+
 /** The stack of a program that runs under Pulumi; undefined anywhere else. Not by its SDK: the npm script would load it. */
 export const programStack = (): string | undefined => process.env.PULUMI_NODEJS_STACK;
 

@@ -27,7 +27,7 @@ it("pushes the image for both processors and prints the line that deploys it, an
   const { stdout } = await exec("node", words, { cwd: projectRoot, stdin: "ignore" });
   line = stdout.trim();
   expect(line).toMatch(
-    /^pulumi config set microsandbox:serverImage 127\.0\.0\.1:\d+\/team\/server@sha256:[0-9a-f]{64}$/,
+    /^npm run pulumi -- config set microsandbox:serverImage 127\.0\.0\.1:\d+\/team\/server@sha256:[0-9a-f]{64}$/,
   );
   const manifestList = (await registry.tags("team/server")).find((tag) => !tag.endsWith("64")) ?? "";
   expect(Object.keys(await registry.digests("team/server", manifestList)).sort()).toEqual(["amd64", "arm64"]);
@@ -49,7 +49,7 @@ it("refuses an image that holds another version, says what to set, and leaves th
   const { exitCode, output } = await prebuilt.up();
   expect(exitCode).not.toBe(0);
   expect(output).toMatch(
-    /holds microsandbox 0\.7\.11[\s\S]*pulumi config set microsandbox:version 0\.7\.11 --stack test-prebuilt/,
+    /holds microsandbox 0\.7\.11[\s\S]*pulumi (?:-- )?config set microsandbox:version 0\.7\.11 --stack test-prebuilt/,
   );
   expect(await docker("inspect", "--format", "{{.State.StartedAt}}", container)).toBe(started);
 });

@@ -3,12 +3,28 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { afterEach, expect, it } from "vitest";
 import { script } from "../../../../components/host/scripts";
-import { asArguments, withStack } from "../../../../components/settings/message-commands";
+import {
+  asArguments,
+  asNpmScripts,
+  pulumiOutput,
+  withStack,
+} from "../../../../components/settings/message-commands";
 import { hostMessage, VisibleError } from "../../../../components/settings/visible-error";
 
 afterEach(() => {
   delete process.env.PULUMI_NODEJS_STACK;
 });
+
+/** The lines of the components' sources that set or remove a setting. */
+function remediesOfComponents(): string[] {
+  const folder = join(__dirname, "../../../../components");
+  const files = readdirSync(folder, { recursive: true, encoding: "utf8" });
+  const sources = files.filter(
+    (file) => /\.(ts|sh)$/.test(file) && !/^(args|settings\/message-commands)/.test(file),
+  );
+  const lines = sources.flatMap((file) => readFileSync(join(folder, file), "utf8").split("\n"));
+  return lines.filter((line) => /pulumi config (set|rm).*microsandbox:\w/.test(line));
+}
 
 it.each([
   ["Then: npm run up", "Then: npm run up -- --stack s"],
@@ -90,12 +106,46 @@ it.each([
   expect(asArguments(text)).toBe(expected);
 });
 
+it.each([
+  [
+    "fix: pulumi config set microsandbox:hostPort 5556",
+    "fix: npm run pulumi -- config set microsandbox:hostPort 5556",
+  ],
+  [
+    "x | pulumi config set --secret y < f && pulumi up",
+    "x | npm run pulumi -- config set --secret y < f && npm run up",
+  ],
+  [
+    '"$(pulumi stack output k --show-secrets)"',
+    '"$(npm run --silent pulumi -- stack output k --show-secrets)"',
+  ],
+  ["to see it: pulumi stack export --stack s", "to see it: npm run pulumi -- stack export --stack s"],
+])("is an npm script where pulumi need not be on the PATH: %s", (text, expected) => {
+  expect(asNpmScripts(text)).toBe(expected);
+  expect(asNpmScripts(expected)).toBe(expected);
+  expect(withStack(expected, "s")).toContain("--stack s");
+});
+
+it("no message that only speaks of pulumi becomes a line to type; what Pulumi advises does", () => {
+  const spoken = [
+    "pulumi config failed: no",
+    "what `pulumi config` has",
+    "pulumi up failed",
+    "npm run pulumi -- up",
+  ];
+  expect(spoken.map(asNpmScripts)).toEqual(spoken);
+  expect(pulumiOutput("To remove the stack completely, run `pulumi stack rm dev`.")).toBe(
+    "To remove the stack completely, run `npm run pulumi -- stack rm dev`.",
+  );
+});
+
+it("each remedy of the components is one for the npm scripts", () => {
+  const written = remediesOfComponents().map(asNpmScripts);
+  expect(written.filter((line) => /(?<!-- |`)pulumi config/.test(line))).toEqual([]);
+});
+
 it("no remedy of the components is left a line that sets nothing", () => {
-  const folder = join(__dirname, "../../../../components");
-  const files = readdirSync(folder, { recursive: true, encoding: "utf8" });
-  const sources = files.filter((file) => /\.(ts|sh)$/.test(file) && !/^(args|settings\/lines)/.test(file));
-  const lines = sources.flatMap((file) => readFileSync(join(folder, file), "utf8").split("\n"));
-  const remedies = lines.filter((line) => /pulumi config (set|rm).*microsandbox:\w/.test(line));
+  const remedies = remediesOfComponents();
   expect(remedies.length).toBeGreaterThan(20);
   expect(remedies.map(asArguments).filter((line) => line.includes("pulumi config"))).toEqual([]);
 });
