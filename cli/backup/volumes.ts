@@ -4,6 +4,7 @@ import type { Reporter } from "../../setup/report";
 import { UserError } from "../../setup/user-error";
 import type { DeployedServer } from "../commands/sandbox";
 import { settled } from "../deploy/settled";
+import { whyDown } from "../server-down";
 import type { VolumeEntry } from "./archive";
 
 /** Where the server has its volumes. */
@@ -97,6 +98,8 @@ export class ServerVolumes {
     const [program = "docker", ...words] = hostArgv(this.server.connection, ["docker", ...args]);
     const { exitCode, stdout, stderr } = await exec(program, words, { stdin: "ignore", reject: false });
     if (exitCode === 0) return stdout;
+    const down = await whyDown(this.server, true);
+    if (down) throw down;
     throw new UserError(`docker ${args[0]} failed on the host: ${stderr.trim() || stdout.trim()}`);
   }
 

@@ -5,6 +5,7 @@ import { parseSize } from "../../components/settings/values";
 import { exec } from "../../setup/exec";
 import { UserError } from "../../setup/user-error";
 import { parseDuration } from "../duration";
+import { whyDown } from "../server-down";
 import { deployedServer, type ServerSelection } from "./sandbox";
 
 const USAGE =
@@ -43,7 +44,8 @@ export function pruneOptions({ olderThan, maxSize }: PruneLimits): {
 
 /** Runs a command in the server; an archive is passed on standard input, not as a path. */
 async function inServer(asked: ServerSelection, words: string[], input?: Readable): Promise<void> {
-  const { connection, container } = await deployedServer(asked);
+  const server = await deployedServer(asked);
+  const { connection, container } = server;
   const command = ["docker", "exec", ...(input ? ["--interactive"] : []), container, ...words];
   const [program = "docker", ...rest] = hostArgv(connection, command);
   const { exitCode } = await exec(program, rest, {
@@ -52,5 +54,7 @@ async function inServer(asked: ServerSelection, words: string[], input?: Readabl
     stderr: "inherit",
     reject: false,
   });
+  const down = exitCode === 0 ? undefined : await whyDown(server);
+  if (down) throw down;
   process.exitCode = exitCode ?? 1;
 }

@@ -2,8 +2,8 @@ import { stackName } from "../../setup/project";
 import { createReporter } from "../../setup/report";
 import { UserError } from "../../setup/user-error";
 import { listScript, parseObjects } from "../deploy/drift";
-import { dockerOn, shellOn } from "../deploy/recover";
-import { hostsForSetup, openStack } from "../stack";
+import { dockerOn, emulatedState, shellOn } from "../deploy/recover";
+import { hostsForSetup, openStack, type SetupHost } from "../stack";
 import { prepare } from "./setup";
 import { deploy } from "./up";
 
@@ -19,8 +19,7 @@ export async function importStack(asked?: string): Promise<void> {
   await prepare(stack, hosts, report);
   for (const host of hosts) {
     const { stdout, failed } = await shellOn(host, listScript);
-    if (failed)
-      throw new UserError(`The Docker engine of host ${host.name} does not answer. Nothing was changed.`);
+    if (failed) throw await unreachable(stack, host);
     const ours = parseObjects(stdout).filter((each) => each.stack === stackName(stack));
     const names = [
       host.volumes?.state,
@@ -52,4 +51,26 @@ export async function importStack(asked?: string): Promise<void> {
       if (kind === "network" && name === host.baseName) await dockerOn(host, ["network", "rm", id]);
   }
   await deploy(open, true, report);
+}
+
+/** Why nothing can be looked for on a host, and what to type. */
+export async function unreachable(stack: string, host: SetupHost): Promise<UserError> {
+  const again = `npm run import -- --stack ${stack}`;
+  const { name, baseName } = host;
+  if (host.host === "emulated") {
+    const { running, generation } = await emulatedState(host);
+    if (generation === 0)
+      return new UserError(
+        `There is nothing to import: the emulated host ${baseName} does not exist. To deploy: npm run up -- --stack ${stack}`,
+      );
+    if (!running)
+      return new UserError(
+        `The emulated host ${baseName} is not running. Nothing was changed.\n` +
+          `To start it: bash emulated-host/emulated-host.sh resume ${baseName} && ${again}`,
+      );
+  }
+  return new UserError(
+    `The Docker engine of host ${name} does not answer. Nothing was changed.\n` +
+      `To see why: npm run doctor -- --stack ${stack}\nThen: ${again}`,
+  );
 }

@@ -4,6 +4,7 @@ import { createReporter } from "../../setup/report";
 import { UserError } from "../../setup/user-error";
 import { readOutputs, type Server, type StackOutputs } from "../outputs";
 import { type MsbRow, type Named, namePositions, namesOf, sandboxTable, withHandles } from "../sandbox-names";
+import { whyDown } from "../server-down";
 import { openStack } from "../stack";
 import { isPlainVolumeList, volumePositions, volumeTable, withVolumeHandles } from "../volume-names";
 
@@ -30,6 +31,8 @@ export async function sandbox(args: string[]): Promise<void> {
   const command = ["docker", "exec", ...flags, server.container, "msb", ...spoken];
   const [program = "docker", ...rest] = hostArgv(server.connection, command, terminal ? ["-t"] : []);
   const { exitCode } = await exec(program, rest, { stdio: "inherit", reject: false });
+  const down = exitCode === 0 ? undefined : await whyDown(server);
+  if (down) throw down;
   process.exitCode = exitCode ?? 1;
 }
 

@@ -21,6 +21,7 @@ import { exec } from "../../setup/exec";
 import { projectName, stackName } from "../../setup/project";
 import { emulatedArchitecture, nameError } from "../stack";
 import type { StateResource } from "./drift";
+import { madeEmulatedHosts } from "./host-resources";
 import { emulatedState, hostCommand } from "./recover";
 
 /** One finding. `stops`: `up` would fail; `fixes`: `up` repairs it; `warns`: neither. */
@@ -52,7 +53,12 @@ export async function checkHost(host: CheckedHost, context: CheckContext): Promi
     const packages = await emulationOf(host);
     if (packages.verdict !== "ok" || !(await emulatedState(host)).running) {
       const moved = movedHost(await recordedFor(host, context), hostNow(host), []);
-      return [packages, await portOf(host), ...(moved ? [{ verdict: "stops", what: moved } as const] : [])];
+      const isOff = madeEmulatedHosts([host], context.resources).length > 0;
+      return [
+        packages,
+        isOff ? hostIsOff(host) : await portOf(host),
+        ...(moved ? [{ verdict: "stops", what: moved } as const] : []),
+      ];
     }
   }
   const isLater = host.host === "local" && !context.engineAnswers;
@@ -133,6 +139,12 @@ async function emulationOf(host: CheckedHost): Promise<Finding> {
     remedy: installable ? "`npm run up` installs them." : `sudo apt-get install ${missing.join(" ")}`,
   };
 }
+
+const hostIsOff = ({ baseName }: CheckedHost): Finding => ({
+  verdict: "fixes",
+  what: `The emulated host ${baseName}, on which this stack is deployed, is not running`,
+  remedy: "`npm run up` starts it again.",
+});
 
 /** Whether QEMU can take the port of an emulated host that does not run. */
 async function portOf({ hostPort, bindAddress }: CheckedHost): Promise<Finding> {

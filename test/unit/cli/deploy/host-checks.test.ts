@@ -130,3 +130,22 @@ it("says of a stack's name that is too long for an emulated host how long it may
   const found = await checkHost(host, { stack, resources: [], environment: {}, engineAnswers: true });
   expect(found).toEqual([{ verdict: "stops", what: expect.stringMatching(/so at most 50 in the stack/) }]);
 });
+
+it("says of a stack that is deployed on an emulated host that this one does not run", async () => {
+  const component = "urn:pulumi:s::p::microsandbox:index:Microsandbox::microsandbox";
+  const resources = [
+    { urn: component, type: "microsandbox:index:Microsandbox" },
+    { urn: `${component}$x::host-emulated-machine`, type: "command:local:Command", parent: component },
+  ];
+  const host = {
+    ...parseSettings({ host: "emulated", hostPort: await freePort() }),
+    ...{ name: "default", baseName: "microsandbox-never-made" },
+  };
+  const context = { stack: "dev", environment: {}, engineAnswers: true };
+  const whats = async (known: StateResource[]) =>
+    (await checkHost(host, { ...context, resources: known })).map(({ what }) => what).join("\n");
+  expect(await whats(resources)).toMatch(
+    /microsandbox-never-made, on which this stack is deployed, is not running/,
+  );
+  expect(await whats([])).not.toMatch(/is not running/);
+});
