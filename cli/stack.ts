@@ -1,4 +1,6 @@
-import { existsSync, readdirSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { basename } from "node:path";
+import { parseDocument } from "yaml";
 import { baseNameOf, tooLongForEmulated } from "../components/host/names";
 // Not config: it loads Pulumi, which takes a third of the start of a command.
 import { readableHosts } from "../components/settings/checks";
@@ -56,7 +58,9 @@ export async function chooseStack(
 ): Promise<string> {
   const named = asked ?? (await selectedIn(places));
   const stack = named === undefined ? await fitting(report) : withoutProject(named);
-  if (!existsSync(stackFile(stack)) && !(await isKnown(stack, places))) throw noSuchStack(stack);
+  requireName(stack);
+  if (existsSync(stackFile(stack))) requireYaml(stackFile(stack));
+  else if (!(await isKnown(stack, places))) throw noSuchStack(stack);
   nameInLines(stack);
   return stack;
 }
@@ -111,13 +115,38 @@ export async function hasStack(stack: string, pulumi: Pick<Pulumi, "read">): Pro
   }
 }
 
+/** What Pulumi takes for the name of a stack. @throws UserError */
+function requireName(stack: string): void {
+  if (/^[A-Za-z0-9_.-]{1,100}$/.test(stackName(stack))) return;
+  throw new UserError(
+    `${stackName(stack)} can't be the name of a stack.\n` +
+      "Expected: at most 100 of the letters A to Z and a to z, digits, hyphens, underscores and dots",
+  );
+}
+
+/** Pulumi's own error names neither the file nor always the right line. @throws UserError */
+function requireYaml(file: string): void {
+  const [error] = parseDocument(readFileSync(file, "utf8")).errors;
+  if (error === undefined) return;
+  const [what = ""] = error.message.split("\n");
+  throw new UserError(
+    `${basename(file)} is not valid YAML: ${what.replace(/:$/, "")}.\nCorrect it, then run the command again: ${file}`,
+  );
+}
+
+/** The settings files that come with the project: one of another stack may have keys of that stack. */
+const TEMPLATES = ["dev", "emulated", "prod"];
+
 function noSuchStack(stack: string): UserError {
   const names = stackNames();
-  const remedy =
-    names.length > 0
-      ? `To use another one: --stack NAME (${names.join(", ")})\nTo make it: cp Pulumi.${names[0]}.yaml Pulumi.${stackName(stack)}.yaml`
-      : `To make it: echo 'config: {}' > Pulumi.${stackName(stack)}.yaml`;
-  return new UserError(`There is no stack ${stack}: ${stackFile(stack)} does not exist.\n${remedy}`);
+  const [name, template] = [stackName(stack), TEMPLATES.find((each) => names.includes(each))];
+  const others = names.length > 0 ? `To use another one: --stack NAME (${names.join(", ")})\n` : "";
+  const make = template
+    ? `cp Pulumi.${template}.yaml Pulumi.${name}.yaml`
+    : `echo 'config: {}' > Pulumi.${name}.yaml`;
+  return new UserError(
+    `There is no stack ${stack}: ${stackFile(stack)} does not exist.\n${others}To make it: ${make}`,
+  );
 }
 
 /** Names of the stacks that have a settings file. */

@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync, rmSync } from "node:fs";
+import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import fc from "fast-check";
 import { expect, it } from "vitest";
@@ -57,6 +57,45 @@ it.each(["nowhere", "org/nowhere"])("says which stacks there are, of %s", async 
       `no stack ${asked}: .*Pulumi.nowhere.yaml does not exist[\\s\\S]*dev, [\\s\\S]*cp Pulumi\\S* Pulumi.nowhere.yaml`,
     ),
   );
+});
+
+it("to be made is copied from a template of the project, never from another stack's file", async () => {
+  const own = stackFile(`aaa-${process.pid}`);
+  writeFileSync(own, "encryptionsalt: v1:x\n");
+  try {
+    await expect(chooseStack("nowhere", [], report)).rejects.toThrow(
+      /cp Pulumi\.dev\.yaml Pulumi\.nowhere\.yaml/,
+    );
+  } finally {
+    rmSync(own);
+  }
+});
+
+it("has a name that Pulumi takes", async () => {
+  const bad = fc.stringMatching(/^[A-Za-z]{0,5}[^A-Za-z0-9_./-][a-z]{0,5}$/);
+  await fc.assert(
+    fc.asyncProperty(bad, async (name) => {
+      await expect(chooseStack(name, [], report)).rejects.toThrow(
+        /can't be the name of a stack\.\nExpected: at most 100/,
+      );
+    }),
+  );
+  await expect(chooseStack("n".repeat(101), [], report)).rejects.toThrow("can't be the name");
+});
+
+it("has a settings file whose mistakes in YAML are told with the file and the line", async () => {
+  const name = `broken-${process.pid}`;
+  writeFileSync(
+    stackFile(name),
+    "config:\n  microsandbox:host: local\n  microsandbox:devMode: true\n\tmicrosandbox:x: 1\n",
+  );
+  try {
+    await expect(chooseStack(name, having([name]), report)).rejects.toThrow(
+      new RegExp(`^Pulumi\\.${name}\\.yaml is not valid YAML: .* at line 4, column \\d+\\.\nCorrect it`),
+    );
+  } finally {
+    rmSync(stackFile(name));
+  }
 });
 
 it("is one stack, however it is called: alone, of its organization or of its project", async () => {
