@@ -17,14 +17,27 @@ export function hasDeadLock(
   folder = backendFolder(findBackend(stack)),
   seesAll: SeesAll = seesAllHolders,
 ): boolean {
-  if (folder === undefined) return false;
-  const locks = join(folder, ".pulumi/locks/organization", projectName(), stackName(stack));
-  if (!existsSync(locks)) return false;
-  const files = readdirSync(locks).filter((file) => file.endsWith(".json"));
-  if (files.length === 0 || !seesAll(folder)) return false;
-  const owners = files.map((file) => ownerOf(join(locks, file)));
+  const files = lockFiles(stack, folder);
+  if (folder === undefined || files.length === 0 || !seesAll(folder)) return false;
   const alive = pulumiPids();
-  return owners.every((owner) => owner?.hostname === hostname() && !alive.has(owner.pid));
+  return files.map(ownerOf).every((owner) => owner?.hostname === hostname() && !alive.has(owner.pid));
+}
+
+/** The id of a pulumi process of this machine that works on a stack in a backend that is a folder, as far as is known. */
+export function runningPulumi(stack: string, folder = backendFolder(findBackend(stack))): number | undefined {
+  const files = lockFiles(stack, folder);
+  if (files.length === 0) return undefined;
+  const alive = pulumiPids();
+  return files.map(ownerOf).find((owner) => owner?.hostname === hostname() && alive.has(owner.pid))?.pid;
+}
+
+function lockFiles(stack: string, folder: string | undefined): string[] {
+  if (folder === undefined) return [];
+  const locks = join(folder, ".pulumi/locks/organization", projectName(), stackName(stack));
+  if (!existsSync(locks)) return [];
+  return readdirSync(locks)
+    .filter((file) => file.endsWith(".json"))
+    .map((file) => join(locks, file));
 }
 
 /** The part of a lock file that is read. */

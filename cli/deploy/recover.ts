@@ -5,11 +5,12 @@ import { shellQuote } from "../../components/settings/shell";
 import { exec } from "../../setup/exec";
 import { projectRoot } from "../../setup/project";
 import type { Reporter } from "../../setup/report";
+import { UserError } from "../../setup/user-error";
 import type { Pulumi } from "../pulumi";
 import type { SetupHost } from "../stack";
 import type { StateResource } from "./drift";
 import { madeEmulatedHosts } from "./host-resources";
-import { hasDeadLock } from "./locks";
+import { hasDeadLock, runningPulumi } from "./locks";
 
 const emulatedHostScript = join(projectRoot, "emulated-host/emulated-host.sh");
 
@@ -46,6 +47,7 @@ async function wakeEmulatedHost(name: string, report: Reporter): Promise<void> {
  * created but not recorded. Volumes are never touched.
  *
  * @returns what the state knows then
+ * @throws UserError where another run is at work on the stack
  */
 export async function recoverStack(
   stack: string,
@@ -53,6 +55,13 @@ export async function recoverStack(
   pulumi: Pulumi,
   report: Reporter,
 ): Promise<StateResource[]> {
+  // What it has under way is in the state, too, and was not interrupted.
+  const busy = runningPulumi(stack);
+  if (busy !== undefined)
+    throw new UserError(
+      `Another run is at work on stack ${stack} (pulumi, process ${busy}). Nothing was changed.\n` +
+        "Wait until it has ended, then run the command again.",
+    );
   const locked = hasDeadLock(stack);
   if (locked) {
     report.say("An earlier pulumi run of this stack was interrupted: releasing its lock.");

@@ -2,9 +2,11 @@ import { spawn } from "node:child_process";
 import { copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, afterEach, expect, it } from "vitest";
-import { hasDeadLock } from "../../../../cli/deploy/locks";
-import { deploymentsOf } from "../../../../cli/deploy/recover";
+import { afterAll, afterEach, expect, it, vi } from "vitest";
+import { hasDeadLock, runningPulumi } from "../../../../cli/deploy/locks";
+import { deploymentsOf, recoverStack } from "../../../../cli/deploy/recover";
+import type { Pulumi } from "../../../../cli/pulumi";
+import { silentReporter } from "../../../../setup/report";
 
 const folder = mkdtempSync(join(tmpdir(), "microsandbox-locks-"));
 const locks = join(folder, ".pulumi/locks/organization/microsandbox/dev");
@@ -54,11 +56,35 @@ it("a lock of a pulumi that runs is alive", async () => {
     await new Promise((resolve) => running.once("spawn", resolve));
     lock(running.pid ?? 0);
     expect(hasDeadLock("dev", folder, seesAll)).toBe(false);
+    expect(runningPulumi("dev", folder)).toBe(running.pid);
   } finally {
     running.kill("SIGKILL");
     await new Promise((resolve) => running.once("exit", resolve));
   }
   expect(hasDeadLock("dev", folder, seesAll)).toBe(true);
+  expect(runningPulumi("dev", folder)).toBeUndefined();
+});
+
+it("recovery leaves a run alone that is at work, and says which process to wait for", async () => {
+  const pulumi = join(folder, "pulumi-at-work");
+  copyFileSync("/bin/sleep", pulumi);
+  const running = spawn(pulumi, ["60"], { stdio: "ignore" });
+  const url = process.env.PULUMI_BACKEND_URL;
+  process.env.PULUMI_BACKEND_URL = `file://${folder}`;
+  const read = vi.fn();
+  try {
+    await new Promise((resolve) => running.once("spawn", resolve));
+    lock(running.pid ?? 0);
+    await expect(recoverStack("dev", [], { read } as unknown as Pulumi, silentReporter)).rejects.toThrow(
+      `Another run is at work on stack dev (pulumi, process ${running.pid})`,
+    );
+    expect(read).not.toHaveBeenCalled();
+  } finally {
+    if (url === undefined) delete process.env.PULUMI_BACKEND_URL;
+    else process.env.PULUMI_BACKEND_URL = url;
+    running.kill("SIGKILL");
+    await new Promise((resolve) => running.once("exit", resolve));
+  }
 });
 
 it.skipIf(process.getuid?.() !== 0)(
