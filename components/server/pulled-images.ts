@@ -1,6 +1,7 @@
 import * as command from "@pulumi/command";
 import * as pulumi from "@pulumi/pulumi";
 import { type Connection, hostShell } from "../host/connection";
+import { forProgram } from "../settings/message-commands";
 import { shellQuote } from "../settings/shell";
 
 export interface PulledImagesArgs {
@@ -37,11 +38,25 @@ export class PulledImages extends pulumi.ComponentResource {
   }
 }
 
-function pullCommand(image: string, container: string, mirrors: Record<string, string>): string {
+/** A script that pulls an image into the server's cache, or says what else is possible. */
+export function pullCommand(image: string, container: string, mirrors: Record<string, string>): string {
   const reference = Object.keys(mirrors).length > 0 ? mirroredName(image, container) : shellQuote(image);
   const run = `docker exec ${container} msb`;
   // A cached image needs no registry, which may be unreachable.
-  return `image=${reference}\n${run} image inspect "$image" >/dev/null 2>&1 || ${run} pull "$image"`;
+  return `image=${reference}\n${run} image inspect "$image" >/dev/null 2>&1 || ${run} pull "$image" || {
+printf '%s\\n' ${shellQuote(explainPull(image))} >&2
+exit 1
+}`;
+}
+
+/** The rest of the service is there by then. */
+function explainPull(image: string): string {
+  return forProgram(
+    `The image ${image} (setting images) could not be pulled: the reason is above. The server itself runs.\n` +
+      "  if its registry can't be reached: name a mirror in registries.mirrors, or load the image from a file\n" +
+      "    (in a clone of this project's repository: npm run images -- load FILE.tar)\n" +
+      "  to go on without it: pulumi config rm microsandbox:images && pulumi up",
+  );
 }
 
 /** A word of a shell script: the image's name under the mirrors, which the server knows. */

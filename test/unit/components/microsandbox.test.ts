@@ -258,7 +258,7 @@ describe("every setting reaches its resource", () => {
       "images",
       { images: ["alpine:3.22"] },
       (r) => only(r, "Command", "alpine:3.22").stdin,
-      expect.stringMatching(/^image=alpine:3\.22\n.* msb pull "\$image"$/),
+      expect.stringMatching(/^image=alpine:3\.22\n.* msb pull "\$image" \|\| \{\n/),
     ],
     [
       "11: images, again where the container is another",
@@ -271,7 +271,7 @@ describe("every setting reaches its resource", () => {
       { images: ["alpine:3.22"], registries: { mirrors: { "docker.io": "mirror.test/hub/" } } },
       (r) => only(r, "Command", "alpine:3.22").stdin,
       expect.stringMatching(
-        /^image="\$\(docker exec \S+ node \S+ mirrored alpine:3\.22\)"\n.* msb pull "\$image"$/,
+        /^image="\$\(docker exec \S+ node \S+ mirrored alpine:3\.22\)"\n.* msb pull "\$image" \|\| \{\n/,
       ),
     ],
     [
