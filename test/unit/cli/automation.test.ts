@@ -7,9 +7,13 @@ it.each(["SIGINT", "SIGTERM"] as const)(
   "knows that %s came, although Pulumi then ends in good order",
   async (signal) => {
     const how = { report: silentReporter, color: "never" } as const;
+    // The test's own process ends with it.
+    const others = process.listeners(signal);
+    process.removeAllListeners(signal);
     const during = (work: () => void) => watch(how, false, async () => work());
     expect(await during(() => process.emit(signal))).toMatchObject({ ok: true, interrupted: true });
     expect(await during(() => {})).toMatchObject({ ok: true, interrupted: false });
+    for (const each of others) process.on(signal, each);
   },
 );
 

@@ -14,8 +14,11 @@ import { bearer } from "./with-keys";
 
 /** Bytes of a line at most. */
 const MOST_BYTES = 16 * 1024;
-/** Lines that one key's refused requests get at once, and some more for the seconds that a test takes. */
-const MOST_REFUSED = 160;
+/** Lines that one key gets of a kind: some at once, and more for the seconds that a test takes. */
+function linesFrom(burst: number, perSecond: number): () => number {
+  const began = performance.now();
+  return () => burst + ((performance.now() - began) / 1000) * perSecond + 1;
+}
 
 /** A gateway whose log is kept. */
 async function started() {
@@ -64,6 +67,7 @@ const refusals = fc.oneof(
 test("refused requests of one key fill no log, whatever is in them; another key's lines are there", async () => {
   const { gateway, lines, requests, ask } = await started();
   const [ann, bob] = ["ann", "bob"];
+  const most = linesFrom(100, 1);
   const plans = fc.array(refusals, { minLength: 100, maxLength: 100 });
   let asked = 0;
   await fc.assert(
@@ -82,7 +86,7 @@ test("refused requests of one key fill no log, whatever is in them; another key'
   await gateway.app.close();
   const refused = requests().filter(({ key, status }) => key === ann && Number(status) >= 400);
   expect(refused.length).toBeGreaterThanOrEqual(100);
-  expect(refused.length).toBeLessThan(MOST_REFUSED);
+  expect(refused.length).toBeLessThanOrEqual(most());
   const told = lines.map((line) => JSON.parse(line)).filter(({ leftOut, key }) => leftOut && key === ann);
   expect(told.reduce((sum, { leftOut }) => sum + leftOut, 0)).toBe(asked - refused.length);
   // What was done is there, and so is what another key was refused.
@@ -98,6 +102,7 @@ test("refused requests of one key fill no log, whatever is in them; another key'
 
 test("nor do requests that change nothing", async () => {
   const { gateway, requests, url, ask } = await started();
+  const most = linesFrom(1_000, 10);
   const targets = Array.from({ length: 1_500 }, (_, index) => `/v1/sandboxes?limit=${index + 1}`);
   await forEach(targets, 16, async (target) => {
     expect(await rawStatus(url, { method: "GET", target, headers: bearer("ann") })).toBe(200);
@@ -106,13 +111,14 @@ test("nor do requests that change nothing", async () => {
   await gateway.app.close();
   const of = (who: string) => requests().filter(({ key }) => key === who).length;
   expect(of("ann")).toBeGreaterThanOrEqual(1_000);
-  expect(of("ann")).toBeLessThan(1_400);
+  expect(of("ann")).toBeLessThanOrEqual(most());
   expect(of("bob")).toBe(1);
 }, 60_000);
 
 test("nor do those that their client leaves", async () => {
   const { gateway, requests, url } = await started();
   const [body, count] = [JSON.stringify({ name: "n".repeat(300) }), 300];
+  const most = linesFrom(100, 1);
   const head = `POST /v1/volumes HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer ann\r\n`;
   await forEach(
     Array.from({ length: count }, (_, index) => index % body.length),
@@ -128,24 +134,24 @@ test("nor do those that their client leaves", async () => {
   const aborted = () => requests().filter(({ end }) => end === "aborted").length;
   await until(() => aborted() >= 100, "the first lines");
   await gateway.app.close();
-  expect(aborted()).toBeLessThan(MOST_REFUSED);
+  expect(aborted()).toBeLessThanOrEqual(most());
 }, 60_000);
 
 test("nor do sandboxes that fail to start, again and again", async () => {
   const { gateway, home, lines, ask } = await started();
   writeFileSync(join(home, "fake", "boots"), "fail\n");
-  await forEach(
-    Array.from({ length: 130 }, (_, index) => `box-${index}`),
-    8,
-    async (name) => {
-      await ask("ann", "POST", `/v1/sandboxes?${START}`, newBody(name));
-    },
-  );
+  // On a slow machine it takes more failures until some are left out.
+  const most = linesFrom(100, 0.5);
+  let asked = 0;
+  const lane = async () => {
+    while (asked < most() + 20) await ask("ann", "POST", `/v1/sandboxes?${START}`, newBody(`box-${asked++}`));
+  };
+  await Promise.all(Array.from({ length: 8 }, lane));
   await gateway.app.close();
   const all = lines.map((line) => JSON.parse(line));
   const failures = all.filter(({ msg }) => msg === "an action failed").length;
   const [left] = all.filter(({ msg }) => msg.startsWith("actions that failed"));
   expect(failures).toBeGreaterThanOrEqual(100);
-  expect(failures).toBeLessThan(130);
+  expect(failures).toBeLessThanOrEqual(most());
   expect(left).toMatchObject({ key: "ann", leftOut: expect.any(Number) });
 }, 90_000);

@@ -202,7 +202,7 @@ describe("a download", () => {
 });
 
 test("a list that nobody reads counts as a connection, and is ended", async () => {
-  const gateway = await start({ TRANSFER_IDLE_SECONDS: "1", LIMIT_CONNECTIONS: "1" });
+  const gateway = await start({ TRANSFER_IDLE_SECONDS: "3", LIMIT_CONNECTIONS: "1" });
   // More than the kernel holds for a connection whose reader does not read.
   const names = Array.from({ length: 60_000 }, (_, index) => `${"x".repeat(240)}${index}`);
   for (const name of names) writeFileSync(workspace(gateway, name), "");
@@ -216,8 +216,9 @@ test("a list that nobody reads counts as a connection, and is ended", async () =
   });
   asked.end();
   const answer = await answered;
-  await until(async () => (await gateway.get(WORKSPACE, at("/none"))).status === 429, "it counts");
-  await until(async () => (await gateway.get(WORKSPACE, at("/none"))).status === 404, "a place is free");
+  const status = async () => (await gateway.get(WORKSPACE, at("/none"))).status;
+  await until(async () => (await status()) === 429, "it counts", 30_000);
+  await until(async () => (await status()) === 404, "a place is free", 30_000);
   await expect(text(answer)).rejects.toThrow("aborted");
 }, 90_000);
 
