@@ -20,6 +20,7 @@ import {
   snapshotOf,
   target,
 } from "./suites/guest-network";
+import { forksOf, pausesAndForks } from "./suites/pauses-and-forks";
 import { SecretHunt } from "./suites/secrets";
 import { takesWarm, WARM } from "./suites/warm";
 
@@ -178,6 +179,10 @@ it("keeps guests from the server, the host, private networks and metadata, whate
   await createGreedy(server, key, "greedy");
   const all = [...own, ...host, "169.254.169.254:80", "172.17.0.1:22"];
   expect(await reached(stack, "greedy", all)).toEqual([]);
+  // A fork has the rules of its source, whatever it was asked for.
+  await forksOf(server, key, "greedy", ["greedy-fork"]);
+  expect(await reached(stack, "greedy-fork", all)).toEqual([]);
+  expect((await stack.sandbox("rm", "--force", "greedy-fork")).exitCode).toBe(0);
   // msb keeps no rules in a snapshot: what starts from one has the server's all the same.
   await snapshotOf(server, key, "greedy", "greedy");
   expect((await stack.sandbox("rm", "--force", "greedy")).exitCode).toBe(0);
@@ -186,6 +191,9 @@ it("keeps guests from the server, the host, private networks and metadata, whate
   expect((await stack.sandbox("rm", "--force", "greedy-again")).exitCode).toBe(0);
   expect((await ask(server, "/v1/snapshots/by-name/greedy", { method: "DELETE", key })).status).toBe(200);
 });
+
+it("pauses, resumes and forks microVMs with what they hold in memory", () =>
+  pausesAndForks(stack, server, key));
 
 it("takes images from archives, lists them and prunes them, but for the built-in one", async () => {
   const archive = join(await tinyImage("tiny:1"), "image.tar");
