@@ -115,6 +115,26 @@ test("nor do requests that change nothing", async () => {
   expect(of("bob")).toBe(1);
 }, 60_000);
 
+test("nor do those that might change something, and do not", async () => {
+  const { gateway, requests, ask } = await started();
+  const most = linesFrom(2_000, 20);
+  expect(await ask("ann", "POST", "/v1/sandboxes", newBody("box"))).toBe(200);
+  let asked = 0;
+  const lane = async () => {
+    while (asked < most() + 50) {
+      asked++;
+      expect(await ask("ann", "POST", "/v1/sandboxes/by-name/box/stop")).toBe(200);
+    }
+  };
+  await Promise.all(Array.from({ length: 16 }, lane));
+  expect(await ask("bob", "POST", "/v1/volumes", { name: "data" })).toBe(200);
+  await gateway.app.close();
+  const of = (who: string) => requests().filter(({ key }) => key === who).length;
+  expect(of("ann")).toBeGreaterThanOrEqual(2_000);
+  expect(of("ann")).toBeLessThanOrEqual(Math.min(asked, most()));
+  expect(of("bob")).toBe(1);
+}, 90_000);
+
 test("nor do those that their client leaves", async () => {
   const { gateway, requests, url } = await started();
   const [body, count] = [JSON.stringify({ name: "n".repeat(300) }), 300];

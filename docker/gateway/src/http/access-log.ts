@@ -29,11 +29,13 @@ const STRANGERS = { burst: 50, perSecond: 0.5 };
 /** Lines of each key: for what was refused or cut off, which costs nothing to ask for, and for what changes nothing. */
 const REFUSED = { burst: 100, perSecond: 1 };
 const READS = { burst: 1_000, perSecond: 10 };
+/** And for what changed something, or may have: what one key does honestly is less. */
+const CHANGES = { burst: 2_000, perSecond: 20 };
 
 /**
  * One log line and one figure for every request when it is over, however it ends: answered, aborted by the client,
  * ended because its key is no more, or an agent session that was closed. Requests that change something, and agent sessions, are
- * lines with `audit: true`. All others are lines as long as their key has not written too many.
+ * lines with `audit: true`. All are lines as long as their key has not written too many.
  */
 export function accountForRequests(app: FastifyInstance, metrics: Metrics, connections: Connections): void {
   const traffic = new Traffic();
@@ -41,6 +43,11 @@ export function accountForRequests(app: FastifyInstance, metrics: Metrics, conne
   const budgets = {
     strangers: new LineBudget(app.log, { rate: STRANGERS, what: "requests without a key", leftOut }),
     refused: new LineBudget(app.log, { rate: REFUSED, what: "refused requests", leftOut }),
+    changes: new LineBudget(app.log, {
+      rate: CHANGES,
+      what: "requests that may have changed something",
+      leftOut,
+    }),
     reads: new LineBudget(app.log, { rate: READS, what: "requests that change nothing", leftOut }),
   };
   app.addHook("onClose", async () => {
@@ -50,7 +57,7 @@ export function accountForRequests(app: FastifyInstance, metrics: Metrics, conne
     const { key, keyId, life } = request;
     if (!key) return budgets.strangers.take("");
     if (life.end === "aborted" || Number(status) >= 400) return budgets.refused.take(keyId);
-    return isAudited(request) || budgets.reads.take(keyId);
+    return (isAudited(request) ? budgets.changes : budgets.reads).take(keyId);
   };
   app.decorateRequest("failure", null);
 
