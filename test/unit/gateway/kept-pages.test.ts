@@ -95,7 +95,7 @@ const step = fc.oneof(
 /** All pages of a list, kept or made, each compared with a plain one. */
 function comparePages(index: SandboxIndex, kept: KeptPages, limit: number, shape: ClientShape): void {
   for (let after: Position | undefined, more = true; more; ) {
-    const page = index.page(after, limit, () => true);
+    const page = index.page({ after, limit }, () => true);
     const items = page.entries.map(sandboxOf);
     const versions = page.entries.map(({ version }) => version);
     const made = () => pageOf({ items, more: page.more }, (sandbox) => sandboxBodyOf(sandbox, shape));
@@ -169,7 +169,7 @@ test("a page of a hundred costs little more than one of one, and of many sandbox
   const walk = (index: SandboxIndex) => {
     const after = [...index.all()][index.size - 200]?.record;
     return () => {
-      for (let at = 0; at < 200; at++) index.page(after, 100, () => true);
+      for (let at = 0; at < 200; at++) index.page({ after, limit: 100 }, () => true);
     };
   };
   const [many = 0, few = 0] = await fastest(walk(fill(10_000)), walk(fill(200)));

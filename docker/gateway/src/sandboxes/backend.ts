@@ -73,6 +73,8 @@ export type ListQuery = Scope & {
   labels: Record<string, string>;
   limit: number;
   after?: Position;
+  /** Does the search, which may take its time, for whoever counts that. Default: nobody does. */
+  charged?: <T>(work: () => T) => T;
 };
 export type Page = {
   items: Sandbox[];

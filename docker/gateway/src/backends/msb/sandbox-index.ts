@@ -1,6 +1,7 @@
-import type { Owner, Position, Reference, Scope, Usage } from "../../sandboxes/backend";
+import type { ListQuery, Owner, Reference, Scope, Usage } from "../../sandboxes/backend";
 import { comparePositions } from "../../sandboxes/scope";
 import { STATES } from "../../sandboxes/states";
+import { OrderedEntries } from "./ordered-entries";
 import { isInterrupted, isPaused, type SandboxRecord } from "./sandbox-record";
 
 /** What a sandbox takes of the limits. */
@@ -90,13 +91,15 @@ const noUsage = (): Usage => ({
 
 /**
  * All sandboxes by id, by msb's name, by the clients' names and in the order of their creation, with what they use in
- * all and by owner. No request costs more the more sandboxes there are, but for lists with labels or an owner.
+ * all and by owner. No request costs more the more sandboxes there are, but for lists with labels; and those only the more
+ * of the same owner there are.
  */
 export class SandboxIndex {
   private readonly byId = new Map<string, Entry>();
   private readonly byHandle = new Map<string, Entry>();
   private readonly byName = new Map<string, Set<Entry>>();
-  private readonly ordered: Entry[] = [];
+  private readonly ordered = new OrderedEntries<Entry>();
+  private readonly orderedOf = new Map<Owner, OrderedEntries<Entry>>();
   private readonly counted = new Map<Entry, Usage>();
   private readonly used = new Map<Owner, Usage>();
   private readonly usedByAll = noUsage();
@@ -113,24 +116,29 @@ export class SandboxIndex {
   }
 
   add(entry: Entry): void {
-    const { id, handle, name } = entry.record;
+    const { id, handle, name, owner } = entry.record;
     this.byId.set(id, entry);
     this.byHandle.set(handle, entry);
     this.byName.set(name, (this.byName.get(name) ?? new Set()).add(entry));
-    this.ordered.splice(this.placeAfter(entry.record), 0, entry);
+    this.ordered.add(entry);
+    const own = this.orderedOf.get(owner) ?? new OrderedEntries();
+    this.orderedOf.set(owner, own);
+    own.add(entry);
     this.count(entry);
   }
 
   delete(entry: Entry): void {
-    const { id, handle, name } = entry.record;
+    const { id, handle, name, owner } = entry.record;
     if (!this.byId.delete(id)) return;
     entry.ended = true;
     this.byHandle.delete(handle);
     const bearers = this.byName.get(name);
     bearers?.delete(entry);
     if (bearers?.size === 0) this.byName.delete(name);
-    const at = this.placeAfter(entry.record) - 1;
-    if (this.ordered[at] === entry) this.ordered.splice(at, 1);
+    this.ordered.delete(entry);
+    const own = this.orderedOf.get(owner);
+    own?.delete(entry);
+    if (own?.size === 0) this.orderedOf.delete(owner);
     this.count(entry);
   }
 
@@ -157,20 +165,14 @@ export class SandboxIndex {
     return found && holdsName(found) ? found : undefined;
   }
 
-  /** The first ones after a position, in the order of creation, and whether there are more. */
+  /** The first ones after a position, of one owner or of all, in the order of creation, and whether there are more. */
   page(
-    position: Position | undefined,
-    limit: number,
+    { owner, after, limit }: Pick<ListQuery, "owner" | "after" | "limit">,
     isWanted: (entry: Entry) => boolean,
   ): { entries: Entry[]; more: boolean } {
-    const entries: Entry[] = [];
-    for (let at = position ? this.placeAfter(position) : 0; at < this.ordered.length; at++) {
-      const entry = this.ordered[at];
-      if (!entry || !holdsName(entry) || !isWanted(entry)) continue;
-      if (entries.length === limit) return { entries, more: true };
-      entries.push(entry);
-    }
-    return { entries, more: false };
+    const ordered = owner === undefined ? this.ordered : this.orderedOf.get(owner);
+    const found = ordered?.page(after, limit, (entry) => holdsName(entry) && isWanted(entry));
+    return found ?? { entries: [], more: false };
   }
 
   usage(owner?: Owner): Readonly<Usage> {
@@ -190,18 +192,6 @@ export class SandboxIndex {
     if (now) this.counted.set(entry, now);
     else this.counted.delete(entry);
     if (ofOwner.total === 0) this.used.delete(owner);
-  }
-
-  /** Where in the order the first one after a position is. */
-  private placeAfter(position: Position): number {
-    let [low, high] = [0, this.ordered.length];
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      const record = this.ordered[middle]?.record;
-      if (record && comparePositions(record, position) <= 0) low = middle + 1;
-      else high = middle;
-    }
-    return low;
   }
 }
 

@@ -115,16 +115,15 @@ export class MsbSandboxes implements SandboxBackend {
     return sandboxOf(entry);
   }
 
-  async list({ owner, labels, limit, after }: ListQuery): Promise<Page> {
+  async list({ labels, charged = (work) => work(), ...query }: ListQuery): Promise<Page> {
     await this.view.refresh();
     const pairs = Object.entries(labels);
     const isWanted = ({ record }: Entry) => {
-      if (owner !== undefined && record.owner !== owner) return false;
       if (pairs.length === 0) return true;
       const own = record.spec?.labels ?? record.resolved?.labels ?? {};
       return pairs.every(([key, value]) => own[key] === value);
     };
-    const { entries, more } = this.index.page(after, limit, isWanted);
+    const { entries, more } = charged(() => this.index.page(query, isWanted));
     return { items: entries.map(sandboxOf), versions: entries.map(({ version }) => version), more };
   }
 

@@ -72,6 +72,7 @@ export function sandboxRoutes(plain: App, context: Context): void {
         labels: labels === undefined ? {} : readLabels(labels),
         after: readCursor(cursor),
         limit: Math.min(limit, MAX_PAGE),
+        charged: (work) => request.charged(work),
       });
       const shape = shapeFor(request);
       const bodyOf = (sandbox: Sandbox) => sandboxBodyOf(sandbox, shape);
