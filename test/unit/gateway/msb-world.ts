@@ -160,7 +160,11 @@ export class MsbWorld implements World {
 }
 
 /** Whole at once: what is under way may be reading it. */
-function tell(home: string, what: "boots" | "captures" | "pauses", how: "well" | "fail" | "hang"): void {
+export function tell(
+  home: string,
+  what: "boots" | "captures" | "pauses",
+  how: "well" | "fail" | "hang",
+): void {
   const file = join(home, "fake", what);
   if (how === "well") rmSync(file, { force: true });
   else {

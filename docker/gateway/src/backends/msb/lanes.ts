@@ -84,6 +84,13 @@ export class Lanes {
     }
   }
 
+  /** Whether an owner may wait for a turn now. @throws ServiceError unavailable */
+  check(lane: Lane, owner: Owner): void {
+    const { turns, room } = this.lanes[lane];
+    const whose = owner ?? SERVER;
+    if (!turns.isFree(whose) && !room.isFree(whose)) throw tooMany();
+  }
+
   /** Whether anything of a lane runs or waits. */
   isBusy(lane: Lane): boolean {
     const { turns } = this.lanes[lane];

@@ -3,6 +3,7 @@ import { readdir, readFile, rm } from "node:fs/promises";
 import { basename, join } from "node:path";
 import * as z from "zod";
 import { isKind, ServiceError } from "../../errors";
+import type { Owner } from "../../sandboxes/scope";
 import { canonicalTime, manifestDigest, snapshotManifest } from "../../sandboxes/snapshot-manifest";
 import { allocatedBytes } from "./allocated-bytes";
 import { inTermsOf, type Msb, outputOf } from "./command-line";
@@ -47,6 +48,9 @@ export class SnapshotCommands {
   inTurn<T>({ owner, signal }: CallOptions, work: () => Promise<T>): Promise<T> {
     return this.msb.lanes.run("captures", { owner, signal, deadlineMs: Date.now() + TURN_MS }, work);
   }
+
+  /** Whether an owner's capture may wait for its turn. @throws ServiceError unavailable */
+  checkTurn = (owner: Owner): void => this.msb.lanes.check("captures", owner);
 
   /** Captures the disk of a sandbox, which goes on running where it runs. For a caller that has its turn. */
   async capture(id: string, handle: string, signal: AbortSignal): Promise<void> {

@@ -1,4 +1,6 @@
 import { errorText, ServiceError, snapshotNotFound } from "../../errors";
+import { LineBudget } from "../../limits/line-budget";
+import type { Owner } from "../../sandboxes/scope";
 import type { Lifecycle, LifecycleLog } from "./lifecycle";
 import { within } from "./process";
 import type { RecordStore } from "./record-store";
@@ -8,8 +10,9 @@ import type { SnapshotCommands } from "./snapshot-commands";
 import { changed, type SnapshotRecord } from "./snapshot-record";
 import { whenFree } from "./when-free";
 
-/** How long one that failed is told of. */
+/** How long one that failed is told of, and how many of one owner: the newest. */
 const KEEP_FAILED_MS = 10 * 60_000;
+const KEEP_FAILED = 20;
 /** How long a process that the last server left behind may still make a snapshot. */
 const INTERRUPTED_MS = 5 * 60_000;
 /** How long a capture that is aborted gets to end. */
@@ -36,7 +39,13 @@ export class SnapshotWork {
   /** Why nothing begins any more. */
   private stopping: ServiceError | undefined;
 
-  constructor(private readonly options: SnapshotWorkOptions) {}
+  /** Lines for the failures of each owner's snapshots: asking for what fails costs little. */
+  private readonly failures: LineBudget;
+
+  constructor(private readonly options: SnapshotWorkOptions) {
+    const rate = { burst: 100, perSecond: 0.5 };
+    this.failures = new LineBudget(options.log, { rate, what: "snapshots that failed" });
+  }
 
   /** Settles in memory what the last process left in the middle, before any request; the disk follows. */
   recover(): void {
@@ -68,6 +77,9 @@ export class SnapshotWork {
     this.jobs.set(record.id, job);
     job.done = this.make(record, entry, job).finally(() => this.jobs.delete(record.id));
   }
+
+  /** Whether an owner's capture may wait for its turn. @throws ServiceError unavailable */
+  checkTurn = (owner: Owner): void => this.options.commands.checkTurn(owner);
 
   /** Whether msb is at it. */
   hasBegun = (id: string): boolean => this.jobs.get(id)?.begun === true;
@@ -114,6 +126,7 @@ export class SnapshotWork {
       if (isTaken(record) && record.replaces !== null && this.options.store.get(record.replaces)) return;
       if (record.state === "deleting") await this.options.store.delete(id);
       else await this.options.store.put({ ...record, state: "failed" });
+      this.forgetFailed(owner);
     };
     work()
       .catch((error) => this.complain(record, error))
@@ -125,6 +138,7 @@ export class SnapshotWork {
     this.stopping = new ServiceError("unavailable", "the server was being stopped", {
       retryAfterSeconds: 10,
     });
+    this.failures.close();
     const jobs = [...this.jobs.values()];
     const all = Promise.all(jobs.map(({ done }) => done));
     for (const { begun, abort } of jobs) if (!begun) abort.abort(this.stopping);
@@ -149,14 +163,27 @@ export class SnapshotWork {
       await store.put(changed(record, { state: "active", made }));
     } catch (error) {
       const kind = error instanceof ServiceError ? error.kind : "runtimeFailed";
-      this.options.log.warn({ snapshot: record.id, err: errorText(error) }, "a snapshot was not made");
+      this.complain(record, error, "a snapshot was not made");
       // What msb has left goes with the next sweep.
       const state = job.begun ? "failing" : "failed";
-      await this.keep(changed(record, { state, failure: { kind, message: errorText(error) } }));
+      // Of what it was to be, only its name is told.
+      const failure = { kind, message: errorText(error) };
+      await this.keep(changed(record, { state, labels: {}, failure }));
+      this.forgetFailed(record.owner);
       return;
     }
     const old = this.replacedBy(record);
     if (old) await this.remove(old);
+  }
+
+  /** Failures cost little to ask for: of one owner only the newest are kept. */
+  private forgetFailed(owner: Owner): void {
+    const { store } = this.options;
+    const failed = [...store.all()].filter((each) => each.state === "failed" && each.owner === owner);
+    if (failed.length <= KEEP_FAILED) return;
+    failed.sort((one, other) => Date.parse(one.changedAt) - Date.parse(other.changedAt));
+    for (const each of failed.slice(0, -KEEP_FAILED))
+      store.delete(each.id).catch((error) => this.complain(each, error));
   }
 
   /** Each capture of a running sandbox adds a file to its disk, also one that fails. */
@@ -176,8 +203,12 @@ export class SnapshotWork {
   private keep = (record: SnapshotRecord): Promise<void> =>
     this.options.store.put(record).catch((error) => this.complain(record, error));
 
-  private complain({ id }: SnapshotRecord, error: unknown): void {
-    this.options.log.warn({ snapshot: id, err: errorText(error) }, "a snapshot is not as it should be");
+  private complain(
+    { id, owner }: SnapshotRecord,
+    error: unknown,
+    what = "a snapshot is not as it should be",
+  ): void {
+    if (this.failures.take(owner ?? "")) this.options.log.warn({ snapshot: id, err: errorText(error) }, what);
   }
 }
 

@@ -54,6 +54,8 @@ export class MsbSnapshots implements SnapshotBackend {
     await disk.checkFor(await allocatedBytes(join(home, "sandboxes", entry.record.handle)));
     // No await between this and the record that takes the name and a place.
     this.refuseWhileDraining();
+    // What can't have its turn leaves nothing behind.
+    this.work.checkTurn(wanted.owner);
     const replaced = this.holder(wanted);
     this.checkLimits(wanted.owner, replaced);
     const record = newSnapshotRecord(wanted, replaced?.id ?? null);
