@@ -56,7 +56,7 @@ describe.skipIf(missing.length > 0)("an emulated host", () => {
     const port = ["--port", String(SERVER_PORT)];
     const [a, b] = await Promise.all([start("one", ...port), start("one", ...port, "--generation", "1")]);
     expect(a.pid).toBe(b.pid);
-    expect(await status("one")).toEqual({ running: true, generation: 1, wanted: 1 });
+    expect(await status("one")).toEqual({ running: true, generation: 1, wanted: 1, owner: "" });
     first = a;
   });
 
@@ -119,11 +119,11 @@ describe.skipIf(missing.length > 0)("an emulated host", () => {
     await inGuest("sync");
     process.kill(first.pid, "SIGKILL");
     await until(() => !existsSync(`/proc/${first.pid}`));
-    expect(await status("one")).toEqual({ running: false, generation: 1, wanted: 2 });
+    expect(await status("one")).toEqual({ running: false, generation: 1, wanted: 2, owner: "" });
 
     const second = await start("one", "--port", String(SERVER_PORT), "--generation", "2");
     expect(second.sshPort).toBe(first.sshPort);
-    expect(await status("one")).toEqual({ running: true, generation: 2, wanted: 2 });
+    expect(await status("one")).toEqual({ running: true, generation: 2, wanted: 2, owner: "" });
     expect(await fetchFromHost(SERVER_PORT)).toBe("kept\n");
   });
 
@@ -135,7 +135,7 @@ describe.skipIf(missing.length > 0)("an emulated host", () => {
         .map(Number.parseFloat);
     const [memoryBefore = 0, diskBefore = 0] = await size();
     await emulatedHost("delete", "one", "--keep-disk");
-    expect(await status("one")).toEqual({ running: false, generation: 2, wanted: 3 });
+    expect(await status("one")).toEqual({ running: false, generation: 2, wanted: 3, owner: "" });
     await Promise.all([
       start("one", "--port", String(OTHER_PORT), "--disk-gib", "30", "--memory-mib", "2560"),
       start("two", "--port", String(SERVER_PORT)),

@@ -44,6 +44,16 @@ export async function createGreedy(
   expect(answer.status, answer.text).toBe(200);
 }
 
+/** Forks a sandbox; the forks run when this resolves. */
+export async function forksOf(server: Asked, key: string, source: string, names: string[]): Promise<void> {
+  const path = `/v1/sandboxes/by-name/${source}/fork`;
+  const answer = await ask(server, path, { method: "POST", key, body: { names } });
+  expect(answer.status, answer.text).toBe(200);
+  const forks: { name: string; status: string }[] = JSON.parse(answer.text).forks;
+  const running = names.map((name) => ({ name, status: "running" }));
+  expect(forks.map(({ name, status }) => ({ name, status }))).toEqual(running);
+}
+
 /** Makes a snapshot of a sandbox, and waits for it. @returns its digest */
 export async function snapshotOf(server: Asked, key: string, sandbox: string, name: string): Promise<string> {
   const found = await ask(server, `/v1/sandboxes/by-name/${sandbox}`, { key });
