@@ -52,7 +52,8 @@ const preludes: Partial<Record<ScriptName, string[]>> = {
   "host/preflight": ["host/report", "host/preflight-port"],
   "image/push-image": ["image/registry-login"],
   "image/pull-image": ["image/registry-login"],
-  "server/upgrade": ["server/ready", "server/state-copies"],
+  "server/boot-check": ["server/boots"],
+  "server/upgrade": ["server/ready", "server/state-copies", "server/boots"],
 };
 
 /** Text of a script below components/. It is passed on standard input, so nothing has to be installed on a host. */

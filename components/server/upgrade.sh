@@ -165,17 +165,9 @@ if ! reason=$(await "$trial"); then
   docker logs --tail 5 "$trial" >&2 || true
   exit 1
 fi
-# msb first asks its own program what it is, and gives it two seconds, which a busy host may not have: then once more.
-boots() {
-  for _try in 1 2 3; do
-    output=$(docker exec "$trial" msb run starter -- echo booted 2>&1 </dev/null) && return
-    case $output in *'runtime version probe timed out'* | *'selected msb runtime does not support'*) ;; *) return 1 ;; esac
-  done
-  return 1
-}
 booted=''
 if [ "$BOOT" = 1 ]; then
-  if ! boots; then
+  if ! boots "$trial" echo booted; then
     say "The new server is ready but can't boot a microVM:"
     printf '%s\n' "$output" | tail -n 15 >&2
     exit 1
