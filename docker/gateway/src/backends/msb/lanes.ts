@@ -1,4 +1,5 @@
 import { ServiceError } from "../../errors";
+import { withFirstSignal } from "../../first-signal";
 import { type GiveBack, type PlaceOwner, SharedPlaces } from "../../limits/shared-places";
 import type { Owner } from "../../sandboxes/backend";
 
@@ -68,14 +69,13 @@ export class Lanes {
     const { turns, room } = this.lanes[lane];
     const owner = turn.owner ?? SERVER;
     const leave = turns.isFree(owner) ? undefined : enter(room, owner);
-    const began = new AbortController();
-    let giveBack: GiveBack;
-    try {
-      giveBack = await turns.wait(owner, givingUp(turn, began.signal));
-    } finally {
-      began.abort();
-      leave?.();
-    }
+    const wait = (signal: AbortSignal) => turns.wait(owner, signal);
+    const giveBack = await withFirstSignal(
+      [turn.signal],
+      wait,
+      turn.deadlineMs - Date.now(),
+      tooBusy,
+    ).finally(leave);
     try {
       turn.signal?.throwIfAborted();
       return await work();
@@ -125,22 +125,4 @@ function enter(room: SharedPlaces, owner: PlaceOwner): GiveBack {
 const tooMany = () =>
   new ServiceError("unavailable", "too much waits for its turn already", { retryAfterSeconds: 5 });
 
-/** A signal that ends the waiting, by the turn's signal or its deadline; after the beginning it never fires. */
-function givingUp({ signal, deadlineMs }: Turn, began: AbortSignal): AbortSignal {
-  const waiting = new AbortController();
-  const late = () => waiting.abort(new ServiceError("timeout", "the server was too busy to begin in time"));
-  const timer = setTimeout(late, Math.min(Math.max(0, deadlineMs - Date.now()), 2 ** 31 - 1));
-  const aborted = () => {
-    clearTimeout(timer);
-    waiting.abort(signal?.reason);
-  };
-  if (signal?.aborted) aborted();
-  signal?.addEventListener("abort", aborted, { once: true });
-  const forget = () => {
-    clearTimeout(timer);
-    signal?.removeEventListener("abort", aborted);
-  };
-  began.addEventListener("abort", forget, { once: true });
-  waiting.signal.addEventListener("abort", forget, { once: true });
-  return waiting.signal;
-}
+const tooBusy = () => new ServiceError("timeout", "the server was too busy to begin in time");
