@@ -31,7 +31,7 @@ type Access = { read?: boolean; write?: boolean; truncate?: boolean };
 export class GuestFiles {
   private constructor(
     private readonly connection: Duplex,
-    private readonly messages: AsyncGenerator<Message>,
+    private readonly next: () => Promise<Message>,
     private nextId: number,
   ) {}
 
@@ -52,9 +52,9 @@ export class GuestFiles {
       const bytes = bytesOf(connection);
       // The first number that this connection may use, the first that it may not, and a message that the agent is ready.
       const firstId = (await bytes(8)).readUInt32BE(0);
-      const messages = messagesOf(bytes);
-      await messages.next();
-      return await work(new GuestFiles(connection, messages, firstId));
+      const next = messagesOf(bytes);
+      await next();
+      return await work(new GuestFiles(connection, next, firstId));
     } catch (cause) {
       signal.throwIfAborted();
       if (cause instanceof ServiceError) throw cause;
@@ -109,7 +109,8 @@ export class GuestFiles {
   }
 
   private async answer(onData: (data: Uint8Array) => void = () => undefined) {
-    for await (const { type, payload } of { [Symbol.asyncIterator]: () => keepOpen(this.messages) }) {
+    for (;;) {
+      const { type, payload } = await this.next();
       if (type === "core.fs.data") onData(piece.parse(payload).data);
       else if (type === "core.fs.response") {
         const answer = response.parse(payload);
@@ -117,7 +118,6 @@ export class GuestFiles {
         return answer;
       } else if (type === "core.error") throw failed(JSON.stringify(payload));
     }
-    throw failed("it has closed the connection");
   }
 
   private send(id: number, flags: number, t: string, payload: object): void {
@@ -131,9 +131,6 @@ export class GuestFiles {
 }
 
 const failed = (why: string) => new ServiceError("runtimeFailed", `the sandbox's agent: ${why}`);
-
-/** The same iterator, which leaving a loop does not end. */
-const keepOpen = <T>(messages: AsyncGenerator<T>): AsyncIterator<T> => ({ next: () => messages.next() });
 
 /** Reads so many bytes at a time. */
 function bytesOf(connection: Duplex): (count: number) => Promise<Buffer> {
@@ -151,11 +148,12 @@ function bytesOf(connection: Duplex): (count: number) => Promise<Buffer> {
   };
 }
 
-async function* messagesOf(bytes: (count: number) => Promise<Buffer>): AsyncGenerator<Message> {
-  for (;;) {
+/** Reads one message at a time. */
+function messagesOf(bytes: (count: number) => Promise<Buffer>): () => Promise<Message> {
+  return async () => {
     const length = (await bytes(4)).readUInt32BE(0);
     if (length < 5 || length > MAX_FRAME) throw new Error(`a frame of ${length} bytes`);
     const { t, p } = envelope.parse(decode((await bytes(length)).subarray(5)));
-    yield { type: t, payload: decode(p) };
-  }
+    return { type: t, payload: decode(p) };
+  };
 }
