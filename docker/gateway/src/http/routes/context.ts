@@ -10,6 +10,7 @@ import type { SandboxService } from "../../sandboxes/service";
 import type { Metrics } from "../metrics";
 import "../request-life";
 import { type ClientShape, clientShape, sandboxBodyOf } from "../sandbox-body";
+import { idParams, nameParams } from "../schema/common";
 import type { SandboxBody } from "../schema/sandbox";
 
 /** What the routes work with. */
@@ -37,6 +38,12 @@ declare module "fastify" {
     snapshotId: string;
   }
 }
+
+/** Where a sandbox is, by its name or its id, with what the path says. */
+export const ONE_SANDBOX = [
+  ["/v1/sandboxes/by-name/:name", nameParams],
+  ["/v1/sandboxes/:id", idParams],
+] as const;
 
 /** Whose sandboxes, volumes and snapshots alone the request may see. */
 export function scopeFor({ config }: Context, request: FastifyRequest): Scope {

@@ -1,9 +1,17 @@
 import { invalidRequest } from "../../errors";
 import type { Reference } from "../../sandboxes/backend";
 import { forkNames, RENEWED, SHARED_WITH_SOURCE } from "../../sandboxes/forks";
-import { errorResponses, idParams, nameParams } from "../schema/common";
+import { errorResponses } from "../schema/common";
 import { forkBody, forksBody } from "../schema/fork";
-import { type App, bodyFor, type Context, clientGoneSignal, findSandbox, typed } from "./context";
+import {
+  type App,
+  bodyFor,
+  type Context,
+  clientGoneSignal,
+  findSandbox,
+  ONE_SANDBOX,
+  typed,
+} from "./context";
 
 const FORK =
   "An extension of the contract. Makes sandboxes that go on from where this one is, with its memory, its processes and " +
@@ -14,10 +22,7 @@ const FORK =
 /** Forks of sandboxes that run or are paused, by id or name. */
 export function forkRoutes(plain: App, context: Context): void {
   const app = typed(plain);
-  for (const [path, params] of [
-    ["/v1/sandboxes/by-name/:name", nameParams],
-    ["/v1/sandboxes/:id", idParams],
-  ] as const)
+  for (const [path, params] of ONE_SANDBOX)
     app.post(
       `${path}/fork`,
       {

@@ -1,8 +1,8 @@
 import type { FastifyRequest } from "fastify";
 import type { Reference } from "../../sandboxes/backend";
-import { errorResponses, idParams, nameParams } from "../schema/common";
+import { errorResponses } from "../schema/common";
 import { sandboxBody } from "../schema/sandbox";
-import { type App, bodyFor, type Context, findSandbox, typed } from "./context";
+import { type App, bodyFor, type Context, findSandbox, ONE_SANDBOX, typed } from "./context";
 
 const PAUSE =
   "An extension of the contract. The CPUs of the sandbox stop, and its memory, its room in the limits and its " +
@@ -16,10 +16,7 @@ const RESUME =
 export function pauseRoutes(plain: App, context: Context): void {
   const app = typed(plain);
   const { service } = context;
-  for (const [path, params] of [
-    ["/v1/sandboxes/by-name/:name", nameParams],
-    ["/v1/sandboxes/:id", idParams],
-  ] as const) {
+  for (const [path, params] of ONE_SANDBOX) {
     const find = (request: FastifyRequest) => findSandbox(context, request, request.params as Reference);
     const common = { tags: ["sandboxes"], params, response: { 200: sandboxBody, ...errorResponses } };
     app.post(

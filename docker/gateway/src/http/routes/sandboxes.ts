@@ -9,7 +9,7 @@ import { readCreateRequest } from "../create-request";
 import { KeptPages } from "../kept-pages";
 import { MAX_PAGE, pageOf, readCursor, sendPage } from "../paging";
 import { sandboxBodyOf } from "../sandbox-body";
-import { errorResponses, idParams, messageBody, nameParams } from "../schema/common";
+import { errorResponses, messageBody } from "../schema/common";
 import { createBody, listQuery, sandboxBody, sandboxPage, startQuery } from "../schema/sandbox";
 import {
   type App,
@@ -17,6 +17,7 @@ import {
   type Context,
   clientGoneSignal,
   findSandbox,
+  ONE_SANDBOX,
   scopeFor,
   shapeFor,
   typed,
@@ -81,10 +82,7 @@ export function sandboxRoutes(plain: App, context: Context): void {
     },
   );
 
-  for (const [path, params] of [
-    ["/v1/sandboxes/by-name/:name", nameParams],
-    ["/v1/sandboxes/:id", idParams],
-  ] as const) {
+  for (const [path, params] of ONE_SANDBOX) {
     const find = (request: FastifyRequest) => findSandbox(context, request, request.params as Reference);
 
     app.get(path, { schema: { tags, params, response: responses } }, async (request) => {
