@@ -1,4 +1,3 @@
-import { existsSync } from "node:fs";
 import { readdir, readFile, rm } from "node:fs/promises";
 import { basename, join } from "node:path";
 import * as z from "zod";
@@ -104,11 +103,11 @@ export class SnapshotCommands {
   /** Removes a snapshot, and what one that was not finished has left. One that is not there is no error. */
   async remove({ id, made }: SnapshotRecord, options: CallOptions): Promise<void> {
     if (!(await this.removeFromMsb(this.selectorOf(id), options))) {
-      // Its index may have it all the same, and finds it by its path then, whether its files are there or not. One
-      // without a description was never in the index.
-      const found = (await this.artifacts(id)).filter((path) => existsSync(join(path, DESCRIPTOR)));
+      // Its index may have it all the same, or have got it just now from a process that was left behind: by its path it
+      // is found, whether its files are there or not.
       const known = made ? [join(this.folder(id), made.artifact)] : [];
-      for (const path of new Set([...found, ...known])) await this.removeFromMsb(path, options);
+      for (const path of new Set([...(await this.artifacts(id)), ...known]))
+        await this.removeFromMsb(path, options);
     }
     await rm(this.folder(id), { recursive: true, force: true });
   }
