@@ -17,6 +17,9 @@ export type CreateOptions = Omit<Wanted, "desired"> & {
 /** How long the answer waits for forks: as long as official clients wait for a create. */
 const FORKS_WITHIN_MS = 90_000;
 
+/** Whether it is known what has become of its boot. */
+const decided = ({ settled, failure }: Sandbox) => settled || failure !== null;
+
 /** Requests about sandboxes, answered in time: what is desired is said to the backend, and waited for or not. */
 export class SandboxService {
   constructor(
@@ -29,7 +32,6 @@ export class SandboxService {
   async create({ start, waitMs, clientGone, ...wanted }: CreateOptions): Promise<Sandbox> {
     const made = await this.backend.create({ ...wanted, desired: start ? "running" : "stopped" });
     if (!start) return made;
-    const decided = ({ settled, failure }: Sandbox) => settled || failure !== null;
     const until = (signal: AbortSignal) => this.backend.until(made.id, decided, signal);
     const sandbox = await withFirstSignal([clientGone], until, waitMs);
     if (sandbox.failure) throw new ServiceError(sandbox.failure.kind, sandbox.failure.message);
@@ -50,7 +52,6 @@ export class SandboxService {
    */
   async fork({ id }: Sandbox, wanted: WantedForks, clientGone: AbortSignal): Promise<Sandbox[]> {
     const begun = await this.backend.fork(id, wanted);
-    const decided = ({ settled, failure }: Sandbox) => settled || failure !== null;
     const until = (over: AbortSignal) =>
       Promise.allSettled(begun.map((fork) => this.backend.until(fork.id, decided, over)));
     const seen = await withFirstSignal([clientGone], until, FORKS_WITHIN_MS);

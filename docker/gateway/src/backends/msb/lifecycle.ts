@@ -12,7 +12,7 @@ export type LifecycleLog = Record<"info" | "warn" | "error", (fields: object, me
 /** Seconds for which an ephemeral sandbox that ended still answers `stopped`. */
 export const TOMBSTONE_SECONDS = 120;
 /** Lines for the failures of each owner's sandboxes: asking for what fails costs little. */
-const FAILURES = { burst: 100, perSecond: 0.5 };
+export const FAILURES = { burst: 100, perSecond: 0.5 };
 /** How often what may still come of an interrupted create is looked at. */
 const INTERRUPTED_LOOK_MS = 10_000;
 

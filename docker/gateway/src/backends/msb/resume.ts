@@ -93,7 +93,7 @@ export class Resume {
         entry.deferred = false;
         this.lifecycle.drive(entry);
       }
-      while (!entry.settled && !late.aborted) await entry.changed(late);
+      await settled(entry, late);
     }
   }
 

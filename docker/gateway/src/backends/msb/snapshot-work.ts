@@ -1,7 +1,7 @@
 import { errorText, ServiceError, snapshotNotFound } from "../../errors";
 import { LineBudget } from "../../limits/line-budget";
 import type { Owner } from "../../sandboxes/scope";
-import type { Lifecycle, LifecycleLog } from "./lifecycle";
+import { FAILURES, type Lifecycle, type LifecycleLog } from "./lifecycle";
 import { within } from "./process";
 import type { RecordStore } from "./record-store";
 import type { Entry } from "./sandbox-index";
@@ -43,8 +43,7 @@ export class SnapshotWork {
   private readonly failures: LineBudget;
 
   constructor(private readonly options: SnapshotWorkOptions) {
-    const rate = { burst: 100, perSecond: 0.5 };
-    this.failures = new LineBudget(options.log, { rate, what: "snapshots that failed" });
+    this.failures = new LineBudget(options.log, { rate: FAILURES, what: "snapshots that failed" });
   }
 
   /** Settles in memory what the last process left in the middle, before any request; the disk follows. */
