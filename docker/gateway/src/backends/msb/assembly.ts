@@ -131,10 +131,11 @@ export async function assemble(options: MsbBackendOptions): Promise<Parts> {
     { home, workspace: options.workspace, namesPerOwner, limits, limitsOf, files, log },
   );
   const pulls: SandboxesOptions["pulls"] = new Map();
+  const planOf = async (spec: SandboxSpec, reference: string, volumeHandles = {}) =>
+    planCreate(spec, { msbVersion: await msb.version(), egress: egress.forNew(), reference, volumeHandles });
   const warm = new WarmPool({
     ...{ home, limits, commands, images, autoPull, log, ...options.warm },
-    planOf: async (spec, reference) =>
-      planCreate(spec, { msbVersion: await msb.version(), egress: egress.forNew(), reference }),
+    planOf,
     used: () => index.usage(),
     isBusy: () => msb.lanes.isBusy("boots"),
     checkDisk: () => files.disk.check(),
@@ -150,7 +151,7 @@ export async function assemble(options: MsbBackendOptions): Promise<Parts> {
       warm,
       stopGraceSeconds: options.stopGraceSeconds ?? STOP_GRACE_SECONDS,
     },
-    msbVersion: () => msb.version(),
+    planOf,
     pullOf: (id) => pulls.get(id),
     volumeHandles: ({ volumes: ids }) => volumes.handlesOf(ids),
     useSnapshot: (id) => snapshotWork.use(id),

@@ -4,7 +4,7 @@ import { keptSpec } from "../../sandboxes/payload";
 import type { SandboxSpec } from "../../sandboxes/spec";
 import { type Actions, NothingMade } from "./actions";
 import { CompactSpec } from "./compact-spec";
-import { type CreatePlan, planCreate } from "./create-plan";
+import type { CreatePlan } from "./create-plan";
 import type { EgressLimit } from "./egress-limit";
 import type { Forks } from "./forks";
 import type { ImageCache } from "./image-cache";
@@ -22,7 +22,12 @@ export type ActionOptions = {
   commands: SandboxCommands;
   images: Pick<ImageCache, "withImage">;
   payloads: Pick<PayloadStore, "whole">;
-  msbVersion: () => Promise<string>;
+  /** What msb is to be asked for, under the limits that hold now. */
+  planOf: (
+    spec: SandboxSpec,
+    reference: string,
+    volumeHandles: Record<string, string>,
+  ) => Promise<CreatePlan>;
   autoPull: boolean;
   /** What guests may reach at most. */
   egress: EgressLimit;
@@ -62,7 +67,7 @@ export function sandboxActions(options: ActionOptions): Actions {
       try {
         claimed = await options.images.withImage(request, async (image) => {
           const whole = await options.payloads.whole(id, spec);
-          const plan = await planned(options, record, whole, image.reference);
+          const plan = await options.planOf(whole, image.reference, options.volumeHandles(record));
           // Remains of a boot that failed.
           if (state === "unmade") await commands.remove(handle, { signal, owner });
           const warm = await options.warm.claim(whole, plan, image, signal);
@@ -85,10 +90,11 @@ export function sandboxActions(options: ActionOptions): Actions {
       refuseWiderNetwork({ name, spec, egress }, options.egress.now());
       await options.warm.giveWay();
       await timed(options, () => commands.start(handle, { signal, owner }));
-      await options.warm.started(handle, spec?.whole(), signal);
+      const whole = spec?.whole();
+      await options.warm.started(handle, whole, signal);
       // A restart of the server gives nobody more time.
       const goesOn = expiresAt !== null && Date.parse(expiresAt) > Date.now();
-      return goesOn ? {} : lifetime(spec?.whole());
+      return goesOn ? {} : lifetime(whole);
     },
 
     async pause({ handle, owner }, signal) {
@@ -149,21 +155,6 @@ async function restored(
 
 /** For what may fail: only that it was cancelled counts. */
 const unless = (signal: AbortSignal) => () => signal.throwIfAborted();
-
-async function planned(
-  { msbVersion, egress, volumeHandles }: ActionOptions,
-  record: SandboxRecord,
-  spec: SandboxSpec,
-  reference: string,
-): Promise<CreatePlan> {
-  const handles = volumeHandles(record);
-  return planCreate(spec, {
-    msbVersion: await msbVersion(),
-    egress: egress.forNew(),
-    reference,
-    volumeHandles: handles,
-  });
-}
 
 async function timed<T>({ booted }: Pick<ActionOptions, "booted">, boot: () => Promise<T>): Promise<T> {
   const began = performance.now();

@@ -19,7 +19,7 @@ export type WarmPoolOptions = {
   images: Pick<ImageCache, "withImage">;
   autoPull: boolean;
   planOf: (spec: SandboxSpec, reference: string) => Promise<CreatePlan>;
-  limits: Pick<Limits, "sandboxes" | "memoryMib" | "cpus">;
+  limits: Limits;
   /** What sandboxes have of the limits. */
   used: () => Pick<Usage, "running" | "memoryMib" | "cpus">;
   /** Whether requests wait for boots now. */

@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { errorText } from "../../errors";
 import { withFirstSignal } from "../../first-signal";
+import { Capacity } from "../../limits/capacity";
 import type { Resolved } from "../../sandboxes/backend";
 import { boundedResolved } from "../../sandboxes/resolved";
 import type { SandboxSpec } from "../../sandboxes/spec";
@@ -41,7 +42,11 @@ export class WarmPool {
   private filling: Promise<void> | undefined;
   private timer: NodeJS.Timeout | undefined;
 
-  constructor(private readonly options: WarmPoolOptions) {}
+  private readonly capacity: Capacity;
+
+  constructor(private readonly options: WarmPoolOptions) {
+    this.capacity = new Capacity(options.limits, () => this.used());
+  }
 
   /** How many are ready. */
   get size(): number {
@@ -53,7 +58,7 @@ export class WarmPool {
 
   /** Told what msb lists of the pool's: what the last process left, and what has ended, goes. */
   seen({ name, observed }: Seen): void {
-    if (!isWarm(name) || this.busy.has(name)) return;
+    if (this.busy.has(name)) return;
     if (!this.ready.has(name) || observed !== "running") void this.discard(name);
   }
 
@@ -67,12 +72,13 @@ export class WarmPool {
     { reference, digest }: ReadyImage,
     signal: AbortSignal,
   ): Promise<{ handle: string; resolved: Resolved } | undefined> {
+    if (this.options.kinds.length === 0) return undefined;
     const began = performance.now();
     const key = keyOf(plan, digest);
     const vm = [...this.ready.values()].find((each) => each.key === key);
     const tell = (result: ClaimResult) => this.options.claimed(result, (performance.now() - began) / 1000);
     if (!vm) {
-      if (this.options.kinds.length > 0) tell(this.whyNone(key, reference));
+      tell(this.whyNone(key, reference));
       return undefined;
     }
     this.ready.delete(vm.handle);
@@ -109,7 +115,7 @@ export class WarmPool {
   async giveWay(): Promise<void> {
     const gone: Promise<void>[] = [];
     for (const { handle } of this.ready.values()) {
-      if (this.hasRoom()) break;
+      if (this.capacity.hasRoom(NO_SHARE, null, 0)) break;
       gone.push(this.discard(handle));
     }
     await Promise.all(gone);
@@ -170,7 +176,7 @@ export class WarmPool {
       for (const { handle, ...vm } of own())
         if (vm.key !== key || vm.bornAt < tooOld) void this.discard(handle);
       while (own().length < kind.count && !signal.aborted) {
-        if (this.options.isBusy() || !this.hasRoom(kind)) return;
+        if (this.options.isBusy() || !this.capacity.hasRoom(kind, null)) return;
         await checkDisk();
         await this.boot(kind, { plan, key }, image);
       }
@@ -217,20 +223,17 @@ export class WarmPool {
     await withFirstSignal([signal], work, CLAIM_MS);
   }
 
-  /** Whether the limits allow one more of a kind beside what sandboxes and the pool have, or what these have. */
-  private hasRoom(more?: WarmKind): boolean {
-    const { limits, used } = this.options;
-    const shares = [
-      ...[...this.ready.values()].map(({ kind }) => kind),
-      ...this.busy.values(),
-      more ?? NO_SHARE,
-    ];
-    const { running, memoryMib, cpus } = used();
-    return (
-      running + shares.filter((share) => share !== NO_SHARE).length <= limits.sandboxes &&
-      memoryMib + shares.reduce((sum, share) => sum + share.memoryMib, 0) <= limits.memoryMib &&
-      cpus + shares.reduce((sum, share) => sum + share.vcpus, 0) <= limits.cpus
-    );
+  /** What sandboxes and the pool have of the limits. */
+  private used() {
+    const { running, memoryMib, cpus } = this.options.used();
+    const sum = { total: 0, running, memoryMib, cpus };
+    const shares = [...[...this.ready.values()].map(({ kind }) => kind), ...this.busy.values()];
+    for (const share of shares) {
+      if (share !== NO_SHARE) sum.running++;
+      sum.memoryMib += share.memoryMib;
+      sum.cpus += share.vcpus;
+    }
+    return sum;
   }
 
   private fillLater(): void {
