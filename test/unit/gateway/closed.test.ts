@@ -42,6 +42,15 @@ type Attempt = { method: string; target: string; headers: Record<string, string>
 const spelled = (route: string) =>
   Object.entries(SPELLINGS).map(([what, spell]) => ({ what, target: spell(route) }));
 
+/** A path with its letters as they are; one with escapes that are none stays as it is. */
+function decoded(path: string): string {
+  try {
+    return decodeURI(path);
+  } catch {
+    return path;
+  }
+}
+
 describe("without a key", () => {
   let gateway: TestGateway;
   let routes: string[];
@@ -126,7 +135,8 @@ describe("without a key", () => {
         const cut = at % (path.length + 1);
         const target = path.slice(0, cut) + text + path.slice(cut);
         const status = await attempt({ method, target, headers, what: "" });
-        const isOpen = method === "GET" && /^(?:https?:\/\/[^/]*)?\/healthz[?#]/i.test(target);
+        // An open route is that one however its letters are written.
+        const isOpen = method === "GET" && /^(?:https?:\/\/[^/]*)?\/healthz[?#]/i.test(decoded(target));
         expect([0, 400, 401, 404, 405, ...(isOpen ? [200] : [])], `${method} ${target}`).toContain(status);
       }),
       { numRuns: 400 },
