@@ -7,6 +7,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { ensurePackages } from "../../setup/engine/apt";
 import { exec } from "../../setup/exec";
 import { createReporter } from "../../setup/report";
+import { noRcFile } from "./sshd";
 
 const script = join(__dirname, "machine.sh");
 
@@ -126,6 +127,7 @@ export class Machine {
       // Docker's SSH helper opens a connection per request, many at once.
       "MaxStartups 200",
       "MaxSessions 200",
+      noRcFile,
     ];
     for (const { name, sshd = [] } of this.users) lines.push(`Match User ${name}`, ...sshd);
     writeFileSync(file("sshd_config"), `${lines.join("\n")}\n`);

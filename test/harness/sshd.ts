@@ -11,6 +11,12 @@ const program = "/usr/sbin/sshd";
 /** Why no {@link Sshd} can be started here; undefined where one can. */
 export const noSshd = existsSync(program) ? undefined : "openssh-server is not installed";
 
+/**
+ * A line of sshd's configuration by which bash, started at this depth, reads no ~/.bashrc. Tests end sessions at any
+ * moment, and an rc file that is ended half way may leave its lock behind (pyenv's does: each shell after it waits 60 s).
+ */
+export const noRcFile = "SetEnv SHLVL=1";
+
 /** An SSH server on loopback: by it this machine is a host for itself, with whatever configuration of sshd. */
 export class Sshd {
   readonly folder = mkdtempSync(join(tmpdir(), "test sshd-"));
@@ -74,6 +80,7 @@ export class Sshd {
       "PasswordAuthentication no",
       "StrictModes no",
       "UsePAM no",
+      noRcFile,
       ...lines,
     ];
     writeFileSync(this.file("config"), `${configuration.join("\n")}\n`);
