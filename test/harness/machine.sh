@@ -10,6 +10,8 @@ PATH=$PATH:/usr/sbin:/sbin
 up() {
   name=$1 folder=$2 number=$3
   mkdir -p "$folder/run/sshd" "$folder/docker"
+  # A run that was killed leaves its own behind.
+  remove_network "$name"
   ip netns add "$name"
   ip link add "$name" type veth peer name eth0 netns "$name"
   ip addr add "10.213.$number.1/30" dev "$name"
@@ -61,7 +63,8 @@ cut() {
   end "$1" sshd
 }
 
-down() {
+# Ends every process of the machine, then removes its network.
+remove_network() {
   end "$1"
   for _ in $(seq 50); do
     [ -n "$(ip netns pids "$1" 2>/dev/null)" ] || break
@@ -69,6 +72,10 @@ down() {
   done
   ip netns del "$1" 2>/dev/null || true
   ip link del "$1" 2>/dev/null || true
+}
+
+down() {
+  remove_network "$1"
   rm -rf "$2"
 }
 
