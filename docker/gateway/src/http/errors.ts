@@ -1,4 +1,4 @@
-import type { FastifyError, FastifyReply } from "fastify";
+import type { FastifyError, FastifyReply, FastifyRequest } from "fastify";
 import { type ErrorKind, ServiceError } from "../errors";
 
 /** Status and code of the contract for each kind of error. Clients turn most of the codes into typed errors. */
@@ -54,6 +54,22 @@ export function sendError(error: FastifyError | ServiceError, reply: FastifyRepl
   }
   const foreseen = status < 500;
   const code = foreseen ? "invalid_request" : "orchestrator_unreachable";
-  const message = foreseen ? error.message : "the server failed; its log says why";
+  const message = foreseen ? wordsOf(error, reply.request) : "the server failed; its log says why";
   return reply.send({ error: { code, message } } satisfies ErrorBody);
+}
+
+/** Characters of a client's header in an answer. */
+const MAX_HEADER = 100;
+
+/** What fastify found wrong with a body, with what was expected of it. */
+function wordsOf({ code, message }: FastifyError, { headers, routeOptions }: FastifyRequest): string {
+  if (code === "FST_ERR_CTP_INVALID_MEDIA_TYPE") {
+    const type = headers["content-type"]?.slice(0, MAX_HEADER);
+    const received =
+      type === undefined ? "this one has no content-type" : `this one is ${JSON.stringify(type)}`;
+    return `expected a JSON body with the header "content-type: application/json"; ${received}`;
+  }
+  if (code === "FST_ERR_CTP_BODY_TOO_LARGE")
+    return `the body is too large; ${routeOptions.bodyLimit} bytes are the most`;
+  return message;
 }

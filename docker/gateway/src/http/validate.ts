@@ -9,15 +9,18 @@ const MAX_MISTAKES = 10;
 const MAX_CHARACTERS = 300;
 /** zod ends at the first mistake by a field that it passes on, but that its types keep for itself. */
 const AT_FIRST = { reportInput: true, abortEarly: true } as z.core.ParseContext<z.core.$ZodIssue>;
+const NO_BODY = 'the body is empty: expected a JSON object, with the header "content-type: application/json"';
 /** Values of a body all whose mistakes are looked for. */
 const MAX_VALUES = 500;
 
 /** Checks what a request brings by the route's schema; a failure is an error of the contract that says what is wrong where. */
-export const validatorCompiler: FastifySchemaCompiler<z.ZodType> = ({ schema }) => {
+export const validatorCompiler: FastifySchemaCompiler<z.ZodType> = ({ schema, httpPart }) => {
   return (data) => {
     // It ends at the first mistake: to find all of a body that is made of them takes long.
     const first = schema.safeParse(data, AT_FIRST);
     if (first.success) return { value: first.data };
+    // Null is also what fastify hands over where there is no body.
+    if (httpPart === "body" && data === null) return { error: invalidRequest(NO_BODY) };
     const error = isSmall(data) ? schema.safeParse(data, { reportInput: true }).error : undefined;
     const isSpec = schema === createBody && typeof data === "object" && data !== null && !Array.isArray(data);
     return { error: (isSpec ? invalidSpec : invalidRequest)(explain(error ?? first.error)) };
@@ -50,6 +53,8 @@ function messageOf(issue: z.core.$ZodIssue): string {
     return `${issue.input} is too large; ${issue.maximum} is the most`;
   if (issue.code === "too_small" && typeof issue.input === "number")
     return `${issue.input} is too small; ${issue.minimum} is the least`;
+  if (issue.code === "invalid_type" && issue.input === undefined)
+    return `missing; expected ${issue.expected}`;
   return issue.message;
 }
 
