@@ -3,6 +3,7 @@ import { expect, test } from "vitest";
 import { bytesForBodies } from "../../../docker/gateway/src/http/body-memory";
 import { atFileEnd } from "../../harness/file-end";
 import { newBody, until } from "./harness";
+import { fakeHeap } from "./heap-figures";
 import { bearer, withKeys } from "./with-keys";
 
 const MIB = 1024 * 1024;
@@ -72,13 +73,14 @@ test("bytes of bodies in flight are bounded for each key, and others' requests g
   ).toBe(200);
 });
 
-test("a body in pieces of a byte counts as what it takes", { timeout: 60_000 }, async () => {
-  const { gateway } = await withKeys(keys);
+test("a body that comes a byte at a time counts as what it takes", { timeout: 60_000 }, async () => {
+  fakeHeap({ heap_size_limit: 16 * MIB });
+  const { gateway } = await withKeys(keys).finally(() => fakeHeap());
   const one = HalfSent.open(gateway.url, "a", "Transfer-Encoding: chunked");
-  const pieces = Buffer.from("1\r\n \r\n".repeat(20_000));
-  for (let at = 0; at < 15 && !one.closed; at++) {
-    one.socket.write(pieces);
-    await new Promise((resolve) => setTimeout(resolve, 50));
+  one.socket.setNoDelay(true);
+  for (let sent = 0; sent < 30_000 && !one.closed; sent++) {
+    one.socket.write("1\r\n \r\n");
+    await new Promise(setImmediate);
   }
   await until(() => one.closed, "it to be refused", 20_000);
   expect(one.status).toBe("429");

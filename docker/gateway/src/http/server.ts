@@ -13,6 +13,7 @@ import { boundAnswers, bytesForAnswers } from "./answer-memory";
 import { boundBodies, bytesForBodies } from "./body-memory";
 import { Connections } from "./connections";
 import { errorBodyOf, sendError, statusOf } from "./errors";
+import { JoinedRequest } from "./joined-request";
 import { acceptJson } from "./json-body";
 import { KeyConnections } from "./key-connections";
 import { boundedLines } from "./log-lines";
@@ -36,7 +37,7 @@ export async function createServer(
   const headersTimeout = config.BODY_TIMEOUT_SECONDS * 1000;
   // How often node looks for connections whose headers are late.
   const connectionsCheckingInterval = Math.min(headersTimeout, 5_000);
-  const options = { headersTimeout, connectionsCheckingInterval };
+  const options = { headersTimeout, connectionsCheckingInterval, IncomingMessage: JoinedRequest };
   const app = Fastify({
     // The types of a server with TLS differ, and nothing here depends on them.
     ...((config.TLS_FILE ? { https: { ...options, minVersion: MIN_TLS } } : { http: options }) as object),
