@@ -2,6 +2,7 @@ import type { Options } from "execa";
 import { localEngine } from "../components/host/local-engine";
 import { exec } from "../setup/exec";
 import { projectRoot } from "../setup/project";
+import type { Reporter } from "../setup/report";
 import type { Tools } from "../setup/tools";
 import { UserError } from "../setup/user-error";
 import { type Backend, backendEnvironment } from "./backend";
@@ -19,12 +20,19 @@ export interface Pulumi {
   write(args: string[], input: string): Promise<void>;
 }
 
+/** The command without its options. @example "stack output" */
+function commandOf(args: readonly string[]): string {
+  const end = args.findIndex((word) => word.startsWith("-"));
+  return args.slice(0, Math.min(end < 0 ? args.length : end, 2)).join(" ");
+}
+
 /**
  * Pulumi for this checkout, from the tools that set-up has found or made.
  *
  * @param backend where the state is
+ * @param report says which command is waited for, where a silent one takes its time
  */
-export function pulumiWith(tools: Tools, backend: Backend): Pulumi {
+export function pulumiWith(tools: Tools, backend: Backend, report: Reporter): Pulumi {
   const environment: Record<string, string> = {
     ...tools.env,
     ...backendEnvironment(process.env, backend),
@@ -35,10 +43,8 @@ export function pulumiWith(tools: Tools, backend: Backend): Pulumi {
   };
   const options = { cwd: projectRoot, env: environment } satisfies Options;
   async function quietly(args: string[], how: Options): Promise<string> {
-    const { exitCode, stdout, stderr } = await exec(`${tools.binDir}/pulumi`, args, {
-      ...how,
-      reject: false,
-    });
+    const run = () => exec(`${tools.binDir}/pulumi`, args, { ...how, reject: false });
+    const { exitCode, stdout, stderr } = await report.wait(`waiting for Pulumi (${commandOf(args)})`, run);
     if (exitCode === 0) return String(stdout);
     const stack = args[args.indexOf("--stack") + 1] ?? "";
     if (/incorrect passphrase|passphrase must be set/.test(String(stderr)))

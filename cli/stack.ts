@@ -37,11 +37,11 @@ export async function openStack(asked: string | undefined, report: Reporter): Pr
   const places = asked ? [findBackend(asked)] : findBackends();
   const stack = await chooseStack(
     asked,
-    places.map((place) => pulumiWith(tools, place)),
+    places.map((place) => pulumiWith(tools, place, report)),
     report,
   );
   const backend = findBackend(stack);
-  return { stack, backend, tools, pulumi: pulumiWith(tools, backend) };
+  return { stack, backend, tools, pulumi: pulumiWith(tools, backend, report) };
 }
 
 /**

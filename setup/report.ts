@@ -15,6 +15,13 @@ export interface Reporter {
    * @param progress how far it is, for the heartbeat and the done line. @example () => "12 MiB"
    */
   step<T>(name: string, fn: () => Promise<T>, progress?: () => string): Promise<T>;
+  /**
+   * Runs `fn`, which is over in a moment as a rule: nothing is printed but the heartbeat lines of one that takes longer.
+   * Inside of a step, or of another wait, those of the outer one are enough.
+   *
+   * @param what what is waited for. @example "asking the server for its sandboxes"
+   */
+  wait<T>(what: string, fn: () => Promise<T>): Promise<T>;
 }
 
 /** Options of {@link createReporter}. */
@@ -33,36 +40,56 @@ export function createReporter(options: ReporterOptions = {}): Reporter {
   const print = options.write ?? ((line: string) => void process.stderr.write(`${line}\n`));
   const write = (line: string) => print(linesToType(line));
   const heartbeatMs = options.heartbeatMs ?? 5_000;
+  /** Steps and waits that are under way. */
+  let running = 0;
+
+  /** Runs `fn` with a line each time that `line` is due. */
+  async function beating<T>(line: () => string, fn: () => Promise<T>): Promise<T> {
+    let heartbeat: NodeJS.Timeout | undefined;
+    const beatIn = (pause: number): void => {
+      heartbeat = setTimeout(() => {
+        write(line());
+        beatIn(Math.min(2 * pause, 6 * heartbeatMs));
+      }, pause);
+    };
+    beatIn(heartbeatMs);
+    running++;
+    try {
+      return await fn();
+    } finally {
+      running--;
+      clearTimeout(heartbeat);
+    }
+  }
+
   return {
     say: write,
+    async wait(what, fn) {
+      const started = Date.now();
+      return running > 0 ? fn() : beating(() => `  … ${elapsed(started)}: ${what}`, fn);
+    },
     async step<T>(name: string, fn: () => Promise<T>, progress?: () => string): Promise<T> {
       const started = Date.now();
       const far = () => (progress ? `, ${progress()}` : "");
       write(`• ${name} …`);
-      let heartbeat: NodeJS.Timeout | undefined;
-      const beatIn = (pause: number): void => {
-        heartbeat = setTimeout(() => {
-          write(`  … ${elapsed(started)}${far()}: ${name}`);
-          beatIn(Math.min(2 * pause, 6 * heartbeatMs));
-        }, pause);
-      };
-      beatIn(heartbeatMs);
       try {
-        const result = await fn();
+        const result = await beating(() => `  … ${elapsed(started)}${far()}: ${name}`, fn);
         write(`✓ ${name} (${elapsed(started)}${far()})`);
         return result;
       } catch (error) {
         write(`✗ ${name} failed after ${elapsed(started)}`);
         throw error;
-      } finally {
-        clearTimeout(heartbeat);
       }
     },
   };
 }
 
 /** A reporter that prints nothing, for tests and read-only callers. */
-export const silentReporter: Reporter = { say() {}, step: (_name, fn) => fn() };
+export const silentReporter: Reporter = {
+  say() {},
+  step: (_name, fn) => fn(),
+  wait: (_what, fn) => fn(),
+};
 
 /** Formats the time since `started` (milliseconds since the epoch): `0.4 s`, `12 s`, `3 min 20 s`. */
 export function elapsed(started: number, now = Date.now()): string {

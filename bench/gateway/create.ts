@@ -68,7 +68,7 @@ export async function createToOutput(stack: string | undefined, report: Reporter
 type DeployedServer = { container: string; connection: Connection; endpoint: string; apiKey: string };
 
 async function serverOf(stack: string, report: Reporter): Promise<DeployedServer> {
-  const pulumi = pulumiWith(await ensureTools(report), findBackend(stack));
+  const pulumi = pulumiWith(await ensureTools(report), findBackend(stack), report);
   const outputs = await pulumi
     .read(["stack", "output", "--json", "--show-secrets", "--stack", stack])
     .catch(() => "{}");

@@ -96,9 +96,11 @@ export class ServerVolumes {
   /** Runs docker on the host. @throws UserError with docker's own words */
   async docker(args: string[]): Promise<string> {
     const [program = "docker", ...words] = hostArgv(this.server.connection, ["docker", ...args]);
-    const { exitCode, stdout, stderr } = await exec(program, words, { stdin: "ignore", reject: false });
+    const run = () => exec(program, words, { stdin: "ignore", reject: false });
+    const what = `waiting for docker ${args[0]} on the host`;
+    const { exitCode, stdout, stderr } = await this.report.wait(what, run);
     if (exitCode === 0) return stdout;
-    const down = await whyDown(this.server, true);
+    const down = await whyDown(this.server, this.report, true);
     if (down) throw down;
     throw new UserError(`docker ${args[0]} failed on the host: ${stderr.trim() || stdout.trim()}`);
   }

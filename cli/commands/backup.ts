@@ -12,7 +12,7 @@ import { deployedServer, type ServerSelection } from "./sandbox";
  */
 export async function backup(file: string, asked: ServerSelection): Promise<void> {
   const report = createReporter();
-  const server = await deployedServer(asked);
+  const server = await deployedServer(asked, report);
   await interruptible(async (signal) => {
     const volumes = new ServerVolumes(server, report, signal);
     const version = await volumes.inspect('{{index .Config.Labels "io.microsandbox.version"}}');

@@ -6,7 +6,7 @@ import { fixLines, type SettingError } from "../../components/settings/setting-e
 import { isGiven } from "../../components/settings/tls";
 import { canInstallPackages, inspectEngine } from "../../setup/engine";
 import { stackFile } from "../../setup/project";
-import { createReporter } from "../../setup/report";
+import { createReporter, type Reporter } from "../../setup/report";
 import { inspectTools, type ToolStatus } from "../../setup/tools";
 import { UserError } from "../../setup/user-error";
 import { adviceFor } from "../advice";
@@ -17,14 +17,15 @@ import { chooseStack, hasStack, hostsOf, type OpenStack, openStack } from "../st
 
 /** `npm run doctor`: what is present and what is missing. Read-only. Sets exit code 1 if `up` would fail. */
 export async function doctor(asked?: string, askedHost?: string): Promise<void> {
-  const report = createReporter({ write: console.log });
+  // The findings are the output; what is waited for is not.
+  const report = { ...createReporter({ write: console.log }), wait: createReporter().wait };
   const present = await inspectTools();
   // Read-only: without the tools, Pulumi can't be asked for the selected stack.
   const ready = present.every((tool) => tool.present);
   const open = ready ? await openStack(asked, report) : undefined;
   const stack = open?.stack ?? (await chooseStack(asked, [], report));
   const machine = await inspectEngine();
-  const settings = open ? await findingsOfStack(open, askedHost, machine.answers) : [unread(stack)];
+  const settings = open ? await findingsOfStack(open, askedHost, machine.answers, report) : [unread(stack)];
   const findings = [...tools(present), await engine(machine), ...settings];
 
   const marks = { ok: "✓", fixes: "•", warns: "!", stops: "✗" };
@@ -43,6 +44,7 @@ async function findingsOfStack(
   { stack, pulumi }: OpenStack,
   askedHost: string | undefined,
   engineAnswers: boolean,
+  report: Reporter,
 ): Promise<Finding[]> {
   const settings = await readSettings(stack, stackFile(stack), pulumi);
   const { hosts: checked, errors } = checkSettings(settings.values, settings.secret);
@@ -58,7 +60,11 @@ async function findingsOfStack(
   }
   const resources = (await hasStack(stack, pulumi)) ? await readResources(stack, pulumi) : [];
   const context = { stack, resources, environment: pulumi.environment, engineAnswers };
-  const found = await Promise.all(chosen.map((host) => findingsOf(host, context, hosts.length > 1)));
+  const look = () => Promise.all(chosen.map((host) => findingsOf(host, context, hosts.length > 1)));
+  const found = await report.wait(
+    `looking at ${chosen.map(({ name }) => `the host ${name}`).join(", ")}`,
+    look,
+  );
   return found.flat();
 }
 

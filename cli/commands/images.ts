@@ -3,6 +3,7 @@ import type { Readable } from "node:stream";
 import { hostArgv } from "../../components/host/connection";
 import { parseSize } from "../../components/settings/values";
 import { exec } from "../../setup/exec";
+import { createReporter } from "../../setup/report";
 import { UserError } from "../../setup/user-error";
 import { parseDuration } from "../duration";
 import { whyDown } from "../server-down";
@@ -44,17 +45,15 @@ export function pruneOptions({ olderThan, maxSize }: PruneLimits): {
 
 /** Runs a command in the server; an archive is passed on standard input, not as a path. */
 async function inServer(asked: ServerSelection, words: string[], input?: Readable): Promise<void> {
-  const server = await deployedServer(asked);
+  const report = createReporter();
+  const server = await deployedServer(asked, report);
   const { connection, container } = server;
   const command = ["docker", "exec", ...(input ? ["--interactive"] : []), container, ...words];
   const [program = "docker", ...rest] = hostArgv(connection, command);
-  const { exitCode } = await exec(program, rest, {
-    stdin: input ?? "ignore",
-    stdout: "inherit",
-    stderr: "inherit",
-    reject: false,
-  });
-  const down = exitCode === 0 ? undefined : await whyDown(server);
+  const run = () =>
+    exec(program, rest, { stdin: input ?? "ignore", stdout: "inherit", stderr: "inherit", reject: false });
+  const { exitCode } = await report.wait("waiting for the server", run);
+  const down = exitCode === 0 ? undefined : await whyDown(server, report);
   if (down) throw down;
   process.exitCode = exitCode ?? 1;
 }

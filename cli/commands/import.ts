@@ -18,7 +18,8 @@ export async function importStack(asked?: string): Promise<void> {
   const hosts = await hostsForSetup(stack, pulumi);
   await prepare(stack, hosts, report);
   for (const host of hosts) {
-    const { stdout, failed } = await shellOn(host, listScript);
+    const look = () => shellOn(host, listScript);
+    const { stdout, failed } = await report.wait(`looking at what is on host ${host.name}`, look);
     if (failed) throw await unreachable(stack, host);
     const ours = parseObjects(stdout).filter((each) => each.stack === stackName(stack));
     const names = [

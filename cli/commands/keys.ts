@@ -157,7 +157,8 @@ async function apply({ stack, keyring, hostsWith, pulumi, report }: Apply): Prom
   const failures: string[] = [];
   for (const server of servers) {
     const { host, container } = server;
-    await tellServer(server, settings[host] ?? keyring).then(
+    const tell = () => tellServer(server, settings[host] ?? keyring);
+    await report.wait(`giving ${container} its keys`, tell).then(
       () => report.say(`${container} was updated: the change is in effect.`),
       (error: Error) =>
         failures.push(`${container} was not updated and keeps its current keys: ${error.message}`),
@@ -166,7 +167,8 @@ async function apply({ stack, keyring, hostsWith, pulumi, report }: Apply): Prom
   if (failures.length > 0) throw new UserError(`${failures.join("\n")}\nTo update it: ${up}`);
   // Without a key left, the program would refuse to run.
   if (isEmpty(keyring)) return;
-  await recordKeys(stack, pulumi).catch((error: Error) => {
+  const record = () => recordKeys(stack, pulumi);
+  await report.wait("recording the change in Pulumi's state", record).catch((error: Error) => {
     throw new UserError(
       `The change is not in Pulumi's state, so a running up may undo it: ${error.message}\n` +
         `To make it permanent: ${up}`,
@@ -179,7 +181,8 @@ async function list(asked?: string): Promise<void> {
   const { stack, pulumi, report } = await open(asked);
   const { keyring, hostsWith } = await readKeys(stack, pulumi);
   const servers = await serversWithKeys(stack, pulumi);
-  const uses = await Promise.all(servers.map(readUses));
+  const ask = () => Promise.all(servers.map(readUses));
+  const uses = await report.wait("asking when the keys were last used", ask);
   const rows = listKeys(keyring, latestUses(uses), new Date());
   if (Object.values(hostsWith(keyring)).every(({ devMode }) => devMode))
     report.say(`Stack ${stack} does not check API keys (devMode is true); its file has these:`);

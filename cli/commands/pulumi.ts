@@ -14,7 +14,7 @@ export async function passThrough(args: string[]): Promise<void> {
   const asked = stackOption(args);
   const isOnStack = ON_A_STACK.includes(command) && !args.includes("--help") && !args.includes("-h");
   const open = isOnStack ? await madeStack(asked, report) : undefined;
-  const pulumi = open?.pulumi ?? pulumiWith(await ensureTools(report), findBackend(asked));
+  const pulumi = open?.pulumi ?? pulumiWith(await ensureTools(report), findBackend(asked), report);
   process.exitCode = await pulumi.run(args);
   // It has printed its reason. Of a passphrase that is wrong, reading the settings fails with where it came from.
   if (process.exitCode && open)

@@ -30,7 +30,7 @@ export async function restore(file: string, options: RestoreOptions): Promise<vo
   report.say(
     `Made ${manifest.createdAt} from stack ${manifest.stack}: microsandbox ${manifest.version}, ${manifest.architecture}.`,
   );
-  const server = await deployedServer(options);
+  const server = await deployedServer(options, report);
   await interruptible(async (signal) => {
     const volumes = new ServerVolumes(server, report, signal);
     await refuse(archive, volumes, server.stack, options);

@@ -1,12 +1,15 @@
 import { hostArgv } from "../../components/host/connection";
 import { exec } from "../../setup/exec";
-import { createReporter } from "../../setup/report";
+import { createReporter, elapsed, type Reporter } from "../../setup/report";
 import { UserError } from "../../setup/user-error";
 import { readOutputs, type Server, type StackOutputs } from "../outputs";
 import { type MsbRow, type Named, namePositions, namesOf, sandboxTable, withHandles } from "../sandbox-names";
 import { whyDown } from "../server-down";
 import { openStack } from "../stack";
 import { isPlainVolumeList, volumePositions, volumeTable, withVolumeHandles } from "../volume-names";
+
+/** How long a command may take before it says what it waits for. */
+const SLOW_MS = 5_000;
 
 /** A server and its stack. */
 export type DeployedServer = Server & { stack: string };
@@ -22,28 +25,49 @@ export interface ServerSelection {
  * volumes may be called by their clients' names and by their ids; `ls` and `volume ls` show both.
  */
 export async function sandbox(args: string[]): Promise<void> {
+  const began = Date.now();
+  const report = createReporter();
   const [asked, words] = takeOptions(args);
-  const server = await deployedServer(asked);
-  const spoken = await inNames(server, words);
+  const server = await deployedServer(asked, report);
+  const spoken = await inNames(server, words, report);
   if (typeof spoken === "string") return console.log(spoken);
   const terminal = process.stdin.isTTY && process.stdout.isTTY;
   const flags = ["--interactive", ...(terminal ? ["--tty"] : [])];
   const command = ["docker", "exec", ...flags, server.container, "msb", ...spoken];
   const [program = "docker", ...rest] = hostArgv(server.connection, command, terminal ? ["-t"] : []);
-  const { exitCode } = await exec(program, rest, { stdio: "inherit", reject: false });
-  const down = exitCode === 0 ? undefined : await whyDown(server);
+  const run = () => exec(program, rest, { stdio: "inherit", reject: false });
+  const what = `msb ${commandWords(words).join(" ")}, in the server`;
+  if (!isAnswer(words) && Date.now() - began >= SLOW_MS) report.say(`  … ${elapsed(began)}: ${what}`);
+  const { exitCode } = await (isAnswer(words) ? report.wait(what, run) : run());
+  const down = exitCode === 0 ? undefined : await whyDown(server, report);
   if (down) throw down;
   process.exitCode = exitCode ?? 1;
 }
 
+/** Groups of msb's commands, whose own command is the next word. */
+const GROUPS = ["sandbox", "sbx", "image", "volume", "snapshot"];
+const ANSWERS = ["ls", "list", "ps", "status", "inspect", "metrics", "logs"];
+
+/** The words that say what msb does, without names. @example ["volume", "ls"] */
+const commandWords = (words: readonly string[]) => words.slice(0, GROUPS.includes(words[0] ?? "") ? 2 : 1);
+
+/**
+ * Whether msb prints an answer and ends: a line of progress may come before it. What others print may be that of a program,
+ * or on a terminal that is used.
+ */
+export const isAnswer = (words: readonly string[]): boolean =>
+  ANSWERS.includes(commandWords(words).at(-1) ?? "") &&
+  !words.some((word) => ["-f", "--follow", "-w", "--watch"].includes(word));
+
 /** The requested list with clients' names, or the arguments for msb with msb's names. */
-async function inNames(server: Server, words: string[]): Promise<string | string[]> {
+export async function inNames(server: Server, words: string[], report: Reporter): Promise<string | string[]> {
   const isOfVolumes = words[0] === "volume";
   const isList = isOfVolumes ? isPlainVolumeList(words) : isPlainList(words);
   const positions = isOfVolumes ? volumePositions(words) : namePositions(words);
   if (!isList && positions.length === 0) return words;
   const list = isOfVolumes ? ["volume", "ls"] : ["ls"];
-  const known = await knownTo(server, isList ? words : list, isOfVolumes ? "volume-names" : "names");
+  const ask = () => knownTo(server, isList ? words : list, isOfVolumes ? "volume-names" : "names");
+  const known = await report.wait(`asking the server for its ${isOfVolumes ? "volumes" : "sandboxes"}`, ask);
   if (!known) return words;
   const { rows, named } = known;
   if (isList) return isOfVolumes ? volumeTable(rows, named) : sandboxTable(rows, named);
@@ -80,8 +104,8 @@ async function output({ connection, container }: Server, words: string[]): Promi
 }
 
 /** The selected server. @throws UserError where there is none, or one of several hosts has to be named */
-export async function deployedServer(asked: ServerSelection): Promise<DeployedServer> {
-  const { stack, pulumi } = await openStack(asked.stack, createReporter());
+export async function deployedServer(asked: ServerSelection, report: Reporter): Promise<DeployedServer> {
+  const { stack, pulumi } = await openStack(asked.stack, report);
   return { stack, ...chooseServer(stack, asked.host, await readOutputs(stack, pulumi)) };
 }
 

@@ -16,13 +16,12 @@ export async function repairDrift(
   resources: readonly StateResource[],
   report: Reporter,
 ): Promise<string[]> {
-  const found = await Promise.all(
-    hosts.map(async (host): Promise<[SetupHost, Repair]> => {
-      const { stdout, failed } = await shellOn(host, listScript);
-      const nothing = { say: [], docker: [], replace: [] };
-      return [host, failed ? nothing : compare(host, parseObjects(stdout), resources)];
-    }),
-  );
+  const look = async (host: SetupHost): Promise<[SetupHost, Repair]> => {
+    const { stdout, failed } = await shellOn(host, listScript);
+    const nothing = { say: [], docker: [], replace: [] };
+    return [host, failed ? nothing : compare(host, parseObjects(stdout), resources)];
+  };
+  const found = await report.wait("looking for changes on the hosts", () => Promise.all(hosts.map(look)));
   const several = hosts.length > 1;
   const fix = async (host: SetupHost, { say, docker, await: id }: Repair) => {
     for (const line of say) report.say(several ? hostMessage(host.name, line) : line);
@@ -31,6 +30,7 @@ export async function repairDrift(
     if (id)
       await settled(async (format) => (await dockerOn(host, ["inspect", "--format", format, id])).stdout);
   };
-  await Promise.all(found.map(([host, repair]) => fix(host, repair)));
+  const repair = () => Promise.all(found.map(([host, each]) => fix(host, each)));
+  await report.wait("repairing what was changed on the hosts", repair);
   return found.flatMap(([, { replace }]) => replace);
 }

@@ -38,7 +38,7 @@ beforeAll(async () => {
   registry = new PushRegistry(`127.0.0.1:${await freePort()}`);
   await registry.start();
   process.env.TEST_REGISTRY = registry.address;
-  pulumi = pulumiWith(await ensureTools(silentReporter), findBackend());
+  pulumi = pulumiWith(await ensureTools(silentReporter), findBackend(), silentReporter);
   await pulumi.read(["stack", "init", ...program]);
 });
 afterAll(async () => {

@@ -5,6 +5,7 @@ import { afterAll, beforeAll, expect, it } from "vitest";
 import { unreachable } from "../../../cli/commands/import";
 import { whyDown } from "../../../cli/server-down";
 import type { SetupHost } from "../../../cli/stack";
+import { silentReporter } from "../../../setup/report";
 
 let folder = "";
 const { PATH, XDG_DATA_HOME } = process.env;
@@ -27,7 +28,7 @@ async function told(script: string, mayBeStopped?: boolean): Promise<string | un
   writeFileSync(docker, `#!/bin/sh\n${script}\n`);
   chmodSync(docker, 0o755);
   const server = { stack: "nc5", container: "m-nc5-server", connection: { kind: "local" } as const };
-  return (await whyDown(server, mayBeStopped))?.message;
+  return (await whyDown(server, silentReporter, mayBeStopped))?.message;
 }
 
 it("says nothing of a server that runs: the command has failed by itself", async () => {
@@ -55,7 +56,7 @@ it.each([
 
 it("says of a host over ssh that is off which one it is", async () => {
   const connection = { kind: "ssh", user: "root", address: "127.0.0.1", port: 1 } as const;
-  const error = await whyDown({ stack: "nc5", container: "m-nc5-server", connection });
+  const error = await whyDown({ stack: "nc5", container: "m-nc5-server", connection }, silentReporter);
   expect(error?.message).toMatch(
     /the host 127\.0\.0\.1 does not answer\.\n {2}\S.*\n.*\n.*npm run up -- --stack nc5$/,
   );

@@ -19,6 +19,31 @@ describe("the progress reporter", () => {
     expect(lines.length).toBe(count);
   });
 
+  it("says nothing of a short wait, and of a longer one what it is for", async () => {
+    const lines: string[] = [];
+    const report = createReporter({ write: (line) => void lines.push(line), heartbeatMs: 40 });
+    expect(await report.wait("asking", async () => 7)).toBe(7);
+    await expect(report.wait("asking", () => Promise.reject(new Error("no")))).rejects.toThrow("no");
+    await pause(120);
+    expect(lines).toEqual([]);
+    await report.wait("asking the server", () => pause(300));
+    expect(lines[0]).toMatch(/^ {2}… \d\.\d s: asking the server$/);
+    const count = lines.length;
+    await pause(120);
+    expect(lines.length).toBe(count);
+  });
+
+  it("leaves the lines of a wait inside of a step or a wait to the outer one", async () => {
+    const lines: string[] = [];
+    const report = createReporter({ write: (line) => void lines.push(line), heartbeatMs: 20 });
+    await report.step("Build it", () => report.wait("inner", () => pause(100)));
+    await report.wait("outer", () => report.wait("inner", () => pause(100)));
+    expect(lines.filter((line) => line.includes("inner"))).toEqual([]);
+    expect(lines.filter((line) => line.endsWith(": outer")).length).toBeGreaterThan(0);
+    await report.wait("last", () => pause(100));
+    expect(lines.at(-1)).toMatch(/: last$/);
+  });
+
   it("says that a step failed and passes its error on", async () => {
     const lines: string[] = [];
     const report = createReporter({ write: (line) => void lines.push(line) });

@@ -41,6 +41,7 @@ beforeEach(() => {
       say(name);
       return fn();
     },
+    wait: (_what, fn) => fn(),
   };
 });
 afterEach(() => rmSync(work, { recursive: true, force: true }));
