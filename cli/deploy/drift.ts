@@ -33,10 +33,19 @@ export interface HostObject {
   stack: string;
 }
 
+/** Something of a deployed server that is not as the last `up` has left it. */
+export interface Change {
+  /** @example "The container sandboxes-server was stopped" */
+  what: string;
+  /** What an `up` does about it; undefined where it does nothing. */
+  fate?: string;
+  /** What else the user can do. */
+  advice?: string;
+}
+
 /** How to repair changes made outside Pulumi. */
 export interface Repair {
-  /** Messages: what was found and what happens to it. */
-  say: string[];
+  changes: Change[];
   /** Commands for the docker client of the host. */
   docker: string[][];
   /** The container that has to get ready after them. */
@@ -69,7 +78,7 @@ export function compare(
   objects: readonly HostObject[],
   resources: readonly StateResource[],
 ): Repair {
-  const repair: Repair = { say: [], docker: [], replace: [] };
+  const repair: Repair = { changes: [], docker: [], replace: [] };
   const find = (kind: HostObject["kind"], name: string) =>
     objects.find((each) => each.kind === kind && each.name === name);
   const recorded = (type: string, name: string) =>
@@ -80,14 +89,18 @@ export function compare(
   // A foreign container is not touched: Pulumi's program reports whose it is.
   if (server && server.id !== container?.id) return repair;
   if (container && !server)
-    repair.say.push(
-      `The container ${host.baseName}-server was removed: it is created again, the volumes are kept.`,
-    );
+    repair.changes.push({
+      what: `The container ${host.baseName}-server was removed`,
+      fate: "it is created again, the volumes are kept",
+    });
   if (server) wake(server, repair);
 
   const network = find("network", host.baseName);
   if (recorded("network:Network", host.baseName) && !network)
-    repair.say.push(`The network ${host.baseName} was removed: it is created again.`);
+    repair.changes.push({
+      what: `The network ${host.baseName} was removed`,
+      fate: "it is created again",
+    });
 
   for (const [role, described] of [
     ["state", "sandboxes, images and volumes"],
@@ -97,36 +110,56 @@ export function compare(
     const volume = find("volume", name);
     const known = recorded("volume:Volume", name);
     if (known && !volume)
-      repair.say.push(
-        `The volume ${name} was removed, and with it the ${described}: an empty one is created. To restore a backup: npm run restore -- FILE`,
-      );
+      repair.changes.push({
+        what: `The volume ${name} was removed, and with it the ${described}`,
+        fate: "an empty one is created",
+        advice: "To restore a backup: npm run restore -- FILE",
+      });
   }
 
   const image = container?.outputs?.image;
   // An image that was sent or pulled; Pulumi itself detects that one built there is gone.
   const loads = resourcesOf(host, resources).filter((urn) => urn.endsWith("-image-load"));
   if (loads.length > 0 && image && !objects.some(({ kind, id }) => kind === "image" && id === image)) {
-    repair.say.push("The server's image was removed from the host: it is built or sent again.");
+    repair.changes.push({
+      what: "The server's image was removed from the host",
+      fate: "it is built or sent again",
+    });
     repair.replace = loads;
   }
   return repair;
 }
 
+/** A change as an `up` tells it. */
+export const sentence = ({ what, fate, advice }: Change): string =>
+  `${what}${fate ? `: ${fate}` : ""}.${advice ? ` ${advice}` : ""}`;
+
+/** What becomes of a container that is in a state like this; undefined where it is as it should be. */
+function wokenFrom(state: string, name: string): Change | undefined {
+  const server = `The container ${name}`;
+  if (state === "paused") return { what: `${server} was paused`, fate: "resuming it" };
+  if (state === "exited" || state === "created")
+    return { what: `${server} was stopped`, fate: "starting it and the sandboxes that ran in it" };
+  if (state === "starting")
+    return {
+      what: `${server} was started just now, by the engine or by hand`,
+      fate: "waiting until it is ready",
+    };
+  const why = `To see why: docker logs --tail 20 ${name}`;
+  if (state === "restarting") return { what: `The server in ${name} ends again and again`, advice: why };
+  if (state === "unhealthy")
+    return {
+      what: `The server in ${name} is running but not ready`,
+      advice: `${why}; to restart it: docker restart ${name}`,
+    };
+  return undefined;
+}
+
 function wake({ id, name, state }: HostObject, repair: Repair): void {
-  if (state === "paused") {
-    repair.say.push(`The container ${name} was paused: resuming it.`);
-    repair.docker.push(["unpause", id]);
-  } else if (state === "exited" || state === "created") {
-    repair.say.push(`The container ${name} was stopped: starting it and the sandboxes that ran in it.`);
-    repair.docker.push(["start", id]);
-  } else if (state === "starting") {
-    repair.say.push(
-      `The container ${name} was started just now, by the engine or by hand: waiting until it is ready.`,
-    );
-  } else if (state === "unhealthy") {
-    repair.say.push(
-      `The server in ${name} is running but not ready. To see why: docker logs --tail 20 ${name}; to restart it: docker restart ${name}`,
-    );
-  } else return;
+  const change = wokenFrom(state, name);
+  if (change === undefined) return;
+  repair.changes.push(change);
+  if (state === "paused") repair.docker.push(["unpause", id]);
+  if (state === "exited" || state === "created") repair.docker.push(["start", id]);
   repair.await = id;
 }

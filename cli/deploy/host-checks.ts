@@ -20,7 +20,7 @@ import { canInstallPackages, emulationPackages, missingPackages } from "../../se
 import { exec } from "../../setup/exec";
 import { projectName, stackName } from "../../setup/project";
 import { emulatedArchitecture, nameError } from "../stack";
-import type { StateResource } from "./drift";
+import { compare, listScript, parseObjects, type StateResource } from "./drift";
 import { madeEmulatedHosts } from "./host-resources";
 import { emulatedState, hostCommand } from "./recover";
 
@@ -62,10 +62,24 @@ export async function checkHost(host: CheckedHost, context: CheckContext): Promi
     }
   }
   const isLater = host.host === "local" && !context.engineAnswers;
+  const engine = isLater ? [] : [await named(host, () => engineOf(host, context))];
+  const answers = engine.some(({ verdict }) => verdict === "ok");
   return [
-    ...(isLater ? [] : [await named(host, () => engineOf(host, context))]),
+    ...engine,
+    ...(answers ? await changesOn(host, context) : []),
     ...(host.kvmCheck === "off" ? [] : [await named(host, () => kvmOf(host, context))]),
   ];
+}
+
+/** What of the deployed server is stopped, gone or ill. */
+async function changesOn(host: CheckedHost, context: CheckContext): Promise<Finding[]> {
+  if (context.resources.length === 0) return [];
+  const objects = parseObjects(await ask(host, listScript, context));
+  return compare(host, objects, context.resources).changes.map(({ what, fate, advice = "" }) => {
+    const next = fate === undefined ? "" : `npm run up -- --stack ${context.stack}   (${fate})`;
+    const verdict = fate === undefined ? "warns" : "fixes";
+    return { verdict, what: `${host.host}: ${what}`, remedy: [next, advice].filter(Boolean).join("\n") };
+  });
 }
 
 async function named({ host }: CheckedHost, check: () => Promise<Finding>): Promise<Finding> {

@@ -1,7 +1,7 @@
 import { hostMessage } from "../../components/settings/visible-error";
 import type { Reporter } from "../../setup/report";
 import type { SetupHost } from "../stack";
-import { compare, listScript, parseObjects, type Repair, type StateResource } from "./drift";
+import { compare, listScript, parseObjects, type Repair, type StateResource, sentence } from "./drift";
 import { dockerOn, shellOn } from "./recover";
 import { settled } from "./settled";
 
@@ -18,13 +18,13 @@ export async function repairDrift(
 ): Promise<string[]> {
   const look = async (host: SetupHost): Promise<[SetupHost, Repair]> => {
     const { stdout, failed } = await shellOn(host, listScript);
-    const nothing = { say: [], docker: [], replace: [] };
+    const nothing = { changes: [], docker: [], replace: [] };
     return [host, failed ? nothing : compare(host, parseObjects(stdout), resources)];
   };
   const found = await report.wait("looking for changes on the hosts", () => Promise.all(hosts.map(look)));
   const several = hosts.length > 1;
-  const fix = async (host: SetupHost, { say, docker, await: id }: Repair) => {
-    for (const line of say) report.say(several ? hostMessage(host.name, line) : line);
+  const fix = async (host: SetupHost, { changes, docker, await: id }: Repair) => {
+    for (const line of changes.map(sentence)) report.say(several ? hostMessage(host.name, line) : line);
     for (const args of docker) await dockerOn(host, args);
     // Pulumi replaces a container that does not become ready.
     if (id)

@@ -1,5 +1,11 @@
 import { describe, expect, it } from "vitest";
-import { compare, type HostObject, parseObjects, type StateResource } from "../../../../cli/deploy/drift";
+import {
+  compare,
+  type HostObject,
+  parseObjects,
+  type StateResource,
+  sentence,
+} from "../../../../cli/deploy/drift";
 
 const urn = (type: string, name: string) => `urn:pulumi:dev::microsandbox::${type}::${name}`;
 const service = urn("microsandbox:index:Microsandbox", "microsandbox");
@@ -43,7 +49,7 @@ const remote = { ...local, host: "ssh://root@host.test" };
 
 describe("what was changed behind Pulumi's back", () => {
   it("is nothing where all is there", () => {
-    const nothing = { say: [], docker: [], replace: [] };
+    const nothing = { changes: [], docker: [], replace: [] };
     expect(compare(local, all, resources)).toEqual(nothing);
     expect(compare(remote, all, resources)).toEqual(nothing);
     expect(compare(local, [], [])).toEqual(nothing);
@@ -56,13 +62,17 @@ describe("what was changed behind Pulumi's back", () => {
   ])("wakes a server that is %s", (state, command) => {
     const found = compare(local, [server({ state }), ...Object.values(rest)], resources);
     expect(found).toMatchObject({ docker: [[command, "c1"]], await: "c1" });
-    expect(found.say).toHaveLength(1);
+    expect(found.changes).toEqual([{ what: expect.any(String), fate: expect.any(String) }]);
   });
 
-  it.each(["starting", "unhealthy"])("waits for a server that is %s, and starts nothing", (state) => {
-    const found = compare(local, [server({ state }), ...Object.values(rest)], resources);
-    expect(found).toMatchObject({ docker: [], await: "c1", say: [expect.stringContaining("dev-server")] });
-  });
+  it.each(["starting", "unhealthy", "restarting"])(
+    "waits for a server that is %s, and starts nothing",
+    (state) => {
+      const found = compare(local, [server({ state }), ...Object.values(rest)], resources);
+      expect(found).toMatchObject({ docker: [], await: "c1" });
+      expect(found.changes.map(sentence)).toEqual([expect.stringContaining("dev-server")]);
+    },
+  );
 
   it.each<[string, readonly HostObject[], RegExp]>([
     ["container", Object.values(rest), /container microsandbox-dev-server was removed: it is created again/],
@@ -78,13 +88,13 @@ describe("what was changed behind Pulumi's back", () => {
       /microsandbox-dev-workspace was removed.*\/workspace.*empty/,
     ],
   ])("says that the %s is gone and what becomes of it", (_what, objects, message) => {
-    const { say } = compare(local, objects, resources);
-    expect(say).toEqual([expect.stringMatching(message)]);
+    const { changes } = compare(local, objects, resources);
+    expect(changes.map(sentence)).toEqual([expect.stringMatching(message)]);
   });
 
   it("brings an image again that was sent or pulled and then pruned; of one that was built there Pulumi sees it", () => {
-    const { say, replace } = compare(remote, without(rest.image), resources);
-    expect([say.length, replace]).toEqual([1, [urn("command:local:Command", "microsandbox-image-load")]]);
+    const { changes, replace } = compare(remote, without(rest.image), resources);
+    expect([changes.length, replace]).toEqual([1, [urn("command:local:Command", "microsandbox-image-load")]]);
     // Pulled there, as a prebuilt one.
     expect(compare(local, without(rest.image), resources).replace).toEqual(replace);
     const built = resources.filter((each) => !each.urn.endsWith("-image-load"));
@@ -95,7 +105,7 @@ describe("what was changed behind Pulumi's back", () => {
     ["a server that the state does not have", [server({ state: "paused" }), ...Object.values(rest)], []],
     ["another container by the name", [server({ id: "x", stack: "", state: "exited" })], resources],
   ])("leaves alone what is not this stack's: %s", (_what, objects, known) => {
-    expect(compare(local, objects, known)).toEqual({ say: [], docker: [], replace: [] });
+    expect(compare(local, objects, known)).toEqual({ changes: [], docker: [], replace: [] });
   });
 });
 

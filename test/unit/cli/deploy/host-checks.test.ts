@@ -82,6 +82,43 @@ describe("a host of this machine is asked what `up` asks it", () => {
       expect(await stops({ containers: [container] }, {}, { resources, stack })).toBe("");
   });
 
+  it.each([
+    [
+      "exited",
+      "Exited (0) 2 minutes ago",
+      "fixes",
+      /was stopped.*npm run up -- --stack dev {3}\(starting it/,
+    ],
+    ["paused", "Up 2 hours (Paused)", "fixes", /was paused.*npm run up -- --stack dev/],
+    [undefined, "", "fixes", /was removed.*npm run up -- --stack dev/],
+    [
+      "running",
+      "Up 2 hours (unhealthy)",
+      "warns",
+      /not ready.*docker logs --tail 20 microsandbox-dev-server/,
+    ],
+    ["restarting", "Restarting (1) 2 seconds ago", "warns", /ends again and again.*docker logs/],
+    ["running", "Up 2 hours (healthy)", undefined, /^$/],
+  ])("has a server that is %s, %s", async (state, status, verdict, message) => {
+    const type = "docker:index/container:Container";
+    const outputs = { name: "microsandbox-dev-server" };
+    const resources = [
+      {
+        urn: `urn:pulumi:dev::microsandbox::${type}::microsandbox-server-container`,
+        type,
+        id: "c1",
+        outputs,
+      },
+    ];
+    const line = ["container", "c1", "microsandbox-dev-server", state, "microsandbox", "dev", status];
+    const listed = state === undefined ? [] : [line.join("\t")];
+    const [, ...found] = await findings({ listed }, {}, { resources });
+    expect(found.map((each) => each.verdict)).toEqual(verdict === undefined ? [] : [verdict]);
+    expect(found.map(({ what, remedy }) => `${what} ${remedy}`.replaceAll("\n", " ")).join()).toMatch(
+      message,
+    );
+  });
+
   it("is the host that the stack is deployed on", async () => {
     const urn = (type: string, name: string) => `urn:pulumi:dev::microsandbox::${type}::${name}`;
     const docker = "docker:index/volume:Volume";
