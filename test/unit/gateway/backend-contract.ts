@@ -27,7 +27,7 @@ export function describeBackend(name: string, make: MakeWorld): void {
     test("it tells its version, its limits and whether it can serve", async () => {
       const { backend } = await make({ limits: { sandboxes: 7 } });
       expect(await backend.version()).toMatch(/^\d+\.\d+\.\d+/);
-      expect(backend.limits.sandboxes).toBe(7);
+      expect((await backend.limits()).sandboxes).toBe(7);
       const { ready, checks } = await backend.readiness();
       expect(ready).toBe(Object.values(checks).every(({ ok }) => ok));
       for (const { ok, reason } of Object.values(checks)) expect(ok || reason).toBeTruthy();
@@ -42,8 +42,8 @@ export function describeBackend(name: string, make: MakeWorld): void {
         volumes: 0,
         ...none,
       };
-      expect(backend.usage()).toEqual(nothing);
-      expect(backend.usage("nobody")).toEqual(nothing);
+      expect(await backend.usage()).toEqual(nothing);
+      expect(await backend.usage("nobody")).toEqual(nothing);
     });
   });
 }

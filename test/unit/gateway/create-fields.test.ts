@@ -5,7 +5,7 @@ import { planCreate } from "../../../docker/gateway/src/backends/msb/create-plan
 import { egressPolicy } from "../../../docker/gateway/src/backends/msb/egress";
 import { restoreArguments } from "../../../docker/gateway/src/backends/msb/restore-plan";
 import { ServiceError } from "../../../docker/gateway/src/errors";
-import { readCreateRequest } from "../../../docker/gateway/src/http/create-request";
+import { calledSnapshot, readCreateRequest } from "../../../docker/gateway/src/http/create-request";
 import { type CreateBody, createBody } from "../../../docker/gateway/src/http/schema/sandbox";
 import { validatorCompiler } from "../../../docker/gateway/src/http/validate";
 import type { Snapshot } from "../../../docker/gateway/src/sandboxes/snapshots";
@@ -225,7 +225,7 @@ const egress = egressPolicy.parse({});
 
 const check = validatorCompiler({ schema: createBody, method: "POST", url: "/", httpPart: "body" });
 
-const snapshotCalled = (called: string): Snapshot => ({
+const snapshotOf = (called: string): Snapshot => ({
   ...{
     id: `id of ${called}`,
     name: called,
@@ -243,7 +243,9 @@ function effect(body: object): string {
   try {
     const { value, error } = check(body) as { value: CreateBody; error?: Error };
     if (error) throw error;
-    const { spec, slug, login, anonymous, snapshot } = readCreateRequest(value, snapshotCalled);
+    const called = calledSnapshot(value);
+    const named = called === undefined ? undefined : snapshotOf(called);
+    const { spec, slug, login, anonymous, snapshot } = readCreateRequest(value, named);
     const plan = snapshot
       ? restoreArguments(spec, { egress })
       : planCreate(spec, { msbVersion: "0.7.11", egress });

@@ -193,7 +193,7 @@ describe("the server is killed while forks are made", () => {
         return JSON.stringify(inMsb(world.home, ".status")) === now && JSON.stringify(folders) === now;
       };
       await until(clean, `round ${round}: msb to have what is listed, and nothing besides`, 20_000);
-      expect(world.backend.usage()).toMatchObject({ total: ids.length, running: ids.length });
+      expect(await world.backend.usage()).toMatchObject({ total: ids.length, running: ids.length });
       for (const each of ids) if (each !== id) await world.backend.sandboxes.want(each, "removed");
     }
     await refusesNothing(world, id);

@@ -248,7 +248,7 @@ describe("what moves a paused sandbox without a request for it", () => {
         const status = readFileSync(join(world.home, "fake", "sandboxes", `${id}.status`), "utf8").trim();
         expect([round, name, status]).toEqual([round, name, now.paused ? "Paused" : "Running"]);
       }
-      expect(world.backend.usage()).toMatchObject({ total: 3, running: 3 });
+      expect(await world.backend.usage()).toMatchObject({ total: 3, running: 3 });
     }
   });
 });

@@ -16,18 +16,15 @@ const records = (home: string) => inFolder(home, "gateway", "snapshots");
 
 /** Sweeps until the disk holds what is listed, and nothing besides. */
 async function clean(world: MsbWorld): Promise<void> {
-  const ids = () =>
-    world.backend.snapshots
-      .list({ limit: 500 })
-      .items.map(({ id }) => id)
-      .sort();
-  const same = (found: string[]) => JSON.stringify(found.sort()) === JSON.stringify(ids());
+  const ids = async () =>
+    (await world.backend.snapshots.list({ limit: 500 })).items.map(({ id }) => id).sort();
   const isClean = async () => {
     await world.backend.sweep();
-    return same(folders(world.home)) && same(notes(world.home));
+    const listed = JSON.stringify(await ids());
+    return [folders, notes].every((found) => JSON.stringify(found(world.home).sort()) === listed);
   };
-  await until(isClean, "only what is listed to be on the disk", 20_000).catch((error) => {
-    const left = { listed: ids(), folders: folders(world.home), notes: notes(world.home) };
+  await until(isClean, "only what is listed to be on the disk", 20_000).catch(async (error) => {
+    const left = { listed: await ids(), folders: folders(world.home), notes: notes(world.home) };
     throw new Error(`${error.message}: ${JSON.stringify({ ...left, records: records(world.home) })}`);
   });
 }
@@ -59,7 +56,7 @@ describe("the server is killed", () => {
       const work = async (name: string) => {
         while (alive) {
           unsure.add(name);
-          const found = snapshots.find({ name }, {});
+          const found = await snapshots.find({ name }, {});
           const what = next();
           if (found && what < 0.3) {
             await snapshots.remove(found.id, {});
@@ -88,7 +85,7 @@ describe("the server is killed", () => {
 
       const after = world.backend.snapshots;
       for (const [name, snapshot] of answered) {
-        const found = after.find({ name }, {});
+        const found = await after.find({ name }, {});
         if (!unsure.has(name)) expect([round, name, found]).toEqual([round, name, snapshot]);
         // What was under way may have come to its end, or not; never to half of it.
         else if (found) expect(found.digest).toMatch(/^sha256:[0-9a-f]{64}$/);
@@ -137,7 +134,7 @@ describe("the server is killed", () => {
     await until(() => records(world.home).length === 1, "the old record to go");
     writeFileSync(file, before);
     await world.restart("drained");
-    expect(world.backend.snapshots.list({ limit: 500 }).items).toEqual([now]);
+    expect((await world.backend.snapshots.list({ limit: 500 })).items).toEqual([now]);
     await clean(world);
     await until(() => records(world.home).length === 1, "the old record to go");
   });

@@ -36,7 +36,7 @@ test("snapshots of one key that are refused or fail leave little on the disk, an
     statuses.push(answer.status);
   };
   const all = Promise.allSettled(Array.from({ length: MOST + MORE }, (_, at) => ask(`s${at}`)));
-  await until(() => statuses.filter((status) => status === 503).length >= MORE - 20, "the refusals", 60_000);
+  await until(() => statuses.filter((status) => status === 503).length >= MORE - 20, "the refusals", 120_000);
   expect(records().filter(({ state }) => state === "failed").length).toBeLessThanOrEqual(MOST_FAILED);
   // All that waited fail now, one after the other.
   tell(gateway.home, "captures", "fail");
@@ -45,4 +45,4 @@ test("snapshots of one key that are refused or fail leave little on the disk, an
   await until(() => records().length <= MOST_FAILED, "all but the newest to go", 60_000);
   expect(records().map((record) => record.labels)).toEqual(records().map(() => ({})));
   await all;
-}, 240_000);
+}, 360_000);

@@ -1,4 +1,4 @@
-import { invalidSpec, snapshotNotFound } from "../errors";
+import { invalidSpec } from "../errors";
 import type { RegistryLogin } from "../sandboxes/backend";
 import { checkKept } from "../sandboxes/payload";
 import { checkSecrets } from "../sandboxes/secrets";
@@ -16,20 +16,14 @@ export type CreateRequest = {
   snapshot?: string;
 };
 
-/** @throws ServiceError snapshotNotFound */
-export type FindSnapshot = (called: string) => Snapshot;
-const noneNamed: FindSnapshot = (called) => {
-  throw snapshotNotFound(called);
-};
-
 /**
  * Brings a checked create body of either client generation into its normal form, and refuses what
  * would reach the server itself: its paths, its environment.
+ * @param snapshot what {@link calledSnapshot} names
  * @throws ServiceError 400 invalid_sandbox_config, with the field and the reason.
  */
-export function readCreateRequest(body: CreateBody, snapshotNamed: FindSnapshot = noneNamed): CreateRequest {
+export function readCreateRequest(body: CreateBody, snapshot?: Snapshot): CreateRequest {
   const { image: _image, source: _source, disk_snapshot_ref: _ref, registry, slug, network, ...rest } = body;
-  const snapshot = snapshotOf(body, snapshotNamed);
   const reference = snapshot ? snapshot.manifest.image.ref : imageOf(body);
   const spec: SandboxSpec = { ...rest, reference, network: oneLimit(network) };
   refuseServerPaths(body);
@@ -47,8 +41,11 @@ export function readCreateRequest(body: CreateBody, snapshotNamed: FindSnapshot 
   };
 }
 
-/** The snapshot that a sandbox is to start from, if it is. */
-function snapshotOf(body: CreateBody, snapshotNamed: FindSnapshot): Snapshot | undefined {
+/**
+ * What a body calls the snapshot that the sandbox is to start from, if it is: its id, else its name.
+ * @throws ServiceError 400 invalid_sandbox_config
+ */
+export function calledSnapshot(body: CreateBody): string | undefined {
   const { source, disk_snapshot_ref: ref, reference, image, registry } = body;
   if (source !== "disk_snapshot") {
     if (ref) throw invalidSpec('disk_snapshot_ref: only with source "disk_snapshot"');
@@ -59,7 +56,7 @@ function snapshotOf(body: CreateBody, snapshotNamed: FindSnapshot): Snapshot | u
   if (reference !== undefined) throw invalidSpec(`reference: not with source "disk_snapshot": ${own}`);
   if (image !== undefined) throw invalidSpec(`image: not with source "disk_snapshot": ${own}`);
   if (registry?.mode === "inline") throw invalidSpec("registry: a snapshot is not pulled from one");
-  return snapshotNamed(ref.id);
+  return ref.id;
 }
 
 function oneLimit({ max_connections, max_tcp_connections, ...network }: CreateBody["network"]) {

@@ -115,11 +115,11 @@ export class Metrics {
     });
   }
 
-  private gauge(name: string, help: string, value: () => number): void {
+  private gauge(name: string, help: string, value: () => number | Promise<number>): void {
     new Gauge({
       ...{ name, help, registers: [this.registry] },
-      collect() {
-        this.set(value());
+      async collect() {
+        this.set(await value());
       },
     });
   }
@@ -131,23 +131,23 @@ export class Metrics {
       help: "Known sandboxes by status",
       labelNames: ["status"],
       registers: [this.registry],
-      collect() {
-        for (const [status, count] of Object.entries(backend.statuses())) this.set({ status }, count);
+      async collect() {
+        for (const [status, count] of Object.entries(await backend.statuses())) this.set({ status }, count);
       },
     });
-    const paused = () => backend.usage().paused;
+    const paused = async () => (await backend.usage()).paused;
     this.gauge("msb_gateway_sandboxes_paused", "Sandboxes that are paused, of those that run", paused);
-    this.gauge("msb_gateway_snapshots", "Snapshots of disks", () => backend.usage().snapshots);
-    const bytes = () => backend.usage().snapshotBytes;
+    this.gauge("msb_gateway_snapshots", "Snapshots of disks", async () => (await backend.usage()).snapshots);
+    const bytes = async () => (await backend.usage()).snapshotBytes;
     this.gauge("msb_gateway_snapshot_bytes", "What snapshots take on the disk", bytes);
     new Gauge({
       name: "msb_gateway_promised",
       help: "What running guests were promised, and the limit",
       labelNames: ["resource", "kind"],
       registers: [this.registry],
-      collect() {
-        const { running, memoryMib, cpus } = backend.usage();
-        const { limits } = backend;
+      async collect() {
+        const { running, memoryMib, cpus } = await backend.usage();
+        const limits = await backend.limits();
         for (const [resource, used, limit] of [
           ["sandboxes", running, limits.sandboxes],
           ["memoryMib", memoryMib, limits.memoryMib],

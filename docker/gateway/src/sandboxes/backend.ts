@@ -235,11 +235,11 @@ export interface Backend {
   readonly sandboxes: SandboxBackend;
   readonly volumes: VolumeBackend;
   readonly snapshots: SnapshotBackend;
-  readonly limits: Limits;
+  limits(): Promise<Limits>;
   /** What is in use: of one owner, or of all. */
-  usage(owner?: Owner): Usage;
+  usage(owner?: Owner): Promise<Usage>;
   /** How many sandboxes there are of each status, of those that a list holds. What is being removed still uses its room. */
-  statuses(): Record<SandboxStatus, number>;
+  statuses(): Promise<Record<SandboxStatus, number>>;
   /** Of the runtime, for example "0.7.11". */
   version(): Promise<string>;
   /** Whether it can serve, and what of it holds. */

@@ -57,12 +57,12 @@ export interface SnapshotBackend {
    */
   create(wanted: WantedSnapshot): Promise<SnapshotOperation>;
   /** One that failed is told of for some minutes, one that succeeded for as long as its snapshot is there. */
-  operation(id: string, scope: Scope): SnapshotOperation | undefined;
+  operation(id: string, scope: Scope): Promise<SnapshotOperation | undefined>;
   /** The operation when it is over, or as it stands when the signal aborts. @throws ServiceError snapshotNotFound */
   until(id: string, signal: AbortSignal): Promise<SnapshotOperation>;
   /** In the order of {@link Position}. One that can't be read is left out. */
-  list(query: SnapshotQuery): SnapshotPage;
-  find(reference: SnapshotReference, scope: Scope): Snapshot | undefined;
+  list(query: SnapshotQuery): Promise<SnapshotPage>;
+  find(reference: SnapshotReference, scope: Scope): Promise<Snapshot | undefined>;
   /**
    * Its name is free when this resolves, and that is on disk; its files go behind the answer. Sandboxes that were made
    * from it go on. @throws ServiceError snapshotNotFound

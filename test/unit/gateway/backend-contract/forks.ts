@@ -53,7 +53,7 @@ export function describeForks(make: MakeWorld): void {
     }
     expect(await sandboxes.get({ id: source.id }, {})).toMatchObject({ paused: true, forkOf: null });
     expect(await named(world)).toEqual(["one", "source", "three", "two"]);
-    expect(world.backend.usage("ann")).toMatchObject({ total: 4, running: 4, memoryMib: 256, cpus: 4 });
+    expect(await world.backend.usage("ann")).toMatchObject({ total: 4, running: 4, memoryMib: 256, cpus: 4 });
     // They need it no more.
     await sandboxes.want(source.id, "removed");
     const { id } = (await sandboxes.get({ name: "two" }, {})) as Sandbox;
@@ -78,15 +78,15 @@ export function describeForks(make: MakeWorld): void {
         const { id } = await running(world, "source");
         const names = Array.from({ length: count }, (_, index) => `fork-${index}`);
         if (taken) await world.backend.sandboxes.create(wanted(names.at(-1) ?? ""));
-        const before = world.backend.usage();
+        const before = await world.backend.usage();
         const fits =
           before.running + count <= Math.min(sandboxes, memory) && before.total + count <= totalSandboxes;
         if (fits && !taken) {
           await forked(world, id, names);
-          expect(world.backend.usage()).toMatchObject({ running: count + 1, total: count + 1 });
+          expect(await world.backend.usage()).toMatchObject({ running: count + 1, total: count + 1 });
         } else {
           await refused(fork(world, id, names), taken ? "nameTaken" : "noCapacity");
-          expect(world.backend.usage()).toEqual(before);
+          expect(await world.backend.usage()).toEqual(before);
           expect(await named(world)).toHaveLength(before.total);
         }
       }),
@@ -102,7 +102,7 @@ export function describeForks(make: MakeWorld): void {
     expect(outcomes.filter(({ status }) => status === "fulfilled")).toHaveLength(2);
     for (const attempt of attempts) await attempt.catch(() => refused(attempt, "noCapacity"));
     for (const each of await listed(world)) expect((await settled(world, each.id)).status).toBe("running");
-    expect(world.backend.usage()).toMatchObject({ running: 5, total: 5 });
+    expect(await world.backend.usage()).toMatchObject({ running: 5, total: 5 });
   });
 
   test("where one can't be made, nothing stays of any, and the source goes on", async () => {
@@ -114,7 +114,7 @@ export function describeForks(make: MakeWorld): void {
     for (const each of await Promise.all(begun.map((one) => ended(world, one.id))))
       expect(each).toMatchObject({ ended: true });
     expect(await named(world)).toEqual(["source"]);
-    expect(world.backend.usage()).toMatchObject({ total: 1, running: 1 });
+    expect(await world.backend.usage()).toMatchObject({ total: 1, running: 1 });
     await world.boots("well");
     expect(await sandboxes.get({ id }, {})).toMatchObject({
       status: "running",
@@ -143,7 +143,7 @@ export function describeForks(make: MakeWorld): void {
     // Nobody waits for it any more.
     await Promise.all(all);
     await world.boots("well");
-    expect(world.backend.usage()).toMatchObject({ total: 2, running: 2 });
+    expect(await world.backend.usage()).toMatchObject({ total: 2, running: 2 });
   });
 
   test("what a fork would share with its source is inherited only where that is said", async () => {
@@ -219,7 +219,7 @@ export function describeForks(make: MakeWorld): void {
     for (const each of cut) expect(await world.backend.sandboxes.get({ id: each.id }, {})).toBeUndefined();
     for (const each of made)
       expect(await settled(world, each.id)).toMatchObject({ status: "running", forkOf: id, failure: null });
-    expect(world.backend.usage()).toMatchObject({ running: 3 });
+    expect(await world.backend.usage()).toMatchObject({ running: 3 });
     await forked(world, made[0]?.id ?? "", ["three"]);
   });
 

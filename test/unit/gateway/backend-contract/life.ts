@@ -13,13 +13,13 @@ export function describeLife(make: MakeWorld): void {
     expect(made.spec?.labels).toEqual({ a: "b" });
     for (const reference of [{ id: made.id }, { name: "box" }])
       expect(await backend.sandboxes.get(reference, {})).toMatchObject({ id: made.id, status: "created" });
-    expect(backend.usage("ann")).toMatchObject({ total: 1, running: 0, memoryMib: 0, cpus: 0 });
+    expect(await backend.usage("ann")).toMatchObject({ total: 1, running: 0, memoryMib: 0, cpus: 0 });
   });
 
   test("one that is to run takes its room at once, and runs", async () => {
     const world = await make();
     const made = await world.backend.sandboxes.create(wanted("box", { desired: "running" }));
-    expect(world.backend.usage("ann")).toMatchObject({ total: 1, running: 1, memoryMib: 64, cpus: 1 });
+    expect(await world.backend.usage("ann")).toMatchObject({ total: 1, running: 1, memoryMib: 64, cpus: 1 });
     const runs = await settled(world, made.id);
     expect(runs).toMatchObject({ id: made.id, status: "running", failure: null, stoppedAt: null });
     expect(Date.parse(runs.startedAt ?? "")).toBeGreaterThanOrEqual(Date.parse(made.createdAt));
@@ -30,7 +30,7 @@ export function describeLife(make: MakeWorld): void {
     const stopped = await settled(world, made.id);
     expect(stopped).toMatchObject({ status: "stopped", ended: false, failure: null });
     expect(Date.parse(stopped.stoppedAt ?? "")).toBeGreaterThanOrEqual(Date.parse(runs.startedAt ?? ""));
-    expect(world.backend.usage("ann")).toMatchObject({ total: 1, running: 0, memoryMib: 0, cpus: 0 });
+    expect(await world.backend.usage("ann")).toMatchObject({ total: 1, running: 0, memoryMib: 0, cpus: 0 });
   });
 
   test("a sandbox in a list is as it was as long as its version is", async () => {
@@ -71,7 +71,7 @@ export function describeLife(make: MakeWorld): void {
     const outcomes = await Promise.allSettled(attempts);
     expect(outcomes.filter(({ status }) => status === "fulfilled")).toHaveLength(1);
     for (const attempt of attempts) await attempt.catch(() => refused(attempt, "nameTaken"));
-    expect(world.backend.usage().total).toBe(1);
+    expect((await world.backend.usage()).total).toBe(1);
   });
 
   test("what finds no room takes no name, however many ask at once", async () => {
@@ -83,7 +83,7 @@ export function describeLife(make: MakeWorld): void {
     );
     const without = names.filter((_, index) => outcomes[index]?.status === "rejected");
     expect(without).toHaveLength(4);
-    expect(world.backend.usage()).toMatchObject({ total: 2, running: 2 });
+    expect(await world.backend.usage()).toMatchObject({ total: 2, running: 2 });
     await refused(sandboxes.create(wanted("more", { desired: "running" })), "noCapacity");
     for (const name of without) expect(await sandboxes.get({ name }, {})).toBeUndefined();
     const rests = await sandboxes.create(wanted(without[0] ?? ""));
@@ -95,7 +95,7 @@ export function describeLife(make: MakeWorld): void {
     const { backend } = await make({ limits: { sandboxMemoryMib: 128 } });
     const large = wanted("large", { spec: { resources: { memory_mib: 129 } } });
     await refused(backend.sandboxes.create(large), "invalidSpec");
-    expect(backend.usage().total).toBe(0);
+    expect((await backend.usage()).total).toBe(0);
   });
 
   test("of a first boot that fails nothing stays, unless its client was told of the sandbox", async () => {
@@ -107,7 +107,7 @@ export function describeLife(make: MakeWorld): void {
     expect(failed.failure).toMatchObject({ kind: "runtimeFailed", message: expect.stringMatching(/./) });
     expect(await ended(world, id)).toMatchObject({ ended: true });
     expect(await sandboxes.get({ id }, {})).toBeUndefined();
-    expect(world.backend.usage()).toMatchObject({ total: 0, running: 0, memoryMib: 0 });
+    expect(await world.backend.usage()).toMatchObject({ total: 0, running: 0, memoryMib: 0 });
 
     await world.boots("hang");
     const told = await sandboxes.create(wanted("box", { desired: "running" }));
@@ -128,7 +128,7 @@ export function describeLife(make: MakeWorld): void {
     await world.boots("fail");
     await world.backend.sandboxes.want(id, "running");
     expect(await settled(world, id)).toMatchObject({ status: "failed", failure: { kind: "runtimeFailed" } });
-    expect(world.backend.usage()).toMatchObject({ total: 1, running: 0 });
+    expect(await world.backend.usage()).toMatchObject({ total: 1, running: 0 });
     await world.boots("well");
     await world.backend.sandboxes.want(id, "running");
     expect(await settled(world, id)).toMatchObject({ status: "running", failure: null });
@@ -181,7 +181,7 @@ export function describeLife(make: MakeWorld): void {
         await removed;
         expect(await waiting).toMatchObject({ ended: true });
         expect(await sandboxes.get({ id }, {})).toBeUndefined();
-        expect(world.backend.usage()).toMatchObject({ total: 0, running: 0 });
+        expect(await world.backend.usage()).toMatchObject({ total: 0, running: 0 });
       }),
       { numRuns: 12 },
     );
@@ -212,7 +212,7 @@ export function describeLife(make: MakeWorld): void {
     const waiting = ended(world, id);
     await world.backend.sandboxes.want(id, "removed");
     expect(await waiting).toMatchObject({ ended: true });
-    expect(world.backend.usage()).toMatchObject({ total: 0, running: 0 });
+    expect(await world.backend.usage()).toMatchObject({ total: 0, running: 0 });
   });
 
   test("until resolves with the first state that holds, and its end cancels nothing", async () => {
@@ -244,7 +244,7 @@ export function describeLife(make: MakeWorld): void {
     const waiting = sandboxes.until(id, ({ status }) => status !== "running", within(20_000));
     await world.kill(id);
     expect(await waiting).toMatchObject({ status: "failed", settled: true, ended: false });
-    expect(world.backend.usage()).toMatchObject({ total: 1, running: 0 });
+    expect(await world.backend.usage()).toMatchObject({ total: 1, running: 0 });
     await sandboxes.want(id, "running");
     expect(await settled(world, id)).toMatchObject({ status: "running", failure: null });
     await world.kill(id);
@@ -256,13 +256,13 @@ export function describeLife(make: MakeWorld): void {
     const world = await make();
     const { sandboxes } = world.backend;
     const { id } = await running(world, "short", { spec: { lifecycle: { ephemeral: true } } });
-    expect(world.backend.usage()).toMatchObject({ running: 1, ephemeralRunning: 1 });
+    expect(await world.backend.usage()).toMatchObject({ running: 1, ephemeralRunning: 1 });
     await sandboxes.want(id, "stopped");
     const stopped = await sandboxes.until(id, ({ status }) => status === "stopped", within(20_000));
     expect(stopped).toMatchObject({ ephemeral: true, failure: null });
     expect(await sandboxes.get({ id }, {})).toMatchObject({ id, status: "stopped" });
     expect(await gone(world, "short")).toBe(true);
-    expect(world.backend.usage()).toMatchObject({ total: 0, running: 0, ephemeralRunning: 0 });
+    expect(await world.backend.usage()).toMatchObject({ total: 0, running: 0, ephemeralRunning: 0 });
   });
 
   test("secrets are removed from what is made; nothing else about it changes, and a plan changes nothing", async () => {
@@ -313,7 +313,7 @@ export function describeLife(make: MakeWorld): void {
 async function gone(world: World, name: string): Promise<boolean> {
   for (let tries = 0; tries < 200; tries++) {
     const { items } = await world.backend.sandboxes.list({ labels: {}, limit: 10 });
-    if (!items.some((each) => each.name === name) && world.backend.usage().total === 0) return true;
+    if (!items.some((each) => each.name === name) && (await world.backend.usage()).total === 0) return true;
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
   return false;

@@ -51,19 +51,19 @@ export function describePauses(make: MakeWorld): void {
     expect({ ...sandbox, spec: sandbox.spec }).toEqual({ ...before, spec: before.spec, paused: true });
     expect(await sandboxes.get({ id: before.id }, {})).toMatchObject(PAUSED);
     expect(await listed(world)).toMatchObject([PAUSED]);
-    expect(world.backend.usage("ann")).toMatchObject({
+    expect(await world.backend.usage("ann")).toMatchObject({
       total: 1,
       running: 1,
       paused: 1,
       memoryMib: 64,
       cpus: 1,
     });
-    expect(world.backend.statuses()).toMatchObject({ running: 1, stopped: 0 });
+    expect(await world.backend.statuses()).toMatchObject({ running: 1, stopped: 0 });
     await refused(sandboxes.create(wanted("more", { desired: "running" })), "noCapacity");
     await refused(sandboxes.openAgent(before.id, within(5_000)), "conflict");
     await sandboxes.resume(before.id);
     expect(await settled(world, before.id)).toMatchObject({ ...RUNS, startedAt: before.startedAt });
-    expect(world.backend.usage()).toMatchObject({ running: 1, paused: 0 });
+    expect(await world.backend.usage()).toMatchObject({ running: 1, paused: 0 });
     (await sandboxes.openAgent(before.id, within(20_000))).destroy();
   });
 
@@ -101,7 +101,7 @@ export function describePauses(make: MakeWorld): void {
           expect([operation, now.status, now.paused]).toEqual([
             ...[operation, state === "paused" ? "running" : state, state === "paused"],
           ]);
-          const usage = world.backend.usage();
+          const usage = await world.backend.usage();
           expect([usage.running, usage.paused]).toEqual([
             now.status === "running" ? 1 : 0,
             now.paused ? 1 : 0,
@@ -110,7 +110,7 @@ export function describePauses(make: MakeWorld): void {
         const waiting = ended(world, id);
         await sandboxes.want(id, "removed");
         await waiting;
-        expect(world.backend.usage()).toMatchObject({ total: 0, running: 0, paused: 0 });
+        expect(await world.backend.usage()).toMatchObject({ total: 0, running: 0, paused: 0 });
       }),
       { numRuns: 12 },
     );
@@ -189,7 +189,7 @@ export function describePauses(make: MakeWorld): void {
       expect(await waiting).toMatchObject({ ended: true });
       await world.pauses("well");
     }
-    expect(world.backend.usage()).toMatchObject({ total: 0, running: 0, paused: 0 });
+    expect(await world.backend.usage()).toMatchObject({ total: 0, running: 0, paused: 0 });
   });
 
   test("whoever asks for its agent while it is resumed gets it, and no snapshot is made before", async () => {

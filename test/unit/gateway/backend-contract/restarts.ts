@@ -82,8 +82,8 @@ export function describeRestarts(make: MakeWorld): void {
           // A spec may be made when it is asked for.
           boxes: (await listed(world)).map((box): Sandbox => ({ ...box, spec: box.spec })),
           volumes: await world.backend.volumes.list({}),
-          usage: world.backend.usage(),
-          statuses: world.backend.statuses(),
+          usage: await world.backend.usage(),
+          statuses: await world.backend.statuses(),
         });
         const before = await seen();
         expect(before.boxes).toHaveLength(list.length);
@@ -132,7 +132,7 @@ export function describeRestarts(make: MakeWorld): void {
     expect(await world.backend.sandboxes.get({ id }, {})).toBeUndefined();
     expect(await listed(world)).toEqual([]);
     await refused(world.backend.sandboxes.want(id, "stopped"), "sandboxNotFound");
-    expect(world.backend.usage()).toMatchObject({ total: 0, running: 0 });
+    expect(await world.backend.usage()).toMatchObject({ total: 0, running: 0 });
   });
 
   test("a removal that was answered holds, whatever was still to be done", async () => {
@@ -145,6 +145,6 @@ export function describeRestarts(make: MakeWorld): void {
     expect(await world.backend.sandboxes.get({ id }, {})).toBeUndefined();
     expect(await world.backend.volumes.list({})).toEqual([]);
     await ended(world, id).catch((error) => refused(Promise.reject(error), "sandboxNotFound"));
-    expect(world.backend.usage()).toMatchObject({ total: 0, running: 0, memoryMib: 0, volumes: 0 });
+    expect(await world.backend.usage()).toMatchObject({ total: 0, running: 0, memoryMib: 0, volumes: 0 });
   });
 }

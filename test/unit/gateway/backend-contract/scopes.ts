@@ -109,14 +109,14 @@ export function describeScopes(make: MakeWorld): void {
     const sizes = { a: [1, 64], b: [2, 128], c: [3, 32] } as const;
     for (const [name, [vcpus, memory_mib]] of Object.entries(sizes))
       await running(world, name, { owner: name, spec: { resources: { vcpus, memory_mib } } });
-    expect(world.backend.usage()).toMatchObject({ total: 3, running: 3, cpus: 6, memoryMib: 224 });
-    expect(world.backend.usage("b")).toMatchObject({ total: 1, running: 1, cpus: 2, memoryMib: 128 });
-    expect(world.backend.statuses()).toMatchObject({ running: 3, stopped: 0 });
+    expect(await world.backend.usage()).toMatchObject({ total: 3, running: 3, cpus: 6, memoryMib: 224 });
+    expect(await world.backend.usage("b")).toMatchObject({ total: 1, running: 1, cpus: 2, memoryMib: 128 });
+    expect(await world.backend.statuses()).toMatchObject({ running: 3, stopped: 0 });
     await addsUp(world.backend, ["a", "b", "c"]);
     for (const { id } of await listed(world)) await world.backend.sandboxes.want(id, "stopped");
     for (const { id } of await listed(world)) await settled(world, id);
-    expect(world.backend.usage()).toMatchObject({ total: 3, running: 0, cpus: 0, memoryMib: 0 });
-    expect(world.backend.statuses()).toMatchObject({ running: 0, stopped: 3 });
+    expect(await world.backend.usage()).toMatchObject({ total: 3, running: 0, cpus: 0, memoryMib: 0 });
+    expect(await world.backend.statuses()).toMatchObject({ running: 0, stopped: 3 });
   });
 }
 
@@ -181,14 +181,14 @@ async function act(
 }
 
 async function addsUp(backend: Backend, owners: readonly string[]): Promise<void> {
-  const all = backend.usage();
-  const sums = owners.map((owner) => backend.usage(owner));
+  const all = await backend.usage();
+  const sums = await Promise.all(owners.map((owner) => backend.usage(owner)));
   for (const field of Object.keys(all) as (keyof typeof all)[])
     expect([field, sums.reduce((sum, each) => sum + each[field], 0)]).toEqual([field, all[field]]);
   // What is being removed is counted until it is gone, and listed no longer.
   const difference = async () => {
     const { items } = await backend.sandboxes.list({ labels: {}, limit: 500 });
-    return Object.values(backend.statuses()).reduce((sum, count) => sum + count, -items.length);
+    return Object.values(await backend.statuses()).reduce((sum, count) => sum + count, -items.length);
   };
   await expect.poll(difference, { timeout: 20_000 }).toBe(0);
 }

@@ -24,8 +24,8 @@ async function made(world: World, sandboxId: string, name: string, change: Chang
   return operation.result as Snapshot;
 }
 
-const names = ({ backend }: World, owner?: string) =>
-  backend.snapshots.list({ owner, limit: 500 }).items.map(({ name }) => name);
+const names = async ({ backend }: World, owner?: string) =>
+  (await backend.snapshots.list({ owner, limit: 500 })).items.map(({ name }) => name);
 
 const from = (name: string, snapshot: string) => wanted(name, { desired: "running", snapshot });
 
@@ -44,14 +44,15 @@ export function describeSnapshots(make: MakeWorld): void {
     await settled(world, box.id);
     const two = await made(world, box.id, "two");
     expect((await sandboxes.get({ id: box.id }, {}))?.status).toBe("stopped");
-    expect(snapshots.list({ limit: 500 })).toEqual({ items: [one, two], more: false });
-    expect(snapshots.list({ limit: 1 })).toEqual({ items: [one], more: true });
-    expect(snapshots.list({ limit: 1, after: one })).toEqual({ items: [two], more: false });
-    for (const called of [one.name, one.digest]) expect(snapshots.find({ name: called }, {})).toEqual(one);
+    expect(await snapshots.list({ limit: 500 })).toEqual({ items: [one, two], more: false });
+    expect(await snapshots.list({ limit: 1 })).toEqual({ items: [one], more: true });
+    expect(await snapshots.list({ limit: 1, after: one })).toEqual({ items: [two], more: false });
+    for (const called of [one.name, one.digest])
+      expect(await snapshots.find({ name: called }, {})).toEqual(one);
     const usage = { snapshots: 2, snapshotBytes: one.sizeBytes + two.sizeBytes };
-    expect(world.backend.usage("ann")).toMatchObject(usage);
+    expect(await world.backend.usage("ann")).toMatchObject(usage);
     await sandboxes.want(box.id, "removed");
-    expect(names(world)).toEqual(["one", "two"]);
+    expect(await names(world)).toEqual(["one", "two"]);
     await refused(begin(world, box.id, "three"), "sandboxNotFound");
   });
 
@@ -66,14 +67,14 @@ export function describeSnapshots(make: MakeWorld): void {
       expect(found.map(succeeded)).toEqual([true]);
       for (const attempt of attempts) await attempt.catch(() => refused(attempt, "snapshotNameTaken"));
       await backend.snapshots.remove(found[0]?.id ?? "", { owner: "ann" });
-      expect(names(world)).toEqual([]);
+      expect(await names(world)).toEqual([]);
       await refused(backend.snapshots.remove(found[0]?.id ?? "", {}), "snapshotNotFound");
     }
     await world.captures("fail");
     const failed = await taken(world, id, "same");
     expect(failed).toMatchObject({ status: "failed", result: null, error: { kind: "runtimeFailed" } });
-    expect(backend.snapshots.operation(failed.id, {})).toEqual(failed);
-    expect(backend.snapshots.find({ name: "same" }, {})).toBeUndefined();
+    expect(await backend.snapshots.operation(failed.id, {})).toEqual(failed);
+    expect(await backend.snapshots.find({ name: "same" }, {})).toBeUndefined();
     await world.captures("well");
     await made(world, id, "same");
   });
@@ -85,13 +86,13 @@ export function describeSnapshots(make: MakeWorld): void {
     const first = await made(world, id, "same");
     await world.captures("fail");
     expect(await taken(world, id, "same", { force: true })).toMatchObject({ status: "failed" });
-    expect(snapshots.find({ name: "same" }, {})).toEqual(first);
+    expect(await snapshots.find({ name: "same" }, {})).toEqual(first);
     await world.captures("well");
     const second = await made(world, id, "same", { force: true });
-    expect(snapshots.list({ limit: 500 }).items).toEqual([second]);
-    expect(snapshots.find({ id: first.id }, {})).toBeUndefined();
+    expect((await snapshots.list({ limit: 500 })).items).toEqual([second]);
+    expect(await snapshots.find({ id: first.id }, {})).toBeUndefined();
     await made(world, id, "new", { force: true });
-    expect(names(world)).toEqual(["same", "new"]);
+    expect(await names(world)).toEqual(["same", "new"]);
   });
 
   test("no more are made than there may be, however many ask at once; one that takes a place needs none", async () => {
@@ -100,9 +101,9 @@ export function describeSnapshots(make: MakeWorld): void {
     const outcomes = await Promise.allSettled(["a", "b", "c", "d"].map((name) => taken(world, id, name)));
     expect(outcomes.filter(({ status }) => status === "fulfilled")).toHaveLength(2);
     await refused(begin(world, id, "more"), "noCapacity");
-    const [name = ""] = names(world);
+    const [name = ""] = await names(world);
     await made(world, id, name, { force: true });
-    const found = world.backend.snapshots.find({ name }, {});
+    const found = await world.backend.snapshots.find({ name }, {});
     await world.backend.snapshots.remove(found?.id ?? "", {});
     await made(world, id, "more");
   });
@@ -117,14 +118,14 @@ export function describeSnapshots(make: MakeWorld): void {
       [anns, bobs, "ann"],
       [bobs, anns, "bob"],
     ] as const) {
-      expect(snapshots.list({ owner, limit: 500 }).items).toEqual([own]);
+      expect((await snapshots.list({ owner, limit: 500 })).items).toEqual([own]);
       for (const called of [{ id: other.id }, { name: other.digest }])
-        expect(snapshots.find(called, { owner })).toBeUndefined();
-      expect(snapshots.find({ name: "same" }, { owner })).toEqual(own);
-      expect(snapshots.operation(other.id, { owner })).toBeUndefined();
+        expect(await snapshots.find(called, { owner })).toBeUndefined();
+      expect(await snapshots.find({ name: "same" }, { owner })).toEqual(own);
+      expect(await snapshots.operation(other.id, { owner })).toBeUndefined();
       await refused(snapshots.remove(other.id, { owner }), "snapshotNotFound");
     }
-    expect(snapshots.list({ limit: 500 }).items).toHaveLength(2);
+    expect((await snapshots.list({ limit: 500 })).items).toHaveLength(2);
   });
 
   test("what has no disk, or has failed, is not captured", async () => {
@@ -182,13 +183,13 @@ export function describeSnapshots(make: MakeWorld): void {
     await world.restart("crashed");
     await world.captures("well");
     const { snapshots } = world.backend;
-    expect(snapshots.list({ limit: 500 }).items).toEqual([kept]);
-    expect(snapshots.operation(replacing.id, { owner: "ann" })).toMatchObject({
+    expect((await snapshots.list({ limit: 500 })).items).toEqual([kept]);
+    expect(await snapshots.operation(replacing.id, { owner: "ann" })).toMatchObject({
       ...{ status: "failed", result: null, error: { kind: "runtimeFailed" } },
     });
-    expect(world.backend.usage().snapshots).toBe(1);
+    expect((await world.backend.usage()).snapshots).toBe(1);
     await world.restart("drained");
-    expect(world.backend.snapshots.list({ limit: 500 }).items).toEqual([kept]);
+    expect((await world.backend.snapshots.list({ limit: 500 })).items).toEqual([kept]);
     await settled(world, id);
     await made(world, id, "kept", { force: true });
   });
@@ -205,8 +206,8 @@ export function describeSnapshots(make: MakeWorld): void {
     await refused(begin({ ...world, backend: { ...world.backend, snapshots } }, id, "late"), "unavailable");
     await world.captures("well");
     await restarted;
-    expect(names(world)).toEqual(["begun"]);
-    expect(world.backend.snapshots.operation(queued.id, {})).toMatchObject({
+    expect(await names(world)).toEqual(["begun"]);
+    expect(await world.backend.snapshots.operation(queued.id, {})).toMatchObject({
       ...{ status: "failed", error: { kind: "unavailable" } },
     });
     expect((await settled(world, id)).status).toBe("running");

@@ -31,13 +31,13 @@ export function describeVolumes(make: MakeWorld): void {
       expect(made).toHaveLength(1);
       const { id } = made[0] as Volume;
       for (const attempt of attempts) await attempt.catch(() => refused(attempt, "nameTaken"));
-      expect(backend.usage("ann").volumes).toBe(1);
+      expect((await backend.usage("ann")).volumes).toBe(1);
       await backend.volumes.remove(id, { owner: "ann" });
       expect(await backend.volumes.list({})).toEqual([]);
       await refused(backend.volumes.remove(id, { owner: "ann" }), "volumeNotFound");
       await refused(backend.volumes.files(id, { owner: "ann" }, CALLER), "volumeNotFound");
     }
-    expect(backend.usage().volumes).toBe(0);
+    expect((await backend.usage()).volumes).toBe(0);
   });
 
   test("no more are made than there may be, however many ask at once", async () => {

@@ -45,16 +45,14 @@ export class MsbBackend implements Backend {
     return backend;
   }
 
-  get limits(): Limits {
-    return this.parts.options.limits;
-  }
+  limits = async (): Promise<Limits> => this.parts.options.limits;
 
-  usage(owner?: Owner): Usage {
+  async usage(owner?: Owner): Promise<Usage> {
     const { index, volumes, snapshots } = this.parts;
     return { ...index.usage(owner), volumes: volumes.count(owner), ...snapshots.usage(owner) };
   }
 
-  statuses(): Record<SandboxStatus, number> {
+  async statuses(): Promise<Record<SandboxStatus, number>> {
     const counts = Object.fromEntries(sandboxStatus.options.map((status) => [status, 0]));
     for (const entry of this.parts.index.all()) {
       if (entry.record.state === "gone") continue;

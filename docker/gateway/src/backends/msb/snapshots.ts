@@ -69,7 +69,7 @@ export class MsbSnapshots implements SnapshotBackend {
     return operationOf(record, false);
   }
 
-  operation(id: string, { owner }: Scope): SnapshotOperation | undefined {
+  async operation(id: string, { owner }: Scope): Promise<SnapshotOperation | undefined> {
     const record = this.store.get(id);
     if (!record || record.state === "deleting" || (owner !== undefined && record.owner !== owner))
       return undefined;
@@ -82,12 +82,12 @@ export class MsbSnapshots implements SnapshotBackend {
       signal.addEventListener("abort", () => resolve(), { once: true });
     });
     await Promise.race([this.work.over(id), aborted]);
-    const operation = this.operation(id, {});
+    const operation = await this.operation(id, {});
     if (!operation) throw snapshotNotFound(id);
     return operation;
   }
 
-  list({ owner, limit, after }: SnapshotQuery): SnapshotPage {
+  async list({ owner, limit, after }: SnapshotQuery): Promise<SnapshotPage> {
     const all = this.active(owner)
       .filter((record) => after === undefined || comparePositions(record, after) > 0)
       .sort(comparePositions);
@@ -95,7 +95,7 @@ export class MsbSnapshots implements SnapshotBackend {
     return { items, more: all.length > limit };
   }
 
-  find(reference: SnapshotReference, { owner }: Scope): Snapshot | undefined {
+  async find(reference: SnapshotReference, { owner }: Scope): Promise<Snapshot | undefined> {
     const found = this.active(owner);
     const by = (is: (record: SnapshotRecord) => boolean) => found.find(is);
     if ("id" in reference) return snapshot(by(({ id }) => id === reference.id));

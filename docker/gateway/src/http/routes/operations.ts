@@ -107,8 +107,8 @@ export function quotaRoutes(plain: App, context: Context): void {
     async (request) => {
       const { id, limits: own } = request.key ?? { id: "", limits: {} };
       const { owner } = scopeFor(context, request);
-      const { limits } = backend;
-      const [seen, mine] = [backend.usage(owner), backend.usage(id)];
+      const figures = [backend.limits(), backend.usage(owner), backend.usage(id)] as const;
+      const [limits, seen, mine] = await Promise.all(figures);
       // A limit of the key is held against what the key has.
       const used = (ofKey?: number) => (ofKey === undefined ? seen : mine);
       const least = (limit: number, ofKey = limit) => Math.min(limit, ofKey);

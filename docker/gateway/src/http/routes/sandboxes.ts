@@ -5,7 +5,7 @@ import type { Reference, Sandbox } from "../../sandboxes/backend";
 import { labels as labelsSchema } from "../../sandboxes/fields";
 import type { Snapshot } from "../../sandboxes/snapshots";
 import type { SandboxSpec } from "../../sandboxes/spec";
-import { readCreateRequest } from "../create-request";
+import { calledSnapshot, readCreateRequest } from "../create-request";
 import { KeptPages } from "../kept-pages";
 import { MAX_PAGE, pageOf, readCursor, sendPage } from "../paging";
 import { sandboxBodyOf } from "../sandbox-body";
@@ -41,7 +41,9 @@ export function sandboxRoutes(plain: App, context: Context): void {
     { schema: { tags, querystring: startQuery, body: createBody, response: responses } },
     async (request, reply) => {
       const { start = false, ...wait } = request.query;
-      const wanted = readCreateRequest(request.body, (called) => calledSnapshot(context, request, called));
+      const called = calledSnapshot(request.body);
+      const snapshot = called === undefined ? undefined : await findCalled(context, request, called);
+      const wanted = readCreateRequest(request.body, snapshot);
       const options = {
         start,
         waitMs: waitMs(wait),
@@ -112,9 +114,9 @@ export function sandboxRoutes(plain: App, context: Context): void {
 }
 
 /** A create calls a snapshot by its id, or as a path does by its name. @throws ServiceError snapshotNotFound */
-function calledSnapshot(context: Context, request: FastifyRequest, called: string): Snapshot {
-  const isId = context.backend.snapshots.find({ id: called }, scopeFor(context, request)) !== undefined;
-  return findSnapshot(context, request, isId ? { id: called } : { name: called });
+async function findCalled(context: Context, request: FastifyRequest, called: string): Promise<Snapshot> {
+  const byId = await context.backend.snapshots.find({ id: called }, scopeFor(context, request));
+  return findSnapshot(context, request, byId ? { id: called } : { name: called });
 }
 
 /** Life and idle time have an end also where the client has set none, so that one that was killed leaves nothing for ever. */

@@ -49,7 +49,7 @@ export function snapshotRoutes(plain: App, context: Context): void {
     { schema: { tags, params: idParams, response: { 200: snapshotOperationBody, ...errorResponses } } },
     async (request) => {
       const { id } = request.params;
-      const operation = snapshots.operation(id, scopeFor(context, request));
+      const operation = await snapshots.operation(id, scopeFor(context, request));
       if (!operation) throw new ServiceError("notFound", `no snapshot operation ${JSON.stringify(id)}`);
       return operationBodyOf(operation);
     },
@@ -64,7 +64,7 @@ export function snapshotRoutes(plain: App, context: Context): void {
     async (request, reply) => {
       const { limit, cursor } = request.query;
       const after = readCursor(cursor);
-      const page = snapshots.list({
+      const page = await snapshots.list({
         ...scopeFor(context, request),
         ...{ after, limit: Math.min(limit, MAX_PAGE) },
       });
@@ -80,13 +80,14 @@ export function snapshotRoutes(plain: App, context: Context): void {
     app.get(
       path,
       { schema: { tags, params, response: { 200: snapshotBody, ...errorResponses } } },
-      async (request) => snapshotBodyOf(findSnapshot(context, request, request.params as SnapshotReference)),
+      async (request) =>
+        snapshotBodyOf(await findSnapshot(context, request, request.params as SnapshotReference)),
     );
     app.delete(
       path,
       { schema: { tags, params, response: { 200: messageBody, ...errorResponses } } },
       async (request) => {
-        const { id, name } = findSnapshot(context, request, request.params as SnapshotReference);
+        const { id, name } = await findSnapshot(context, request, request.params as SnapshotReference);
         await snapshots.remove(id, scopeFor(context, request));
         return { message: `snapshot ${name} deleted` };
       },
@@ -95,12 +96,12 @@ export function snapshotRoutes(plain: App, context: Context): void {
 }
 
 /** The snapshot of a path or a body; another key's is none, where they have owners. @throws ServiceError snapshotNotFound */
-export function findSnapshot(
+export async function findSnapshot(
   context: Context,
   request: FastifyRequest,
   reference: SnapshotReference,
-): Snapshot {
-  const found = context.backend.snapshots.find(reference, scopeFor(context, request));
+): Promise<Snapshot> {
+  const found = await context.backend.snapshots.find(reference, scopeFor(context, request));
   if (!found) throw snapshotNotFound("id" in reference ? reference.id : reference.name);
   request.snapshotId = found.id;
   return found;
