@@ -18,7 +18,7 @@ const policy = egressPolicy.parse({});
 
 function recordOf(change: object): SandboxRecord {
   const { spec } = readCreateRequest(createBody.parse(newBody("a", change as never)));
-  return newRecord({ spec, slug: "a", owner: "k", desired: "stopped" }, policy);
+  return newRecord({ spec, slug: "a", owner: "k", desired: "stopped" }, policy, randomUUID());
 }
 
 /** A page as it was made before any was kept: from objects of its own, and in one go. */

@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import { expect, test } from "vitest";
 import { egressPolicy } from "../../../docker/gateway/src/backends/msb/egress";
 import { Entry, SandboxIndex } from "../../../docker/gateway/src/backends/msb/sandbox-index";
@@ -9,7 +10,7 @@ import { TestGateway } from "./harness";
 const policy = egressPolicy.parse({});
 const spec = sandboxSpec.parse({ name: "a", reference: "starter", resources: { memory_mib: 64 } });
 const entryOf = (owner: string) =>
-  new Entry(newRecord({ spec, slug: "a", owner, desired: "stopped" }, policy));
+  new Entry(newRecord({ spec, slug: "a", owner, desired: "stopped" }, policy, randomUUID()));
 
 test("a list of one owner looks at that owner's sandboxes alone, in their order, whoever comes and goes", () => {
   const random = randomFrom(7);

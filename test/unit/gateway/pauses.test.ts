@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import { readFileSync, writeFileSync } from "node:fs";
 import { request } from "node:http";
 import { join } from "node:path";
@@ -148,13 +149,13 @@ describe("what moves a paused sandbox without a request for it", () => {
 
   test("a list of msb's that is late changes nothing", async () => {
     const wish = wanted("box", { desired: "running" });
-    const record = newRecord(wish, egressPolicy.parse({}));
+    const record = newRecord(wish, egressPolicy.parse({}), randomUUID());
     const index = new SandboxIndex([{ ...record, state: "paused", desired: "paused" }]);
     const store = { put: async () => undefined, delete: async () => undefined };
     const silent = { info: () => undefined, warn: () => undefined, error: () => undefined };
     const actions = {} as Actions;
     const lifecycle = new Lifecycle(index, { ...store, deletePayload: store.delete }, actions, silent);
-    const reconciler = new Reconciler(lifecycle, { has: () => true }, { seen: () => undefined });
+    const reconciler = new Reconciler(lifecycle, { has: () => true }, { seen: () => undefined }, randomUUID);
     const entry = index.get(record.id) as Entry;
     entry.changedAt = performance.now();
     const listed = (observed: "running" | "stopped", askedMsLater: number) => {

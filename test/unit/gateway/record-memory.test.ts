@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import fc from "fast-check";
@@ -31,7 +32,7 @@ const policy = egressPolicy.parse({
 });
 const specOf = (change: object) => readCreateRequest(createBody.parse(newBody("a", change as never))).spec;
 const recordOf = (change: object): SandboxRecord =>
-  newRecord({ spec: specOf(change), slug: "a", owner: "k", desired: "stopped" }, policy);
+  newRecord({ spec: specOf(change), slug: "a", owner: "k", desired: "stopped" }, policy, randomUUID());
 
 /** Of many small things: as objects these take some times as much as their text. */
 const manyThings = {

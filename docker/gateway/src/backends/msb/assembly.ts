@@ -4,6 +4,7 @@ import { errorText } from "../../errors";
 import { removeHalfWritten } from "../../files/atomic-file";
 import { Capacity, type Limits, type OwnerLimits } from "../../limits/capacity";
 import type { Owner } from "../../sandboxes/backend";
+import { idsOf } from "../../sandboxes/ids";
 import type { SandboxSpec } from "../../sandboxes/spec";
 import { Admission } from "./admission";
 import { Msb } from "./command-line";
@@ -58,6 +59,8 @@ export type MsbBackendOptions = {
   starterArchive: string;
   autoPull: boolean;
   egress: EgressLimit;
+  /** Which of several servers this one is: its ids say so. Default: it is the only one. */
+  serverNumber?: number;
   /** Whether names are for each owner by itself. */
   namesPerOwner: boolean;
   /** Whether what ran when the server was stopped is started again. */
@@ -105,6 +108,7 @@ export type Parts = {
 export async function assemble(options: MsbBackendOptions): Promise<Parts> {
   const { home, log, limits, limitsOf, egress, autoPull, namesPerOwner, booted } = options;
   const state = join(home, "gateway");
+  const newId = idsOf(options.serverNumber);
   const msb = new Msb({ path: options.msbPath, home });
   // Configurations of creates that a crash interrupted.
   await rm(join(state, "tmp"), { recursive: true, force: true });
@@ -128,7 +132,7 @@ export async function assemble(options: MsbBackendOptions): Promise<Parts> {
     msb,
     await RecordStore.open(join(state, "volumes"), volumeRecord, log),
     index,
-    { home, workspace: options.workspace, namesPerOwner, limits, limitsOf, files, log },
+    { home, workspace: options.workspace, namesPerOwner, limits, limitsOf, files, newId, log },
   );
   const pulls: SandboxesOptions["pulls"] = new Map();
   const planOf = async (spec: SandboxSpec, reference: string, volumeHandles = {}) =>
@@ -170,10 +174,10 @@ export async function assemble(options: MsbBackendOptions): Promise<Parts> {
   const snapshotCommands = new SnapshotCommands(msb, home);
   const snapshotWork = new SnapshotWork({ store: snapshotStore, commands: snapshotCommands, lifecycle, log });
   const snapshots = new MsbSnapshots(snapshotStore, index, snapshotWork, {
-    ...{ home, namesPerOwner, limits, limitsOf, disk: files.disk, msbVersion: () => msb.version() },
+    ...{ home, namesPerOwner, limits, limitsOf, disk: files.disk, msbVersion: () => msb.version(), newId },
   });
   const compaction = new Compaction(index, lifecycle, snapshotCommands, log);
-  const reconciler = new Reconciler(lifecycle, folders, warm);
+  const reconciler = new Reconciler(lifecycle, folders, warm, newId);
   const view = new StatusCache(
     () => commands.list(),
     (rows, askedAt) => reconciler.observe(rows, askedAt),
@@ -186,12 +190,12 @@ export async function assemble(options: MsbBackendOptions): Promise<Parts> {
   const resume = new Resume(home, lifecycle, commands, log, () => view.refresh(0), options.resume);
   const admission = new Admission(index, view, { namesPerOwner, capacity, disk: files.disk });
   const forks = new Forks({
-    ...{ admission, lifecycle, commands, msb, egress, disk: files.disk },
+    ...{ admission, lifecycle, commands, msb, egress, disk: files.disk, newId },
     disksAmong: (ids) => volumes.disksAmong(ids),
   });
   const resolver = new Resolver(lifecycle, commands, log);
   const sandboxes = new MsbSandboxes(index, lifecycle, view, resolver, admission, forks, {
-    ...{ home, egress, capacity, disk: files.disk, checkSpec, pulls, payloads, log },
+    ...{ home, egress, capacity, disk: files.disk, checkSpec, pulls, payloads, newId, log },
     modifications: new Modifications(msb),
     msbVersion: () => msb.version(),
     volumesOf: (spec, owner) => volumes.idsFor(spec, owner),

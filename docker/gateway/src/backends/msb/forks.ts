@@ -34,6 +34,7 @@ export type ForksOptions = {
   msb: Pick<Msb, "lanes" | "version">;
   egress: EgressLimit;
   disk: Pick<DiskReserve, "check">;
+  newId: () => string;
   /** Whether volumes are disks, by their ids. */
   disksAmong: (ids: string[]) => Promise<ReadonlySet<string>>;
 };
@@ -60,7 +61,7 @@ export class Forks {
     // Its rules go to the forks as they are.
     refuseWiderNetwork(record, egress.now());
     admission.checkAll(names, record);
-    const records = names.map((name) => forkRecord(record, name));
+    const records = names.map((name) => forkRecord(record, name, this.options.newId()));
     const adding = this.take(source, records);
     const outcomes = await Promise.allSettled(adding);
     const failed = outcomes.find((each) => each.status === "rejected");

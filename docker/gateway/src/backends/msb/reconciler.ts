@@ -25,6 +25,7 @@ export class Reconciler {
     private readonly lifecycle: Lifecycle,
     private readonly folders: Pick<SandboxFolders, "has">,
     private readonly warm: { seen: (row: Seen) => void },
+    private readonly newId: () => string,
   ) {}
 
   /**
@@ -139,7 +140,12 @@ export class Reconciler {
 
   private adopt({ name, createdAt }: Seen): void {
     const taken = this.lifecycle.index.holder(name, {}) !== undefined;
-    const record = adoptedRecord(name, taken ? `${name.slice(0, 100)}.${Date.now()}` : name, createdAt);
+    const record = adoptedRecord(
+      this.newId(),
+      name,
+      taken ? `${name.slice(0, 100)}.${Date.now()}` : name,
+      createdAt,
+    );
     const entry = new Entry(record);
     this.lifecycle.index.add(entry);
     this.lifecycle.log.info(

@@ -1,13 +1,16 @@
+import { randomInt } from "node:crypto";
 import type { ListQuery, Owner, Reference, Scope, Usage } from "../../sandboxes/backend";
 import { comparePositions } from "../../sandboxes/scope";
 import { STATES } from "../../sandboxes/states";
+import { type ChangedIds, ChangeLog } from "./change-log";
 import { OrderedEntries } from "./ordered-entries";
 import { isInterrupted, isPaused, type SandboxRecord } from "./sandbox-record";
 
 /** What a sandbox takes of the limits. */
 export type Share = { vcpus: number; memoryMib: number };
 
-let versions = 0;
+/** Not the numbers of an earlier process, nor those of another server: pages are kept by them. */
+let versions = randomInt(2 ** 48 - 1);
 
 /** A sandbox in memory: its record, and what is being done with it. */
 export class Entry {
@@ -103,6 +106,7 @@ export class SandboxIndex {
   private readonly counted = new Map<Entry, Usage>();
   private readonly used = new Map<Owner, Usage>();
   private readonly usedByAll = noUsage();
+  private readonly changes = new ChangeLog(this.byId);
 
   constructor(records: Iterable<SandboxRecord> = []) {
     for (const record of [...records].sort(comparePositions)) this.add(new Entry(record));
@@ -179,8 +183,20 @@ export class SandboxIndex {
     return owner === undefined ? this.usedByAll : (this.used.get(owner) ?? noUsage());
   }
 
+  /** What has changed since a moment: those that lists hold, and the ids of those that they hold no longer. */
+  changed(since: string | undefined): Omit<ChangedIds, "ids"> & { entries: Entry[]; removed: string[] } {
+    const { ids, ...rest } = this.changes.since(since);
+    const listed = (id: string) => {
+      const entry = this.byId.get(id);
+      return entry && holdsName(entry) ? entry : undefined;
+    };
+    const removed = ids.filter((id) => !listed(id));
+    return { ...rest, entries: ids.flatMap((id) => listed(id) ?? []), removed };
+  }
+
   /** Counts a sandbox anew; after every change of its record. */
   count(entry: Entry): void {
+    this.changes.add(entry.record.id);
     const { owner } = entry.record;
     const before = this.counted.get(entry);
     const now = entry.ended ? undefined : usageOf(entry);

@@ -1,4 +1,3 @@
-import { randomUUID } from "node:crypto";
 import * as z from "zod";
 import type { ErrorKind } from "../../errors";
 import type { Wanted } from "../../sandboxes/backend";
@@ -127,8 +126,8 @@ const blank = {
 export function newRecord(
   { spec, slug, owner, desired, snapshot }: Wanted,
   egress: EgressPolicy,
+  id: string,
 ): SandboxRecord {
-  const id = randomUUID();
   return {
     ...blank,
     ...{ id, handle: id, name: spec.name, slug, owner, state: "created", desired, volumes: {} },
@@ -143,9 +142,12 @@ export function newRecord(
 }
 
 /** The record of a fork that was asked for: all that its source is, under a name of its own. */
-export function forkRecord(source: SandboxRecord & { spec: CompactSpec }, name: string): SandboxRecord {
+export function forkRecord(
+  source: SandboxRecord & { spec: CompactSpec },
+  name: string,
+  id: string,
+): SandboxRecord {
   const { owner, volumes, secrets, egress, resolved, ephemeral, layers } = source;
-  const id = randomUUID();
   return {
     ...blank,
     ...{ id, handle: id, name, slug: name, owner, state: "created", desired: "running", answered: false },
@@ -156,10 +158,10 @@ export function forkRecord(source: SandboxRecord & { spec: CompactSpec }, name: 
 }
 
 /** The record of a sandbox that was made with msb itself. */
-export function adoptedRecord(handle: string, name: string, createdAt: string): SandboxRecord {
+export function adoptedRecord(id: string, handle: string, name: string, createdAt: string): SandboxRecord {
   return {
     ...blank,
-    ...{ id: randomUUID(), handle, name, slug: name, owner: null, spec: null, volumes: {} },
+    ...{ id, handle, name, slug: name, owner: null, spec: null, volumes: {} },
     ...{ snapshot: null, forkOf: null, secrets: true, layers: 0 },
     ...{ state: "stopped", desired: "stopped", answered: true, ephemeral: false, createdAt },
   };

@@ -13,6 +13,7 @@ import type {
   Scope,
   Wanted,
 } from "../../sandboxes/backend";
+import type { Changes, Mirrored } from "../../sandboxes/changes";
 import type { WantedForks } from "../../sandboxes/forks";
 import type { Modification, ModificationPlan, PlannedModification } from "../../sandboxes/modification";
 import { type Desired, STATES } from "../../sandboxes/states";
@@ -46,6 +47,7 @@ export type SandboxesOptions = Omit<AdmissionOptions, "namesPerOwner"> & {
   msbVersion: () => Promise<string>;
   /** @throws ServiceError snapshotNotFound where it is no more */
   checkSnapshot: (id: string) => void;
+  newId: () => string;
   /** What came with a create for the pull of its image, by the sandbox's id, until its boot is over. */
   pulls: Map<string, { login?: RegistryLogin; anonymous?: boolean }>;
   /** One that was to run again after the server's stop is not to. */
@@ -54,7 +56,7 @@ export type SandboxesOptions = Omit<AdmissionOptions, "namesPerOwner"> & {
 };
 
 /** The sandboxes of this machine: msb runs them, records tell what msb does not know. */
-export class MsbSandboxes implements SandboxBackend {
+export class MsbSandboxes implements SandboxBackend, Mirrored {
   constructor(
     private readonly index: SandboxIndex,
     private readonly lifecycle: Lifecycle,
@@ -66,7 +68,8 @@ export class MsbSandboxes implements SandboxBackend {
   ) {}
 
   async create(wanted: Wanted): Promise<Sandbox> {
-    const { egress, capacity, disk, volumesOf, checkSpec, checkVolumes, pulls, payloads } = this.options;
+    const { egress, capacity, disk, volumesOf, checkSpec, checkVolumes, pulls, payloads, newId } =
+      this.options;
     const { spec, owner, desired, login, anonymous, snapshot } = wanted;
     this.admission.refuseWhileDraining();
     if (snapshot !== undefined && desired !== "running")
@@ -74,7 +77,7 @@ export class MsbSandboxes implements SandboxBackend {
     if (login && desired !== "running") throw invalidSpec("registry: inline credentials need start=true");
     await disk.check();
     await checkSpec(spec, snapshot);
-    const record = newRecord(wanted, egress.forNew());
+    const record = newRecord(wanted, egress.forNew(), newId());
     record.volumes = await volumesOf(spec, owner);
     capacity.checkSize(shareOf(record), spec.resources.disk_size_mib);
     if (desired === "running") await this.admission.lookForRoom(record);
@@ -125,6 +128,15 @@ export class MsbSandboxes implements SandboxBackend {
     };
     const { entries, more } = charged(() => this.index.page(query, isWanted));
     return { items: entries.map(sandboxOf), versions: entries.map(({ version }) => version), more };
+  }
+
+  async changes(since?: string): Promise<Changes> {
+    await this.view.refresh();
+    const { entries, ...rest } = this.index.changed(since);
+    return {
+      ...rest,
+      changed: entries.map((entry) => ({ sandbox: sandboxOf(entry), version: entry.version })),
+    };
   }
 
   async want(id: string, desired: Desired): Promise<Sandbox> {

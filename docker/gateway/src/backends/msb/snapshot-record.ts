@@ -1,4 +1,3 @@
-import { randomUUID } from "node:crypto";
 import * as z from "zod";
 import type { ErrorKind } from "../../errors";
 import { manifestDigest, snapshotManifest } from "../../sandboxes/snapshot-manifest";
@@ -50,10 +49,11 @@ export type MadeSnapshot = NonNullable<SnapshotRecord["made"]>;
 export function newSnapshotRecord(
   { name, labels, owner, sandboxId }: WantedSnapshot,
   replaces: string | null,
+  id: string,
 ): SnapshotRecord {
   const now = new Date().toISOString();
   return {
-    ...{ id: randomUUID(), name, labels, owner, sandboxId, state: "making", replaces },
+    ...{ id, name, labels, owner, sandboxId, state: "making", replaces },
     ...{ made: null, failure: null, createdAt: now, changedAt: now },
   };
 }

@@ -28,6 +28,7 @@ export type SnapshotsOptions = {
   limitsOf: (owner: Owner) => OwnerLimits;
   disk: Pick<DiskReserve, "check" | "checkFor">;
   msbVersion: () => Promise<string>;
+  newId: () => string;
 };
 
 /** Snapshots of this machine's sandboxes: records say what they are, msb has their files. */
@@ -58,7 +59,7 @@ export class MsbSnapshots implements SnapshotBackend {
     this.work.checkTurn(wanted.owner);
     const replaced = this.holder(wanted);
     this.checkLimits(wanted.owner, replaced);
-    const record = newSnapshotRecord(wanted, replaced?.id ?? null);
+    const record = newSnapshotRecord(wanted, replaced?.id ?? null, this.options.newId());
     try {
       await this.store.put(record);
     } catch (error) {

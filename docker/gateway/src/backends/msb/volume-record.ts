@@ -1,4 +1,3 @@
-import { randomUUID } from "node:crypto";
 import * as z from "zod";
 import type { Volume } from "../../sandboxes/backend";
 import { isInterrupted, type SandboxRecord } from "./sandbox-record";
@@ -54,9 +53,9 @@ export const capacityOf = ({ kind, capacity_bytes }: ListedVolume): number | nul
   kind === "dir" ? null : (capacity_bytes ?? 0);
 
 /** The record of a volume that was made with msb itself. */
-export function adopted(row: ListedVolume): VolumeRecord {
+export function adopted(row: ListedVolume, id: string): VolumeRecord {
   return {
-    ...{ id: randomUUID(), handle: row.name, name: row.name, labels: {}, owner: null, state: "active" },
+    ...{ id, handle: row.name, name: row.name, labels: {}, owner: null, state: "active" },
     ...{ createdAt: row.created_at, capacityBytes: capacityOf(row) },
   };
 }

@@ -1,4 +1,3 @@
-import { randomUUID } from "node:crypto";
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -34,6 +33,7 @@ export type VolumesOptions = VolumeLimits & {
   workspace: string;
   namesPerOwner: boolean;
   files: VolumeFileStore;
+  newId: () => string;
   log: LifecycleLog;
 };
 
@@ -96,7 +96,7 @@ export class MsbVolumes implements VolumeBackend {
       throw new ServiceError("nameTaken", `a volume named ${JSON.stringify(name)} exists already`);
     const size = { gib: capacityGib ?? 0, labels: sizeOfLabels(labels) };
     this.index.checkLimits(owner, size, this.options);
-    const id = randomUUID();
+    const id = this.options.newId();
     const capacityBytes = capacityGib ? capacityGib * GIB : null;
     const record: VolumeRecord = {
       ...{ id, handle: id, name, labels, owner, state: "making", capacityBytes },
@@ -195,7 +195,7 @@ export class MsbVolumes implements VolumeBackend {
     const writes = rows.map(async (row) => {
       const known = byHandle.get(row.name);
       const letGo = (this.removed.get(row.name) ?? Number.NEGATIVE_INFINITY) >= askedAt;
-      if (!known && !letGo) await this.keep(adopted(row));
+      if (!known && !letGo) await this.keep(adopted(row, this.options.newId()));
       else if (known && known.capacityBytes === undefined)
         await this.keep({ ...known, capacityBytes: capacityOf(row) });
     });
