@@ -106,7 +106,8 @@ export class SandboxIndex {
   private readonly counted = new Map<Entry, Usage>();
   private readonly used = new Map<Owner, Usage>();
   private readonly usedByAll = noUsage();
-  private readonly changes = new ChangeLog(this.byId);
+  /** From the first question on. */
+  private changes: ChangeLog | undefined;
 
   constructor(records: Iterable<SandboxRecord> = []) {
     for (const record of [...records].sort(comparePositions)) this.add(new Entry(record));
@@ -185,6 +186,10 @@ export class SandboxIndex {
 
   /** What has changed since a moment: those that lists hold, and the ids of those that they hold no longer. */
   changed(since: string | undefined): Omit<ChangedIds, "ids"> & { entries: Entry[]; removed: string[] } {
+    if (!this.changes) {
+      this.changes = new ChangeLog(this.byId);
+      for (const id of this.byId.keys()) this.changes.add(id);
+    }
     const { ids, ...rest } = this.changes.since(since);
     const listed = (id: string) => {
       const entry = this.byId.get(id);
@@ -196,7 +201,7 @@ export class SandboxIndex {
 
   /** Counts a sandbox anew; after every change of its record. */
   count(entry: Entry): void {
-    this.changes.add(entry.record.id);
+    this.changes?.add(entry.record.id);
     const { owner } = entry.record;
     const before = this.counted.get(entry);
     const now = entry.ended ? undefined : usageOf(entry);
