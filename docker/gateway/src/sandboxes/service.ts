@@ -26,6 +26,8 @@ export class SandboxService {
     private readonly backend: SandboxBackend,
     /** Milliseconds after which the answer to a stop or a removal waits no longer. */
     private readonly answerWithinMs = ANSWER_WITHIN_MS,
+    /** Milliseconds after which forks that are still on their way are told of. */
+    private readonly forksWithinMs = FORKS_WITHIN_MS,
   ) {}
 
   /** @throws ServiceError the reason, where the boot fails within the time: then nothing of it stays */
@@ -40,8 +42,7 @@ export class SandboxService {
       await this.backend.want(made.id, "removed");
       throw new ServiceError("conflict", "the client went away before the sandbox was ready");
     }
-    // The client is told "starting": from here on the sandbox is its own, whatever becomes of it.
-    if (!sandbox.settled) await this.backend.answered(made.id);
+    await this.willBeTold([sandbox]);
     return sandbox;
   }
 
@@ -54,18 +55,35 @@ export class SandboxService {
     const begun = await this.backend.fork(id, wanted);
     const until = (over: AbortSignal) =>
       Promise.allSettled(begun.map((fork) => this.backend.until(fork.id, decided, over)));
-    const seen = await withFirstSignal([clientGone], until, FORKS_WITHIN_MS);
+    const seen = await withFirstSignal([clientGone], until, this.forksWithinMs);
     const forks = seen.flatMap((each) => (each.status === "fulfilled" ? [each.value] : []));
     const whole = forks.filter(({ failure, ended }) => !failure && !ended);
     if (whole.length < begun.length || clientGone.aborted) {
-      await Promise.allSettled(begun.map((fork) => this.backend.want(fork.id, "removed")));
+      await this.removeAll(begun);
       const failure = forks.find((fork) => fork.failure)?.failure;
       if (failure) throw new ServiceError(failure.kind, failure.message);
       const why = clientGone.aborted ? "the client went away" : "a fork was removed";
       throw new ServiceError("conflict", `${why} before all of them were ready`);
     }
-    await Promise.all(forks.map((fork) => !fork.settled && this.backend.answered(fork.id)));
+    await this.willBeTold(forks);
     return forks;
+  }
+
+  /**
+   * The client is about to be told of those: from here on they are its own, whatever becomes of them.
+   * @throws ServiceError diskFull: then nothing of them stays, as the client hears of a failure instead
+   */
+  private async willBeTold(sandboxes: Sandbox[]): Promise<void> {
+    try {
+      await Promise.all(sandboxes.map(({ id, settled }) => !settled && this.backend.answered(id)));
+    } catch (error) {
+      await this.removeAll(sandboxes);
+      throw error;
+    }
+  }
+
+  private async removeAll(sandboxes: Sandbox[]): Promise<void> {
+    await Promise.allSettled(sandboxes.map(({ id }) => this.backend.want(id, "removed")));
   }
 
   /** Starts a sandbox; one that runs is no error. @throws ServiceError the reason, where it fails within the time */
