@@ -122,6 +122,19 @@ describe("create", () => {
     expect(gateway.made("later")?.conf.env).toEqual({ A: "b" });
   });
 
+  test("a first start that fails before msb is asked tells why, and so does the sandbox until the next one", async () => {
+    const { body } = await gateway.create("no-pull", { reference: "absent" }, "start=false");
+    const now = async () => (await gateway.get(`/v1/sandboxes/${body.id}`)).body;
+    expect(await now()).toMatchObject({ status: "created", last_failure_message: null });
+    for (const path of [body.id, "by-name/no-pull"]) {
+      const failed = await gateway.post(`/v1/sandboxes/${path}/start?wait_for=running`);
+      expect([failed.status, failed.body.error.code]).toEqual([400, "invalid_sandbox_config"]);
+      expect(failed.body.error.message).toContain("the registry does not know it");
+      const { status, last_failure_message } = await now();
+      expect([status, last_failure_message]).toEqual(["created", failed.body.error.message]);
+    }
+  });
+
   test("a client that goes away leaves no sandbox", async () => {
     const controller = new AbortController();
     const body = { ...oldBody("cut-off"), image: { type: "oci", reference: "slow" } };

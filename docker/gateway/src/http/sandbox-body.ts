@@ -12,7 +12,6 @@ export const clientShape = (userAgent: string | undefined): ClientShape =>
 /** The answer's sandbox object. */
 export function sandboxBodyOf(record: Sandbox, shape: ClientShape): SandboxBody {
   const { status } = record;
-  const failed = status === "failed";
   return {
     id: record.id,
     org_id: ORGANISATION,
@@ -27,10 +26,15 @@ export function sandboxBodyOf(record: Sandbox, shape: ClientShape): SandboxBody 
     created_at: record.createdAt,
     started_at: record.startedAt,
     stopped_at: record.stoppedAt,
-    last_failure_message: failed
-      ? (record.failure?.message ?? "the microVM ended without being stopped; its log may say why")
-      : null,
+    last_failure_message: lastFailureOf(record),
   };
+}
+
+/** Of one whose first start failed before anything was made, too: it is as it was before. */
+function lastFailureOf({ status, failure }: Sandbox): string | null {
+  if (status === "created") return failure?.message ?? null;
+  if (status !== "failed") return null;
+  return failure?.message ?? "the microVM ended without being stopped; its log may say why";
 }
 
 /**

@@ -90,7 +90,8 @@ export class SandboxService {
   async start({ id }: Sandbox, waitMs: number): Promise<Sandbox> {
     await this.backend.want(id, "running");
     const sandbox = await this.waitUntilSettled(id, waitMs);
-    if (sandbox.status === "failed" && sandbox.failure)
+    // One that failed before anything was made is as it was: created, with the reason.
+    if (sandbox.settled && sandbox.status !== "running" && sandbox.failure)
       throw new ServiceError(sandbox.failure.kind, sandbox.failure.message);
     return sandbox;
   }
