@@ -23,8 +23,6 @@ export interface Ended {
 export interface RunOptions {
   /** URNs to exclude. */
   exclude?: string[];
-  /** URNs to replace. */
-  replace?: string[];
   /** Go on with other resources after a failure. */
   continueOnError?: boolean;
 }

@@ -55,12 +55,12 @@ export async function deploy(
   const names = hosts.map(({ name }) => name);
   const resources = await recoverStack(stack, hosts, pulumi, report);
   // Side by side: a host that does not answer is waited for once.
-  const [replace, exclude] = await Promise.all([
-    repairDrift(hosts, resources, report),
+  const [exclude] = await Promise.all([
     leaveOutUnreachable(hosts, resources, report),
+    repairDrift(hosts, resources, report),
   ]);
   // One that fails is no reason to leave the others as they are.
-  const options = { exclude, replace, continueOnError: hosts.length > 1 };
+  const options = { exclude, continueOnError: hosts.length > 1 };
   const automation = await openAutomation(stack, tools, pulumi.environment, report);
   const isProduction = hosts.some(({ production }) => production);
   if (isProduction) {

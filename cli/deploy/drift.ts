@@ -50,8 +50,6 @@ export interface Repair {
   docker: string[][];
   /** The container that has to get ready after them. */
   await?: string;
-  /** Resources to replace: Pulumi can't detect that they are gone. */
-  replace: string[];
 }
 
 /** Lists what is on a host, for `parseObjects`. */
@@ -78,7 +76,7 @@ export function compare(
   objects: readonly HostObject[],
   resources: readonly StateResource[],
 ): Repair {
-  const repair: Repair = { changes: [], docker: [], replace: [] };
+  const repair: Repair = { changes: [], docker: [] };
   const find = (kind: HostObject["kind"], name: string) =>
     objects.find((each) => each.kind === kind && each.name === name);
   const recorded = (type: string, name: string) =>
@@ -118,15 +116,13 @@ export function compare(
   }
 
   const image = container?.outputs?.image;
-  // An image that was sent or pulled; Pulumi itself detects that one built there is gone.
+  // An image that was sent or pulled: the program brings it again. Pulumi itself detects that one built there is gone.
   const loads = resourcesOf(host, resources).filter((urn) => urn.endsWith("-image-load"));
-  if (loads.length > 0 && image && !objects.some(({ kind, id }) => kind === "image" && id === image)) {
+  if (loads.length > 0 && image && !objects.some(({ kind, id }) => kind === "image" && id === image))
     repair.changes.push({
       what: "The server's image was removed from the host",
       fate: "it is built or sent again",
     });
-    repair.replace = loads;
-  }
   return repair;
 }
 

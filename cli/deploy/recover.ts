@@ -1,6 +1,5 @@
 import { join } from "node:path";
 import { connectionOf, hostArgv } from "../../components/host/connection";
-import { DEPLOYMENT_LABEL } from "../../components/host/preflight-report";
 import { shellQuote } from "../../components/settings/shell";
 import { exec } from "../../setup/exec";
 import { projectRoot } from "../../setup/project";
@@ -43,8 +42,9 @@ async function wakeEmulatedHost(name: string, report: Reporter): Promise<void> {
 }
 
 /**
- * Starts the stack's emulated hosts, and cleans up after an interrupted pulumi: the lock of a dead process, pending operations, and containers or networks that were
- * created but not recorded. Volumes are never touched.
+ * Starts the stack's emulated hosts, and cleans up Pulumi's state after an interrupted run: the lock of a dead process and
+ * pending operations. What that run created and did not record is left to those who hold Pulumi's lock: `up` removes it in
+ * the program (components/host/leftovers.ts), `destroy` in unrecorded.ts.
  *
  * @returns what the state knows then
  * @throws UserError where another run is at work on the stack
@@ -62,25 +62,26 @@ export async function recoverStack(
       `Another run is at work on stack ${stack} (pulumi, process ${busy}). Nothing was changed.\n` +
         "Wait until it has ended, then run the command again.",
     );
-  const locked = hasDeadLock(stack);
-  if (locked) {
+  if (hasDeadLock(stack)) {
     report.say("An earlier pulumi run of this stack was interrupted: releasing its lock.");
     await pulumi.read(["cancel", "--yes", "--stack", stack]);
   }
   const state = await exportState(stack, pulumi);
   await wakeEmulatedHosts(hosts, state.resources, report);
-  if (state.pending.length === 0 && !locked) return state.resources;
+  if (state.pending.length === 0) return state.resources;
 
   for (const operation of state.pending) report.say(`It was interrupted while ${operation}.`);
-  const ids = new Set(state.resources.map(({ id }) => id).filter((id) => id !== undefined));
-  await removeUnrecorded(hosts, deploymentsOf(state.resources), ids, report);
-  if (state.pending.length > 0) {
-    await report.step("Check how far it got", () =>
-      pulumi.read(["refresh", "--clear-pending-creates", "--yes", "--skip-preview", "--stack", stack]),
-    );
-  }
+  await report.step("Check how far it got", () => refresh(stack, pulumi));
   return readResources(stack, pulumi);
 }
+
+/**
+ * Compares the state with the hosts and drops pending creations. It holds Pulumi's lock meanwhile.
+ *
+ * @throws UserError where another run holds the lock
+ */
+export const refresh = (stack: string, pulumi: Pulumi): Promise<string> =>
+  pulumi.read(["refresh", "--clear-pending-creates", "--yes", "--skip-preview", "--stack", stack]);
 
 /** What Pulumi's state knows of a stack. */
 export const readResources = async (stack: string, pulumi: Pulumi) =>
@@ -96,42 +97,6 @@ async function exportState(
     pending: operations.map(({ type, resource }) => `${type} ${resource.urn.split("::").slice(2).join(" ")}`),
     resources: deployment.resources ?? [],
   };
-}
-
-/** The ids of this state's deployments, one for each host. */
-export const deploymentsOf = (resources: readonly StateResource[]): string[] =>
-  resources.flatMap(({ urn, type, outputs }) =>
-    type === "command:local:Command" && urn.endsWith("-deployment") && outputs?.stdout
-      ? [outputs.stdout]
-      : [],
-  );
-
-/**
- * Removes containers and networks of these deployments that are not in the state: the next run needs their names. Those of
- * another checkout, or of an earlier version, have another id or none and are kept.
- */
-async function removeUnrecorded(
-  hosts: readonly SetupHost[],
-  deployments: readonly string[],
-  recorded: Set<string>,
-  report: Reporter,
-): Promise<void> {
-  const filters = deployments.map((id) => ["--filter", `label=${DEPLOYMENT_LABEL}=${id}`]);
-  for (const host of hosts) {
-    for (const filter of filters) {
-      for (const [kind, list, remove] of [
-        ["container", ["ps", "--all", "--quiet", "--no-trunc"], ["rm", "--force"]],
-        ["network", ["network", "ls", "--quiet", "--no-trunc"], ["network", "rm"]],
-      ] as const) {
-        const { stdout, failed } = await dockerOn(host, [...list, ...filter]);
-        if (failed) break;
-        for (const id of stdout.split("\n").filter((line) => line && !recorded.has(line))) {
-          report.say(`Removing the ${kind} ${id.slice(0, 12)}: it was created but is not in Pulumi's state.`);
-          await dockerOn(host, [...remove, id]);
-        }
-      }
-    }
-  }
 }
 
 /** Runs the docker client on a host. */

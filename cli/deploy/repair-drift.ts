@@ -8,17 +8,15 @@ import { settled } from "./settled";
 /**
  * Detects changes made outside Pulumi on the hosts of a stack, reports them, and repairs what a refresh would not. Hosts that
  * do not answer and foreign objects are left to Pulumi.
- *
- * @returns the resources to replace
  */
 export async function repairDrift(
   hosts: readonly SetupHost[],
   resources: readonly StateResource[],
   report: Reporter,
-): Promise<string[]> {
+): Promise<void> {
   const look = async (host: SetupHost): Promise<[SetupHost, Repair]> => {
     const { stdout, failed } = await shellOn(host, listScript);
-    const nothing = { changes: [], docker: [], replace: [] };
+    const nothing = { changes: [], docker: [] };
     return [host, failed ? nothing : compare(host, parseObjects(stdout), resources)];
   };
   const found = await report.wait("looking for changes on the hosts", () => Promise.all(hosts.map(look)));
@@ -32,5 +30,4 @@ export async function repairDrift(
   };
   const repair = () => Promise.all(found.map(([host, each]) => fix(host, each)));
   await report.wait("repairing what was changed on the hosts", repair);
-  return found.flatMap(([, { replace }]) => replace);
 }

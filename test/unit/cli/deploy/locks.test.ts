@@ -4,7 +4,7 @@ import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, expect, it, vi } from "vitest";
 import { hasDeadLock, runningPulumi } from "../../../../cli/deploy/locks";
-import { deploymentsOf, recoverStack } from "../../../../cli/deploy/recover";
+import { recoverStack } from "../../../../cli/deploy/recover";
 import type { Pulumi } from "../../../../cli/pulumi";
 import { silentReporter } from "../../../../setup/report";
 
@@ -105,16 +105,3 @@ it.skipIf(process.getuid?.() !== 0)(
     await expect.poll(() => hasDeadLock("dev", folder, seesAll), { timeout: 10_000 }).toBe(true);
   },
 );
-
-it("recovery knows what is this state's by the ids in it alone", () => {
-  const urn = "urn:pulumi:dev::microsandbox::command:local:Command::microsandbox";
-  const type = "command:local:Command";
-  expect(
-    deploymentsOf([
-      { urn: `${urn}-deployment`, type, outputs: { stdout: "id1" } },
-      { urn: `${urn}-b-deployment`, type, outputs: { stdout: "id2" } },
-      { urn: `${urn}-key-file`, type, outputs: { stdout: "no" } },
-    ]),
-  ).toEqual(["id1", "id2"]);
-  expect(deploymentsOf([])).toEqual([]);
-});

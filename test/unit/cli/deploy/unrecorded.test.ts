@@ -1,0 +1,124 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { recoverStack } from "../../../../cli/deploy/recover";
+import { deploymentsOf, removeUnrecorded } from "../../../../cli/deploy/unrecorded";
+import type { Pulumi } from "../../../../cli/pulumi";
+import type { SetupHost } from "../../../../cli/stack";
+import { silentReporter } from "../../../../setup/report";
+
+const path = process.env.PATH;
+let folder = "";
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "microsandbox-unrecorded-"));
+  // The engine of a host that has a server and its network, with the label of the deployment `id1`.
+  const docker = `#!/bin/sh
+echo "$*" >>"${folder}/calls"
+case "$*" in
+"ps "*=id1) echo server ;;
+"network ls "*=id1) echo net ;;
+esac
+`;
+  writeFileSync(join(folder, "docker"), docker, { mode: 0o755 });
+  writeFileSync(join(folder, "calls"), "");
+  process.env.PATH = `${folder}:${path}`;
+});
+afterEach(() => {
+  process.env.PATH = path;
+  rmSync(folder, { recursive: true });
+});
+
+/** What the engine was asked to change. */
+const changes = () =>
+  readFileSync(join(folder, "calls"), "utf8")
+    .split("\n")
+    .filter((line) => /^(stop|rm|network rm|kill)/.test(line));
+
+const urn = (name: string) => `urn:pulumi:dev::microsandbox::command:local:Command::${name}`;
+const type = "command:local:Command";
+const deployment = { urn: urn("microsandbox-deployment"), type, outputs: { stdout: "id1" } };
+const recorded = (id: string) => ({ urn: urn(id), type: "docker:index/x:X", id });
+const hosts = [{ name: "default", host: "local", baseName: "microsandbox-dev" } as SetupHost];
+
+/** Pulumi with this state. @param refresh what a refresh does, which changes the state if it returns another one */
+function pulumiWith(
+  state: { resources: object[]; pending?: boolean },
+  refresh: () => object[] = () => state.resources,
+): Pulumi {
+  let { resources } = state;
+  let pending = state.pending ? [{ type: "creating", resource: { urn: urn("server") } }] : [];
+  const read = async ([command]: string[]) => {
+    if (command === "stack")
+      return JSON.stringify({ deployment: { resources, pending_operations: pending } });
+    if (command === "refresh") {
+      resources = refresh();
+      pending = [];
+    }
+    return "";
+  };
+  return { read } as unknown as Pulumi;
+}
+const atWork = () => {
+  throw new Error("the stack is currently locked by 1 lock(s)");
+};
+
+describe("a container that is not in the state", () => {
+  const known = [deployment, recorded("net")];
+  const remove = (resources: object[], refresh?: () => object[]) =>
+    removeUnrecorded(
+      "dev",
+      hosts,
+      [deployment, recorded("net")],
+      pulumiWith({ resources }, refresh),
+      silentReporter,
+    );
+
+  it("is left alone by an up: another run may be about to record it, and the program removes what nobody records", async () => {
+    await recoverStack("dev", hosts, pulumiWith({ resources: known, pending: true }), silentReporter);
+    expect(changes()).toEqual([]);
+    // Another run's lock, of which this machine sees nothing.
+    const locked = pulumiWith({ resources: known, pending: true }, atWork);
+    await expect(recoverStack("dev", hosts, locked, silentReporter)).rejects.toThrow("locked");
+    expect(changes()).toEqual([]);
+  });
+
+  it("goes before a destroy, stopped cleanly, and what is in the state stays", async () => {
+    await remove(known);
+    expect(changes()).toEqual(["stop server", "rm server"]);
+  });
+
+  it("goes before its network where that is not in the state either", async () => {
+    await removeUnrecorded(
+      "dev",
+      hosts,
+      [deployment],
+      pulumiWith({ resources: [deployment] }),
+      silentReporter,
+    );
+    expect(changes()).toEqual(["stop server", "rm server", "network rm net"]);
+  });
+
+  it("stays where another run is at work, or has recorded it meanwhile", async () => {
+    await expect(remove(known, atWork)).rejects.toThrow("locked");
+    await remove([...known, recorded("server")]);
+    expect(changes()).toEqual([]);
+  });
+
+  it("stays where it has the label of another deployment", async () => {
+    const other = { ...deployment, outputs: { stdout: "id2" } };
+    await removeUnrecorded("dev", hosts, [other], pulumiWith({ resources: [other] }), silentReporter);
+    expect(changes()).toEqual([]);
+  });
+});
+
+it("what is this state's is known by the ids in it alone", () => {
+  expect(
+    deploymentsOf([
+      deployment,
+      { urn: urn("microsandbox-b-deployment"), type, outputs: { stdout: "id2" } },
+      { urn: urn("microsandbox-key-file"), type, outputs: { stdout: "no" } },
+    ]),
+  ).toEqual(["id1", "id2"]);
+  expect(deploymentsOf([])).toEqual([]);
+});
