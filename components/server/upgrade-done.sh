@@ -11,8 +11,13 @@ from=$(value from)
 copy=$(value copy)
 # Empty where no server had used the state before.
 [ -n "$from" ] || exit 0
+what="Upgraded from microsandbox $from to $VERSION"
+[ "$from" != "$VERSION" ] || what="The server was replaced by one of another image, of the same microsandbox $VERSION"
+# 0 where there was no server to stop, as after a destroy: then only a change of the version is news.
 if [ "${stopped:-0}" -gt 0 ]; then
-  printf 'Upgraded from microsandbox %s to %s: the service was down for %s s.\n' "$from" "$VERSION" "$(($(date +%s) - stopped))" >&2
+  printf '%s: the service was down for %s s.\n' "$what" "$(($(date +%s) - stopped))" >&2
+elif [ -n "$copy" ] && [ "$from" != "$VERSION" ]; then
+  printf '%s.\n' "$what" >&2
 fi
 # shellcheck disable=SC2016 # it is the container's shell that fills in the variables
 told=$(docker run --rm --network none --user 0:0 --security-opt label=disable --log-driver none -v "$STATE:/state" \

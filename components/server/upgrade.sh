@@ -78,6 +78,11 @@ trap 'exit 130' INT TERM HUP
 watch_starter &
 watcher=$!
 docker rm --force "$trial" >/dev/null 2>&1 || true
+stop_old() { # what the service is down for begins here; after a destroy nobody had it
+  [ -n "$old" ] || return 0
+  [ "$stopped" -gt 0 ] || stopped=$(date +%s)
+  docker stop "$CONTAINER" >/dev/null
+}
 accepts() { # accepts VERSION: whether the new image can use its state. The reason on standard output if it can't
   docker run --rm --network none "$IMAGE" node /opt/gateway/server.cjs accepts "$1" 2>&1 </dev/null
 }
@@ -101,9 +106,8 @@ expect_plain copies/.pending "${pending%% *}" "${keep# }"
 expect_plain copies/.unproven "$unproven"
 if [ -n "$pending" ]; then
   say "An upgrade was interrupted: rolling back to the copy made before it (${pending% *})."
-  stopped=$(date +%s)
   phase=stopped
-  [ -z "$old" ] || docker stop "$CONTAINER" >/dev/null
+  stop_old
   beside_state rw "$swap_back"
   written=$(beside_state ro 'cat gateway/version 2>/dev/null || true')
   expect_plain gateway/version "$written"
@@ -119,7 +123,7 @@ if ! reason=$(accepts "$written"); then
     failed=$written-$(date -u +%Y%m%dT%H%M%SZ)
     say "The upgrade to $written was never finished: rolling back to the copy made before it ($unproven)."
     say "The state written since then is kept in copies/$failed on the volume $STATE."
-    [ -z "$old" ] || docker stop "$CONTAINER" >/dev/null
+    stop_old
     beside_state rw "echo '$unproven $failed' >copies/.pending; rm copies/.unproven; sync; $swap_back"
     written=${unproven%-*}
     done_with "$IMAGE"
@@ -141,12 +145,10 @@ fi
 
 copy=$written-$(date -u +%Y%m%dT%H%M%SZ)
 touch "$WORK/touched"
-stopped=$(date +%s)
 phase=stopped
-if [ -n "$old" ]; then
+[ -z "$old" ] ||
   say "Stopping the server of $written: its sandboxes are stopped cleanly and start again with the new one."
-  docker stop "$CONTAINER" >/dev/null
-fi
+stop_old
 say "Copying the state (copies/$copy on the volume $STATE)."
 phase=copying
 beside_state rw "set -o pipefail; mkdir -p copies; rm -rf copies/.part; mkdir copies/.part
@@ -178,8 +180,10 @@ docker stop -t 30 "$trial" >/dev/null
 docker rm "$trial" >/dev/null
 # Of several that were never finished, the first one's copy is the state that a server was ready on.
 beside_state rw 'if [ -e copies/.unproven ]; then rm copies/.pending; else mv copies/.pending copies/.unproven; fi'
-say "The new server is ready$booted: replacing the old one."
-if [ -n "$old" ]; then
+if [ -z "$old" ]; then
+  say "The new server is ready$booted."
+else
+  say "The new server is ready$booted: replacing the old one."
   take_over "$(docker inspect --format '{{.Id}}' "$CONTAINER")" </dev/null >/dev/null 2>&1 &
 fi
 done_with "$IMAGE"

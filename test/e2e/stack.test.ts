@@ -234,7 +234,7 @@ it("upgrades: tries the new image on the state, keeps sandboxes, and boots them 
   expect(output).toMatch(/Stopping the server of 0\.7\.11: its sandboxes are stopped cleanly/);
   expect(output).toMatch(/The new server is ready, and has booted a microVM: replacing the old one/);
   expect(output).toMatch(/Container microsandbox-server-container .*replace/);
-  const [away] = output.match(/Upgraded from .*: the service was down for \d+ s/) ?? [];
+  const [away] = output.match(/The server was replaced .*: the service was down for \d+ s/) ?? [];
   expect(away).toBeDefined();
   console.log(away);
   url = url.replace("http:", "https:");

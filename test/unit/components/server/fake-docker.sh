@@ -1,5 +1,5 @@
 #!/bin/sh
-# The engine of a host with one server, for upgrade.sh. In $FAKE: `running` (of the server), `trial` while there is one,
+# The engine of a host with one server, for upgrade.sh. In $FAKE: `running` (of the server; none where there is no such file), `trial` while there is one,
 # `calls`, one a line. The phase named in $SLOW (stop, copy, trial, await, boot) says so in `reached` and takes a while.
 set -eu
 echo "$*" | tr '\n' ' ' >>"$FAKE/calls"
@@ -13,7 +13,7 @@ slow() {
   done
 }
 case "$*" in
-*"{{.Image}}"*) echo sha256:old ;;
+*"{{.Image}}"*) [ -e "$FAKE/running" ] && echo sha256:old ;;
 *"{{.State.Running}}"*) cat "$FAKE/running" ;;
 *"{{.Id}}"*) echo server-id ;;
 *"{{.Config.User}}"*) echo ;;

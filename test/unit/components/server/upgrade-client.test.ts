@@ -26,11 +26,19 @@ class Upgrade {
   readonly client: ChildProcess;
   output = "";
 
-  /** @param found what the state volume says: the version, a copy that is pending, one that is unproven */
-  constructor(slow: string, variables: Record<string, string | number> = {}, found?: string[]) {
+  /**
+   * @param found what the state volume says: the version, a copy that is pending, one that is unproven
+   * @param hasServer whether there is a server that is to be replaced
+   */
+  constructor(
+    slow: string,
+    variables: Record<string, string | number> = {},
+    found?: string[],
+    hasServer = true,
+  ) {
     folders.push(this.folder);
     symlinkSync(join(__dirname, "fake-docker.sh"), join(this.folder, "docker"));
-    writeFileSync(join(this.folder, "running"), "true\n");
+    if (hasServer) writeFileSync(join(this.folder, "running"), "true\n");
     const given = { CONTAINER: "server", IMAGE: "sha256:new", STATE: "state", WORKSPACE: "workspace" };
     const all = { ...given, RUN_FLAGS: "", BOOT: 1, OWNER: "", ...variables };
     this.client = spawn("/bin/sh", ["-c", "sh -s"], {
@@ -105,6 +113,18 @@ it("says what it does, and its result on the last line", async () => {
   const report = JSON.parse(upgrade.output.trim().split("\n").at(-1) ?? "");
   expect(report).toMatchObject({ image: "sha256:new", from: "0.6.18" });
   expect(upgrade.left()).toEqual([]);
+});
+
+it.each([
+  [["0.6.18", "", ""], /The new server is ready, and has booted a microVM\.\n/],
+  [["0.6.18", "0.6.17-20260101T000000Z", ""], /rolling back to the copy/],
+])("stops and replaces no server where there is none, as after a destroy: %j", async (found, said) => {
+  const upgrade = new Upgrade("", {}, found, false);
+  expect(await upgrade.ended(), upgrade.output).toBe(0);
+  expect(upgrade.output).toMatch(said);
+  expect(upgrade.output).not.toMatch(/replacing|Stopping the server/);
+  expect(JSON.parse(upgrade.output.trim().split("\n").at(-1) ?? "")).toMatchObject({ stoppedAt: 0 });
+  expect(upgrade.calls()).not.toContainEqual(expect.stringMatching(/^(stop|start) server /));
 });
 
 it("starts the old server again where nobody replaces it after the trial", async () => {

@@ -21,8 +21,8 @@ function done(copies: string[], copy: string, keep = 2) {
   for (const each of copies) mkdirSync(join(folder, "state/copies", each), { recursive: true });
   return again(copy, keep);
 }
-function again(copy: string, keep = 2) {
-  const report = `{"image":"sha256:new","from":"0.7.11","copy":"${copy}","stoppedAt":0}`;
+function again(copy: string, keep = 2, { from = "0.8.0", stoppedAt = 0 } = {}) {
+  const report = `{"image":"sha256:new","from":"${from}","copy":"${copy}","stoppedAt":${stoppedAt}}`;
   const variables = { REPORT: report, VERSION: "0.8.0", STATE: "state", KEEP: keep };
   const { status, stderr } = spawnSync("sh", ["-s"], {
     input: withVariables(variables, script("server/upgrade-done")),
@@ -54,6 +54,29 @@ describe("after an upgrade", () => {
     const { status, stderr } = done(copies, "");
     expect([status, stderr]).toEqual([0, ""]);
     expect(left()).toEqual(copies);
+  });
+
+  it.each([
+    [
+      "another version",
+      "0.7.11",
+      60,
+      /^Upgraded from microsandbox 0\.7\.11 to 0\.8\.0: .* down for 6\d s\.$/,
+    ],
+    [
+      "the same version",
+      "0.8.0",
+      60,
+      /^The server was replaced .* microsandbox 0\.8\.0: .* down for 6\d s\.$/,
+    ],
+    ["another version, after a destroy", "0.7.11", 0, /^Upgraded from microsandbox 0\.7\.11 to 0\.8\.0\.$/],
+    ["the same version, after a destroy", "0.8.0", 0, /^$/],
+  ])("says what has changed, and how long there was no service: %s", (_what, from, ago, message) => {
+    const copy = `${from}-${newest}`;
+    mkdirSync(join(folder, "state/copies", copy), { recursive: true });
+    const stoppedAt = ago && Math.floor(Date.now() / 1000) - ago;
+    const { status, stderr } = again(copy, 2, { from, stoppedAt });
+    expect([status, stderr.trim()]).toEqual([0, expect.stringMatching(message)]);
   });
 
   it("it fails once where the copy made before it is gone, and says what that means", () => {
