@@ -68,7 +68,7 @@ function stackReference(): string {
 function unreadable(error: unknown): VisibleError {
   const why = error instanceof Error ? error.message : String(error);
   return new VisibleError(
-    "The state of this stack, which tells what on the host belongs to it, can't be read. Nothing was changed.\n" +
+    "The state of this stack, which tells what on the host belongs to it, can't be read. No host was changed.\n" +
       `  Pulumi said: ${why}\n  to see it yourself: pulumi stack export --stack ${stackReference()}`,
   );
 }

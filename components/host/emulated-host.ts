@@ -108,7 +108,7 @@ function foreignHost(
   if (!owner || owner === recorded) return undefined;
   return (
     `The emulated host ${name} is used by another deployment of a stack of that name: from another checkout, or its ` +
-    "state was lost. Nothing was changed.\n" +
+    "state was lost. The host was not changed.\n" +
     "  to deploy beside it: use another stack name\n" +
     `  to stop it there and use it and its volumes here: ${emulatedHostTool()} delete ${name} --keep-disk`
   );

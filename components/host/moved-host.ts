@@ -28,7 +28,7 @@ export function movedHost(
   if (old.target === next.target || found.some(({ name }) => before.objects.includes(name))) return undefined;
   return (
     `The stack is deployed on the host ${old.host}, and host is ${next.host} now, where nothing of it is. The server there ` +
-    "would run on, and no command would reach it. Nothing was changed.\n" +
+    "would run on, and no command would reach it. Neither host was changed.\n" +
     `  to leave it there:      pulumi config set microsandbox:host ${old.host}\n` +
     "  to move it:             set host as it was, then: pulumi destroy; then set the new one, and: pulumi up\n" +
     "  to have a second one:   another stack (pulumi stack init NAME), or one more entry in hosts\n" +

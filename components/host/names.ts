@@ -34,7 +34,7 @@ export function tooLongForEmulated(baseName: string, stack: string): string | un
   if (excess <= 0) return undefined;
   const [file, most] = [shellQuote(`Pulumi.${stack}.yaml`), stack.length - excess];
   return (
-    `The name of the emulated host ${baseName} is too long: it has ${baseName.length} characters. Nothing was changed.\n` +
+    `The name of the emulated host ${baseName} is too long: it has ${baseName.length} characters. It was not made.\n` +
     `  expected: at most ${HOST_NAME}${most > 0 ? `, so at most ${most} in the stack's name` : ""}\n` +
     `  another stack name: cp ${file} Pulumi.NAME.yaml && npm run up -- --stack NAME`
   );

@@ -43,7 +43,7 @@ function foreignServer(object: HostObject, owner: Owner): string | undefined {
     if (deployment === "" ? recorded : deployment === owner.deployment) return undefined;
     const stop = kind === "container" ? `docker stop ${name} && docker rm ${name}` : remove;
     return (
-      `The ${kind} ${name} ${maker(object, owner)}. Nothing was changed.\n` +
+      `The ${kind} ${name} ${maker(object, owner)}. The host was not changed.\n` +
       `  to replace it and keep using its volumes, on the host: ${stop}`
     );
   }
@@ -52,7 +52,7 @@ function foreignServer(object: HostObject, owner: Owner): string | undefined {
       ? `\n  to keep it, on the host: docker rename ${name} ${name}-old && docker stop ${name}-old`
       : "";
   return (
-    `A ${kind} ${name} exists that ${maker(object, owner)}, but the server needs the name. Nothing was changed.${keep}\n` +
+    `A ${kind} ${name} exists that ${maker(object, owner)}, but the server needs the name. The host was not changed.${keep}\n` +
     `  to remove it, on the host: ${remove}`
   );
 }
@@ -66,7 +66,7 @@ function foreignVolume(object: HostObject, owner: Owner): string | undefined {
     // One without labels that the state has was taken by an earlier version.
     if (project === "" && recorded) return undefined;
     return (
-      `The volume ${name} ${maker(object, owner)}: the server would use its contents. Nothing was changed.\n` +
+      `The volume ${name} ${maker(object, owner)}: the server would use its contents. The host was not changed.\n` +
       another
     );
   }
@@ -75,7 +75,7 @@ function foreignVolume(object: HostObject, owner: Owner): string | undefined {
   );
   if (recorded || others.length === 0) return undefined;
   return (
-    `The volume ${name} ${maker(object, owner)}. It is in use by: ${others.join(", ")}. Nothing was changed.\n` +
+    `The volume ${name} ${maker(object, owner)}. It is in use by: ${others.join(", ")}. The host was not changed.\n` +
     another
   );
 }

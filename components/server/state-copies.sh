@@ -12,7 +12,7 @@ expect_plain() { # expect_plain FILE WORD...
   for word in "$@"; do
     case $word in
     *[!0-9A-Za-z.+-]* | .*)
-      say "Refused: $file on the volume $STATE holds text that no server writes there. Nothing was changed."
+      say "Refused: $file on the volume $STATE holds text that no server writes there. The server and its state were not changed."
       say "  to inspect it: docker run --rm -v $STATE:/state:ro $IMAGE cat -A /state/$file"
       exit 1
       ;;

@@ -129,7 +129,7 @@ if ! reason=$(accepts "$written"); then
     done_with "$IMAGE"
   fi
   say "Refused: the state volume $STATE was last used by microsandbox $written, and $reason."
-  say "An older version would damage it. Nothing was changed."
+  say "An older version would damage it. The server and its state were not changed."
   say "  to keep that version: pulumi config set microsandbox:version $written && pulumi up"
   say "  to go back to an older state: restore a backup into a stack with an empty state volume"
   exit 1
@@ -139,7 +139,8 @@ room=$(beside_state ro 'used=$(ls -A | grep -vx copies | tr "\n" "\0" | xargs -0
 free=$(df -kP . | tail -n 1 | tr -s " " | cut -d " " -f 4)
 [ "$free" -gt $((used + used / 10)) ] || echo "$((used / 1024)) MiB are needed, $((free / 1024)) MiB are free"')
 if [ -n "$room" ]; then
-  say "Refused: not enough disk space on the host for a copy of the state volume $STATE ($room). Nothing was changed."
+  say "Refused: not enough disk space on the host for a copy of the state volume $STATE ($room)."
+  say "The server and its state were not changed."
   exit 1
 fi
 

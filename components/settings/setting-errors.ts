@@ -77,7 +77,7 @@ export function explainErrors(errors: readonly SettingError[], style: FixStyle =
       `    accepted: ${error.accepted}\n` +
       `    fix:      ${fixLines(error, style)}`,
   );
-  return `${count}; nothing was changed.\n\n${blocks.join("\n\n")}\n`;
+  return `${count}; no host was changed.\n\n${blocks.join("\n\n")}\n`;
 }
 
 /** The commands, or arguments, that fix one. */

@@ -57,7 +57,9 @@ it("wakes a server that was paused or stopped, without another container", async
 it("leaves a container alone that somebody else put in the place of the server", async () => {
   await docker("rm", "--force", container);
   await docker("run", "--detach", "--name", container, "debian:13.2-slim", "sleep", "600");
-  expect(await refusal()).toMatch(/not made by this stack[\s\S]*Nothing was changed[\s\S]*docker rename/);
+  expect(await refusal()).toMatch(
+    /not made by this stack[\s\S]*The host was not changed[\s\S]*docker rename/,
+  );
   await docker("rm", "--force", container);
   await up();
 });

@@ -133,7 +133,7 @@ it("refuses a downgrade before it touches anything", async () => {
   const { exitCode, output } = await stack.up();
   expect(exitCode).toBe(1);
   expect(output).toMatch(
-    /Refused: .*last used by microsandbox 0\.7\.11[\s\S]*Nothing was changed[\s\S]*set microsandbox:version 0\.7\.11/,
+    /Refused: .*last used by microsandbox 0\.7\.11[\s\S]*were not changed[\s\S]*set microsandbox:version 0\.7\.11/,
   );
   expect(await identity()).toBe(before);
   expect((await fetch(`${url}/readyz`)).status).toBe(200);

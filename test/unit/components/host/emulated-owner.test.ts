@@ -14,7 +14,7 @@ describe("an emulated host of the stack's name", () => {
       const { resources, errors } = await failing(program, { ...healthyHost, state, emulatedOwner: "other" });
       expect(errors).toHaveLength(1);
       expect(errors[0]).toMatch(
-        /microsandbox-sandboxes-dev is used by another deployment .*Nothing was changed/,
+        /microsandbox-sandboxes-dev is used by another deployment .*The host was not changed/,
       );
       expect(errors[0]).toMatch(/to deploy beside it: .*\n.* delete microsandbox-sandboxes-dev --keep-disk/);
       expect(resources.filter(isMachine)).toEqual([]);

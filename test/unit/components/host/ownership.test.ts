@@ -50,7 +50,7 @@ describe("a container or a network", () => {
       "of nobody that is known",
       noLabels,
       all,
-      /not made by this stack[\s\S]*Nothing was changed[\s\S]*docker/,
+      /not made by this stack[\s\S]*The host was not changed[\s\S]*docker/,
     ],
   ];
   it.each(kinds.flatMap((kind) => cases.map((each) => [kind, ...each] as const)))(
@@ -182,7 +182,7 @@ describe("a deployment", () => {
     const object = { ...found("container", change), name: "sandboxes-dev-server" };
     const { resources, errors } = await failing(service, on([object], known));
     expect(resources.filter(({ type }) => /^docker:index/.test(type))).toEqual([]);
-    expect(errors.join()).toMatch(/container sandboxes-dev-server[\s\S]*Nothing was changed/);
+    expect(errors.join()).toMatch(/container sandboxes-dev-server[\s\S]*The host was not changed/);
   });
 
   const old = "urn:pulumi:dev::microsandbox::microsandbox:index:Microsandbox::sandboxes";

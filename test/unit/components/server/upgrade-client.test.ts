@@ -153,7 +153,9 @@ describe("what a server may have written on its volume to be run by root", () =>
     const upgrade = new Upgrade("", {}, found);
     expect(await upgrade.ended()).toBe(1);
     expect(upgrade.output).toContain("Refused: ");
-    expect(upgrade.output).toContain("holds text that no server writes there. Nothing was changed.");
+    expect(upgrade.output).toContain(
+      "holds text that no server writes there. The server and its state were not changed.",
+    );
     expect(upgrade.isRunning()).toBe(true);
     expect(upgrade.calls().join("\n")).not.toMatch(/touch|\$\(id\)|\.\.\/x/);
   });

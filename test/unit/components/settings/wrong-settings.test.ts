@@ -321,7 +321,7 @@ describe("wrong settings", () => {
       bindAddress: "0.0.0.0",
       volumes: "{]",
     });
-    expect(message).toMatch(/^5 settings are wrong; nothing was changed\.\n/);
+    expect(message).toMatch(/^5 settings are wrong; no host was changed\.\n/);
     for (const key of ["port", "hostport", "cpuReservation", "bindAddress", "volumes"]) {
       expect(message.split(`\n  microsandbox:${key} `)).toHaveLength(2);
     }
