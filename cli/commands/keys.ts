@@ -42,20 +42,12 @@ interface LimitOptions {
 
 /** `npm run keys`: the keys of a stack. */
 export function keysCommand(stackOption: readonly [string, string]): Command {
-  const keys = new Command("keys")
-    .description("Add, list, revoke and rotate the API keys of clients.")
-    .usage("-- COMMAND [OPTIONS]");
-  const command = (words: string, description: string) => {
-    const [name = "", ...argument] = words.split(" ");
-    const made = keys
+  const keys = new Command("keys").description("Add, list, revoke and rotate the API keys of clients.");
+  const command = (words: string, description: string) =>
+    keys
       .command(words)
       .description(description)
       .option(...stackOption);
-    return made
-      .usage(["--", name, ...argument, "[OPTIONS]"].join(" "))
-      .configureHelp({ commandUsage: (one) => `npm run keys ${one.usage()}` });
-  };
-  keys.configureHelp({ commandUsage: (one) => `npm run keys ${one.usage()}` });
 
   command("add <id>", "Create an API key and show it once; only its hash is stored.")
     .option("--expires <when>", "a time from now (30d, 12h), a date (2027-01-31), or never", "never")
