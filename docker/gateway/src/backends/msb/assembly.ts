@@ -191,6 +191,7 @@ export async function assemble(options: MsbBackendOptions): Promise<Parts> {
   const admission = new Admission(index, view, { namesPerOwner, capacity, disk: files.disk });
   const forks = new Forks({
     ...{ admission, lifecycle, commands, msb, egress, disk: files.disk, newId },
+    giveWay: () => warm.giveWay(),
     disksAmong: (ids) => volumes.disksAmong(ids),
   });
   const resolver = new Resolver(lifecycle, commands, log);

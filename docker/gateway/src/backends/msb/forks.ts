@@ -35,6 +35,8 @@ export type ForksOptions = {
   egress: EgressLimit;
   disk: Pick<DiskReserve, "check">;
   newId: () => string;
+  /** Makes room for forks whose records hold theirs; resolves when it is there. */
+  giveWay: () => Promise<void>;
   /** Whether volumes are disks, by their ids. */
   disksAmong: (ids: string[]) => Promise<ReadonlySet<string>>;
 };
@@ -121,19 +123,22 @@ export class Forks {
   }
 
   private run(source: Entry, records: SandboxRecord[], batch: Batch): Promise<number> {
-    const { lifecycle, commands, msb } = this.options;
+    const { lifecycle, commands, msb, giveWay } = this.options;
     const { signal } = batch.abort;
     const { owner } = source.record;
     const handles = records.map(({ handle }) => handle);
-    return msb.lanes.run("boots", { owner, signal, deadlineMs: Date.now() + TURN_MS }, () =>
-      whenFree(lifecycle, source, { signal, check: (entry) => checkForkable(entry, "now") }, async () => {
-        batch.asked = true;
-        // Each capture of what runs adds a file to its disk, also one that fails.
-        lifecycle.change(source, { layers: source.record.layers + 1 });
-        lifecycle.saveSoon(source);
-        await commands.fork(source.record.handle, handles, signal);
-        return source.record.layers;
-      }),
-    );
+    const work = async () => {
+      batch.asked = true;
+      // Each capture of what runs adds a file to its disk, also one that fails.
+      lifecycle.change(source, { layers: source.record.layers + 1 });
+      lifecycle.saveSoon(source);
+      await commands.fork(source.record.handle, handles, signal);
+      return source.record.layers;
+    };
+    return msb.lanes.run("boots", { owner, signal, deadlineMs: Date.now() + TURN_MS }, async () => {
+      await giveWay();
+      const check = (entry: Entry) => checkForkable(entry, "now");
+      return whenFree(lifecycle, source, { signal, check }, work);
+    });
   }
 }
