@@ -7,6 +7,7 @@ import { MsbBackend } from "./backends/msb/backend";
 import { egressLimit } from "./backends/msb/egress-limit";
 import type { Config } from "./config";
 import { guardedScope } from "./http/guarded-scope";
+import { KeptAnswers } from "./http/kept-answers";
 import { Metrics } from "./http/metrics";
 import { agentRoutes } from "./http/routes/agent";
 import type { Context } from "./http/routes/context";
@@ -105,7 +106,8 @@ export async function createGateway(
     () => keys.holds,
   );
   const service = new SandboxService(backend.sandboxes);
-  const context: Context = { config, backend, service, metrics, connections, keys };
+  const answers = new KeptAnswers();
+  const context: Context = { config, backend, service, metrics, connections, keys, answers };
   openRoutes(app, { keys, browsers, readiness: backend.readiness, runtimeVersion: backend.version });
   guardedScope(app, { keys, browsers, rate: new RateLimit(config.LIMIT_REQUESTS_PER_SECOND) }, (scope) => {
     for (const routes of [

@@ -34,7 +34,7 @@ export function chargeForChecks(scope: FastifyInstance): void {
     if (wait > 0)
       throw new ServiceError(
         "rateLimited",
-        "the bodies and lists of this key take too much of the server's time",
+        "the bodies and answers of this key take too much of the server's time",
         {
           retryAfterSeconds: Math.ceil(wait),
         },

@@ -26,8 +26,8 @@ export function pageOf<T extends Position>({ items, more }: Page<T>, bodyOf: (it
   return Buffer.from(`{"data":[${texts.join(",")}],"next_cursor":${JSON.stringify(cursorAfter)}}`);
 }
 
-export const sendPage = (reply: FastifyReply, page: Buffer): FastifyReply =>
-  reply.type("application/json; charset=utf-8").send(page);
+export const sendJson = (reply: FastifyReply, text: Buffer): FastifyReply =>
+  reply.type("application/json; charset=utf-8").send(text);
 
 const position = z.tuple([z.string(), z.string()]);
 

@@ -33,6 +33,8 @@ export type Resolved = {
 /** A sandbox as it stands. */
 export type Sandbox = {
   id: string;
+  /** The same number again, of all sandboxes: the same one, and unchanged but for `settled` and `ended`. */
+  version: number;
   name: string;
   slug: string;
   owner: Owner;
@@ -76,12 +78,7 @@ export type ListQuery = Scope & {
   /** Does the search, which may take its time, for whoever counts that. Default: nobody does. */
   charged?: <T>(work: () => T) => T;
 };
-export type Page = {
-  items: Sandbox[];
-  /** A number for each item. The same number again: the same sandbox, and unchanged but for `settled` and `ended`. */
-  versions: number[];
-  more: boolean;
-};
+export type Page = { items: Sandbox[]; more: boolean };
 
 /** What is promised to running sandboxes, and how many there are. */
 export type Usage = {

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from "node:util";
 import { errorText, ServiceError } from "../../errors";
 import { LineBudget } from "../../limits/line-budget";
 import { cancels, type Desired, isUp, LEADS_TO, STATES, type State, UNDER_WAY } from "../../sandboxes/states";
@@ -238,7 +239,10 @@ export class Lifecycle {
 
   change(entry: Entry, change: Partial<SandboxRecord>): void {
     const { state, handle } = entry.record;
-    entry.record = { ...entry.record, ...change };
+    const changed = { ...entry.record, ...change };
+    // Answers that were made of a record serve as long as it is there.
+    if (isDeepStrictEqual(changed, entry.record)) return;
+    entry.record = changed;
     if (entry.record.handle !== handle) this.index.renamed(entry, handle);
     this.index.count(entry);
     const runs = isUp(entry.record.state);

@@ -38,6 +38,7 @@ class SandboxView implements Sandbox {
   readonly createdAt: string;
   readonly startedAt: string | null;
   readonly stoppedAt: string | null;
+  readonly #version: number;
   readonly #spec: SandboxRecord["spec"];
 
   constructor(entry: Entry) {
@@ -57,7 +58,13 @@ class SandboxView implements Sandbox {
     this.createdAt = record.createdAt;
     this.startedAt = record.startedAt;
     this.stoppedAt = record.stoppedAt;
+    this.#version = entry.version;
     this.#spec = record.spec;
+  }
+
+  /** Of the process, not of the sandbox: not among its fields. */
+  get version(): number {
+    return this.#version;
   }
 
   /** Made when it is asked for. */

@@ -127,7 +127,7 @@ export class MsbSandboxes implements SandboxBackend, Mirrored {
       return pairs.every(([key, value]) => own[key] === value);
     };
     const { entries, more } = charged(() => this.index.page(query, isWanted));
-    return { items: entries.map(sandboxOf), versions: entries.map(({ version }) => version), more };
+    return { items: entries.map(sandboxOf), more };
   }
 
   async changes(since?: string): Promise<Changes> {

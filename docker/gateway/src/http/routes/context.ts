@@ -7,11 +7,12 @@ import type { Key } from "../../keys/key-file";
 import type { ConnectionLimit } from "../../limits/rate-limit";
 import type { Backend, Reference, Sandbox, Scope } from "../../sandboxes/backend";
 import type { SandboxService } from "../../sandboxes/service";
+import type { KeptAnswers } from "../kept-answers";
 import type { Metrics } from "../metrics";
+import { sendJson } from "../paging";
 import "../request-life";
 import { type ClientShape, clientShape, sandboxBodyOf } from "../sandbox-body";
 import { idParams, nameParams } from "../schema/common";
-import type { SandboxBody } from "../schema/sandbox";
 
 /** What the routes work with. */
 export type Context = {
@@ -21,6 +22,8 @@ export type Context = {
   metrics: Metrics;
   connections: ConnectionLimit;
   keys: KeyCheck;
+  /** Texts of sandboxes, and of pages of them. */
+  answers: KeptAnswers;
 };
 
 declare module "fastify" {
@@ -89,9 +92,20 @@ export async function findSandbox(
 /** The shape that the asking client reads. */
 export const shapeFor = ({ headers }: FastifyRequest): ClientShape => clientShape(headers["user-agent"]);
 
-/** The answer's body, in that shape. */
-export const bodyFor = (request: FastifyRequest, sandbox: Sandbox): SandboxBody =>
-  sandboxBodyOf(sandbox, shapeFor(request));
+/** Answers with a sandbox in that shape. Its client decides how large it is: the time to make it is the key's. */
+export function sendSandbox(
+  { answers }: Context,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  sandbox: Sandbox,
+): never {
+  const shape = shapeFor(request);
+  const make = () => Buffer.from(JSON.stringify(sandboxBodyOf(sandbox, shape)));
+  return sendJson(
+    reply,
+    request.charged(() => answers.get([sandbox], shape, make)),
+  ) as never;
+}
 
 /** Aborted when the client goes away before it has its answer. */
 export const clientGoneSignal = ({ request }: FastifyReply): AbortSignal => request.life.unanswered;

@@ -1,15 +1,18 @@
+import type * as z from "zod";
 import { invalidRequest } from "../../errors";
 import type { Reference } from "../../sandboxes/backend";
 import { forkNames, RENEWED, SHARED_WITH_SOURCE } from "../../sandboxes/forks";
+import { sendJson } from "../paging";
+import { sandboxBodyOf } from "../sandbox-body";
 import { errorResponses } from "../schema/common";
 import { forkBody, forksBody } from "../schema/fork";
 import {
   type App,
-  bodyFor,
   type Context,
   clientGoneSignal,
   findSandbox,
   ONE_SANDBOX,
+  shapeFor,
   typed,
 } from "./context";
 
@@ -39,12 +42,15 @@ export function forkRoutes(plain: App, context: Context): void {
         const wanted = { names: names ?? forkNames(source.name, count ?? 0), inherit: new Set(inherit) };
         const forks = await context.service.fork(source, wanted, clientGoneSignal(reply));
         request.forkIds = forks.map(({ id }) => id);
-        return {
-          source: source.id,
-          forks: forks.map((fork) => bodyFor(request, fork)),
-          shared_with_source: [...SHARED_WITH_SOURCE, ...wanted.inherit],
-          renewed: [...RENEWED],
-        };
+        const made = request.charged(() =>
+          JSON.stringify({
+            source: source.id,
+            forks: forks.map((fork) => sandboxBodyOf(fork, shapeFor(request))),
+            shared_with_source: [...SHARED_WITH_SOURCE, ...wanted.inherit],
+            renewed: [...RENEWED],
+          } satisfies z.output<typeof forksBody>),
+        );
+        return sendJson(reply, Buffer.from(made)) as never;
       },
     );
 }

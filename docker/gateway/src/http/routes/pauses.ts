@@ -2,7 +2,7 @@ import type { FastifyRequest } from "fastify";
 import type { Reference } from "../../sandboxes/backend";
 import { errorResponses } from "../schema/common";
 import { sandboxBody } from "../schema/sandbox";
-import { type App, bodyFor, type Context, findSandbox, ONE_SANDBOX, typed } from "./context";
+import { type App, type Context, findSandbox, ONE_SANDBOX, sendSandbox, typed } from "./context";
 
 const PAUSE =
   "An extension of the contract. The CPUs of the sandbox stop, and its memory, its room in the limits and its " +
@@ -22,12 +22,17 @@ export function pauseRoutes(plain: App, context: Context): void {
     app.post(
       `${path}/pause`,
       { config: { freesRoom: true }, schema: { ...common, summary: "Pause a sandbox", description: PAUSE } },
-      async (request) => bodyFor(request, await service.pause(await find(request))),
+      async (request, reply) =>
+        sendSandbox(context, request, reply, await service.pause(await find(request))),
     );
     app.post(
       `${path}/resume`,
-      { schema: { ...common, summary: "Resume a sandbox", description: RESUME } },
-      async (request) => bodyFor(request, await service.resume(await find(request))),
+      {
+        config: { longAnswer: true },
+        schema: { ...common, summary: "Resume a sandbox", description: RESUME },
+      },
+      async (request, reply) =>
+        sendSandbox(context, request, reply, await service.resume(await find(request))),
     );
   }
 }

@@ -6,19 +6,18 @@ import { labels as labelsSchema } from "../../sandboxes/fields";
 import type { Snapshot } from "../../sandboxes/snapshots";
 import type { SandboxSpec } from "../../sandboxes/spec";
 import { calledSnapshot, readCreateRequest } from "../create-request";
-import { KeptPages } from "../kept-pages";
-import { MAX_PAGE, pageOf, readCursor, sendPage } from "../paging";
+import { MAX_PAGE, pageOf, readCursor, sendJson } from "../paging";
 import { sandboxBodyOf } from "../sandbox-body";
 import { errorResponses, messageBody } from "../schema/common";
 import { createBody, listQuery, sandboxBody, sandboxPage, startQuery } from "../schema/sandbox";
 import {
   type App,
-  bodyFor,
   type Context,
   clientGoneSignal,
   findSandbox,
   ONE_SANDBOX,
   scopeFor,
+  sendSandbox,
   shapeFor,
   typed,
 } from "./context";
@@ -32,9 +31,8 @@ const tags = ["sandboxes"];
 /** Sandboxes: create, list, and by id or name get, start, stop, delete. */
 export function sandboxRoutes(plain: App, context: Context): void {
   const app = typed(plain);
-  const { service } = context;
+  const { service, answers } = context;
   const { sandboxes } = context.backend;
-  const pages = new KeptPages();
 
   app.post(
     "/v1/sandboxes",
@@ -58,7 +56,7 @@ export function sandboxRoutes(plain: App, context: Context): void {
       request.sandboxId = sandbox.id;
       // Filled in for whoever reconnects; the client that created keeps its own configuration.
       sandboxes.resolve(sandbox.id).catch(() => undefined);
-      return bodyFor(request, sandbox);
+      return sendSandbox(context, request, reply, sandbox);
     },
   );
 
@@ -79,18 +77,24 @@ export function sandboxRoutes(plain: App, context: Context): void {
       });
       const shape = shapeFor(request);
       const bodyOf = (sandbox: Sandbox) => sandboxBodyOf(sandbox, shape);
-      const made = request.charged(() => pages.get(page, shape, () => pageOf(page, bodyOf)));
-      return sendPage(reply, made) as never;
+      const made = request.charged(() =>
+        answers.get(page.items, `page ${page.more} ${shape}`, () => pageOf(page, bodyOf)),
+      );
+      return sendJson(reply, made) as never;
     },
   );
 
   for (const [path, params] of ONE_SANDBOX) {
     const find = (request: FastifyRequest) => findSandbox(context, request, request.params as Reference);
 
-    app.get(path, { schema: { tags, params, response: responses } }, async (request) => {
-      const sandbox = await find(request);
-      return bodyFor(request, (await sandboxes.resolve(sandbox.id)) ?? sandbox);
-    });
+    app.get(
+      path,
+      { config: { longAnswer: true }, schema: { tags, params, response: responses } },
+      async (request, reply) => {
+        const sandbox = await find(request);
+        return sendSandbox(context, request, reply, (await sandboxes.resolve(sandbox.id)) ?? sandbox);
+      },
+    );
     app.delete(
       path,
       { schema: { tags, params, response: { 200: messageBody, ...errorResponses } } },
@@ -102,13 +106,17 @@ export function sandboxRoutes(plain: App, context: Context): void {
     );
     app.post(
       `${path}/start`,
-      { schema: { tags, params, querystring: startQuery, response: responses } },
-      async (request) => bodyFor(request, await service.start(await find(request), waitMs(request.query))),
+      {
+        config: { longAnswer: true },
+        schema: { tags, params, querystring: startQuery, response: responses },
+      },
+      async (request, reply) =>
+        sendSandbox(context, request, reply, await service.start(await find(request), waitMs(request.query))),
     );
     app.post(
       `${path}/stop`,
       { config: { freesRoom: true }, schema: { tags, params, response: responses } },
-      async (request) => bodyFor(request, await service.stop(await find(request))),
+      async (request, reply) => sendSandbox(context, request, reply, await service.stop(await find(request))),
     );
   }
 }

@@ -3,7 +3,7 @@ import { ServiceError, snapshotNotFound } from "../../errors";
 import { withFirstSignal } from "../../first-signal";
 import type { Snapshot, SnapshotOperation, SnapshotReference } from "../../sandboxes/snapshots";
 import { ANSWERS } from "../errors";
-import { MAX_PAGE, pageOf, readCursor, sendPage } from "../paging";
+import { MAX_PAGE, pageOf, readCursor, sendJson } from "../paging";
 import { errorResponses, idParams, messageBody, nameParams } from "../schema/common";
 import {
   createSnapshotBody,
@@ -69,7 +69,7 @@ export function snapshotRoutes(plain: App, context: Context): void {
         ...{ after, limit: Math.min(limit, MAX_PAGE) },
       });
       const made = request.charged(() => pageOf(page, snapshotBodyOf));
-      return sendPage(reply, made) as never;
+      return sendJson(reply, made) as never;
     },
   );
 

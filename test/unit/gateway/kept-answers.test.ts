@@ -1,18 +1,18 @@
 import { randomUUID } from "node:crypto";
 import fc from "fast-check";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { egressPolicy } from "../../../docker/gateway/src/backends/msb/egress";
 import { Entry, SandboxIndex } from "../../../docker/gateway/src/backends/msb/sandbox-index";
 import { newRecord, type SandboxRecord } from "../../../docker/gateway/src/backends/msb/sandbox-record";
 import { sandboxOf, statusOf } from "../../../docker/gateway/src/backends/msb/sandbox-view";
 import { readCreateRequest } from "../../../docker/gateway/src/http/create-request";
-import { KeptPages } from "../../../docker/gateway/src/http/kept-pages";
+import { KeptAnswers } from "../../../docker/gateway/src/http/kept-answers";
 import { pageOf } from "../../../docker/gateway/src/http/paging";
 import { type ClientShape, sandboxBodyOf } from "../../../docker/gateway/src/http/sandbox-body";
 import { createBody } from "../../../docker/gateway/src/http/schema/sandbox";
 import type { Position, Sandbox } from "../../../docker/gateway/src/sandboxes/backend";
 import { sandboxState } from "../../../docker/gateway/src/sandboxes/states";
-import { newBody, TestGateway } from "./harness";
+import { NEW_CLIENT, newBody, OLD_CLIENT, TestGateway } from "./harness";
 
 const policy = egressPolicy.parse({});
 
@@ -27,8 +27,9 @@ function plainPage(entries: Entry[], more: boolean, shape: ClientShape): string 
     const { spec, ...record } = entry.record;
     const whole = spec && JSON.parse(JSON.stringify(spec));
     const paused = record.state === "paused" && record.desired === "paused";
-    const { settled, ended } = entry;
-    const sandbox: Sandbox = { ...record, spec: whole, status: statusOf(entry), paused, settled, ended };
+    const { settled, ended, version } = entry;
+    const status = statusOf(entry);
+    const sandbox: Sandbox = { ...record, version, spec: whole, status, paused, settled, ended };
     return sandboxBodyOf(sandbox, shape);
   });
   const last = entries.at(-1)?.record;
@@ -93,13 +94,12 @@ const step = fc.oneof(
 );
 
 /** All pages of a list, kept or made, each compared with a plain one. */
-function comparePages(index: SandboxIndex, kept: KeptPages, limit: number, shape: ClientShape): void {
+function comparePages(index: SandboxIndex, kept: KeptAnswers, limit: number, shape: ClientShape): void {
   for (let after: Position | undefined, more = true; more; ) {
     const page = index.page({ after, limit }, () => true);
     const items = page.entries.map(sandboxOf);
-    const versions = page.entries.map(({ version }) => version);
     const made = () => pageOf({ items, more: page.more }, (sandbox) => sandboxBodyOf(sandbox, shape));
-    const bytes = kept.get({ versions, more: page.more }, shape, made);
+    const bytes = kept.get(items, `${page.more} ${shape}`, made);
     expect(bytes.toString()).toBe(plainPage(page.entries, page.more, shape));
     after = items.at(-1);
     more = page.more;
@@ -110,7 +110,7 @@ test("a page is what a plain one would be, byte for byte, whatever happens to sa
   fc.assert(
     fc.property(fc.array(step, { maxLength: 40 }), fc.constantFrom(0, 40_000, undefined), (steps, most) => {
       const index = new SandboxIndex([]);
-      const kept = new KeptPages(most);
+      const kept = new KeptAnswers(most);
       for (const step of steps) {
         const entries = [...index.all()];
         if ("asked" in step) index.add(new Entry({ ...recordOf(step.asked), id: randomUUID() }));
@@ -128,16 +128,52 @@ test("a page is what a plain one would be, byte for byte, whatever happens to sa
 
 test("a page that was made before is not made again until something on it changes", () => {
   const entries = Array.from({ length: 5 }, () => new Entry(recordOf({})));
-  const kept = new KeptPages();
+  const kept = new KeptAnswers();
   let made = 0;
-  const get = (more = false) =>
-    kept
-      .get({ versions: entries.map(({ version }) => version), more }, "0.7", () => Buffer.from(`${++made}`))
-      .toString();
+  const get = (more = false) => kept.get(entries, `${more}`, () => Buffer.from(`${++made}`)).toString();
   expect([get(), get(), get(true), get()]).toEqual(["1", "1", "2", "1"]);
   for (const entry of entries) entry.record = { ...entry.record };
   expect([get(), get()]).toEqual(["3", "3"]);
 });
+
+/** Requests that change nothing of a sandbox that is stopped, and are answered with it. */
+const VIEWS = [
+  ["GET", "/v1/sandboxes/ID"],
+  ["GET", "/v1/sandboxes/by-name/box"],
+  ["POST", "/v1/sandboxes/ID/stop"],
+  ["POST", "/v1/sandboxes/by-name/box/stop"],
+] as const;
+
+test("the answer of one sandbox is made once for all views, as long as it is as it was", async () => {
+  const gateway = await TestGateway.start();
+  const rule = { direction: "egress", destination: "any", action: "allow", ports: [{ start: 1, end: 2 }] };
+  const network = { policy: { rules: Array.from({ length: 500 }, () => rule) } };
+  const { id, spec } = (await gateway.create("box", { network })).body;
+  expect(spec.network.policy.rules).toHaveLength(500);
+  const stringify = vi.spyOn(JSON, "stringify");
+  const made = () => stringify.mock.calls.filter(([value]) => value?.org_id).length;
+  const view = async (method: string, path: string, agent: string) => {
+    const options = { headers: { "user-agent": agent }, body: method === "POST" ? {} : undefined };
+    const { status, body } = await gateway.request(method, path.replace("ID", id), options);
+    expect(status).toBe(200);
+    return body;
+  };
+  const views = fc.array(fc.tuple(fc.constantFrom(...VIEWS), fc.constantFrom(NEW_CLIENT, OLD_CLIENT)));
+  const asked = async (all: [readonly [string, string], string][]) => {
+    const path = `/v1/sandboxes/${id}`;
+    stringify.mockClear();
+    expect((await gateway.post(`${path}/start?wait_for=running`)).body.status).toBe("running");
+    expect((await gateway.post(`${path}/stop`)).body.status).toBe("stopped");
+    expect(made()).toBeGreaterThan(0);
+    const plain: Record<string, unknown> = {};
+    for (const agent of [NEW_CLIENT, OLD_CLIENT]) plain[agent] = await view("GET", path, agent);
+    stringify.mockClear();
+    for (const [[method, path], agent] of all) expect(await view(method, path, agent)).toEqual(plain[agent]);
+    expect(made()).toBe(0);
+  };
+  await fc.assert(fc.asyncProperty(views, asked), { numRuns: 10, endOnFailure: true });
+  stringify.mockRestore();
+}, 60_000);
 
 /** Milliseconds of the fastest of some rounds, in turn with the other. */
 async function fastest(...works: (() => unknown)[]): Promise<number[]> {
