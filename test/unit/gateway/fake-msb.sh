@@ -146,8 +146,9 @@ modify() {
 list() {
   separator='['
   for file in "$sandboxes"/*.status; do
-    [ -f "$file" ] || continue
     name=${file##*/} && name=${name%.status}
+    # What a command that was killed had begun to write may come after its removal.
+    [ -f "$file" ] && [ -f "$sandboxes/$name.conf" ] || continue
     load "$name"
     printf '%s{"name":"%s","status":"%s","created_at":"%s","image":"%s"}\n' \
       "$separator" "$name" "$status" "$created" "$(field "$conf" oci)"
