@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto";
 import { copyFileSync, cpSync, linkSync, mkdirSync, mkdtempSync, realpathSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -18,6 +19,8 @@ import { freePort, giveKvmToItsGroup } from "../harness/stack";
 
 // As a user has them: projects of their own, in a folder with a space, that have installed the packed file.
 const scratch = mkdtempSync(join(tmpdir(), "my projects-"));
+// One that no other run has: a run that is killed leaves its own on the engine.
+const stack = `dev-${randomBytes(3).toString("hex")}`;
 let environment: Record<string, string> = {};
 let packed = "";
 
@@ -119,7 +122,7 @@ describe("the example in TypeScript", () => {
     try {
       const { cwd, pulumi } = await install("typescript");
       await exec("npx", ["tsc", "--noEmit"], { cwd });
-      await pulumi("stack", "init", "dev");
+      await pulumi("stack", "init", stack);
       const port = await freePort();
       const { address, identityFile = "" } = sshd.connection;
       const config = {
@@ -134,7 +137,7 @@ describe("the example in TypeScript", () => {
       expect(sshd.logins, "no host is asked whose address is not known").toBe(0);
       // As a machine that is still starting.
       const [said] = await Promise.all([
-        deployed(pulumi, "sandboxes-on-a-vm-sandboxes-dev", port),
+        deployed(pulumi, `sandboxes-on-a-vm-sandboxes-${stack}`, port),
         setTimeout(20_000).then(() => sshd.listen()),
       ]);
       expect(said).toMatch(/Waiting for the new machine 127\.0\.0\.1: its SSH server can't be reached/);
@@ -147,11 +150,11 @@ describe("the example in TypeScript", () => {
 describe("the example in YAML", () => {
   it("comes and goes whole, by the plugin of the packed file", async () => {
     const { pulumi } = await install("yaml");
-    await pulumi("stack", "init", "dev");
+    await pulumi("stack", "init", stack);
     await pulumi("config", "set", "hostPort", "70000");
     await expect(pulumi("preview")).rejects.toThrow("microsandbox:hostPort is 70000");
     const port = await freePort();
     await pulumi("config", "set", "hostPort", String(port));
-    await deployed(pulumi, "sandboxes-in-yaml-sandboxes-dev", port);
+    await deployed(pulumi, `sandboxes-in-yaml-sandboxes-${stack}`, port);
   });
 });
