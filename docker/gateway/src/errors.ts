@@ -41,6 +41,8 @@ export type ErrorOptions = {
   retryAfterSeconds?: number;
   /** The connection is closed after the answer. */
   closeConnection?: boolean;
+  /** It may have been done all the same: nobody knows. */
+  uncertain?: boolean;
   cause?: unknown;
 };
 

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
 import { ImageAccess } from "../../../docker/gateway/src/backends/msb/image-access";
-import { SharedRead } from "../../../docker/gateway/src/backends/msb/shared-read";
+import { SharedRead } from "../../../docker/gateway/src/shared-read";
 import { FAKE_MSB, fakeAgent, TestGateway, temporaryFolder, until } from "./harness";
 
 /** A gateway whose msb does something of its own before, or instead of, what the fake one does. */

@@ -96,6 +96,18 @@ export type Usage = {
   snapshotBytes: number;
 };
 
+export const noUsage = (): Usage => ({
+  total: 0,
+  running: 0,
+  paused: 0,
+  ephemeralRunning: 0,
+  memoryMib: 0,
+  cpus: 0,
+  volumes: 0,
+  snapshots: 0,
+  snapshotBytes: 0,
+});
+
 export type LogSource = "stdout" | "stderr" | "output" | "system";
 /** Where a reader stands; only the backend that gave it knows what it means. */
 export type LogCursor = { generation: bigint; offset: bigint };

@@ -74,7 +74,10 @@ export function describeForks(make: MakeWorld): void {
     });
     await fc.assert(
       fc.asyncProperty(any, async ({ count, sandboxes, totalSandboxes, memory, taken }) => {
-        const world = await make({ limits: { sandboxes, totalSandboxes, memoryMib: memory * 64 } });
+        const world = await make({
+          limits: { sandboxes, totalSandboxes, memoryMib: memory * 64 },
+          beside: true,
+        });
         const { id } = await running(world, "source");
         const names = Array.from({ length: count }, (_, index) => `fork-${index}`);
         if (taken) await world.backend.sandboxes.create(wanted(names.at(-1) ?? ""));
@@ -95,7 +98,7 @@ export function describeForks(make: MakeWorld): void {
   });
 
   test("however many ask at once, no more are made than there is room for", async () => {
-    const world = await make({ limits: { sandboxes: 6 } });
+    const world = await make({ limits: { sandboxes: 6 }, beside: true });
     const { id } = await running(world, "source");
     const attempts = ["a", "b", "c", "d"].map((name) => fork(world, id, [`${name}-1`, `${name}-2`]));
     const outcomes = await Promise.allSettled(attempts);

@@ -43,7 +43,7 @@ function leadsTo(state: Modelled, operation: Operation): Modelled | undefined {
 /** Pauses: what becomes of a sandbox that is paused, by whatever is asked for then. */
 export function describePauses(make: MakeWorld): void {
   test("one that is paused runs for all clients, and keeps its room", async () => {
-    const world = await make({ limits: { sandboxes: 1 } });
+    const world = await make({ limits: { sandboxes: 1 }, beside: true });
     const { sandboxes } = world.backend;
     const before = await running(world, "box");
     await sandboxes.want(before.id, "paused");

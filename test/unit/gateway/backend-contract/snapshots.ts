@@ -96,7 +96,7 @@ export function describeSnapshots(make: MakeWorld): void {
   });
 
   test("no more are made than there may be, however many ask at once; one that takes a place needs none", async () => {
-    const world = await make({ limits: { snapshots: 2 } });
+    const world = await make({ limits: { snapshots: 2 }, beside: true });
     const { id } = await running(world, "box");
     const outcomes = await Promise.allSettled(["a", "b", "c", "d"].map((name) => taken(world, id, name)));
     expect(outcomes.filter(({ status }) => status === "fulfilled")).toHaveLength(2);

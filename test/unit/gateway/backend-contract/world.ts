@@ -27,6 +27,8 @@ export type WorldOptions = {
   limits?: Partial<Limits>;
   /** Whether names are for each owner by itself; default: they are. */
   namesPerOwner?: boolean;
+  /** The limits are to hold for what is beside each other, as forks and snapshots are beside their sandbox. */
+  beside?: boolean;
 };
 
 export type MakeWorld = (options?: WorldOptions) => Promise<World>;

@@ -1,6 +1,6 @@
 import { errorText } from "../../errors";
+import { within } from "../../within";
 import type { Lifecycle, LifecycleLog } from "./lifecycle";
-import { within } from "./process";
 import type { Entry, SandboxIndex } from "./sandbox-index";
 import type { SnapshotCommands } from "./snapshot-commands";
 

@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import type { DiskReserve } from "../../limits/disk-reserve";
+import { within } from "../../within";
 import { type Msb, MsbError } from "./command-line";
 import { ImageNotCached } from "./error-sentences";
 import { ImageAccess } from "./image-access";
@@ -8,7 +9,6 @@ import { makeRoom, type PruneOptions, type PruneReport, pruneImages } from "./im
 import { ImagePulls, type PullLogin } from "./image-pulls";
 import { canonical } from "./image-reference";
 import { ImageUses } from "./image-uses";
-import { within } from "./process";
 import { notHere } from "./pull-errors";
 import { PullProxy } from "./pull-proxy";
 import type { RegistryRules } from "./registry-rules";

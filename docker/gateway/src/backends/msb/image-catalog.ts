@@ -1,6 +1,6 @@
+import { SharedRead } from "../../shared-read";
 import type { ListedImage } from "./command-line";
 import { canonical } from "./image-reference";
-import { SharedRead } from "./shared-read";
 
 /** Images are also loaded and removed with msb itself: what is known gets read again after that time. */
 const STALE_MS = 5 * 60_000;

@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { invalidSpec, ServiceError } from "../../errors";
+import { within } from "../../within";
 
 export type ProcessResult = { code: number; stdout: string; stderr: string };
 
@@ -104,17 +105,4 @@ function collect(stream: NodeJS.ReadableStream, tooLong: () => void): () => stri
     else tooLong();
   });
   return () => Buffer.concat(chunks).toString("utf8");
-}
-
-/** Whether a promise is done within a time; its failure is passed on. */
-export async function within(promise: Promise<unknown>, timeoutMs: number): Promise<boolean> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<boolean>((resolve) => {
-    timer = setTimeout(resolve, timeoutMs, false);
-  });
-  try {
-    return await Promise.race([promise.then(() => true), late]);
-  } finally {
-    clearTimeout(timer);
-  }
 }

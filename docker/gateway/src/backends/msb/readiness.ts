@@ -3,7 +3,7 @@ import { access, mkdir, open, unlink } from "node:fs/promises";
 import { join } from "node:path";
 import { errorText } from "../../errors";
 import type { Check } from "../../sandboxes/backend";
-import { within } from "./process";
+import { within } from "../../within";
 
 export type Readiness = { ready: boolean; checks: Record<string, Check> };
 

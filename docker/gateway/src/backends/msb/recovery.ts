@@ -1,8 +1,8 @@
 import { errorText } from "../../errors";
 import { isUp } from "../../sandboxes/states";
+import { within } from "../../within";
 import type { LifecycleLog } from "./lifecycle";
 import type { Liveness } from "./liveness";
-import { within } from "./process";
 import type { Reconciler } from "./reconciler";
 import type { Resume } from "./resume";
 import type { SandboxFolders } from "./sandbox-folders";

@@ -1,9 +1,16 @@
 import { randomInt } from "node:crypto";
-import type { ListQuery, Owner, Reference, Scope, Usage } from "../../sandboxes/backend";
+import {
+  type ListQuery,
+  noUsage,
+  type Owner,
+  type Reference,
+  type Scope,
+  type Usage,
+} from "../../sandboxes/backend";
+import { OrderedEntries } from "../../sandboxes/ordered-entries";
 import { comparePositions } from "../../sandboxes/scope";
 import { STATES } from "../../sandboxes/states";
 import { type ChangedIds, ChangeLog } from "./change-log";
-import { OrderedEntries } from "./ordered-entries";
 import { isInterrupted, isPaused, type SandboxRecord } from "./sandbox-record";
 
 /** What a sandbox takes of the limits. */
@@ -79,18 +86,6 @@ export class Entry {
     });
   }
 }
-
-const noUsage = (): Usage => ({
-  total: 0,
-  running: 0,
-  paused: 0,
-  ephemeralRunning: 0,
-  memoryMib: 0,
-  cpus: 0,
-  volumes: 0,
-  snapshots: 0,
-  snapshotBytes: 0,
-});
 
 /**
  * All sandboxes by id, by msb's name, by the clients' names and in the order of their creation, with what they use in

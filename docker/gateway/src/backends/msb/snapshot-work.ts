@@ -1,8 +1,8 @@
 import { errorText, ServiceError, snapshotNotFound } from "../../errors";
 import { LineBudget } from "../../limits/line-budget";
 import type { Owner } from "../../sandboxes/scope";
+import { within } from "../../within";
 import { FAILURES, type Lifecycle, type LifecycleLog } from "./lifecycle";
-import { within } from "./process";
 import type { RecordStore } from "./record-store";
 import type { Entry } from "./sandbox-index";
 import { checkCapturable } from "./snapshot-checks";

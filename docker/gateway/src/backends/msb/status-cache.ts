@@ -1,5 +1,5 @@
+import { SharedRead } from "../../shared-read";
 import type { Seen } from "./reconciler";
-import { SharedRead } from "./shared-read";
 
 const MAX_AGE_MS = 1_000;
 /** On a slow machine a list is asked for less often: it is to take a quarter of the time at most. */

@@ -6,12 +6,12 @@ import type { Owner, Scope, Volume, VolumeBackend, WantedVolume } from "../../sa
 import { sizeOfLabels } from "../../sandboxes/fields";
 import type { SandboxSpec } from "../../sandboxes/spec";
 import type { FileCaller, VolumeFiles } from "../../sandboxes/volume-files";
+import { SharedRead } from "../../shared-read";
 import { inTermsOf, type Msb } from "./command-line";
 import type { LifecycleLog } from "./lifecycle";
 import type { RecordStore } from "./record-store";
 import { backoffMs } from "./retries";
 import type { SandboxIndex } from "./sandbox-index";
-import { SharedRead } from "./shared-read";
 import type { VolumeFileStore } from "./volume-files/store";
 import { GIB, VolumeIndex, type VolumeLimits } from "./volume-index";
 import { adopted, capacityOf, listedVolumes, mounts, type VolumeRecord, volumeOf } from "./volume-record";

@@ -1,5 +1,5 @@
 /**
- * An answer of msb's that many wait for: one question serves all who ask meanwhile, and nobody gets an answer to a
+ * An answer that many wait for: one question serves all who ask meanwhile, and nobody gets an answer to a
  * question that was asked before what he knows.
  */
 export class SharedRead {

@@ -1,5 +1,4 @@
-import type { Position } from "../../sandboxes/backend";
-import { comparePositions } from "../../sandboxes/scope";
+import { comparePositions, type Position } from "./scope";
 
 type Placed = { record: Position };
 

@@ -1,0 +1,138 @@
+import { serverStopping } from "../../errors";
+import type { Limits } from "../../limits/capacity";
+import {
+  type Backend,
+  type Check,
+  noUsage,
+  type Owner,
+  type Usage,
+  type Wanted,
+} from "../../sandboxes/backend";
+import type { SandboxStatus } from "../../sandboxes/spec";
+import { type Claim, Claims } from "./claims";
+import type { Names } from "./names";
+import { Placement } from "./placement";
+import { ServersSandboxes } from "./sandboxes";
+import { firstAnswer, noServer, type Server, type Servers } from "./server";
+import { ServersSnapshots } from "./snapshots";
+import { ServersVolumes } from "./volumes";
+
+export type ServersBackendOptions = {
+  servers: Servers;
+  names: Names;
+  /** Whether names are for each owner by itself. */
+  namesPerOwner: boolean;
+};
+
+/** Several servers as one. It keeps nothing of its own: any number of them may stand before the same servers. */
+export class ServersBackend implements Backend {
+  readonly sandboxes: ServersSandboxes;
+  readonly volumes: ServersVolumes;
+  readonly snapshots: ServersSnapshots;
+  private readonly servers: Servers;
+  /** What servers said last: it stands while they do not answer. */
+  private readonly lastLimits = new WeakMap<Server, Limits>();
+  private draining = false;
+
+  constructor({ servers, names, namesPerOwner }: ServersBackendOptions) {
+    this.servers = servers;
+    const isBorne = ({ kind, owner, name }: Claim): Promise<boolean> => {
+      const scope = namesPerOwner ? { owner } : {};
+      if (kind === "volume") return this.volumes.isBorne(name, scope);
+      if (kind === "snapshot") return this.snapshots.isBorne(name, scope);
+      return this.sandboxes.isBorne(name, scope);
+    };
+    const claims = new Claims({ names, namesPerOwner, isBorne });
+    const placement = new Placement(servers);
+    const refuse = () => {
+      if (this.draining) throw serverStopping();
+    };
+    this.volumes = new ServersVolumes(servers, claims, placement, namesPerOwner, refuse);
+    const serversWith = (wanted: Wanted) => this.volumes.serversWith(wanted);
+    this.sandboxes = new ServersSandboxes(servers, claims, placement, serversWith, refuse);
+    this.snapshots = new ServersSnapshots(servers, claims, namesPerOwner, refuse);
+  }
+
+  /** Of all servers together; the most that one sandbox may ask for is that of the largest. */
+  async limits(): Promise<Limits> {
+    const all = await Promise.all(this.servers.all().map((server) => this.limitsOf(server)));
+    const known = all.flatMap((limits) => limits ?? []);
+    const [first, ...others] = known;
+    if (!first) throw noServer();
+    const merged = { ...first };
+    for (const limits of others)
+      for (const field of Object.keys(merged) as (keyof Limits)[])
+        merged[field] = OF_ONE.has(field)
+          ? Math.max(merged[field], limits[field])
+          : merged[field] + limits[field];
+    return merged;
+  }
+
+  async usage(owner?: Owner): Promise<Usage> {
+    const all = await this.servers.each(
+      ({ backend }) => backend.usage(owner),
+      ({ mirror }) => mirror.usage(owner),
+    );
+    return sum(all, noUsage());
+  }
+
+  async statuses(): Promise<Record<SandboxStatus, number>> {
+    const all = await this.servers.each(
+      ({ backend }) => backend.statuses(),
+      ({ mirror }) => mirror.statuses(),
+    );
+    return sum(all, { created: 0, starting: 0, running: 0, stopping: 0, stopped: 0, failed: 0 });
+  }
+
+  async version(): Promise<string> {
+    const answer = await firstAnswer(this.servers.all(), ({ backend }) => backend.version());
+    if (!answer) throw noServer();
+    return answer.found;
+  }
+
+  /** Ready where one of the servers is. */
+  async readiness(): Promise<{ ready: boolean; checks: Record<string, Check> }> {
+    const silent = { ready: false, checks: { answer: { ok: false, reason: "it does not answer" } } };
+    const all = await this.servers.each(
+      ({ backend }) => backend.readiness(),
+      () => silent,
+    );
+    const checks = this.servers.all().map(({ number }, at): [string, Check] => {
+      const wrong = Object.values(all[at]?.checks ?? {}).find(({ ok }) => !ok);
+      return [`server-${number}`, all[at]?.ready ? { ok: true } : { ok: false, reason: wrong?.reason }];
+    });
+    const none: Check = { ok: false, reason: "there is no server" };
+    const servers = checks.length === 0 ? { servers: none } : Object.fromEntries(checks);
+    return { ready: all.some(({ ready }) => ready), checks: servers };
+  }
+
+  async resume(): Promise<void> {
+    await Promise.all(this.servers.all().map(({ backend }) => backend.resume()));
+  }
+
+  async drain(deadline: number): Promise<void> {
+    this.draining = true;
+    await Promise.all(this.servers.all().map(({ backend }) => backend.drain(deadline)));
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.servers.all().map(({ backend }) => backend.close()));
+  }
+
+  private async limitsOf(server: Server): Promise<Limits | undefined> {
+    const limits = await server.backend.limits().catch(() => undefined);
+    if (limits) this.lastLimits.set(server, limits);
+    return limits ?? this.lastLimits.get(server);
+  }
+}
+
+/** Limits of one sandbox, not of all together. */
+const OF_ONE = new Set<keyof Limits>(["sandboxMemoryMib", "sandboxCpus", "sandboxDiskMib"]);
+
+/** Adds up figures, field by field. */
+function sum<T extends Record<string, number>>(all: readonly T[], nothing: T): T {
+  const total: Record<string, number> = nothing;
+  for (const each of all)
+    for (const [field, value] of Object.entries(each)) total[field] = (total[field] ?? 0) + value;
+  return total as T;
+}

@@ -1,0 +1,101 @@
+import type { Sandbox, Usage } from "../../sandboxes/backend";
+import type { Changes, Versioned } from "../../sandboxes/changes";
+import type { Owner } from "../../sandboxes/scope";
+import { SharedRead } from "../../shared-read";
+import { within } from "../../within";
+
+/** What is told of each change. */
+export type MirrorWatcher = {
+  put: (item: Versioned) => void;
+  delete: (item: Versioned) => void;
+};
+
+/** What was last known of a server's sandboxes: those that its lists hold. */
+export class Mirror {
+  private readonly items = new Map<string, Versioned>();
+  private readonly read: SharedRead;
+  private moment: string | undefined;
+  private late = false;
+  private watcher: MirrorWatcher | undefined;
+
+  constructor(private readonly ask: (since: string | undefined) => Promise<Changes>) {
+    this.read = new SharedRead(() => this.follow());
+  }
+
+  /** Told of everything that is known, and of every change from here on; until nobody is, of everything as gone. */
+  watch(watcher: MirrorWatcher | undefined): void {
+    for (const item of this.items.values()) {
+      this.watcher?.delete(item);
+      watcher?.put(item);
+    }
+    this.watcher = watcher;
+  }
+
+  /** Resolves when all is known that had been answered to anybody before. @throws ServiceError unavailable */
+  refresh = (): Promise<void> => this.read.refresh(0);
+
+  /** The same, for so many milliseconds at most; not at all where the server is late already. Never rejects. */
+  async refreshWithin(ms: number): Promise<void> {
+    const refreshed = this.refresh().catch(() => undefined);
+    if (this.late) return;
+    if (await within(refreshed, ms)) return;
+    this.late = true;
+    void refreshed.then(() => {
+      this.late = false;
+    });
+  }
+
+  get = (id: string): Sandbox | undefined => this.items.get(id)?.sandbox;
+
+  /** What the sandboxes of one owner use, or all. */
+  usage(owner: Owner | undefined): Usage {
+    const sum = { total: 0, running: 0, paused: 0, ephemeralRunning: 0, memoryMib: 0, cpus: 0 };
+    for (const { sandbox } of this.items.values()) {
+      if (owner !== undefined && sandbox.owner !== owner) continue;
+      sum.total += 1;
+      const { status, spec, resolved } = sandbox;
+      if (status !== "running" && status !== "starting" && status !== "stopping") continue;
+      sum.running += 1;
+      sum.paused += sandbox.paused ? 1 : 0;
+      sum.ephemeralRunning += sandbox.ephemeral ? 1 : 0;
+      sum.memoryMib += spec?.resources.memory_mib ?? resolved?.memoryMib ?? 0;
+      sum.cpus += spec?.resources.vcpus ?? resolved?.vcpus ?? 0;
+    }
+    return { ...sum, volumes: 0, snapshots: 0, snapshotBytes: 0 };
+  }
+
+  statuses(): Record<Sandbox["status"], number> {
+    const counts = { created: 0, starting: 0, running: 0, stopping: 0, stopped: 0, failed: 0 };
+    for (const { sandbox } of this.items.values()) counts[sandbox.status] += 1;
+    return counts;
+  }
+
+  private async follow(): Promise<void> {
+    let parts: Changes[] = [];
+    for (let more = true; more; ) {
+      const part = await this.ask(parts.at(-1)?.moment ?? this.moment);
+      parts = part.anew ? [part] : [...parts, part];
+      more = part.more;
+    }
+    // All at once: nobody sees a half of what is there.
+    for (const part of parts) this.take(part);
+  }
+
+  private take({ anew, changed, removed, moment }: Changes): void {
+    if (anew) for (const id of [...this.items.keys()]) this.drop(id);
+    for (const id of removed) this.drop(id);
+    for (const item of changed) {
+      this.drop(item.sandbox.id);
+      this.items.set(item.sandbox.id, item);
+      this.watcher?.put(item);
+    }
+    this.moment = moment;
+  }
+
+  private drop(id: string): void {
+    const item = this.items.get(id);
+    if (!item) return;
+    this.items.delete(id);
+    this.watcher?.delete(item);
+  }
+}

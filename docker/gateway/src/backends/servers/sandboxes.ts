@@ -1,0 +1,150 @@
+import type { Duplex } from "node:stream";
+import { nameTaken, sandboxNotFound, snapshotNotFound } from "../../errors";
+import type {
+  ListQuery,
+  LogEntry,
+  LogQuery,
+  Page,
+  Reference,
+  Sandbox,
+  SandboxBackend,
+  Scope,
+  Wanted,
+} from "../../sandboxes/backend";
+import type { WantedForks } from "../../sandboxes/forks";
+import type { Modification, ModificationPlan, PlannedModification } from "../../sandboxes/modification";
+import type { Desired } from "../../sandboxes/states";
+import type { Claims } from "./claims";
+import type { Placement } from "./placement";
+import { firstAnswer, type Server, type Servers } from "./server";
+
+/** How long a list waits for a server that may not answer: then it holds what was last known of it. */
+const LIST_WAIT_MS = 2_000;
+
+/** The sandboxes of all servers. Each is where its id says, and is looked after there. */
+export class ServersSandboxes implements SandboxBackend {
+  constructor(
+    private readonly servers: Servers,
+    private readonly claims: Claims,
+    private readonly placement: Placement,
+    /** The servers that have the named volumes of a spec, undefined for any. @throws ServiceError volumeNotFound, conflict */
+    private readonly serversWith: (wanted: Wanted) => Promise<readonly Server[] | undefined>,
+    /** @throws ServiceError unavailable while nothing is made or started any more */
+    private readonly refuseWhileDraining: () => void,
+  ) {}
+
+  async create(wanted: Wanted): Promise<Sandbox> {
+    this.refuseWhileDraining();
+    const { spec, owner, desired, snapshot } = wanted;
+    let among = await this.serversWith(wanted);
+    if (snapshot !== undefined) {
+      const having = this.servers.having(snapshot);
+      if (having.length === 0) throw snapshotNotFound(snapshot);
+      among = among?.filter((server) => having.includes(server)) ?? having;
+    }
+    const { vcpus, memory_mib: memoryMib } = spec.resources;
+    const share = { vcpus, memoryMib, runs: desired === "running" };
+    const make = (server: Server) => server.backend.sandboxes.create(wanted);
+    const [made] = await this.claims.whileMaking(
+      [{ kind: "sandbox", owner, name: spec.name }],
+      nameTaken,
+      async () => [await this.placement.make(share, make, among)],
+    );
+    return made as Sandbox;
+  }
+
+  answered = async (id: string): Promise<void> => (await this.at(id))?.backend.sandboxes.answered(id);
+
+  async get(reference: Reference, scope: Scope): Promise<Sandbox | undefined> {
+    const ask = async (server: Server) => server.backend.sandboxes.get(reference, scope);
+    if ("id" in reference) return (await firstAnswer(this.servers.having(reference.id), ask))?.found;
+    const known = this.servers.lists.named(reference.name, scope.owner);
+    for (const server of known ? this.servers.having(known.id) : []) {
+      const found = await ask(server);
+      if (found && bearsName(found)) return found;
+    }
+    const ended: Sandbox[] = [];
+    const found = await firstAnswer(this.servers.all(), async (server) => {
+      const answer = await ask(server);
+      if (answer && !bearsName(answer)) ended.push(answer);
+      return answer && bearsName(answer) ? answer : undefined;
+    });
+    return found?.found ?? ended.at(-1);
+  }
+
+  resolve = async (id: string): Promise<Sandbox | undefined> =>
+    (await this.at(id))?.backend.sandboxes.resolve(id);
+
+  async list(query: ListQuery): Promise<Page> {
+    await Promise.all(this.servers.all().map(({ mirror }) => mirror.refreshWithin(LIST_WAIT_MS)));
+    return this.servers.lists.page(query);
+  }
+
+  async want(id: string, desired: Desired): Promise<Sandbox> {
+    if (desired === "running") this.refuseWhileDraining();
+    const sandbox = await (await this.holding(id)).backend.sandboxes.want(id, desired);
+    const { owner, name } = sandbox;
+    if (desired === "removed") await this.claims.free({ kind: "sandbox", owner, name }, id);
+    return sandbox;
+  }
+
+  resume = async (id: string): Promise<Sandbox> => (await this.holding(id)).backend.sandboxes.resume(id);
+
+  async fork(id: string, wanted: WantedForks): Promise<Sandbox[]> {
+    this.refuseWhileDraining();
+    const server = await this.holding(id);
+    const source = await server.backend.sandboxes.get({ id }, {});
+    if (!source) throw sandboxNotFound(id);
+    const { owner } = source;
+    return this.claims.whileMaking(
+      wanted.names.map((name) => ({ kind: "sandbox", owner, name })),
+      nameTaken,
+      () => server.backend.sandboxes.fork(id, wanted),
+    );
+  }
+
+  until = async (id: string, holds: (sandbox: Sandbox) => boolean, signal: AbortSignal): Promise<Sandbox> =>
+    (await this.holding(id)).backend.sandboxes.until(id, holds, signal);
+
+  planModification = async (id: string, change: PlannedModification): Promise<ModificationPlan> =>
+    (await this.holding(id)).backend.sandboxes.planModification(id, change);
+
+  modify = async (id: string, change: Modification): Promise<ModificationPlan> =>
+    (await this.holding(id)).backend.sandboxes.modify(id, change);
+
+  openAgent = async (id: string, signal: AbortSignal): Promise<Duplex> =>
+    (await this.holding(id)).backend.sandboxes.openAgent(id, signal);
+
+  async *logs(id: string, query: LogQuery): AsyncIterable<LogEntry[]> {
+    const server = await this.at(id);
+    if (server) yield* server.backend.sandboxes.logs(id, query);
+  }
+
+  /** Whether one bears the name. @throws ServiceError unavailable where a server does not answer */
+  async isBorne(name: string, scope: Scope): Promise<boolean> {
+    const ask = (server: Server) => server.backend.sandboxes.get({ name }, scope);
+    const found = await Promise.all(this.servers.all().map(ask));
+    return found.some((sandbox) => sandbox !== undefined && bearsName(sandbox));
+  }
+
+  /** The server of an id, where there is one. */
+  private async at(id: string): Promise<Server | undefined> {
+    const [only, ...others] = this.servers.having(id);
+    if (others.length === 0) return only;
+    const known = this.servers.all().find(({ mirror }) => mirror.get(id));
+    if (known) return known;
+    const ask = (server: Server) => server.backend.sandboxes.get({ id }, {});
+    return (await firstAnswer(this.servers.all(), ask))?.server;
+  }
+
+  /** @throws ServiceError sandboxNotFound */
+  private async holding(id: string): Promise<Server> {
+    const server = await this.at(id);
+    if (!server) throw sandboxNotFound(id);
+    return server;
+  }
+}
+
+/** One that ended by itself answers to its name only where no other bears it. */
+const bearsName = ({ ephemeral, status, ended }: Sandbox): boolean =>
+  !ended && !(ephemeral && (status === "stopped" || status === "failed"));

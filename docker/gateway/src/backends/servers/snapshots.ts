@@ -1,0 +1,103 @@
+import { ServiceError, sandboxNotFound, snapshotNotFound } from "../../errors";
+import { comparePositions, type Scope } from "../../sandboxes/scope";
+import type {
+  Snapshot,
+  SnapshotBackend,
+  SnapshotOperation,
+  SnapshotPage,
+  SnapshotQuery,
+  SnapshotReference,
+  WantedSnapshot,
+} from "../../sandboxes/snapshots";
+import type { Claims } from "./claims";
+import { firstAnswer, type Server, type Servers } from "./server";
+
+/** The snapshots of all servers. Each is where its sandbox is, and sandboxes start from it there. */
+export class ServersSnapshots implements SnapshotBackend {
+  constructor(
+    private readonly servers: Servers,
+    private readonly claims: Claims,
+    private readonly namesPerOwner: boolean,
+    /** @throws ServiceError unavailable while nothing is made any more */
+    private readonly refuseWhileDraining: () => void,
+  ) {}
+
+  async create(wanted: WantedSnapshot): Promise<SnapshotOperation> {
+    this.refuseWhileDraining();
+    const { sandboxId, name, owner, force } = wanted;
+    const having = this.servers.having(sandboxId);
+    const ask = (server: Server) => server.backend.sandboxes.get({ id: sandboxId }, {});
+    const server = (await firstAnswer(having, ask))?.server;
+    if (!server) throw sandboxNotFound(sandboxId);
+    const scope = this.namesPerOwner ? { owner } : {};
+    const bearer = force ? await this.bearer(name, scope) : undefined;
+    // That server alone can put one in the place of the other.
+    if (bearer?.server === server) return server.backend.snapshots.create(wanted);
+    if (bearer) {
+      const why = `the snapshot ${JSON.stringify(name)} is on server ${bearer.server.number}, and this sandbox is not`;
+      throw new ServiceError("conflict", `${why}: remove it first, or take another name`);
+    }
+    const taken = () =>
+      new ServiceError("snapshotNameTaken", `a snapshot named ${JSON.stringify(name)} exists already`);
+    const [made] = await this.claims.whileMaking([{ kind: "snapshot", owner, name }], taken, async () => [
+      await server.backend.snapshots.create(wanted),
+    ]);
+    return made as SnapshotOperation;
+  }
+
+  async operation(id: string, scope: Scope): Promise<SnapshotOperation | undefined> {
+    const ask = (server: Server) => server.backend.snapshots.operation(id, scope);
+    return (await firstAnswer(this.servers.having(id), ask))?.found;
+  }
+
+  async until(id: string, signal: AbortSignal): Promise<SnapshotOperation> {
+    const ask = async (server: Server) =>
+      (await server.backend.snapshots.operation(id, {})) ? true : undefined;
+    const having = await firstAnswer(this.servers.having(id), ask);
+    if (!having) throw snapshotNotFound(id);
+    return having.server.backend.snapshots.until(id, signal);
+  }
+
+  async list(query: SnapshotQuery): Promise<SnapshotPage> {
+    const nothing: SnapshotPage = { items: [], more: false };
+    const pages = await this.servers.each(
+      (server) => server.backend.snapshots.list(query),
+      () => nothing,
+    );
+    const all = pages.flatMap(({ items }) => items).sort(comparePositions);
+    return {
+      items: all.slice(0, query.limit),
+      more: all.length > query.limit || pages.some(({ more }) => more),
+    };
+  }
+
+  async find(reference: SnapshotReference, scope: Scope): Promise<Snapshot | undefined> {
+    const servers = "id" in reference ? this.servers.having(reference.id) : this.servers.all();
+    const ask = (server: Server) => server.backend.snapshots.find(reference, scope);
+    return (await firstAnswer(servers, ask))?.found;
+  }
+
+  async remove(id: string, scope: Scope): Promise<void> {
+    const ask = (server: Server) => server.backend.snapshots.find({ id }, scope);
+    const having = await firstAnswer(this.servers.having(id), ask);
+    if (!having) throw snapshotNotFound(id);
+    const { server, found } = having;
+    await server.backend.snapshots.remove(id, scope);
+    await this.claims.free({ kind: "snapshot", owner: found.owner, name: found.name }, id);
+  }
+
+  /** Whether one bears the name. @throws ServiceError unavailable where a server does not answer */
+  isBorne = async (name: string, scope: Scope): Promise<boolean> =>
+    (await this.bearer(name, scope)) !== undefined;
+
+  private async bearer(name: string, scope: Scope) {
+    const found = await Promise.all(
+      this.servers.all().map(async (server) => ({
+        server,
+        snapshot: await server.backend.snapshots.find({ name }, scope),
+      })),
+    );
+    // A digest is found by the same words.
+    return found.find(({ snapshot }) => snapshot?.name === name);
+  }
+}

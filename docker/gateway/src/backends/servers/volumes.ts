@@ -1,0 +1,110 @@
+import { ServiceError, volumeNotFound } from "../../errors";
+import type { Scope, Volume, VolumeBackend, Wanted, WantedVolume } from "../../sandboxes/backend";
+import type { FileCaller, VolumeFiles } from "../../sandboxes/volume-files";
+import type { Claims } from "./claims";
+import type { Placement } from "./placement";
+import { firstAnswer, noServer, type Server, type Servers } from "./server";
+
+/** The volumes of all servers. Each is on one of them, and sandboxes that mount it are there, too. */
+export class ServersVolumes implements VolumeBackend {
+  /** What was last known of each server's. */
+  private readonly known = new WeakMap<Server, Volume[]>();
+
+  constructor(
+    private readonly servers: Servers,
+    private readonly claims: Claims,
+    private readonly placement: Placement,
+    private readonly namesPerOwner: boolean,
+    /** @throws ServiceError unavailable while nothing is made any more */
+    private readonly refuseWhileDraining: () => void,
+  ) {}
+
+  async list({ owner }: Scope): Promise<Volume[]> {
+    const known = (server: Server) => this.known.get(server) ?? [];
+    const lists = await this.servers.each((server) => this.ask(server), known);
+    const all = lists.flat().filter((volume) => owner === undefined || volume.owner === owner);
+    return all.sort((a, b) => (a.createdAt < b.createdAt ? -1 : a.createdAt > b.createdAt ? 1 : 0));
+  }
+
+  /** That of the first server: the other servers' guests do not see it. */
+  async shared(): Promise<Volume> {
+    const [first] = this.servers.all();
+    if (!first) throw noServer();
+    return first.backend.volumes.shared();
+  }
+
+  async create(wanted: WantedVolume): Promise<Volume> {
+    this.refuseWhileDraining();
+    const { owner, name } = wanted;
+    const taken = () =>
+      new ServiceError("nameTaken", `a volume named ${JSON.stringify(name)} exists already`);
+    const share = { vcpus: 0, memoryMib: 0, runs: false };
+    const make = (server: Server) => server.backend.volumes.create(wanted);
+    const [made] = await this.claims.whileMaking([{ kind: "volume", owner, name }], taken, async () => [
+      await this.placement.make(share, make),
+    ]);
+    return made as Volume;
+  }
+
+  async remove(id: string, scope: Scope): Promise<void> {
+    const server = await this.holding(id, scope);
+    const volume = (await this.ask(server)).find((each) => each.id === id);
+    await server.backend.volumes.remove(id, scope);
+    if (!volume || volume.name === null) return;
+    await this.claims.free({ kind: "volume", owner: volume.owner, name: volume.name }, id);
+  }
+
+  async files(id: string, scope: Scope, caller: FileCaller): Promise<VolumeFiles> {
+    return (await this.holding(id, scope)).backend.volumes.files(id, scope, caller);
+  }
+
+  /** Whether one bears the name. @throws ServiceError unavailable where a server does not answer */
+  async isBorne(name: string, scope: Scope): Promise<boolean> {
+    const lists = await Promise.all(this.servers.all().map((server) => this.ask(server)));
+    return lists.flat().some((volume) => volume.name === name && isIn(volume, scope));
+  }
+
+  /** The servers that have all named volumes of a spec; undefined for one that mounts none. */
+  async serversWith({ spec: { mounts }, owner }: Wanted): Promise<readonly Server[] | undefined> {
+    const names = mounts.flatMap((mount) => (mount.type === "named" ? [mount.name] : []));
+    if (names.length === 0) return undefined;
+    const scope = this.namesPerOwner ? { owner } : {};
+    const found = await Promise.all(
+      names.map((name) =>
+        firstAnswer(this.servers.all(), async (server) =>
+          (await this.ask(server)).find((volume) => volume.name === name && isIn(volume, scope)),
+        ),
+      ),
+    );
+    const missing = names.find((_, at) => !found[at]);
+    if (missing !== undefined) throw volumeNotFound(missing);
+    const having = new Set(found.flatMap((each) => (each ? [each.server] : [])));
+    if (having.size > 1) {
+      const places = found.map((each, at) => `${JSON.stringify(names[at])} on ${each?.server.number}`);
+      const why = `volumes of one sandbox have to be on one server: ${places.join(", ")}`;
+      throw new ServiceError("conflict", why);
+    }
+    return [...having];
+  }
+
+  private async ask(server: Server): Promise<Volume[]> {
+    const volumes = await server.backend.volumes.list({});
+    this.known.set(server, volumes);
+    return volumes;
+  }
+
+  /** The server of a volume; the shared one is the first server's. @throws ServiceError volumeNotFound */
+  private async holding(id: string, scope: Scope): Promise<Server> {
+    const [only, ...others] = this.servers.having(id);
+    if (only && others.length === 0) return only;
+    const [first] = this.servers.all();
+    const having = await firstAnswer(this.servers.all(), async (server) =>
+      (await this.ask(server)).find((volume) => volume.id === id && isIn(volume, scope)),
+    );
+    if (having) return having.server;
+    if (!first || (await first.backend.volumes.shared()).id !== id) throw volumeNotFound(id);
+    return first;
+  }
+}
+
+const isIn = (volume: Volume, { owner }: Scope): boolean => owner === undefined || volume.owner === owner;

@@ -1,0 +1,4 @@
+import { describeBackend } from "./backend-contract";
+import { ServersWorld } from "./servers-world";
+
+describeBackend("ServersBackend", (options) => ServersWorld.make(options));
