@@ -133,10 +133,7 @@ export class MsbSandboxes implements SandboxBackend, Mirrored {
   async changes(since?: string): Promise<Changes> {
     await this.view.refresh();
     const { entries, ...rest } = this.index.changed(since);
-    return {
-      ...rest,
-      changed: entries.map((entry) => ({ sandbox: sandboxOf(entry), version: entry.version })),
-    };
+    return { ...rest, changed: entries.map(sandboxOf) };
   }
 
   async want(id: string, desired: Desired): Promise<Sandbox> {

@@ -1,40 +1,40 @@
 import type { ListQuery, Page, Sandbox } from "../../sandboxes/backend";
-import type { Versioned } from "../../sandboxes/changes";
 import { OrderedEntries } from "../../sandboxes/ordered-entries";
 import type { Owner } from "../../sandboxes/scope";
 import type { MirrorWatcher } from "./mirror";
 
-type Listed = Versioned & { record: Sandbox };
+/** A place in the order. */
+type Placed = { record: Sandbox };
 
 /** The sandboxes of all servers in the order of their creation, as they were last known. */
 export class Lists implements MirrorWatcher {
-  private readonly all = new OrderedEntries<Listed>();
-  private readonly byOwner = new Map<Owner, OrderedEntries<Listed>>();
+  private readonly all = new OrderedEntries<Placed>();
+  private readonly byOwner = new Map<Owner, OrderedEntries<Placed>>();
   private readonly byName = new Map<string, Set<Sandbox>>();
-  private readonly listed = new Map<Versioned, Listed>();
+  private readonly places = new Map<Sandbox, Placed>();
 
-  put(item: Versioned): void {
-    const { owner, name } = item.sandbox;
-    const entry = { ...item, record: item.sandbox };
-    this.listed.set(item, entry);
-    this.all.add(entry);
+  put(sandbox: Sandbox): void {
+    const { owner, name } = sandbox;
+    const place = { record: sandbox };
+    this.places.set(sandbox, place);
+    this.all.add(place);
     const own = this.byOwner.get(owner) ?? new OrderedEntries();
     this.byOwner.set(owner, own);
-    own.add(entry);
-    this.byName.set(name, (this.byName.get(name) ?? new Set()).add(item.sandbox));
+    own.add(place);
+    this.byName.set(name, (this.byName.get(name) ?? new Set()).add(sandbox));
   }
 
-  delete(item: Versioned): void {
-    const entry = this.listed.get(item);
-    if (!entry) return;
-    const { owner, name } = item.sandbox;
-    this.listed.delete(item);
-    this.all.delete(entry);
+  delete(sandbox: Sandbox): void {
+    const place = this.places.get(sandbox);
+    if (!place) return;
+    const { owner, name } = sandbox;
+    this.places.delete(sandbox);
+    this.all.delete(place);
     const own = this.byOwner.get(owner);
-    own?.delete(entry);
+    own?.delete(place);
     if (own?.size === 0) this.byOwner.delete(owner);
     const bearers = this.byName.get(name);
-    bearers?.delete(item.sandbox);
+    bearers?.delete(sandbox);
     if (bearers?.size === 0) this.byName.delete(name);
   }
 
@@ -47,20 +47,13 @@ export class Lists implements MirrorWatcher {
 
   page({ owner, after, limit, labels, charged = (work) => work() }: ListQuery): Page {
     const pairs = Object.entries(labels);
-    const isWanted = ({ sandbox }: Listed) => {
+    const isWanted = ({ record: { spec, resolved } }: Placed) => {
       if (pairs.length === 0) return true;
-      const own = sandbox.spec?.labels ?? sandbox.resolved?.labels ?? {};
+      const own = spec?.labels ?? resolved?.labels ?? {};
       return pairs.every(([key, value]) => own[key] === value);
     };
     const ordered = owner === undefined ? this.all : this.byOwner.get(owner);
-    const { entries, more } = charged(() => ordered?.page(after, limit, isWanted)) ?? {
-      entries: [],
-      more: false,
-    };
-    return {
-      items: entries.map(({ sandbox }) => sandbox),
-      versions: entries.map(({ version }) => version),
-      more,
-    };
+    const page = charged(() => ordered?.page(after, limit, isWanted));
+    return { items: page?.entries.map(({ record }) => record) ?? [], more: page?.more ?? false };
   }
 }

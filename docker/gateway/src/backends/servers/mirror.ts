@@ -1,18 +1,18 @@
 import type { Sandbox, Usage } from "../../sandboxes/backend";
-import type { Changes, Versioned } from "../../sandboxes/changes";
+import type { Changes } from "../../sandboxes/changes";
 import type { Owner } from "../../sandboxes/scope";
 import { SharedRead } from "../../shared-read";
 import { within } from "../../within";
 
 /** What is told of each change. */
 export type MirrorWatcher = {
-  put: (item: Versioned) => void;
-  delete: (item: Versioned) => void;
+  put: (sandbox: Sandbox) => void;
+  delete: (sandbox: Sandbox) => void;
 };
 
 /** What was last known of a server's sandboxes: those that its lists hold. */
 export class Mirror {
-  private readonly items = new Map<string, Versioned>();
+  private readonly sandboxes = new Map<string, Sandbox>();
   private readonly read: SharedRead;
   private moment: string | undefined;
   private late = false;
@@ -24,9 +24,9 @@ export class Mirror {
 
   /** Told of everything that is known, and of every change from here on; until nobody is, of everything as gone. */
   watch(watcher: MirrorWatcher | undefined): void {
-    for (const item of this.items.values()) {
-      this.watcher?.delete(item);
-      watcher?.put(item);
+    for (const sandbox of this.sandboxes.values()) {
+      this.watcher?.delete(sandbox);
+      watcher?.put(sandbox);
     }
     this.watcher = watcher;
   }
@@ -45,12 +45,12 @@ export class Mirror {
     });
   }
 
-  get = (id: string): Sandbox | undefined => this.items.get(id)?.sandbox;
+  get = (id: string): Sandbox | undefined => this.sandboxes.get(id);
 
   /** What the sandboxes of one owner use, or all. */
   usage(owner: Owner | undefined): Usage {
     const sum = { total: 0, running: 0, paused: 0, ephemeralRunning: 0, memoryMib: 0, cpus: 0 };
-    for (const { sandbox } of this.items.values()) {
+    for (const sandbox of this.sandboxes.values()) {
       if (owner !== undefined && sandbox.owner !== owner) continue;
       sum.total += 1;
       const { status, spec, resolved } = sandbox;
@@ -66,7 +66,7 @@ export class Mirror {
 
   statuses(): Record<Sandbox["status"], number> {
     const counts = { created: 0, starting: 0, running: 0, stopping: 0, stopped: 0, failed: 0 };
-    for (const { sandbox } of this.items.values()) counts[sandbox.status] += 1;
+    for (const sandbox of this.sandboxes.values()) counts[sandbox.status] += 1;
     return counts;
   }
 
@@ -82,20 +82,20 @@ export class Mirror {
   }
 
   private take({ anew, changed, removed, moment }: Changes): void {
-    if (anew) for (const id of [...this.items.keys()]) this.drop(id);
+    if (anew) for (const id of [...this.sandboxes.keys()]) this.drop(id);
     for (const id of removed) this.drop(id);
-    for (const item of changed) {
-      this.drop(item.sandbox.id);
-      this.items.set(item.sandbox.id, item);
-      this.watcher?.put(item);
+    for (const sandbox of changed) {
+      this.drop(sandbox.id);
+      this.sandboxes.set(sandbox.id, sandbox);
+      this.watcher?.put(sandbox);
     }
     this.moment = moment;
   }
 
   private drop(id: string): void {
-    const item = this.items.get(id);
-    if (!item) return;
-    this.items.delete(id);
-    this.watcher?.delete(item);
+    const sandbox = this.sandboxes.get(id);
+    if (!sandbox) return;
+    this.sandboxes.delete(id);
+    this.watcher?.delete(sandbox);
   }
 }
