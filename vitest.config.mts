@@ -1,5 +1,9 @@
 import { defineConfig } from "vitest/config";
 
+// A bash at the first level whose input is a socket, as Node's pipes are, takes itself for a remote login and reads
+// ~/.bashrc. Tests don't depend on that file, and end scripts at any moment: a lock that it takes would stay.
+process.env.SHLVL = "2";
+
 /** One project per kind of test; `npm test` runs them in this order. */
 export default defineConfig({
   test: {
