@@ -3,6 +3,7 @@ import { createReadStream } from "node:fs";
 import { type FileHandle, open, rename, rm } from "node:fs/promises";
 import { Readable } from "node:stream";
 import { UserError } from "../../setup/user-error";
+import { cannotRead, cannotWrite } from "../file-errors";
 import { type Manifest, manifestSchema } from "./manifest";
 
 /**
@@ -40,8 +41,7 @@ export class ArchiveWriter {
       await (await open(path, "wx", 0o600)).close();
       return new ArchiveWriter(path, await open(`${path}.partial`, "w", 0o600));
     } catch (error) {
-      const reason = (error as NodeJS.ErrnoException).code === "EEXIST" ? "it exists" : String(error);
-      throw new UserError(`${path} can't be written: ${reason}.\nExpected: the name of a new file.`);
+      throw cannotWrite(path, error, "the name of a new file");
     }
   }
 
@@ -106,12 +106,13 @@ export interface Archive {
  * @throws UserError where it is truncated, altered or no backup at all
  */
 export async function verifyArchive(path: string, progress: (bytes: number) => void): Promise<Archive> {
-  const file = await open(path, "r").catch((error) => {
-    throw new UserError(
-      `${path} can't be read: ${error.message}.\nExpected: a file written by npm run backup.`,
-    );
-  });
+  const refuse = (error: unknown): never => {
+    throw cannotRead(path, error, "a file written by npm run backup");
+  };
+  const file = await open(path, "r").catch(refuse);
   try {
+    // A folder can be opened, too.
+    await file.read(Buffer.alloc(1), 0, 1, 0).catch(refuse);
     const broken = (why: string) =>
       new UserError(`${path} is not an intact backup: ${why}.\nNothing was changed. Use another one.`);
     const reader = new Reader(file, broken, progress);

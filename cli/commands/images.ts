@@ -1,4 +1,4 @@
-import { createReadStream, existsSync } from "node:fs";
+import { open } from "node:fs/promises";
 import type { Readable } from "node:stream";
 import { hostArgv } from "../../components/host/connection";
 import { parseSize } from "../../components/settings/values";
@@ -6,6 +6,7 @@ import { exec } from "../../setup/exec";
 import { createReporter } from "../../setup/report";
 import { UserError } from "../../setup/user-error";
 import { parseDuration } from "../duration";
+import { cannotRead } from "../file-errors";
 import { whyDown } from "../server-down";
 import { deployedServer, type ServerSelection } from "./sandbox";
 
@@ -25,9 +26,24 @@ export async function images(words: string[], limits: PruneLimits, asked: Server
     return inServer(asked, ["node", "/opt/gateway/server.cjs", "prune", options]);
   }
   if (action !== "load" || !file || more.length > 0) throw new UserError(USAGE);
-  if (!existsSync(file))
-    throw new UserError(`${file} does not exist. To make one: docker save IMAGE > FILE.tar`);
-  return inServer(asked, ["msb", "load"], createReadStream(file));
+  return inServer(asked, ["msb", "load"], { file, content: await archiveAt(file) });
+}
+
+const ARCHIVE = "an archive of an image. To make one: docker save IMAGE > FILE.tar";
+
+/** What `load` reads. @throws UserError where there is no file */
+export async function archiveAt(file: string): Promise<Readable> {
+  const handle = await open(file, "r").catch((error: unknown) => {
+    throw cannotRead(file, error, ARCHIVE);
+  });
+  try {
+    // A folder can be opened, too.
+    await handle.read(Buffer.alloc(1), 0, 1, 0);
+  } catch (error) {
+    await handle.close();
+    throw cannotRead(file, error, ARCHIVE);
+  }
+  return handle.createReadStream({ start: 0 });
 }
 
 /** The limits as the server takes them. @throws UserError */
@@ -44,16 +60,27 @@ export function pruneOptions({ olderThan, maxSize }: PruneLimits): {
 }
 
 /** Runs a command in the server; an archive is passed on standard input, not as a path. */
-async function inServer(asked: ServerSelection, words: string[], input?: Readable): Promise<void> {
+async function inServer(
+  asked: ServerSelection,
+  words: string[],
+  input?: { file: string; content: Readable },
+): Promise<void> {
   const report = createReporter();
   const server = await deployedServer(asked, report);
   const { connection, container } = server;
   const command = ["docker", "exec", ...(input ? ["--interactive"] : []), container, ...words];
   const [program = "docker", ...rest] = hostArgv(connection, command);
   const run = () =>
-    exec(program, rest, { stdin: input ?? "ignore", stdout: "inherit", stderr: "inherit", reject: false });
+    exec(program, rest, {
+      stdin: input?.content ?? "ignore",
+      stdout: "inherit",
+      stderr: "inherit",
+      reject: false,
+    });
   const { exitCode } = await report.wait("waiting for the server", run);
   const down = exitCode === 0 ? undefined : await whyDown(server, report);
   if (down) throw down;
+  if (exitCode !== 0 && input)
+    throw new UserError(`${input.file} was not loaded: the reason is above.\nExpected: ${ARCHIVE}`);
   process.exitCode = exitCode ?? 1;
 }

@@ -3,6 +3,7 @@ import { hostArgv } from "../../components/host/connection";
 import { exec } from "../../setup/exec";
 import { createReporter } from "../../setup/report";
 import { UserError } from "../../setup/user-error";
+import { cannotWrite } from "../file-errors";
 import { deployedServer, type ServerSelection } from "./sandbox";
 
 /** Where docker/Dockerfile puts it. */
@@ -20,6 +21,10 @@ export async function sbom(file: string | undefined, asked: ServerSelection): Pr
       `The SBOM could not be read from the server: ${stderr.trim()}\n` +
         `Expected: a running server of this version. To get one: npm run up -- --stack ${stack}`,
     );
-  if (file === undefined) console.log(stdout);
-  else writeFileSync(file, `${stdout}\n`);
+  if (file === undefined) return console.log(stdout);
+  try {
+    writeFileSync(file, `${stdout}\n`);
+  } catch (error) {
+    throw cannotWrite(file, error, "the name of a file");
+  }
 }

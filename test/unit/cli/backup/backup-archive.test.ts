@@ -86,6 +86,19 @@ describe("a backup", () => {
     expect(readdirSync(folder).filter((name) => name.startsWith("failed"))).toEqual([]);
   });
 
+  it("says which folder is missing, and what else is in the way of a file", async () => {
+    const missing = join(folder, "no such folder");
+    await expect(ArchiveWriter.open(join(missing, "x.tar"))).rejects.toThrow(
+      `there is no folder ${missing}.\nTo make it: mkdir -p '${missing}'`,
+    );
+    await expect(ArchiveWriter.open(join(file, "x.tar"))).rejects.toThrow(/a part of its path is a file/);
+    const verified = (path: string) => verifyArchive(path, () => {});
+    await expect(verified(join(missing, "x.tar"))).rejects.toThrow(
+      /it does not exist\.\nExpected: .*npm run backup/,
+    );
+    await expect(verified(folder)).rejects.toThrow(/it is a folder\.\nExpected: .*npm run backup/);
+  });
+
   it.each([0, 511, 512, 8 ** 11 - 1, 8 ** 11, 5 * 1024 ** 4])("has a header for %i bytes", (size) => {
     expect(sizeIn(header("state.tar.zst", size))).toBe(size);
   });

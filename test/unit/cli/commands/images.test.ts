@@ -1,5 +1,9 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { text } from "node:stream/consumers";
 import { expect, test } from "vitest";
-import { pruneOptions } from "../../../../cli/commands/images";
+import { archiveAt, pruneOptions } from "../../../../cli/commands/images";
 import { UserError } from "../../../../setup/user-error";
 
 test.each([
@@ -20,3 +24,18 @@ test.each([[{ olderThan: "7" }], [{ olderThan: "-1d" }], [{ olderThan: "" }], [{
     expect(() => pruneOptions(limits)).toThrow(UserError);
   },
 );
+
+test("an archive is read from its first byte; of what is none the answer says how to make one", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "images-test-"));
+  try {
+    const file = join(folder, "image.tar");
+    writeFileSync(file, "content");
+    expect(await text(await archiveAt(file))).toBe("content");
+    const how = /Expected: an archive of an image\. To make one: docker save IMAGE > FILE\.tar$/;
+    await expect(archiveAt(join(folder, "none.tar"))).rejects.toThrow(/it does not exist/);
+    await expect(archiveAt(folder)).rejects.toThrow(/it is a folder/);
+    await expect(archiveAt(folder)).rejects.toThrow(how);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
