@@ -61,7 +61,8 @@ export class Microsandbox extends pulumi.ComponentResource {
     this.volumes = storage.volumes;
     this.endpoint = endpoint;
     this.environment = endpoint.apply((url) => clientEnvironment(url, structure.devMode));
-    this.apiKey = pulumi.secret(apiKey);
+    // That there is none is no secret.
+    this.apiKey = apiKey === "" ? pulumi.output("") : pulumi.secret(apiKey);
     this.server = pulumi
       .all([host.connection, server.containerName])
       .apply(([connection, container]) => ({ container, connection }));

@@ -1,3 +1,4 @@
+import * as pulumi from "@pulumi/pulumi";
 import { describe, expect, it } from "vitest";
 import { deployHosts, stackOutputs } from "../../../components/fleet";
 import { checkSettings } from "../../../components/settings/checks";
@@ -64,6 +65,16 @@ describe("outputs", () => {
   it("of several hosts are maps", async () => {
     const hosts = { a: { allowRemoval: true }, b: { hostPort: 6000 } };
     expect(await outputsOf({ hosts })).toEqual(["apiKeys", "endpoints", "hosts"]);
+  });
+  it("have a key that is secret, or that there is none", async () => {
+    const secret: Record<string, Promise<boolean>> = {};
+    const hosts = { dev: {}, made: { devMode: false }, given: { devMode: false, apiKey: "k".repeat(40) } };
+    for (const [name, raw] of Object.entries(hosts))
+      await registered(() => {
+        const { apiKey } = stackOutputs(deployHosts("microsandbox", checkSettings(raw).hosts ?? {}));
+        secret[name] = pulumi.isSecret(pulumi.output(apiKey));
+      });
+    expect(await Promise.all(Object.values(secret))).toEqual([false, true, true]);
   });
   it("of a map with one host are both", async () => {
     expect(await outputsOf({ hosts: { a: { allowRemoval: true } } })).toEqual(
