@@ -1,6 +1,7 @@
 import { hostArgv } from "../../components/host/connection";
 import { exec } from "../../setup/exec";
 import { createReporter, elapsed, type Reporter } from "../../setup/report";
+import { inspectTools } from "../../setup/tools";
 import { UserError } from "../../setup/user-error";
 import { readOutputs, type Server, type StackOutputs } from "../outputs";
 import { type MsbRow, type Named, namePositions, namesOf, sandboxTable, withHandles } from "../sandbox-names";
@@ -28,7 +29,15 @@ export async function sandbox(args: string[]): Promise<void> {
   const began = Date.now();
   const report = createReporter();
   const [asked, words] = takeOptions(args);
-  const server = await deployedServer(asked, report);
+  const isHelp = ["--help", "-h", "help", undefined].includes(words[0]);
+  if (isHelp) console.log(HELP);
+  // No tools are installed for it.
+  if (isHelp && !(await inspectTools()).every(({ present }) => present)) return console.log(NOT_DEPLOYED);
+  const server = await deployedServer(asked, report).catch((error: unknown) => {
+    if (isHelp && error instanceof UserError) return undefined;
+    throw error;
+  });
+  if (server === undefined) return console.log(NOT_DEPLOYED);
   const spoken = await inNames(server, words, report);
   if (typeof spoken === "string") return console.log(spoken);
   const terminal = process.stdin.isTTY && process.stdout.isTTY;
@@ -43,6 +52,21 @@ export async function sandbox(args: string[]): Promise<void> {
   if (down) throw down;
   process.exitCode = exitCode ?? 1;
 }
+
+const HELP = `Usage: npm run sandbox -- [--stack NAME] [--host NAME] COMMAND
+
+Runs msb, the command line of microsandbox, in the running server. Sandboxes and volumes may be called by their
+clients' names and by their ids. The commands that are needed first:
+
+  run IMAGE -- COMMAND   run a command in a new sandbox, like: run starter -- echo hello
+  ls                     list the sandboxes with their owners and ids
+  exec NAME -- COMMAND   run a command in a sandbox, like: exec NAME -- sh
+  logs NAME              print what a sandbox has written
+  stop NAME, start NAME  stop a sandbox, and start it again with its disk
+  rm NAME                remove a sandbox that is stopped
+  volume ls              list the volumes
+`;
+const NOT_DEPLOYED = "The help of msb itself is in the server. To deploy it: npm run up";
 
 /** Groups of msb's commands, whose own command is the next word. */
 const GROUPS = ["sandbox", "sbx", "image", "volume", "snapshot"];

@@ -1,8 +1,8 @@
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it, test } from "vitest";
-import { inNames, isAnswer } from "../../../../cli/commands/sandbox";
+import { afterAll, beforeAll, describe, expect, it, test, vi } from "vitest";
+import { inNames, isAnswer, sandbox } from "../../../../cli/commands/sandbox";
 import { createReporter } from "../../../../setup/report";
 
 describe("a server that answers slowly", () => {
@@ -39,6 +39,19 @@ case "$*" in *names*) echo '${names}' ;; *) echo '[{"name":"m1","status":"Runnin
     expect(lines.length).toBeGreaterThan(0);
     for (const line of lines) expect(line).toMatch(new RegExp(`s: asking the server for its ${what}$`));
   });
+});
+
+it.each([["--help"], ["-h"], [""]])("has a help before there are tools and a server: %j", async (word) => {
+  const said: string[] = [];
+  const log = vi.spyOn(console, "log").mockImplementation((text) => void said.push(text));
+  vi.stubEnv("XDG_CACHE_HOME", join(tmpdir(), "there-are-no-tools-here"));
+  vi.stubEnv("PATH", "/nowhere");
+  try {
+    await sandbox(word ? [word] : []);
+  } finally {
+    log.mockRestore();
+  }
+  expect(said.join("\n")).toMatch(/Usage: npm run sandbox -- [\s\S]* run IMAGE -- COMMAND[\s\S]*npm run up$/);
 });
 
 test.each([
