@@ -36,7 +36,13 @@ async function tellPlan({ stack, pulumi, tools }: OpenStack, report: Reporter): 
   const automation = await openAutomation(stack, tools, pulumi.environment, report);
   const planned = await automation.preview({}, true);
   sayWords("What an up would do", planned, report);
-  if (!planned.ok) throw new UserError("The preview failed; the reason is above.");
+  refuseUnfinishedPlan(planned);
+}
+
+/** @throws UserError where a preview has not come to its end */
+export function refuseUnfinishedPlan({ ok, interrupted }: Pick<Ended, "ok" | "interrupted">): void {
+  if (interrupted) throw new UserError("The preview was interrupted. No host was changed.");
+  if (!ok) throw new UserError("The preview failed; the reason is above.");
 }
 
 /** What comes after the tools: the machine, recovery, what was changed behind Pulumi's back, and `pulumi up` itself. */
@@ -85,12 +91,13 @@ export async function deploy(
 }
 
 /** A stack in production changes only when somebody has seen how. @throws UserError where the answer is no */
-async function askAboutPlan(
+export async function askAboutPlan(
   stack: string,
   planned: Ended,
   yes: boolean | undefined,
   report: Reporter,
 ): Promise<void> {
+  if (planned.interrupted) refuseUnfinishedPlan(planned);
   if (planned.ok && planned.changes === 0) return;
   const count = planned.ok ? `${planned.changes} resources change` : "the preview failed, see above";
   sayWords("What this up will do", planned, report);
