@@ -176,9 +176,10 @@ async function list(asked?: string): Promise<void> {
   const ask = () => Promise.all(servers.map(readUses));
   const uses = await report.wait("asking when the keys were last used", ask);
   const rows = listKeys(keyring, latestUses(uses), new Date());
-  if (Object.values(hostsWith(keyring)).every(({ devMode }) => devMode))
-    report.say(`Stack ${stack} does not check API keys (devMode is true); its file has these:`);
-  if (rows.length === 0) return report.say(`Stack ${stack} has no API key.`);
+  const isDev = Object.values(hostsWith(keyring)).every(({ devMode }) => devMode);
+  const about = aboutList(stack, isDev, rows.length);
+  if (about) report.say(about);
+  if (rows.length === 0) return;
   const head: KeyRow = {
     id: "ID",
     created: "CREATED",
@@ -197,6 +198,13 @@ async function list(asked?: string): Promise<void> {
     );
   for (const [index, { container }] of servers.entries())
     if (!uses[index]) report.say(`${container} could not report when its keys were last used.`);
+}
+
+/** What is said of a list of keys; undefined where it speaks for itself. */
+export function aboutList(stack: string, isDev: boolean, count: number): string | undefined {
+  const dev = `Stack ${stack} does not check API keys (devMode is true)`;
+  if (count === 0) return isDev ? `${dev}, and has none.` : `Stack ${stack} has no API key.`;
+  return isDev ? `${dev}; its file has these:` : undefined;
 }
 
 async function open(asked?: string) {

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { aboutList } from "../../../../cli/commands/keys";
 import { parseDuration } from "../../../../cli/duration";
 import {
   addKey,
@@ -13,6 +14,17 @@ import { keyHash, keyLines } from "../../../../components/server/key-file";
 import { keys as keysSchema } from "../../../../components/settings/keys";
 import { readKeys } from "../../../../docker/gateway/src/keys/key-file";
 import { UserError } from "../../../../setup/user-error";
+
+it.each([
+  [true, 0, /does not check API keys \(devMode is true\), and has none\.$/],
+  [true, 2, /does not check API keys .*; its file has these:$/],
+  [false, 0, /^Stack dev has no API key\.$/],
+  [false, 2, undefined],
+])("says of a list of keys what it means: devMode %s, %i keys", (isDev, count, message) => {
+  const about = aboutList("dev", isDev, count);
+  if (message === undefined) expect(about).toBeUndefined();
+  else expect(about).toMatch(message);
+});
 
 const now = new Date("2026-11-24T10:00:00.000Z");
 const later = (hours: number) => new Date(now.getTime() + hours * 3_600_000);
