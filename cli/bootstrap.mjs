@@ -1,6 +1,6 @@
 // Entry of every npm script: installs the pinned npm packages where they are missing or incomplete, then hands over to
 // cli/main.ts. Plain JavaScript without dependencies, since on a fresh clone there are none.
-import { spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, lstatSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
@@ -42,11 +42,25 @@ function lacking(folder) {
   });
 }
 
+/** Runs npm in a folder to its end, and says now and then that it is still at work. */
+function runNpm(folder, words) {
+  const began = Date.now();
+  const beat = setInterval(
+    () => console.error(`  … ${Math.round((Date.now() - began) / 1000)} s: npm ${words[0]}`),
+    15_000,
+  );
+  // Standard output is for what the command itself prints.
+  const npm = spawn("npm", words, { cwd: folder, stdio: ["ignore", 2, "inherit"] });
+  return new Promise((resolve) => {
+    npm.once("error", (error) => resolve({ error })).once("close", (status) => resolve({ status }));
+  }).finally(() => clearInterval(beat));
+}
+
 /**
  * Installs the packages of a folder unless all of its lockfile are there: with those for development, which the scripts
  * run on, and the optional ones, which hold esbuild's program, whatever npm's configuration leaves out by default.
  */
-function installPackages(folder) {
+async function installPackages(folder) {
   const modules = join(folder, "node_modules");
   const stamp = join(modules, ".installed");
   const read = (file) => (existsSync(file) ? readFileSync(file, "utf8") : "");
@@ -63,7 +77,11 @@ function installPackages(folder) {
       return console.error(
         `${modules} is a link, and lacks packages of package-lock.json: it is left as it is.`,
       );
-    console.error(`• Installing the npm packages of ${folder} (about 20 s the first time) …`);
+    const why = existsSync(modules) ? "The npm packages have changed" : "First run";
+    console.error(
+      `• ${why}: installing what package-lock.json names into ${modules} ` +
+        "(about 20 s; some minutes on a slow machine or network) …",
+    );
     const flags = [
       "ci",
       "--include=dev",
@@ -72,11 +90,7 @@ function installPackages(folder) {
       "--no-fund",
       "--loglevel=error",
     ];
-    const { status, error } = spawnSync("npm", flags, {
-      cwd: folder,
-      // Standard output is for what the command itself prints.
-      stdio: ["ignore", 2, "inherit"],
-    });
+    const { status, error } = await runNpm(folder, flags);
     if (error) refuse(`npm can't be run (${error.code}). It comes with Node.js: is it on the PATH?`);
     const still = status === 0 ? lacking(folder) : [];
     if (status !== 0)
@@ -98,10 +112,10 @@ function installPackages(folder) {
 // pnpm hands the `--` over that npm takes away.
 const [command, ...rest] = process.argv.slice(2);
 const args = rest[0] === "--" ? rest.slice(1) : rest;
-installPackages(root);
+await installPackages(root);
 // A file is a program of those who work on this project: it may need what the gateway is made of. Words are commands.
 const isFile = command?.endsWith(".ts");
-if (isFile) installPackages(join(root, "docker", "gateway"));
+if (isFile) await installPackages(join(root, "docker", "gateway"));
 
 const program = isFile ? [join(root, command), ...args] : [join(root, "cli", "main.ts"), command, ...args];
 const cli = ["--import", import.meta.resolve("tsx"), ...program];

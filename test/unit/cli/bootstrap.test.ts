@@ -104,10 +104,14 @@ describe("the packages that the scripts run on", () => {
 
   it("are installed again where one went, and not where nothing did", async () => {
     const root = checkout();
-    expect((await run(root)).stderr).toContain("Installing");
+    const first = `First run: installing what package-lock.json names into ${join(root, "node_modules")} `;
+    expect((await run(root)).stderr).toContain(first);
     expect((await run(root)).stderr).toBe("");
+    rmSync(join(root, "node_modules/runs"), { recursive: true });
+    rmSync(join(root, "node_modules/.installed"));
+    expect((await run(root)).stderr).toContain("The npm packages have changed: installing");
     rmSync(join(root, "node_modules"), { recursive: true });
-    expect((await run(root)).stderr).toContain("Installing");
+    expect((await run(root)).stderr).toContain(first);
     const lock = JSON.parse(readFileSync(join(root, "package-lock.json"), "utf8"));
     writeFileSync(join(root, "package-lock.json"), JSON.stringify({ ...lock, version: "1.0.1" }));
     // Another lockfile with the same packages.
