@@ -115,6 +115,27 @@ export async function hasStack(stack: string, pulumi: Pick<Pulumi, "read">): Pro
   }
 }
 
+/**
+ * Makes a stack in the backend where there is none, and says what that adds to its settings file.
+ *
+ * @param selects whether it is selected, too
+ */
+export async function makeStack(
+  stack: string,
+  pulumi: Pick<Pulumi, "read">,
+  report: Pick<Reporter, "say">,
+  { selects = false, file = stackFile(stack) } = {},
+): Promise<void> {
+  const hasSalt = () => existsSync(file) && /^encryptionsalt:/m.test(readFileSync(file, "utf8"));
+  const before = hasSalt();
+  if (selects) await pulumi.read(["stack", "select", "--create", stack]);
+  else if (!(await hasStack(stack, pulumi))) await pulumi.read(["stack", "init", "--no-select", stack]);
+  if (!before && hasSalt())
+    report.say(
+      `Pulumi has added the line encryptionsalt to ${basename(file)}: keep it, encrypted settings need it.`,
+    );
+}
+
 /** What Pulumi takes for the name of a stack. @throws UserError */
 function requireName(stack: string): void {
   if (/^[A-Za-z0-9_.-]{1,100}$/.test(stackName(stack))) return;

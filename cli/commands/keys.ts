@@ -26,7 +26,7 @@ import {
   withKeysLocked,
 } from "../keys/stack-keys";
 import type { Pulumi } from "../pulumi";
-import { openStack } from "../stack";
+import { makeStack, openStack } from "../stack";
 
 interface LimitOptions {
   sandboxes?: string;
@@ -118,6 +118,7 @@ async function change(
       );
     }
     const { keyring, key, said } = make(before, new Date());
+    if (!known.isStackMade) await makeStack(stack, pulumi, report);
     await saveKeys(stack, known, keyring, pulumi);
     if (key) {
       // Printed first, so that the key is not lost if the next step fails.

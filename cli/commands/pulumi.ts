@@ -2,7 +2,7 @@ import { createReporter, type Reporter } from "../../setup/report";
 import { ensureTools } from "../../setup/tools";
 import { findBackend } from "../backend";
 import { pulumiWith } from "../pulumi";
-import { hasStack, type OpenStack, openStack } from "../stack";
+import { makeStack, type OpenStack, openStack } from "../stack";
 
 /** Commands that read or change the settings of a stack, which needs not be deployed for it. */
 const ON_A_STACK = ["config", "preview", "up", "update", "refresh", "destroy"];
@@ -30,8 +30,7 @@ export async function passThrough(args: string[]): Promise<void> {
 async function madeStack(asked: string | undefined, report: Reporter): Promise<OpenStack> {
   const open = await openStack(asked, report);
   const { stack, pulumi } = open;
-  if (asked === undefined) await pulumi.read(["stack", "select", "--create", stack]);
-  else if (!(await hasStack(stack, pulumi))) await pulumi.read(["stack", "init", "--no-select", stack]);
+  await makeStack(stack, pulumi, report, { selects: asked === undefined });
   return open;
 }
 

@@ -10,7 +10,7 @@ import { leaveOutUnreachable } from "../deploy/unreachable";
 import { readApiKey } from "../keys/stack-keys";
 import { readOutputs, type ServerOutputs, type StackOutputs } from "../outputs";
 import type { Pulumi } from "../pulumi";
-import { hostsForSetup, nameError, type OpenStack, openStack } from "../stack";
+import { hostsForSetup, makeStack, nameError, type OpenStack, openStack } from "../stack";
 import { prepare } from "./setup";
 
 /** What may be said to `npm run up`. */
@@ -53,7 +53,7 @@ export async function deploy(
 ): Promise<void> {
   const plain = plainPulumi(backend);
   if (plain) report.say(plain);
-  await pulumi.read(["stack", "select", "--create", stack]);
+  await makeStack(stack, pulumi, report, { selects: true });
   const hosts = await hostsForSetup(stack, pulumi);
   const tooLong = nameError(stack, hosts);
   if (tooLong) throw new UserError(tooLong);

@@ -35,13 +35,15 @@ export interface StackKeys {
   keyring: Keyring;
   /** Whether the key `default` is the one that the first `up` made, and in the state; else it is in the settings. */
   isMade: boolean;
+  /** Whether Pulumi's backend has the stack: its settings can't be written before. */
+  isStackMade: boolean;
   /** The settings of each host if the stack's keys were these. */
   hostsWith: (keyring: Keyring) => Record<string, HostSettings>;
 }
 
 /** Reads the keys of a stack, decrypted. @throws UserError if a setting is wrong */
 export async function readKeys(stack: string, pulumi: Pulumi): Promise<StackKeys> {
-  if (!(await hasStack(stack, pulumi))) await pulumi.read(["stack", "init", stack, "--no-select"]);
+  const isStackMade = await hasStack(stack, pulumi);
   const { values, secret } = await readSettings(stack, stackFile(stack), pulumi);
   const check = (change: Record<string, unknown>) => {
     const { settings, hosts, errors } = checkSettings({ ...values, ...change }, secret);
@@ -49,8 +51,10 @@ export async function readKeys(stack: string, pulumi: Pulumi): Promise<StackKeys
     return { settings, hosts };
   };
   const { apiKey, keys, generateApiKey } = check({}).settings;
-  const made = apiKey === undefined && generateApiKey ? await readApiKey(stack, pulumi) : undefined;
+  const mayBeMade = isStackMade && apiKey === undefined && generateApiKey;
+  const made = mayBeMade ? await readApiKey(stack, pulumi) : undefined;
   return {
+    isStackMade,
     keyring: { apiKey: apiKey ?? made, keys },
     isMade: made !== undefined,
     hostsWith: (keyring) => check({ apiKey: keyring.apiKey, keys: keyring.keys }).hosts,
