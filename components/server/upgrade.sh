@@ -54,7 +54,7 @@ leave() { # leave CODE: exits; what is said has no reader any more where the sta
 }
 # Until it is killed it waits for the end of who has started this script.
 watch_starter() {
-  cat "$WORK/client" >/dev/null 2>&1
+  cat <&9 >/dev/null 2>&1
   touch "$WORK/gone"
   kill -TERM $$
   # A shell does not look at signals before the command that it waits for has ended.
