@@ -12,7 +12,11 @@ import {
 import { hostname, release, tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterAll, expect } from "vitest";
-import { type PreflightReport, parsePreflightReport } from "../../../../components/host/preflight-report";
+import {
+  explainPreflight,
+  type PreflightReport,
+  parsePreflightReport,
+} from "../../../../components/host/preflight-report";
 import { script } from "../../../../components/host/scripts";
 
 const temporary = mkdtempSync(join(tmpdir(), "preflight-"));
@@ -127,6 +131,21 @@ export function preflight(host: Host): { report: PreflightReport; calls: string[
   });
   const calls = host.noDocker ? "" : readFileSync(join(folder, "calls"), "utf8");
   return { report: parsePreflightReport(stdout), calls: calls.split("\n").filter(Boolean) };
+}
+
+/** Expects a host to be refused, with what was found and with the command that fixes it. */
+export function expectRefusal(
+  host: Host,
+  code: PreflightReport["code"],
+  message: RegExp,
+  remedy: RegExp,
+): void {
+  const { report } = preflight(host);
+  expect(report).toMatchObject({ ok: false, code });
+  expect(report.message).toMatch(message);
+  expect(report.remedy).toMatch(remedy);
+  expect(explainPreflight(report)).toContain(report.message);
+  expect(explainPreflight(report)).toContain(report.remedy);
 }
 
 /** A docker command in `bin` that answers for a host, from files in `folder`. */
