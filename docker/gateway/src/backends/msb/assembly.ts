@@ -10,7 +10,7 @@ import { Admission } from "./admission";
 import { Msb } from "./command-line";
 import { Compaction } from "./compaction";
 import { checkPlan, planCreate } from "./create-plan";
-import { ownNetworks } from "./egress";
+import { type EgressPolicy, ownNetworks } from "./egress";
 import type { EgressLimit } from "./egress-limit";
 import { Forks } from "./forks";
 import { ImageCache } from "./image-cache";
@@ -135,11 +135,11 @@ export async function assemble(options: MsbBackendOptions): Promise<Parts> {
     { home, workspace: options.workspace, namesPerOwner, limits, limitsOf, files, newId, log },
   );
   const pulls: SandboxesOptions["pulls"] = new Map();
-  const planOf = async (spec: SandboxSpec, reference: string, volumeHandles = {}) =>
-    planCreate(spec, { msbVersion: await msb.version(), egress: egress.forNew(), reference, volumeHandles });
+  const planOf = async (spec: SandboxSpec, reference: string, limit: EgressPolicy, volumeHandles = {}) =>
+    planCreate(spec, { msbVersion: await msb.version(), egress: limit, reference, volumeHandles });
   const warm = new WarmPool({
     ...{ home, limits, commands, images, autoPull, log, ...options.warm },
-    planOf,
+    planOf: (spec, reference) => planOf(spec, reference, egress.forNew()),
     used: () => index.usage(),
     isBusy: () => msb.lanes.isBusy("boots"),
     checkDisk: () => files.disk.check(),
@@ -160,6 +160,10 @@ export async function assemble(options: MsbBackendOptions): Promise<Parts> {
     volumeHandles: ({ volumes: ids }) => volumes.handlesOf(ids),
     useSnapshot: (id) => snapshotWork.use(id),
     makeFork: (record, signal) => forks.make(record, signal),
+    note: async (id, change) => {
+      const entry = index.get(id);
+      if (entry) await lifecycle.update(entry, change);
+    },
   });
   const store = {
     put: (record: SandboxRecord) => records.put(record),

@@ -123,7 +123,7 @@ export class Forks {
   }
 
   private run(source: Entry, records: SandboxRecord[], batch: Batch): Promise<number> {
-    const { lifecycle, commands, msb, giveWay } = this.options;
+    const { lifecycle, commands, msb, giveWay, egress } = this.options;
     const { signal } = batch.abort;
     const { owner } = source.record;
     const handles = records.map(({ handle }) => handle);
@@ -137,7 +137,8 @@ export class Forks {
     };
     return msb.lanes.run("boots", { owner, signal, deadlineMs: Date.now() + TURN_MS }, async () => {
       await giveWay();
-      const check = (entry: Entry) => checkForkable(entry, "now");
+      // The host's addresses may have changed while the request waited for its turn.
+      const check = (entry: Entry) => refuseWiderNetwork(checkForkable(entry, "now"), egress.now());
       return whenFree(lifecycle, source, { signal, check }, work);
     });
   }

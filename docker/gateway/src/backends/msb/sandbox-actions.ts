@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from "node:util";
 import { isKind, ServiceError } from "../../errors";
 import type { RegistryLogin } from "../../sandboxes/backend";
 import { keptSpec } from "../../sandboxes/payload";
@@ -5,13 +6,14 @@ import type { SandboxSpec } from "../../sandboxes/spec";
 import { type Actions, NothingMade } from "./actions";
 import { CompactSpec } from "./compact-spec";
 import type { CreatePlan } from "./create-plan";
+import type { EgressPolicy } from "./egress";
 import type { EgressLimit } from "./egress-limit";
 import type { Forks } from "./forks";
 import type { ImageCache } from "./image-cache";
 import type { PayloadStore } from "./payload-store";
 import { restoreArguments } from "./restore-plan";
 import type { SandboxCommands } from "./sandbox-commands";
-import type { SandboxRecord } from "./sandbox-record";
+import { type SandboxRecord, sharedPolicy } from "./sandbox-record";
 import type { WarmPool } from "./warm-pool";
 import { refuseWiderNetwork } from "./wider-network";
 
@@ -22,15 +24,18 @@ export type ActionOptions = {
   commands: SandboxCommands;
   images: Pick<ImageCache, "withImage">;
   payloads: Pick<PayloadStore, "whole">;
-  /** What msb is to be asked for, under the limits that hold now. */
+  /** What msb is to be asked for, under that policy. */
   planOf: (
     spec: SandboxSpec,
     reference: string,
+    egress: EgressPolicy,
     volumeHandles: Record<string, string>,
   ) => Promise<CreatePlan>;
   autoPull: boolean;
   /** What guests may reach at most. */
   egress: EgressLimit;
+  /** Changes the record of a sandbox; on disk when it resolves. @throws ServiceError diskFull */
+  note: (id: string, change: Partial<SandboxRecord>) => Promise<void>;
   /** Seconds that a guest gets to stop before it is killed. */
   stopGraceSeconds: number;
   /** What came with a create for the pull of its image, until it is over. */
@@ -67,9 +72,11 @@ export function sandboxActions(options: ActionOptions): Actions {
       try {
         claimed = await options.images.withImage(request, async (image) => {
           const whole = await options.payloads.whole(id, spec);
-          const plan = await options.planOf(whole, image.reference, options.volumeHandles(record));
+          const limit = options.egress.forNew();
+          const plan = await options.planOf(whole, image.reference, limit, options.volumeHandles(record));
           // Remains of a boot that failed.
           if (state === "unmade") await commands.remove(handle, { signal, owner });
+          await noteLimit(options, record, limit);
           const warm = await options.warm.claim(whole, plan, image, signal);
           if (warm) return warm;
           asked = true;
@@ -124,7 +131,7 @@ export function sandboxActions(options: ActionOptions): Actions {
 
 /** Makes a sandbox of a snapshot, under the same limits as one of an image. */
 async function restored(
-  { commands, egress, volumeHandles, ...options }: ActionOptions,
+  { commands, volumeHandles, ...options }: ActionOptions,
   record: SandboxRecord,
   spec: SandboxSpec,
   snapshot: string,
@@ -137,9 +144,11 @@ async function restored(
   try {
     source = options.useSnapshot(snapshot);
     const { selector, layers } = source;
-    const args = restoreArguments(spec, { egress: egress.forNew(), volumeHandles: volumeHandles(record) });
+    const egress = options.egress.forNew();
+    const args = restoreArguments(spec, { egress, volumeHandles: volumeHandles(record) });
     // Remains of a boot that failed.
     if (state === "unmade") await commands.remove(handle, call);
+    await noteLimit(options, record, egress);
     asked = true;
     await options.warm.giveWay();
     await timed(options, () => commands.restore(handle, selector, args, call));
@@ -151,6 +160,14 @@ async function restored(
   } finally {
     source?.release();
   }
+}
+
+/**
+ * The rules of a sandbox last as long as it does, so its record must tell what they were made from, even after a crash:
+ * before msb is asked, and after what an earlier boot left is gone.
+ */
+async function noteLimit({ note }: Pick<ActionOptions, "note">, made: SandboxRecord, limit: EgressPolicy) {
+  if (!isDeepStrictEqual(made.egress, limit)) await note(made.id, { egress: sharedPolicy(limit) });
 }
 
 /** For what may fail: only that it was cancelled counts. */

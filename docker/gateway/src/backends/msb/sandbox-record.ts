@@ -27,7 +27,7 @@ const policies = new Map<string, EgressPolicy>();
 const MOST_POLICIES = 64;
 
 /** One object for all sandboxes that were made under the same policy. */
-function shared(policy: EgressPolicy): EgressPolicy {
+export function sharedPolicy(policy: EgressPolicy): EgressPolicy {
   const text = JSON.stringify(policy);
   const known = policies.get(text) ?? policy;
   if (policies.size < MOST_POLICIES) policies.set(text, known);
@@ -59,8 +59,8 @@ const currentRecord = z.object({
   secrets: z.boolean().default(true),
   /** Layers of its disk beyond the first: each capture of it while it runs adds one. */
   layers: z.number().default(0),
-  /** What its network was limited to when it was made; absent for one made with msb, or by an older gateway. */
-  egress: egressPolicy.transform(shared).optional(),
+  /** What its network rules were made from, or are to be while it is not made; absent for one made with msb, or by an older gateway. */
+  egress: egressPolicy.transform(sharedPolicy).optional(),
   /** What msb made of it; filled in when first needed. */
   resolved: keptResolved.nullable(),
   createdAt: z.string(),
@@ -133,7 +133,7 @@ export function newRecord(
     ...{ id, handle: id, name: spec.name, slug, owner, state: "created", desired, volumes: {} },
     ...{ snapshot: snapshot ?? null, forkOf: null, layers: 0 },
     secrets: (spec.network.secrets?.entries.length ?? 0) > 0,
-    egress: shared(egress),
+    egress: sharedPolicy(egress),
     spec: new CompactSpec(keptSpec(spec)),
     answered: desired === "stopped",
     ephemeral: spec.lifecycle.ephemeral,
