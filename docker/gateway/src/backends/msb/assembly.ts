@@ -211,7 +211,7 @@ export async function assemble(options: MsbBackendOptions): Promise<Parts> {
   const starter = new StarterImage(options, msb, log);
   const probe = new ReadinessProbe(options, {
     ask: (maxAgeMs) => view.refresh(maxAgeMs),
-    distrust: () => reconciler.distrust,
+    distrust: () => reconciler.distrust ?? volumes.distrust,
     starter: starter.check,
   });
   files

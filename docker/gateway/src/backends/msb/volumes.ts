@@ -1,5 +1,4 @@
 import { stat } from "node:fs/promises";
-import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { errorText, isKind, ServiceError, volumeNotFound } from "../../errors";
 import type { Owner, Scope, Volume, VolumeBackend, WantedVolume } from "../../sandboxes/backend";
@@ -13,6 +12,7 @@ import type { RecordStore } from "./record-store";
 import { backoffMs } from "./retries";
 import type { SandboxIndex } from "./sandbox-index";
 import type { VolumeFileStore } from "./volume-files/store";
+import { VolumeFolders } from "./volume-folders";
 import { GIB, VolumeIndex, type VolumeLimits } from "./volume-index";
 import { adopted, capacityOf, listedVolumes, mounts, type VolumeRecord, volumeOf } from "./volume-record";
 
@@ -50,6 +50,7 @@ export class MsbVolumes implements VolumeBackend {
   /** When a handle was let go of, by performance.now(). */
   private readonly removed = new Map<string, number>();
   private readonly index: VolumeIndex;
+  private readonly folders: VolumeFolders;
 
   constructor(
     private readonly msb: Msb,
@@ -58,6 +59,12 @@ export class MsbVolumes implements VolumeBackend {
     private readonly options: VolumesOptions,
   ) {
     this.index = new VolumeIndex(store);
+    this.folders = new VolumeFolders(options.home, options.log);
+  }
+
+  /** Why msb's list is not to be trusted, where it lacks volumes whose folders are there; as of sandboxes. */
+  get distrust(): string | undefined {
+    return this.folders.distrust;
   }
 
   /** Takes in what msb has, and finishes what the last process began. */
@@ -149,7 +156,7 @@ export class MsbVolumes implements VolumeBackend {
         "unsupported",
         "the volume is a disk: its files are only to be seen in a sandbox",
       );
-    return this.options.files.named(join(this.options.home, "volumes", handle), caller);
+    return this.options.files.named(this.folders.path(handle), caller);
   }
 
   /** Ids of the volumes that a spec mounts, by name. @throws ServiceError volumeNotFound, for another owner's too */
@@ -200,9 +207,14 @@ export class MsbVolumes implements VolumeBackend {
         await this.keep({ ...known, capacityBytes: capacityOf(row) });
     });
     const there = new Set(rows.map(({ name }) => name));
-    for (const record of before)
-      if (!there.has(record.handle) && this.store.get(record.id)?.state === "active")
-        writes.push(this.store.delete(record.id).catch((error) => this.complain(record, error)));
+    const unlisted = new Set<string>();
+    for (const record of before) {
+      if (there.has(record.handle) || this.store.get(record.id)?.state !== "active") continue;
+      // A list alone ends no record: with it goes whose the files are.
+      if (this.folders.has(record.handle)) unlisted.add(record.handle);
+      else writes.push(this.store.delete(record.id).catch((error) => this.complain(record, error)));
+    }
+    this.folders.note(unlisted);
     for (const [handle, at] of this.removed) if (at < askedAt) this.removed.delete(handle);
     await Promise.all(writes);
   }
@@ -223,8 +235,7 @@ export class MsbVolumes implements VolumeBackend {
       if (record.state !== "deleting")
         await this.store.put({ ...record, state: "deleting" }).catch((error) => this.complain(record, error));
       // msb goes down a tree by recursion, and ends at one that is very deep.
-      if (record.capacityBytes === null)
-        await this.options.files.empty(join(this.options.home, "volumes", record.handle));
+      if (record.capacityBytes === null) await this.options.files.empty(this.folders.path(record.handle));
       try {
         await this.msb.ok(["volume", "rm", "--", record.handle], {
           timeoutMs: REMOVE_TIMEOUT_MS,
@@ -232,6 +243,7 @@ export class MsbVolumes implements VolumeBackend {
         });
       } catch (error) {
         if (!isKind(translate(record.name, error), "volumeNotFound")) throw error;
+        await this.folders.remove(record.handle);
       }
       this.removed.set(record.handle, performance.now());
       // Until then the sweep looks again.
