@@ -127,7 +127,8 @@ export async function assemble(options: MsbBackendOptions): Promise<Parts> {
     closedRanges: () => [...egress.now().hostRanges, ...ownNetworks()],
   });
   const payloads = new PayloadStore(join(state, "payloads"));
-  await payloads.open(new Set([...records.all()].filter(isUnmade).map(({ id }) => id)));
+  const unmade = [...records.all()].filter(isUnmade).map(({ id }) => id);
+  await payloads.open(new Set([...unmade, ...records.setAside]));
   const volumes = new MsbVolumes(
     msb,
     await RecordStore.open(join(state, "volumes"), volumeRecord, log),

@@ -1,6 +1,7 @@
 import { mkdir, readdir, readFile, rename, unlink } from "node:fs/promises";
 import { join } from "node:path";
 import type * as z from "zod";
+import { ConfigError, errorText } from "../../errors";
 import { removeFileDurably, writeFileAtomically } from "../../files/atomic-file";
 
 export type StoreLog = { error: (fields: object, message: string) => void };
@@ -15,19 +16,33 @@ const READS_AT_ONCE = 8;
 export class RecordStore<T extends { id: string }> {
   private readonly records = new Map<string, T>();
   private readonly writes = new Map<string, Promise<void>>();
+  /** Ids of records that are broken, now or at an earlier start: nobody knows what is theirs, so it stays. */
+  readonly setAside = new Set<string>();
 
   private constructor(private readonly folder: string) {}
 
-  /** Reads what is there. A file that does not parse is set aside, never deleted. */
+  /**
+   * Reads what is there. A file whose text is no record is set aside, never deleted.
+   * @throws ConfigError where a file can't be read: without its record a sandbox would be nobody's
+   */
   static async open<T extends { id: string }>(folder: string, schema: z.ZodType<T>, log: StoreLog) {
     const store = new RecordStore<T>(folder);
     await mkdir(folder, { recursive: true, mode: 0o700 });
     const names = await readdir(folder);
+    const broken: { id: string; err: string }[] = [];
     const lane = async () => {
-      for (let name = names.pop(); name !== undefined; name = names.pop())
-        await store.read(name, schema, log);
+      for (let name = names.pop(); name !== undefined; name = names.pop()) {
+        const err = await store.read(name, schema);
+        if (err !== undefined) broken.push({ id: name.slice(0, -".json".length), err });
+      }
     };
     await Promise.all(Array.from({ length: READS_AT_ONCE }, lane));
+    // Only once all could be read: a start that fails changes nothing.
+    for (const { id, err } of broken) {
+      log.error({ path: store.path(id), err }, "a record is broken; it is set aside");
+      await rename(store.path(id), join(folder, `${id}${SET_ASIDE}`));
+      store.setAside.add(id);
+    }
     return store;
   }
 
@@ -69,18 +84,32 @@ export class RecordStore<T extends { id: string }> {
     return mine;
   }
 
-  private async read(name: string, schema: z.ZodType<T>, log: StoreLog): Promise<void> {
+  /** @returns why a record is broken */
+  private async read(name: string, schema: z.ZodType<T>): Promise<string | undefined> {
     const path = join(this.folder, name);
     if (name.endsWith(".tmp")) await unlink(path).catch(() => undefined);
-    if (!name.endsWith(".json")) return;
+    if (name.endsWith(SET_ASIDE)) this.setAside.add(name.slice(0, -SET_ASIDE.length));
+    if (!name.endsWith(".json")) return undefined;
+    const text = await readFile(path, "utf8").catch((error) => {
+      throw cantRead(path, error);
+    });
     try {
-      const record = schema.parse(JSON.parse(await readFile(path, "utf8")));
+      const record = schema.parse(JSON.parse(text));
       this.records.set(record.id, record);
+      return undefined;
     } catch (error) {
-      log.error({ path, err: String(error) }, "a record can't be read; it is set aside");
-      await rename(path, `${path}.unreadable`);
+      return String(error);
     }
   }
 
   private path = (id: string) => join(this.folder, `${id}.json`);
 }
+
+const SET_ASIDE = ".json.unreadable";
+
+const cantRead = (path: string, error: unknown) =>
+  new ConfigError(
+    `The record ${path} can't be read: ${errorText(error)}.\n` +
+      `Nothing was changed. All of the state volume has to be readable and writable for the server's user (${process.getuid?.()}): ` +
+      "see to that, and start the server again.",
+  );

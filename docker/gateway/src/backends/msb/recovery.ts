@@ -4,9 +4,11 @@ import { within } from "../../within";
 import type { LifecycleLog } from "./lifecycle";
 import type { Liveness } from "./liveness";
 import type { Reconciler } from "./reconciler";
+import type { RecordStore } from "./record-store";
 import type { Resume } from "./resume";
 import type { SandboxFolders } from "./sandbox-folders";
 import type { SandboxIndex } from "./sandbox-index";
+import type { SandboxRecord } from "./sandbox-record";
 import type { SnapshotWork } from "./snapshot-work";
 import { forgetEndedRuns } from "./stale-runs";
 import type { StateClaim } from "./state-version";
@@ -18,6 +20,7 @@ export type RecoveryParts = {
   reconciler: Reconciler;
   liveness: Liveness;
   folders: SandboxFolders;
+  records: Pick<RecordStore<SandboxRecord>, "setAside">;
   index: SandboxIndex;
   resume: Resume;
   view: StatusCache;
@@ -62,7 +65,7 @@ export async function recover(parts: RecoveryParts): Promise<void> {
 
 /** Takes in what msb has, and removes what nobody knows of. Never rejects. */
 async function lookAtMsb(parts: RecoveryParts): Promise<void> {
-  const { folders, index, view, volumes, reconciler, warm, options } = parts;
+  const { folders, records, index, view, volumes, reconciler, warm, options } = parts;
   // What msb's list then says of them must not make their disks anybody's.
   const handles = new Set([...index.all()].map(({ record }) => record.handle));
   // Side by side: on a slow host each takes seconds.
@@ -74,7 +77,11 @@ async function lookAtMsb(parts: RecoveryParts): Promise<void> {
   if (seen !== "failed" && reconciler.distrust === undefined)
     await folders
       .removeUnknown(
-        (handle) => handles.has(handle) || index.withHandle(handle) !== undefined || warm.knows(handle),
+        (handle) =>
+          handles.has(handle) ||
+          index.withHandle(handle) !== undefined ||
+          records.setAside.has(handle) ||
+          warm.knows(handle),
       )
       .catch(failed(parts, "what is left of sandboxes that nobody knows of stays"));
   try {
