@@ -6,6 +6,7 @@ import { listenForAdmin } from "./backends/msb/admin";
 import { MsbBackend } from "./backends/msb/backend";
 import { egressLimit } from "./backends/msb/egress-limit";
 import type { Config } from "./config";
+import type { ConfigError } from "./errors";
 import { guardedScope } from "./http/guarded-scope";
 import { KeptAnswers } from "./http/kept-answers";
 import { Metrics } from "./http/metrics";
@@ -36,8 +37,8 @@ export type Gateway = {
 };
 
 export type GatewayOptions = {
-  /** Called where the server can't go on, for a reason that only showed while it served. Default: nothing. */
-  unusable?: (error: unknown) => void;
+  /** Called, maybe more than once, where the server can't go on, for a reason that only showed while it served. Default: nothing. */
+  unusable?: (error: ConfigError) => void;
   /** Where the log goes. Default: the standard output. */
   logTo?: LogStream;
 };

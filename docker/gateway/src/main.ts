@@ -31,25 +31,38 @@ process.on("uncaughtException", (error) => {
   running.stop(CRASH_STOP_SECONDS).then(end, end);
 });
 
+let stopping = false;
+/** Stops what runs, so that guests lose nothing, and ends the process. */
+async function stop(gateway: Gateway, endProcess: () => void): Promise<void> {
+  if (stopping) return;
+  stopping = true;
+  const { log } = gateway.app;
+  await gateway.stop().catch((error) => log.error({ err: errorText(error) }, "the stop was not clean"));
+  log.info("stopped");
+  endProcess();
+}
+
+function unusable(error: ConfigError): void {
+  // Nothing runs before it is made.
+  if (!running) return void end(error);
+  running.app.log.fatal({ err: error.message }, "the server can't go on: stopping");
+  void stop(running, () => end(error));
+}
+
 async function main(): Promise<void> {
   const config = readConfig(process.env);
   const words = process.argv.slice(2);
   if (words.length > 0) return runCommand(config.MSB_HOME, words);
-  const gateway = await createGateway(config, { unusable: end });
+  const gateway = await createGateway(config, { unusable });
   const { app } = gateway;
   running = gateway;
 
-  let stopping = false;
-  const stop = async (signal: string): Promise<void> => {
-    if (stopping) return;
-    stopping = true;
-    app.log.info({ signal, graceSeconds: config.STOP_TIMEOUT_SECONDS }, "stopping");
-    await gateway.stop().catch((error) => app.log.error({ err: errorText(error) }, "the stop was not clean"));
-    app.log.info("stopped");
-    process.exit(0);
-  };
-  process.on("SIGTERM", stop);
-  process.on("SIGINT", stop);
+  const graceSeconds = config.STOP_TIMEOUT_SECONDS;
+  for (const signal of ["SIGTERM", "SIGINT"])
+    process.on(signal, () => {
+      if (!stopping) app.log.info({ signal, graceSeconds }, "stopping");
+      void stop(gateway, () => process.exit(0));
+    });
 
   if (!config.DEV_MODE && !config.API_KEYS_FILE)
     app.log.warn("neither DEV_MODE nor API_KEYS_FILE is set: no key is taken");

@@ -1,10 +1,11 @@
-import { chmodSync, writeFileSync } from "node:fs";
+import { chmodSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { createGateway } from "../../../docker/gateway/src/app";
 import { readConfig } from "../../../docker/gateway/src/config";
 import { ConfigError } from "../../../docker/gateway/src/errors";
 import { atFileEnd } from "../../harness/file-end";
+import { bundleGateway, GatewayProcess } from "../../harness/gateway";
 import { FAKE_MSB, TestGateway, temporaryFolder, until } from "./harness";
 
 /** An msb before whose work a line of shell runs, from the moment on that a file is there. */
@@ -81,4 +82,34 @@ test("a state that turns out to be too new after the start ends the server", {
   await until(() => why !== undefined, "it to be told", 30_000);
   expect(why).toBeInstanceOf(ConfigError);
   expect(String(why)).toContain("99.0.0");
+});
+
+test("a state that turns out to be too new stops what runs, and then the server", {
+  timeout: 90_000,
+}, async () => {
+  const home = temporaryFolder();
+  const path = slow(home, `[ "$1" != --version ] || while [ ! -e "$MSB_HOME/go" ]; do sleep 0.2; done`);
+  const script = join(home, "server.cjs");
+  await bundleGateway(script);
+  const env = { MSB_PATH: path };
+  const before = await GatewayProcess.start({ script, home, env });
+  const { id } = await before.create("box");
+  await before.request("POST", `/v1/sandboxes/${id}/stop`);
+  await before.program.kill();
+  writeFileSync(join(home, "gateway", "version"), "99.0.0");
+  writeFileSync(join(home, "slow"), "");
+
+  const log = join(home, "log");
+  const gateway = await GatewayProcess.start({ script, home, env, log });
+  const started = await gateway.request("POST", `/v1/sandboxes/${id}/start?wait_for=running`);
+  expect(started.body.status).toBe("running");
+  const stops = () => readFileSync(join(home, "fake", "stops.log"), "utf8").split("\n").length;
+  const stopped = stops();
+  writeFileSync(join(home, "go"), "");
+  expect(await gateway.program.ended).toBe(1);
+  expect(readFileSync(join(home, "fake", "sandboxes", `${id}.status`), "utf8")).toBe("Stopped\n");
+  expect(stops()).toBe(stopped + 1);
+  expect(readFileSync(log, "utf8")).toContain("last used by microsandbox 99.0.0");
+  expect(readFileSync(join(home, "gateway", "resume.json"), "utf8")).toContain(id);
+  await gateway.remove();
 });

@@ -1,6 +1,6 @@
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
-import { errorText } from "../../errors";
+import { type ConfigError, errorText } from "../../errors";
 import { removeHalfWritten } from "../../files/atomic-file";
 import { Capacity, type Limits, type OwnerLimits } from "../../limits/capacity";
 import type { Owner } from "../../sandboxes/backend";
@@ -73,8 +73,8 @@ export type MsbBackendOptions = {
   warm: { kinds: WarmKind[] } & Pick<WarmPoolOptions, "idleSeconds" | "claimed">;
   /** Bytes of the disks that are to stay free. */
   reserveBytes: number;
-  /** Called where the state turns out to be too new for this msb once the server serves, with a ConfigError. */
-  unusable: (error: unknown) => void;
+  /** Called where the state turns out to be too new for this msb once the server serves; maybe more than once. */
+  unusable: (error: ConfigError) => void;
   /** Called after each boot. */
   booted: (seconds: number, ok: boolean) => void;
   log: LifecycleLog;
@@ -234,7 +234,7 @@ export async function assemble(options: MsbBackendOptions): Promise<Parts> {
       .catch((error) => log.warn({ sandbox: id, err: errorText(error) }, "its payload stays"));
   };
   lifecycle.onRunning = (entry, runs) => (runs ? liveness.follow(entry) : liveness.leave(entry));
-  const claim = new StateClaim(home, () => msb.version());
+  const claim = new StateClaim(home, () => msb.version(), log);
   return {
     ...{ options, msb, claim, records, index, lifecycle, reconciler, liveness, view, folders, resume },
     ...{ starter, probe, sandboxes, volumes, snapshots, snapshotWork, compaction, images, warm },

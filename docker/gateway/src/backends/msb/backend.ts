@@ -107,15 +107,16 @@ export class MsbBackend implements Backend {
   async drain(deadline: number): Promise<void> {
     this.sandboxes.drain();
     this.parts.warm.end();
-    const { view, resume, options, compaction } = this.parts;
+    const { view, resume, options, compaction, claim } = this.parts;
     // One that is interrupted might leave half a disk.
     const compacted = compaction.finish(deadline);
     await this.snapshots.drain(Date.now() + (deadline - Date.now()) / 4);
     // One that was made with msb itself a moment ago is stopped cleanly, too.
-    const looked = view.refresh(0).catch((error) => {
-      options.log.warn({ err: errorText(error) }, "msb could not be asked for what runs");
-    });
-    await within(looked, Math.min(LAST_LOOK_MS, (deadline - Date.now()) / 4));
+    const look = () =>
+      view.refresh(0).catch((error) => {
+        options.log.warn({ err: errorText(error) }, "msb could not be asked for what runs");
+      });
+    if (!claim.refused) await within(look(), Math.min(LAST_LOOK_MS, (deadline - Date.now()) / 4));
     await resume.stopAll(deadline);
     await compacted;
   }

@@ -1,4 +1,4 @@
-import { errorText } from "../../errors";
+import { type ConfigError, errorText } from "../../errors";
 import { isUp } from "../../sandboxes/states";
 import { within } from "../../within";
 import type { LifecycleLog } from "./lifecycle";
@@ -32,7 +32,7 @@ export type RecoveryParts = {
     home: string;
     log: LifecycleLog;
     /** Told where the state turns out to be too new after the start. */
-    unusable: (error: unknown) => void;
+    unusable: (error: ConfigError) => void;
   };
 };
 
@@ -42,7 +42,8 @@ const START_WAIT_MS = 5_000;
 /**
  * Settles what the last process left, before the first request: all that the disk tells, and what msb tells of it if it
  * answers soon. One that does not holds up nothing: what it tells is taken in when it comes.
- * @throws ConfigError where the state is too new for the msb that is here, and that is known by then
+ * @throws ConfigError where the state is too new for the msb that is here, and that is known by then; Error where that
+ *   can't be told, because the disk does not let it be read
  */
 export async function recover(parts: RecoveryParts): Promise<void> {
   const { reconciler, liveness, index, resume, options, claim, snapshotWork } = parts;
@@ -50,14 +51,14 @@ export async function recover(parts: RecoveryParts): Promise<void> {
   snapshotWork.recover();
   const deadline = performance.now() + START_WAIT_MS;
   // An msb that the state is too new for must not so much as make a list: it would change its database.
-  const claimed = claim.settle();
+  const claimed = claim.begin();
   const looked = claimed.then(() => lookAtMsb(parts));
   looked.catch(() => undefined);
   if (await within(claimed, START_WAIT_MS)) await within(looked, deadline - performance.now());
   if (performance.now() >= deadline)
     options.log.warn({}, "msb takes its time to answer; what is on disk is served meanwhile");
   // Too late to be thrown.
-  claimed.catch((error) => options.unusable(error));
+  claim.settle(claimed).catch(options.unusable);
   for (const entry of index.all()) if (isUp(entry.record.state)) liveness.follow(entry);
   await resume.load().catch(failed(parts, "could not tell what ran before"));
   reconciler.sweep();
