@@ -2,8 +2,9 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
-import { egressPolicy, isNoWider } from "../../../docker/gateway/src/backends/msb/egress";
+import { egressPolicy, ownNetworks } from "../../../docker/gateway/src/backends/msb/egress";
 import { egressLimit } from "../../../docker/gateway/src/backends/msb/egress-limit";
+import { isNoWider } from "../../../docker/gateway/src/backends/msb/wider-policy";
 
 const folder = mkdtempSync(join(tmpdir(), "egress-limit-"));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -14,7 +15,7 @@ test("B17: the host's addresses are those of the file as it is now", () => {
   const limit = egressLimit(policy, file);
   for (const ranges of [["203.0.113.9/32"], [], ["203.0.113.10/32", "2001:db8:1:2::/64"]]) {
     writeFileSync(file, JSON.stringify(ranges));
-    expect(limit.forNew()).toEqual({ ...policy, hostRanges: ranges });
+    expect(limit.forNew()).toEqual({ ...policy, hostRanges: ranges, ownNetworks: ownNetworks() });
     expect(limit.now()).toEqual(limit.forNew());
   }
 });
@@ -30,5 +31,5 @@ test("B17: without the file nothing new is made, and what was made before still 
 });
 
 test("a server that is given no such file has its policy alone", () => {
-  expect(egressLimit(policy).forNew()).toBe(policy);
+  expect(egressLimit(policy).forNew()).toEqual({ ...policy, ownNetworks: ownNetworks() });
 });

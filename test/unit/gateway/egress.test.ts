@@ -6,10 +6,10 @@ import {
   boundPolicy,
   type EgressPolicy,
   egressPolicy,
-  isNoWider,
   ownNetworks,
 } from "../../../docker/gateway/src/backends/msb/egress";
 import { GROUP_RANGES, intersection, isWithin } from "../../../docker/gateway/src/backends/msb/ip-ranges";
+import { isNoWider } from "../../../docker/gateway/src/backends/msb/wider-policy";
 import { createBody } from "../../../docker/gateway/src/http/schema/sandbox";
 import { destination, type SandboxSpec, sandboxSpec } from "../../../docker/gateway/src/sandboxes/spec";
 import { newBody, TestGateway } from "./harness";
@@ -25,7 +25,7 @@ const grant = (cidr: string, ...ports: number[]) => ({
 });
 
 /** What a client's network section becomes. */
-function bound(network: object, egress: EgressPolicy): Policy | undefined {
+function bound(network: object, egress: EgressPolicy, own = OWN): Policy | undefined {
   const {
     image: _i,
     source: _s,
@@ -33,7 +33,7 @@ function bound(network: object, egress: EgressPolicy): Policy | undefined {
     slug: _l,
     ...spec
   } = createBody.parse(newBody("a", { network }));
-  return boundPolicy(sandboxSpec.parse(spec), egress, OWN);
+  return boundPolicy(sandboxSpec.parse(spec), egress, own);
 }
 
 const policy = (rules: object[], fallback = "deny") => ({
@@ -62,8 +62,8 @@ function matches(rule: Rule, address: string, port: number, protocol: string): b
   if (to === "any") return true;
   if (address === "gateway") return "group" in to && to.group === "host";
   if ("cidr" in to) return inRange(address, to.cidr);
-  if (!("group" in to))
-    return address === (("domain" in to && to.domain) || ("domain_suffix" in to && to.domain_suffix));
+  if ("domain" in to) return address === to.domain;
+  if ("domain_suffix" in to) return address === to.domain_suffix || address.endsWith(`.${to.domain_suffix}`);
   return to.group === groupOf(address);
 }
 
@@ -186,6 +186,10 @@ describe("what is opened", () => {
       "allow",
     );
     expect(evaluate(bound(policy([]), names), "example.com", 443)).toBe("deny");
+    expect(evaluate(bound({}, names), "a.example.com", 443)).toBe("allow");
+    // One name is not those below it.
+    const one = bound(policy([allow({ domain: "example.com" })]), names);
+    expect(evaluate(one, "a.example.com", 443)).toBe("deny");
   });
 
   test("not even that leads to the server", () => {
@@ -346,6 +350,78 @@ test("any policy: nothing opens that the server closes, nor that the client does
   );
 });
 
+const NAMES = ["example", "a.example", "b.a.example", "b.example", "other"];
+const opening = fc.record({
+  destination: fc.oneof(
+    {
+      weight: 4,
+      arbitrary: fc
+        .constantFrom(
+          "10.0.0.0/8",
+          "10.1.0.0/16",
+          "172.16.0.0/12",
+          "0.0.0.0/0",
+          "::/0",
+          "169.254.169.254/32",
+          "203.0.113.0/24",
+        )
+        .map((range) => ({ cidr: range })),
+    },
+    {
+      weight: 2,
+      arbitrary: fc
+        .constantFrom(...NAMES)
+        .chain((each) => fc.constantFrom({ domain: each }, { domain_suffix: each })),
+    },
+    fc.constantFrom("public", "private", "link_local", "multicast", "metadata").map((group) => ({ group })),
+    fc.constant("any"),
+  ),
+  ports: fc.constantFrom([], [{ start: 80, end: 80 }], [{ start: 1, end: 5555 }]),
+});
+const anyLimit = fc
+  .record({
+    level,
+    grants: fc.array(opening, { maxLength: 2 }),
+    hostRanges: fc.subarray(["203.0.113.9/32", "10.0.0.0/8", "2606:4700::/32"]),
+    ownNetworks: fc.subarray(["172.18.0.2/16", "172.19.0.2/24", "203.0.113.7/24"]),
+  })
+  .map(({ ownNetworks: own, ...policy }) => ({ ...limit(policy), ownNetworks: own }));
+const anyPlace = fc.oneof(
+  address,
+  fc.constantFrom(...NAMES, "10.1.2.3", "172.19.0.1", "172.18.0.1", "203.0.113.1", "203.0.113.9"),
+);
+
+test("any two policies: what was made under one is no wider than the other lets anybody reach", () => {
+  let found = 0;
+  const check = (
+    made: EgressPolicy & { ownNetworks: string[] },
+    now: EgressPolicy & { ownNetworks: string[] },
+    places: string[],
+    port: number,
+  ) => {
+    expect(isNoWider(made, made)).toBe(true);
+    expect(isNoWider(made, { ...made, grants: [...made.grants, ...now.grants] })).toBe(true);
+    expect(isNoWider({ ...made, level: "none" }, { ...made, level: now.level })).toBe(true);
+    if (!isNoWider(made, now)) return;
+    found++;
+    const [before, after] = [made, now].map((each) => bound(everything, each, each.ownNetworks));
+    for (const to of places)
+      if (evaluate(before, to, port) === "allow")
+        expect(`${to} ${evaluate(after, to, port)}`).toBe(`${to} allow`);
+  };
+  fc.assert(
+    fc.property(
+      anyLimit,
+      anyLimit,
+      fc.array(anyPlace, { maxLength: 20 }),
+      fc.constantFrom(53, 80, 443, 5555),
+      check,
+    ),
+    { numRuns: 5_000 },
+  );
+  expect(found).toBeGreaterThan(100);
+});
+
 test("too many rules are the client's mistake", () => {
   const grants = Array.from({ length: 200 }, (_none, index) => grant(`10.0.${index}.0/24`));
   const rules = Array.from({ length: 20 }, () => allow("any"));
@@ -354,6 +430,8 @@ test("too many rules are the client's mistake", () => {
 
 describe("a sandbox that was made under another setting", () => {
   const wide = limit({ level: "all" });
+  const name = { domain: "a.example" };
+  const withGrant = (opened: object) => limit({ level: "none", grants: [opened] });
   test.each<[string, EgressPolicy, EgressPolicy, boolean]>([
     ["the same", limit(), limit(), true],
     ["a wider one now", limit({ level: "none" }), limit(), true],
@@ -373,6 +451,47 @@ describe("a sandbox that was made under another setting", () => {
       false,
     ],
     ["another address of the host", limit(), limit({ hostRanges: ["203.0.113.9/32"] }), false],
+    ["a private address of the host", limit(), limit({ hostRanges: ["10.0.0.9/32"] }), true],
+    ["all, which has what was granted", limit({ grants: [grant("10.1.0.0/16")] }), wide, true],
+    ["all, which lacks what was granted", limit({ grants: [grant("169.254.0.0/16")] }), wide, false],
+    ["a name, which may be any address", limit({ grants: [{ destination: name }] }), wide, false],
+    [
+      "a range for the internet",
+      withGrant(grant("10.0.0.0/8")),
+      withGrant({ destination: { group: "public" } }),
+      false,
+    ],
+    [
+      "names below one",
+      withGrant({ destination: { domain_suffix: "a.example" } }),
+      withGrant({ destination: name }),
+      false,
+    ],
+    [
+      "a name below others",
+      withGrant({ destination: name }),
+      withGrant({ destination: { domain_suffix: "example" } }),
+      true,
+    ],
+    [
+      "networks of the server",
+      { ...wide, ownNetworks: OWN },
+      { ...wide, ownNetworks: ["172.18.9.9/16"] },
+      true,
+    ],
+    [
+      "other networks of the server",
+      { ...wide, ownNetworks: OWN },
+      { ...wide, ownNetworks: ["172.19.0.2/16"] },
+      false,
+    ],
+    [
+      "the same, closed all the same",
+      { ...limit(), ownNetworks: OWN },
+      { ...limit(), ownNetworks: ["172.19.0.2/16"] },
+      true,
+    ],
+    ["the same, of an older gateway", wide, { ...wide, ownNetworks: ["172.19.0.2/16"] }, true],
   ])("%s", (_what, made, now, expected) => {
     expect(isNoWider(made, now)).toBe(expected);
   });

@@ -1,11 +1,11 @@
 import { readFileSync } from "node:fs";
 import * as z from "zod";
 import { ServiceError } from "../../errors";
-import type { EgressPolicy } from "./egress";
+import { type EgressPolicy, type egressPolicy, ownNetworks } from "./egress";
 
 const ranges = z.array(z.string());
 
-/** What guests may reach at most, with the addresses that the host has now. */
+/** What guests may reach at most, with the addresses that the host has now and the server's own networks. */
 export type EgressLimit = {
   /** What sandboxes that are made already are compared with. */
   now: () => EgressPolicy;
@@ -19,12 +19,13 @@ export type EgressLimit = {
  *
  * @param file JSON, a list of ranges; undefined where nothing but the policy itself counts
  */
-export function egressLimit(policy: EgressPolicy, file?: string): EgressLimit {
-  if (file === undefined) return { now: () => policy, forNew: () => policy };
-  const withRanges = (hostRanges: string[]) => ({
+export function egressLimit(policy: z.output<typeof egressPolicy>, file?: string): EgressLimit {
+  const withRanges = (hostRanges: string[]): EgressPolicy => ({
     ...policy,
     hostRanges: [...policy.hostRanges, ...hostRanges],
+    ownNetworks: ownNetworks(),
   });
+  if (file === undefined) return { now: () => withRanges([]), forNew: () => withRanges([]) };
   return {
     now: () => withRanges(readRanges(file) ?? []),
     forNew: () => {

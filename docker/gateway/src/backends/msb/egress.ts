@@ -2,6 +2,7 @@ import { networkInterfaces } from "node:os";
 import * as z from "zod";
 import { invalidSpec } from "../../errors";
 import { destination, type networkRule, portRange, type SandboxSpec } from "../../sandboxes/spec";
+import { covers } from "./egress-names";
 import { GROUP_RANGES, intersection, nat64, RESERVED_RANGES, TRANSLATED_RANGES } from "./ip-ranges";
 
 /*
@@ -22,16 +23,15 @@ import { GROUP_RANGES, intersection, nat64, RESERVED_RANGES, TRANSLATED_RANGES }
  *   rules          the client's own, for what is left: the internet
  *
  * covers compares names: the suffix example.com covers example.com and a.example.com, the domain example.com itself.
- * includes says whether one grant is all within another: 10.1.2.0/24:80 in 10.1.0.0/16, but not the other way.
  */
 
 type Rule = z.output<typeof networkRule>;
-type Destination = Rule["destination"];
-type PortRange = z.output<typeof portRange>;
+export type Destination = Rule["destination"];
+export type PortRange = z.output<typeof portRange>;
 
-const LEVELS = ["none", "public", "all"] as const;
+export const LEVELS = ["none", "public", "all"] as const;
 
-const grant = z.object({ destination, ports: z.array(portRange).default([]) });
+export const grant = z.object({ destination, ports: z.array(portRange).default([]) });
 
 /** What guests may reach at most, whatever a client asks for. */
 export const egressPolicy = z.object({
@@ -42,7 +42,13 @@ export const egressPolicy = z.object({
   /** Ranges that count as private: public addresses of the host. */
   hostRanges: z.array(z.string()).default([]),
 });
-export type EgressPolicy = z.output<typeof egressPolicy>;
+
+/** The same with what else rules are made from, as records keep it. */
+export const recordedEgress = egressPolicy.extend({
+  /** The networks that the server was in, which no guest may reach; absent in records of older gateways. */
+  ownNetworks: z.array(z.string()).optional(),
+});
+export type EgressPolicy = z.output<typeof recordedEgress>;
 
 /** msb's own, for a client that sends none: the public internet, and names. */
 const DEFAULT_POLICY: NonNullable<SandboxSpec["network"]["policy"]> = {
@@ -78,7 +84,7 @@ const MAX_RULES = 2048;
 export function boundPolicy(
   { network }: SandboxSpec,
   limit: EgressPolicy,
-  own: string[] = ownNetworks(),
+  own: string[] = limit.ownNetworks ?? ownNetworks(),
 ): typeof DEFAULT_POLICY | undefined {
   const asked = network.policy ?? DEFAULT_POLICY;
   const { default_egress: fallback, default_ingress: ingress, rules } = asked;
@@ -122,7 +128,8 @@ function neverReached(own: string[]): Rule[] {
 
 const isIPv4Range = (range: string) => !range.includes(":");
 
-function forbidden({ level, hostRanges }: EgressPolicy): Rule[] {
+/** What a level closes, whatever a client asks for. */
+export function forbidden({ level, hostRanges }: EgressPolicy): Rule[] {
   const deny = (to: Destination) => egressRule("deny", to);
   if (level === "none") return [deny("any")];
   const metadata = METADATA.map(deny);
@@ -152,23 +159,14 @@ function meeting(asked: Destination, opened: Destination): Destination[] | "unkn
     return "unknown";
   }
   if ("cidr" in asked || "group" in asked || "group" in opened) return "unknown";
-  const [one, other] = [nameOf(asked), nameOf(opened)];
-  if (covers(asked, other)) return [opened];
-  return covers(opened, one) ? [asked] : [];
+  if (covers(asked, opened)) return [opened];
+  return covers(opened, asked) ? [asked] : [];
 }
 
 const cidrs = (cidr: string | undefined): Destination[] => (cidr === undefined ? [] : [{ cidr }]);
 
-type Named = { domain: string } | { domain_suffix: string };
-const nameOf = (named: Named) => ("domain" in named ? named.domain : named.domain_suffix).toLowerCase();
-
-function covers(named: Named, name: string): boolean {
-  const own = nameOf(named);
-  return name === own ? true : "domain_suffix" in named && name.endsWith(`.${own}`);
-}
-
 /** Undefined for none in common; an empty list stands for all ports. */
-function commonPorts(one: PortRange[], other: PortRange[]): PortRange[] | undefined {
+export function commonPorts(one: PortRange[], other: PortRange[]): PortRange[] | undefined {
   if (one.length === 0) return other;
   if (other.length === 0) return one;
   const common = one.flatMap((a) =>
@@ -191,25 +189,4 @@ function egressRule(
 export function ownNetworks(): string[] {
   const addresses = Object.values(networkInterfaces()).flatMap((each) => each ?? []);
   return addresses.flatMap(({ internal, cidr }) => (internal || !cidr ? [] : [cidr]));
-}
-
-/**
- * Whether a sandbox that was made under one policy may run under another: msb can't change the rules of one that
- * is made, so it has to be no wider.
- */
-export function isNoWider(made: EgressPolicy, now: EgressPolicy): boolean {
-  if (LEVELS.indexOf(made.level) > LEVELS.indexOf(now.level)) return false;
-  const forbidsHost =
-    made.level === "none" ||
-    now.level === "all" ||
-    now.hostRanges.every((range) => made.hostRanges.includes(range));
-  return forbidsHost && made.grants.every((each) => now.grants.some((other) => includes(other, each)));
-}
-
-function includes(outer: z.output<typeof grant>, inner: z.output<typeof grant>): boolean {
-  const to = meeting(outer.destination, inner.destination);
-  const whole =
-    to !== "unknown" && to.length === 1 && JSON.stringify(to[0]) === JSON.stringify(inner.destination);
-  const ports = commonPorts(outer.ports, inner.ports);
-  return whole && JSON.stringify(ports) === JSON.stringify(inner.ports);
 }

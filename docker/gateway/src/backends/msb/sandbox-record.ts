@@ -5,7 +5,7 @@ import { keptSpec, storedSpec } from "../../sandboxes/payload";
 import { boundedResolved } from "../../sandboxes/resolved";
 import { desiredState, isUp, STATES, type State, sandboxState } from "../../sandboxes/states";
 import { CompactSpec } from "./compact-spec";
-import { type EgressPolicy, egressPolicy } from "./egress";
+import { type EgressPolicy, recordedEgress } from "./egress";
 
 const time = z.iso.datetime({ offset: true });
 
@@ -60,7 +60,7 @@ const currentRecord = z.object({
   /** Layers of its disk beyond the first: each capture of it while it runs adds one. */
   layers: z.number().default(0),
   /** What its network rules were made from, or are to be while it is not made; absent for one made with msb, or by an older gateway. */
-  egress: egressPolicy.transform(sharedPolicy).optional(),
+  egress: recordedEgress.transform(sharedPolicy).optional(),
   /** What msb made of it; filled in when first needed. */
   resolved: keptResolved.nullable(),
   createdAt: z.string(),

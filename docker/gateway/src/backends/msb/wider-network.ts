@@ -1,6 +1,7 @@
 import { ServiceError } from "../../errors";
-import { type EgressPolicy, isNoWider } from "./egress";
+import type { EgressPolicy } from "./egress";
 import type { SandboxRecord } from "./sandbox-record";
+import { isNoWider } from "./wider-policy";
 
 /** msb can't change the network rules of a sandbox that is made. @throws ServiceError conflict */
 export function refuseWiderNetwork(
