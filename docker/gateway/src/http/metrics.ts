@@ -73,7 +73,7 @@ export class Metrics {
   /** Adds what agent pipes hold. */
   watchPipes(memory: { bytes: number }, open: () => number): void {
     this.gauge("msb_gateway_pipes_open", "Connections to sandboxes that are open", open);
-    this.gauge("msb_gateway_pipe_buffer_bytes", "Bytes that pipes hold beyond the usual", () => memory.bytes);
+    this.gauge("msb_gateway_pipe_buffer_bytes", "Bytes that pipes hold", () => memory.bytes);
   }
 
   /** Adds when the certificate ends. */

@@ -1,4 +1,4 @@
-/** Bytes that all pipes together may hold beyond what each may hold anyway. */
+/** Bytes that all pipes together may hold. */
 const TOTAL = 256 * 1024 * 1024;
 
 /** What a piece of data takes beside its bytes, wherever it waits: whoever sends chooses how small the pieces are. */
@@ -22,9 +22,9 @@ export class PipeMemory {
     return this.used;
   }
 
-  /** Whether an owner may hold so many bytes more. */
-  hasRoom(owner: string, bytes: number): boolean {
-    return (this.owners.get(owner)?.bytes ?? 0) + bytes <= this.total / 2;
+  /** Whether an owner's pipes may hold more than a piece each. The other half of its half is left for those pieces. */
+  hasRoom(owner: string): boolean {
+    return (this.owners.get(owner)?.bytes ?? 0) <= this.total / 4;
   }
 
   /**

@@ -71,16 +71,11 @@ function payloadLength([, second = 0, ...rest]: number[]): number {
 /**
  * Counts what is held of a client's unfinished messages.
  * @param connection that the WebSocket is read from, with nothing read of it since the upgrade
- * @param small bytes up to which nothing is counted
  */
-export function countUnfinished(
-  connection: Duplex,
-  { share, small }: { share: PipeShare; small: number },
-): { stop: () => void } {
+export function countUnfinished(connection: Duplex, share: PipeShare): { stop: () => void } {
   const message = new UnfinishedMessage();
   const count = (piece: Buffer) => {
-    const held = message.add(piece);
-    share.set(held > small ? held : 0);
+    share.set(message.add(piece));
   };
   // Before the WebSocket's own listener, which hands over what has become whole.
   connection.prependListener("data", count);

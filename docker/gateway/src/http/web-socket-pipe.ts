@@ -10,7 +10,7 @@ export const MAX_MESSAGE = 4 * KIB * KIB + 4;
 export const MOST_FRAGMENTS = 2 * KIB;
 export const MOST_CHUNKS = 16 * KIB;
 
-/** Bytes on their way to a client that does not read, at which the guest is slowed down. */
+/** Bytes on their way to a client that does not read, at which the guest is slowed down where there is room for them. */
 const HIGH_WATER = 256 * KIB;
 /**
  * msb's relay hangs up on a reader that takes nothing for five seconds. What it has for a client that does not read
@@ -18,9 +18,9 @@ const HIGH_WATER = 256 * KIB;
  */
 const DRIP = 192 * KIB;
 const DRIP_MS = 3_000;
-/** Bytes beyond the high-water mark that one pipe may hold: about a minute of drips. */
-const MOST_BEYOND = 4 * KIB * KIB;
-/** What a pipe holds of its client's bytes counts from here on: an unfinished message, and what the relay has not taken. */
+/** Bytes on their way to the client that one pipe may hold: about a minute of drips. */
+const MOST_DRIPPED = 4 * KIB * KIB;
+/** Bytes that the relay has not taken, at which the client is stopped. */
 const SMALL = 64 * KIB;
 
 const PING_MS = 30_000;
@@ -60,7 +60,7 @@ export function pipe(client: WebSocket, agent: Duplex, options: PipeOptions): Pr
   const keepalive = keepAlive(client);
   const toClient = readAgent(client, agent, { ...options, keepalive });
   const share = options.memory.share(options.owner, () => refuse(client));
-  const incoming = countUnfinished(options.connection, { share, small: SMALL });
+  const incoming = countUnfinished(options.connection, share);
   writeAgent(client, agent, { ...options, keepalive });
   return new Promise((done) => {
     client.on("error", () => client.terminate());
@@ -88,15 +88,17 @@ function readAgent(
   let dripping: NodeJS.Timeout | undefined;
 
   const drip = () => {
-    if (share.bytes + DRIP > MOST_BEYOND || !memory.hasRoom(owner, DRIP)) return;
+    if (share.bytes + DRIP > MOST_DRIPPED || !memory.hasRoom(owner)) return;
     allowed = DRIP;
     agent.resume();
   };
   const regulate = () => {
-    const bytes = client.bufferedAmount;
+    // Of one that is closed the figure stays as it was last.
+    const bytes = client.readyState === client.CLOSED ? 0 : client.bufferedAmount;
     const buffered = bytes > 0 ? bytes + pieces * PIECE_BYTES : 0;
-    share.set(Math.max(0, buffered - HIGH_WATER));
-    if (buffered < (dripping ? HIGH_WATER / 2 : HIGH_WATER)) {
+    share.set(buffered);
+    const most = dripping ? HIGH_WATER / 2 : HIGH_WATER;
+    if (buffered === 0 || (buffered < most && memory.hasRoom(owner))) {
       clearInterval(dripping);
       dripping = undefined;
       agent.resume();
@@ -147,8 +149,7 @@ function writeAgent(
 ): void {
   const share = memory.share(owner, () => refuse(client));
   let held = 0;
-  const isHeld = () => !agent.destroyed && agent.writableLength > 0 && held > SMALL;
-  const count = () => share.set(isHeld() ? held : 0);
+  const count = () => share.set(!agent.destroyed && agent.writableLength > 0 ? held : 0);
   client.on("message", (data: Buffer, isBinary: boolean) => {
     keepalive.heard();
     if (!isBinary) return;
@@ -163,8 +164,8 @@ function writeAgent(
       keepalive.heard();
       client.resume();
     });
-    if (isTaken && !isHeld()) return;
     count();
+    if (isTaken && share.bytes <= SMALL) return;
     keepalive.paused();
     client.pause();
   });
