@@ -3,12 +3,12 @@ import { open, readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { LogCursor, LogEntry } from "../../sandboxes/backend";
 
-const CHUNK = 64 * 1024;
+const CHUNK = 16 * 1024;
 /**
- * A longer line is skipped. Agents say 16 KiB at a time, six times as much as JSON; what speaks in an agent's place may
- * say more, and each reader of its log would hold that, and the text that is made of it.
+ * A longer line is skipped. Agents say 16 KiB at a time, at most six times as much as JSON; what speaks in an agent's place
+ * may say more, and each reader of its log would hold that, and the text that is made of it.
  */
-const MAX_LINE = 1024 * 1024;
+const MAX_LINE = 128 * 1024;
 
 /** Does a piece of work when the turn for it comes. */
 export type LogTurn = <T>(work: () => Promise<T>) => Promise<T>;

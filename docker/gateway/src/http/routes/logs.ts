@@ -15,8 +15,10 @@ const params = idParams;
 const querystring = z.looseObject({ sources: limited(100).optional() });
 const headers = z.looseObject({ "last-event-id": limited(8192).optional() });
 
-/** Log streams of all keys at once: each may hold a line of some MiB for a reader that is behind. */
+/** Log streams of all keys at once: each may hold some hundred KiB for a reader that is behind. */
 const MOST_STREAMS = 256;
+/** Characters of a stream that are made at once; one line may be more. */
+const TEXT_AT_ONCE = 16 * 1024;
 /** Those of one sandbox: each reads the whole log. */
 const MOST_OF_A_SANDBOX = 16;
 
@@ -55,7 +57,7 @@ export function logRoutes(plain: App, context: Context): void {
       const entries = context.backend.sandboxes.logs(sandbox.id, {
         ...{ sources, after, signal: life.signal, reader: request.keyId },
       });
-      const stream = Readable.from(framed(entries, life.signal), { objectMode: false });
+      const stream = Readable.from(framed(entries, life.signal), { objectMode: false, highWaterMark: 1 });
       // A stream that waits for its file is not ended by its own end: it has to be woken.
       life.hold(() => stream.destroy());
       reply.type("text/event-stream").header("cache-control", "no-cache").header("x-accel-buffering", "no");
@@ -67,7 +69,18 @@ export function logRoutes(plain: App, context: Context): void {
 /** The framing of server-sent events: a comment for each time that nothing came for a while, and an end. */
 async function* framed(entries: AsyncIterable<LogEntry[]>, left: AbortSignal): AsyncGenerator<string> {
   yield ": log\n\n";
-  for await (const some of entries) yield some.length > 0 ? some.map(eventOf).join("") : ": ping\n\n";
+  for await (const some of entries) {
+    // What is told already is not held while its reader takes its time.
+    const texts = some.length > 0 ? [] : [": ping\n\n"];
+    let length = 0;
+    for (const entry of some) {
+      length += texts[texts.push(eventOf(entry)) - 1]?.length ?? 0;
+      if (length < TEXT_AT_ONCE) continue;
+      length = 0;
+      yield texts.splice(0).join("");
+    }
+    if (texts.length > 0) yield texts.splice(0).join("");
+  }
   if (!left.aborted) yield "event: end\ndata: {}\n\n";
 }
 
