@@ -1,40 +1,42 @@
 /** What went wrong, in terms of the service. http/errors.ts turns each kind into a status and a code of the contract. */
-export type ErrorKind =
-  | "sandboxNotFound"
-  | "volumeNotFound"
-  | "fileNotFound"
-  | "snapshotNotFound"
-  | "notFound"
-  | "nameTaken"
-  | "snapshotNameTaken"
-  | "invalidRequest"
-  | "invalidSpec"
-  | "invalidPath"
+export const ERROR_KINDS = [
+  "sandboxNotFound",
+  "volumeNotFound",
+  "fileNotFound",
+  "snapshotNotFound",
+  "notFound",
+  "nameTaken",
+  "snapshotNameTaken",
+  "invalidRequest",
+  "invalidSpec",
+  "invalidPath",
   /** A body, or a file, is larger than it may be. */
-  | "tooLarge"
-  | "unsupported"
+  "tooLarge",
+  "unsupported",
   /** A change of a sandbox that this server does not make, whatever its state. */
-  | "modificationUnsupported"
+  "modificationUnsupported",
   /** Another change of the sandbox is under way: the same one may be made later. */
-  | "modificationInProgress"
+  "modificationInProgress",
   /** A change that its own parts, or the state of the sandbox, stand against. */
-  | "modificationRefused"
-  | "unauthenticated"
-  | "forbidden"
-  | "conflict"
+  "modificationRefused",
+  "unauthenticated",
+  "forbidden",
+  "conflict",
   /** A limit of the server or of the key is reached: it helps to free something. */
-  | "noCapacity"
-  | "rateLimited"
+  "noCapacity",
+  "rateLimited",
   /** The client did not send its request in time. */
-  | "requestTimeout"
+  "requestTimeout",
   /** The disk is full, or its reserve would be used up. */
-  | "diskFull"
+  "diskFull",
   /** What was asked for was not done in time. */
-  | "timeout"
+  "timeout",
   /** The server stops, or is overloaded: the same request may succeed later, or elsewhere. */
-  | "unavailable"
+  "unavailable",
   /** A microVM, or the program that runs it, failed. */
-  | "runtimeFailed";
+  "runtimeFailed",
+] as const;
+export type ErrorKind = (typeof ERROR_KINDS)[number];
 
 export type ErrorOptions = {
   /** Seconds after which the same request may succeed. */

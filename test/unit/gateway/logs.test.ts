@@ -1,7 +1,7 @@
 import { appendFileSync, renameSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
-import { decodeCursor, encodeCursor } from "../../../docker/gateway/src/http/log-cursor";
+import { decodeCursor, encodeCursor } from "../../../docker/gateway/src/sandboxes/log-cursor";
 import { handleOf, TestGateway } from "./harness";
 
 let gateway: TestGateway;

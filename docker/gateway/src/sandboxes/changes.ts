@@ -1,4 +1,4 @@
-import type { Sandbox } from "./backend";
+import type { Backend, Sandbox, SandboxBackend } from "./backend";
 
 /** What has become of a backend's sandboxes since a moment, or a part of it. */
 export type Changes = {
@@ -20,4 +20,9 @@ export interface Mirrored {
    * @param since the `moment` of the last answer; undefined, or one that the backend knows nothing of: since nothing
    */
   changes(since?: string): Promise<Changes>;
+}
+
+/** A backend of whose lists a copy can be kept. */
+export interface MirroredBackend extends Backend {
+  readonly sandboxes: SandboxBackend & Mirrored;
 }

@@ -4,7 +4,7 @@ import { invalidRequest } from "../../errors";
 import { SharedPlaces } from "../../limits/shared-places";
 import type { LogCursor, LogEntry } from "../../sandboxes/backend";
 import { limited } from "../../sandboxes/fields";
-import { decodeCursor, encodeCursor } from "../log-cursor";
+import { decodeCursor, encodeCursor } from "../../sandboxes/log-cursor";
 import { errorResponses, idParams, streamOf } from "../schema/common";
 import { type App, type Context, findSandbox, holdConnection, typed } from "./context";
 

@@ -1,4 +1,4 @@
-import type { LogCursor } from "../sandboxes/backend";
+import type { LogCursor } from "./backend";
 
 /** The clients' own form of a place in a log: count, then generation and offset as 64-bit numbers. */
 export function encodeCursor({ generation, offset }: LogCursor): string {
