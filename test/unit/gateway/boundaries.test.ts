@@ -19,6 +19,10 @@ const FILES = {
   "backends/msb/works.ts":
     'import { m } from "../../sandboxes/model";\nexport type W = 1;\nexport const w = m;',
   "backends/msb/bad.ts": 'import type { K } from "../../keys/bad";\nexport type B = K;',
+  "backends/remote/fine.ts":
+    'import { e } from "../../errors";\nimport { m } from "../../sandboxes/model";\nexport const r = [e, m];',
+  "backends/remote/bad.ts": 'import type { W } from "../msb/works";\nexport type R = W;',
+  "backends/remote/settings.ts": 'import { k } from "../../keys/check";\nexport const s = k;',
   "limits/composed.ts": 'import { app } from "../app";\nexport const c = app;',
   "app.ts":
     'import { w } from "./backends/msb/works";\nimport { f } from "./http/fine";\nexport const app = [w, f];',
@@ -57,6 +61,8 @@ beforeAll(async () => {
 test("who may import whom, circles of types, promises that nobody waits for, and signals that may get lost", () => {
   expect(found.sort()).toEqual([
     "backends/msb/bad.ts noRestrictedImports",
+    "backends/remote/bad.ts noRestrictedImports",
+    "backends/remote/settings.ts noRestrictedImports",
     "files/floating.ts noFloatingPromises",
     "files/floating.ts noFloatingPromises",
     "files/one.ts noImportCycles",

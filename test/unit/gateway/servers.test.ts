@@ -1,9 +1,9 @@
 import { describe, expect, test } from "vitest";
 import { ServersBackend } from "../../../docker/gateway/src/backends/servers/backend";
-import type { MirroredBackend } from "../../../docker/gateway/src/backends/servers/server";
 import { Server, Servers } from "../../../docker/gateway/src/backends/servers/server";
 import { ServiceError } from "../../../docker/gateway/src/errors";
 import type { Sandbox } from "../../../docker/gateway/src/sandboxes/backend";
+import type { MirroredBackend } from "../../../docker/gateway/src/sandboxes/changes";
 import { serverOf } from "../../../docker/gateway/src/sandboxes/ids";
 import { randomFrom, seedFromEnvironment } from "../../harness/random";
 import { listed, refused, wanted } from "./backend-contract/world";

@@ -79,8 +79,8 @@ export function describeRestarts(make: MakeWorld): void {
           }
         }
         const seen = async () => ({
-          // A spec may be made when it is asked for.
-          boxes: (await listed(world)).map((box): Sandbox => ({ ...box, spec: box.spec })),
+          // A spec may be made when it is asked for, and a version is of the process.
+          boxes: (await listed(world)).map((box): Sandbox => ({ ...box, spec: box.spec, version: 0 })),
           volumes: await world.backend.volumes.list({}),
           usage: await world.backend.usage(),
           statuses: await world.backend.statuses(),

@@ -1,12 +1,8 @@
 import { ServiceError } from "../../errors";
-import type { Backend } from "../../sandboxes/backend";
-import type { Mirrored } from "../../sandboxes/changes";
+import type { MirroredBackend } from "../../sandboxes/changes";
 import { serverOf } from "../../sandboxes/ids";
 import { Lists } from "./lists";
 import { Mirror } from "./mirror";
-
-/** A backend whose sandboxes can be followed. */
-export type MirroredBackend = Backend & { readonly sandboxes: Mirrored };
 
 /** One of several servers. */
 export class Server {

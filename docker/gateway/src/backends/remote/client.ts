@@ -1,0 +1,138 @@
+import type { Duplex } from "node:stream";
+import { ServiceError, snapshotNotFound } from "../../errors";
+import type {
+  ListQuery,
+  LogEntry,
+  LogQuery,
+  Owner,
+  Reference,
+  Sandbox,
+  SandboxBackend,
+  Scope,
+  VolumeBackend,
+  Wanted,
+  WantedVolume,
+} from "../../sandboxes/backend";
+import type { Mirrored, MirroredBackend } from "../../sandboxes/changes";
+import type { WantedForks } from "../../sandboxes/forks";
+import { decodeCursor, encodeCursor } from "../../sandboxes/log-cursor";
+import type { Modification, PlannedModification } from "../../sandboxes/modification";
+import type {
+  SnapshotBackend,
+  SnapshotOperation,
+  SnapshotQuery,
+  SnapshotReference,
+  WantedSnapshot,
+} from "../../sandboxes/snapshots";
+import type { Desired } from "../../sandboxes/states";
+import type { FileCaller } from "../../sandboxes/volume-files";
+import { Connection, type RemoteOptions } from "./connection";
+import { RemoteFiles } from "./files";
+import { openAgent } from "./transfers";
+
+/** The backend of another gateway, over HTTP: what serve.ts offers. It holds nothing but connections. */
+export class RemoteBackend implements MirroredBackend {
+  readonly sandboxes: RemoteSandboxes;
+  readonly volumes: RemoteVolumes;
+  readonly snapshots: RemoteSnapshots;
+  private readonly connection: Connection;
+
+  constructor(options: RemoteOptions) {
+    this.connection = new Connection(options);
+    this.sandboxes = new RemoteSandboxes(this.connection);
+    this.volumes = new RemoteVolumes(this.connection);
+    this.snapshots = new RemoteSnapshots(this.connection);
+  }
+
+  limits = () => this.connection.call("limits", []);
+  usage = (owner?: Owner) => this.connection.call("usage", [{ owner }]);
+  statuses = () => this.connection.call("statuses", []);
+  version = () => this.connection.call("version", []);
+  readiness = () => this.connection.call("readiness", []);
+  /** Its server goes on by itself, as it stops by itself. */
+  resume = async () => undefined;
+  drain = async () => undefined;
+  close = () => this.connection.close();
+}
+
+class RemoteSandboxes implements SandboxBackend, Mirrored {
+  constructor(private readonly connection: Connection) {}
+
+  create = (wanted: Wanted) => this.connection.call("sandboxes.create", [wanted]);
+  answered = (id: string) => this.connection.call("sandboxes.answered", [id]);
+  get = (reference: Reference, scope: Scope) => this.connection.call("sandboxes.get", [reference, scope]);
+  resolve = (id: string) => this.connection.call("sandboxes.resolve", [id]);
+  list = ({ charged: _ofTheServer, ...query }: ListQuery) => this.connection.call("sandboxes.list", [query]);
+  want = (id: string, desired: Desired) => this.connection.call("sandboxes.want", [id, desired]);
+  resume = (id: string) => this.connection.call("sandboxes.resume", [id]);
+  fork = (id: string, { names, inherit }: WantedForks) =>
+    this.connection.call("sandboxes.fork", [id, { names, inherit: [...inherit] }]);
+  planModification = (id: string, change: PlannedModification) =>
+    this.connection.call("sandboxes.planModification", [id, change]);
+  modify = (id: string, change: Modification) => this.connection.call("sandboxes.modify", [id, change]);
+  changes = (since?: string) => this.connection.call("sandboxes.changes", [{ since }]);
+  openAgent = (id: string, signal: AbortSignal): Promise<Duplex> => openAgent(this.connection, id, signal);
+
+  async until(id: string, holds: (sandbox: Sandbox) => boolean, signal: AbortSignal): Promise<Sandbox> {
+    const over = new AbortController();
+    let last: Sandbox | undefined;
+    // Before the first state there is none to resolve with: it is waited for.
+    const abort = () => last && over.abort();
+    signal.addEventListener("abort", abort);
+    try {
+      for await (const sandbox of this.connection.lines("sandboxes.until", [id], over.signal)) {
+        last = sandbox;
+        if (sandbox.ended || signal.aborted || holds(sandbox)) break;
+      }
+    } finally {
+      signal.removeEventListener("abort", abort);
+    }
+    return last ?? this.connection.fail(new Error("no state"));
+  }
+
+  async *logs(id: string, { sources, after, signal, reader }: LogQuery): AsyncGenerator<LogEntry[]> {
+    const query = { sources: [...sources], after: after && encodeCursor(after), reader };
+    for await (const entries of this.connection.lines("sandboxes.logs", [id, query], signal))
+      yield entries.map((entry) => ({ ...entry, cursor: cursorOf(entry.cursor) }));
+  }
+}
+
+function cursorOf(text: string): LogEntry["cursor"] {
+  const cursor = decodeCursor(text);
+  if (!cursor) throw new ServiceError("unavailable", "a server gives places in a log that are none");
+  return cursor;
+}
+
+class RemoteVolumes implements VolumeBackend {
+  constructor(private readonly connection: Connection) {}
+
+  list = (scope: Scope) => this.connection.call("volumes.list", [scope]);
+  shared = () => this.connection.call("volumes.shared", []);
+  create = (wanted: WantedVolume) => this.connection.call("volumes.create", [wanted]);
+  remove = (id: string, scope: Scope) => this.connection.call("volumes.remove", [id, scope]);
+
+  async files(id: string, scope: Scope, { owner, signal }: FileCaller): Promise<RemoteFiles> {
+    const folder = { volume: id, scope, owner: typeof owner === "string" ? owner : null };
+    await this.connection.call("files.open", [folder], signal);
+    return new RemoteFiles(this.connection, folder, signal);
+  }
+}
+
+class RemoteSnapshots implements SnapshotBackend {
+  constructor(private readonly connection: Connection) {}
+
+  create = (wanted: WantedSnapshot) => this.connection.call("snapshots.create", [wanted]);
+  operation = (id: string, scope: Scope) => this.connection.call("snapshots.operation", [id, scope]);
+  list = (query: SnapshotQuery) => this.connection.call("snapshots.list", [query]);
+  find = (reference: SnapshotReference, scope: Scope) =>
+    this.connection.call("snapshots.find", [reference, scope]);
+  remove = (id: string, scope: Scope) => this.connection.call("snapshots.remove", [id, scope]);
+
+  async until(id: string, signal: AbortSignal): Promise<SnapshotOperation> {
+    for await (const operation of this.connection.lines("snapshots.until", [id], signal)) return operation;
+    // It is not over: how it stands.
+    const operation = await this.operation(id, {});
+    if (!operation) throw snapshotNotFound(id);
+    return operation;
+  }
+}

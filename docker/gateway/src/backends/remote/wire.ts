@@ -1,0 +1,77 @@
+import { ERROR_KINDS, type ErrorKind, ServiceError } from "../../errors";
+import type { MirroredBackend } from "../../sandboxes/changes";
+import type { Endings } from "./endings";
+
+/** What is asked for is done with it. The signal aborts when whoever asked has gone. */
+export type Served = { backend: MirroredBackend; endings: Endings; signal: AbortSignal };
+
+export const CALL_PATH = "/backend/call/";
+export const STREAM_PATH = "/backend/stream/";
+export const READ_PATH = "/backend/files/read";
+export const WRITE_PATH = "/backend/files/write";
+export const AGENT_PATH = "/backend/agent";
+/** The protocol that an agent's connection is upgraded to: bytes, as the agent's own socket has them. */
+export const AGENT_PROTOCOL = "msb-agent";
+/** Holds arguments where the body is not for them. */
+export const ARGUMENTS_HEADER = "x-backend-arguments";
+/** Bytes of a file, as it was when it was opened. */
+export const SIZE_HEADER = "x-file-size";
+
+/** The one status of what was refused: the body says what it is. */
+export const REFUSED = 422;
+
+/** Milliseconds after which a stream that has nothing to tell sends an empty line. */
+export const HEARTBEAT_MS = 10_000;
+
+/** What a call is answered with, and what each line of a stream is. */
+export type Answer = { result?: unknown; error?: SentError };
+export type SentError = { kind: ErrorKind; message: string; retryAfterSeconds?: number; uncertain?: boolean };
+
+export const sentError = ({ kind, message, options }: ServiceError): SentError => ({
+  ...{ kind, message, retryAfterSeconds: options.retryAfterSeconds, uncertain: options.uncertain },
+});
+
+/** The error that a server has told; undefined for what is none. */
+export function errorOf(value: unknown): ServiceError | undefined {
+  if (typeof value !== "object" || value === null) return undefined;
+  const { kind, message, retryAfterSeconds, uncertain } = value as Partial<SentError>;
+  if (!ERROR_KINDS.some((each) => each === kind) || typeof message !== "string") return undefined;
+  return new ServiceError(kind as ErrorKind, message, {
+    ...(typeof retryAfterSeconds === "number" && { retryAfterSeconds }),
+    ...(uncertain === true && { uncertain }),
+  });
+}
+
+export const encodeArguments = (args: unknown[]): string =>
+  Buffer.from(JSON.stringify(args)).toString("base64");
+
+/** The lines of a stream of bytes, without empty ones. @throws RangeError for one of more bytes than that */
+export async function* linesOf(bytes: AsyncIterable<Uint8Array>, mostBytes: number): AsyncGenerator<string> {
+  let parts: Uint8Array[] = [];
+  let size = 0;
+  for await (const chunk of bytes) {
+    let from = 0;
+    for (let at = chunk.indexOf(10); at !== -1; at = chunk.indexOf(10, from)) {
+      parts.push(chunk.subarray(from, at));
+      from = at + 1;
+      const line = Buffer.concat(parts).toString("utf8");
+      [parts, size] = [[], 0];
+      if (line !== "") yield line;
+    }
+    parts.push(chunk.subarray(from));
+    size += chunk.length - from;
+    if (size > mostBytes) throw new RangeError(`a line has more than ${mostBytes} bytes`);
+  }
+}
+
+/** A body as text. @throws RangeError above so many bytes */
+export async function textOf(bytes: AsyncIterable<Uint8Array>, mostBytes: number): Promise<string> {
+  const parts: Uint8Array[] = [];
+  let size = 0;
+  for await (const chunk of bytes) {
+    size += chunk.length;
+    if (size > mostBytes) throw new RangeError(`the body has more than ${mostBytes} bytes`);
+    parts.push(chunk);
+  }
+  return Buffer.concat(parts).toString("utf8");
+}
