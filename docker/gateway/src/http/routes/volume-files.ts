@@ -89,7 +89,7 @@ function transferRoutes(plain: App, context: Context, filesOf: FilesOf): void {
   const app = typed(plain);
 
   app.post(`${BASE}/copy`, changing(fromToBody), async (request) => {
-    holdTransfer(context, request, { moves: false });
+    holdTransfer(context, request);
     request.life.hold(copies.take(request.keyId));
     const { from, to } = request.body;
     await (await filesOf(request)).copy(Buffer.from(from), Buffer.from(to));
