@@ -208,14 +208,18 @@ describe("a download", () => {
 test.each([
   ["list", "", "/"],
   ["download", "/content", "/f"],
-])("a %s is not cut off while the server works for it", async (_what, route, path) => {
-  const gateway = await start({ TRANSFER_IDLE_SECONDS: "1" });
-  // As guests leave them: what such a file is, its attributes tell.
-  writeFileSync(workspace(gateway, "f"), "text", { mode: 0o600 });
-  slowAttributes();
-  const { status, body } = await gateway.get(`${WORKSPACE}${route}`, at(path));
-  expect([status, body.entries?.length ?? body]).toEqual([200, route === "" ? 1 : "text"]);
-}, 20_000);
+])(
+  "a %s is not cut off while the server works for it",
+  async (_what, route, path) => {
+    const gateway = await start({ TRANSFER_IDLE_SECONDS: "1" });
+    // As guests leave them: what such a file is, its attributes tell.
+    writeFileSync(workspace(gateway, "f"), "text", { mode: 0o600 });
+    slowAttributes();
+    const { status, body } = await gateway.get(`${WORKSPACE}${route}`, at(path));
+    expect([status, body.entries?.length ?? body]).toEqual([200, route === "" ? 1 : "text"]);
+  },
+  20_000,
+);
 
 test("a list that nobody reads counts as a connection, and is ended", async () => {
   const gateway = await start({ TRANSFER_IDLE_SECONDS: "3", LIMIT_CONNECTIONS: "1" });

@@ -59,8 +59,10 @@ export async function runProcess(
     // What was done in time counts, even if it was about to be killed.
     if (killed && code !== 0) throw killed.why;
     await within(closed, code === 0 && leavesChild ? DRAIN_WITH_CHILD_MS : DRAIN_MS);
-    return { code, stdout: stdout(), stderr: stderr() };
+    return { code, stdout: stdout.text(), stderr: stderr.text() };
   } finally {
+    stdout.end();
+    stderr.end();
     clearTimeout(timer);
     clearTimeout(killing);
     signal?.removeEventListener("abort", aborted);
@@ -96,13 +98,25 @@ export function startError(error: unknown): unknown {
   return error;
 }
 
-function collect(stream: NodeJS.ReadableStream, tooLong: () => void): () => string {
-  const chunks: Buffer[] = [];
+/** Keeps what a stream gives until the end of that; the rest is read, so that whoever writes it can go on, and dropped. */
+function collect(
+  stream: NodeJS.ReadableStream,
+  tooLong: () => void,
+): { text: () => string; end: () => void } {
+  let chunks: Buffer[] = [];
   let size = 0;
-  stream.on("data", (chunk: Buffer) => {
+  const take = (chunk: Buffer) => {
     size += chunk.length;
     if (size <= MAX_OUTPUT) chunks.push(chunk);
     else tooLong();
-  });
-  return () => Buffer.concat(chunks).toString("utf8");
+  };
+  stream.on("data", take);
+  return {
+    text: () => Buffer.concat(chunks).toString("utf8"),
+    end: () => {
+      stream.off("data", take);
+      stream.resume();
+      chunks = [];
+    },
+  };
 }
