@@ -202,7 +202,7 @@ export async function assemble(options: MsbBackendOptions): Promise<Parts> {
   const resolver = new Resolver(lifecycle, commands, log);
   const sandboxes = new MsbSandboxes(index, lifecycle, view, resolver, admission, forks, {
     ...{ home, egress, capacity, disk: files.disk, checkSpec, pulls, payloads, newId, log },
-    modifications: new Modifications(msb),
+    modifications: new Modifications(msb, lifecycle),
     msbVersion: () => msb.version(),
     volumesOf: (spec, owner) => volumes.idsFor(spec, owner),
     withdrawResume: (id) => resume.withdraw(id),

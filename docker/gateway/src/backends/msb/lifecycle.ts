@@ -90,18 +90,19 @@ export class Lifecycle {
     await saved;
   }
 
-  /** Stops it for a restart of the server, to go on with it after that; requests and msb's view wait meanwhile. */
-  async stopForRestart(entry: Entry, stop: () => Promise<void>): Promise<void> {
-    await this.hold(entry, async () => {
-      await stop();
-      const desired = entry.record.desired === "removed" ? "removed" : "stopped";
-      this.change(entry, { ...entering(entry.record, "stopped"), desired });
-      await this.saveOrRetry(entry);
-    });
+  /** Was stopped for a restart of the server, to go on with it after that; by who holds it. Never rejects. */
+  async stoppedForRestart(entry: Entry): Promise<void> {
+    const desired = entry.record.desired === "removed" ? "removed" : "stopped";
+    this.change(entry, { ...entering(entry.record, "stopped"), desired });
+    await this.saveOrRetry(entry);
   }
 
-  /** Works with a sandbox beside its states: what is desired meanwhile is done when that is over, and msb's view waits. */
+  /**
+   * Works with a sandbox beside its states: what is desired meanwhile is done when that is over, and msb's view waits.
+   * To be called where nothing is under way with it; whoever may have to wait for that asks `whenFree`.
+   */
   async hold<T>(entry: Entry, work: () => Promise<T>): Promise<T> {
+    if (entry.underWay) throw new Error("something else is under way with the sandbox");
     entry.underWay = new AbortController();
     try {
       return await work();

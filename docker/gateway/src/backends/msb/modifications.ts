@@ -1,5 +1,5 @@
 import * as z from "zod";
-import { isKind, ServiceError } from "../../errors";
+import { isKind, ServiceError, sandboxNotFound } from "../../errors";
 import {
   DISPOSITIONS,
   type Modification,
@@ -7,7 +7,8 @@ import {
   type PlannedModification,
   SECRET_CHANGES,
 } from "../../sandboxes/modification";
-import { inTermsOf, type Msb, outputOf } from "./command-line";
+import { inTermsOf, type Msb, type MsbResult, outputOf } from "./command-line";
+import type { Lifecycle } from "./lifecycle";
 import type { Entry } from "./sandbox-index";
 import { statusOf } from "./sandbox-view";
 
@@ -38,6 +39,12 @@ const planned = z.object({
   warnings: remarks,
 });
 
+/** How long a change waits for its turn, and for msb then. */
+const CHANGE_MS = 60_000;
+
+/** Calls msb. */
+type Run = (args: string[]) => Promise<MsbResult>;
+
 /**
  * Changes to sandboxes that are made, as far as msb's command line can make them: secrets removed.
  *
@@ -47,9 +54,10 @@ const planned = z.object({
  * value.
  */
 export class Modifications {
-  private readonly underWay = new Set<string>();
-
-  constructor(private readonly msb: Pick<Msb, "run">) {}
+  constructor(
+    private readonly msb: Pick<Msb, "run" | "runNow" | "lanes">,
+    private readonly lifecycle: Pick<Lifecycle, "hold">,
+  ) {}
 
   /** @throws ServiceError as `SandboxBackend.planModification` */
   async plan(entry: Entry, change: PlannedModification): Promise<ModificationPlan> {
@@ -59,7 +67,8 @@ export class Modifications {
     );
     if (refused) throw refused;
     refuseUnsettled(entry);
-    return this.ask(entry, change, ["--dry-run", ...flagOf(change.policy)]);
+    const run: Run = (args) => this.msb.run(args, { owner: entry.record.owner });
+    return ask(run, entry, change, ["--dry-run", ...flagOf(change.policy)]);
   }
 
   /** @throws ServiceError as `SandboxBackend.modify` */
@@ -67,53 +76,56 @@ export class Modifications {
     const refused = whyUnsupported(change.secrets.length > 0, change.secrets[0]?.value !== undefined);
     if (refused) throw refused;
     refuseUnsettled(entry);
-    const { id } = entry.record;
-    if (this.underWay.has(id)) throw inProgress("another change to the sandbox is under way");
-    this.underWay.add(id);
-    try {
-      if (change.policy === "restart") await this.refuseRestart(entry, change);
-      return await this.ask(entry, change, change.policy === "next_start" ? ["--next-start"] : []);
-    } finally {
-      this.underWay.delete(id);
-    }
+    const { owner } = entry.record;
+    const turn = () => ({ deadlineMs: Date.now() + CHANGE_MS });
+    const run: Run = (args) => this.msb.runNow(args, turn());
+    return this.msb.lanes.run("housekeeping", { owner, ...turn() }, async () => {
+      // It may have been started while this waited. No await between this and the hold.
+      refuseUnsettled(entry);
+      return this.lifecycle.hold(entry, async () => {
+        if (change.policy === "restart") await refuseRestart(run, entry, change);
+        return ask(run, entry, change, change.policy === "next_start" ? ["--next-start"] : []);
+      });
+    });
   }
+}
 
-  /** Whether a sandbox stops and starts is for requests to say, and for nothing beside the state machine. */
-  private async refuseRestart(entry: Entry, change: Modification): Promise<void> {
-    const { changes } = await this.ask(entry, change, ["--dry-run", "--restart"]);
-    const needs = changes.find(({ disposition }) => disposition === "requires_restart");
-    if (needs)
-      throw new ServiceError(
-        "modificationUnsupported",
-        `secret ${needs.name}: this server restarts no sandbox for a change; use next_start, then stop and start it`,
-      );
-  }
+/** Whether a sandbox stops and starts is for requests to say, and for nothing beside the state machine. */
+async function refuseRestart(run: Run, entry: Entry, change: Modification): Promise<void> {
+  const { changes } = await ask(run, entry, change, ["--dry-run", "--restart"]);
+  const needs = changes.find(({ disposition }) => disposition === "requires_restart");
+  if (needs)
+    throw new ServiceError(
+      "modificationUnsupported",
+      `secret ${needs.name}: this server restarts no sandbox for a change; use next_start, then stop and start it`,
+    );
+}
 
-  private async ask(
-    entry: Entry,
-    { policy, secrets_remove }: Pick<Modification, "policy" | "secrets_remove">,
-    flags: string[],
-  ): Promise<ModificationPlan> {
-    const { id, handle, owner } = entry.record;
-    // With nothing to do msb would take it for a mistake.
-    if (secrets_remove.length === 0)
-      return { status: statusOf(entry), applied: !flags.includes("--dry-run"), policy, ...nothing() };
-    const removals = [...new Set(secrets_remove)].map((name) => `--secret-rm=${name}`);
-    const args = ["modify", ...flags, ...removals, "--format", "json", "--", handle];
-    const result = await this.msb.run(args, { owner });
-    const plan = planOf(result.stdout);
-    if (result.code === 0 && plan) return { ...plan, policy };
-    // A refusal is a plan that was not applied; it is no error of msb's.
-    if (plan && !plan.applied) throw new ServiceError("modificationRefused", whyRefused(plan));
-    try {
-      outputOf(args, result);
-    } catch (error) {
-      const told = inTermsOf(error, { what: "sandbox", name: id });
-      // What msb's parser says may repeat an argument; a name is no secret.
-      throw isKind(told, "invalidSpec") ? new ServiceError("modificationRefused", told.message) : told;
-    }
-    throw new ServiceError("runtimeFailed", "msb did not say what it changed");
+async function ask(
+  run: Run,
+  entry: Entry,
+  { policy, secrets_remove }: Pick<Modification, "policy" | "secrets_remove">,
+  flags: string[],
+): Promise<ModificationPlan> {
+  const { id, handle } = entry.record;
+  // With nothing to do msb would take it for a mistake.
+  if (secrets_remove.length === 0)
+    return { status: statusOf(entry), applied: !flags.includes("--dry-run"), policy, ...nothing() };
+  const removals = [...new Set(secrets_remove)].map((name) => `--secret-rm=${name}`);
+  const args = ["modify", ...flags, ...removals, "--format", "json", "--", handle];
+  const result = await run(args);
+  const plan = planOf(result.stdout);
+  if (result.code === 0 && plan) return { ...plan, policy };
+  // A refusal is a plan that was not applied; it is no error of msb's.
+  if (plan && !plan.applied) throw new ServiceError("modificationRefused", whyRefused(plan));
+  try {
+    outputOf(args, result);
+  } catch (error) {
+    const told = inTermsOf(error, { what: "sandbox", name: id });
+    // What msb's parser says may repeat an argument; a name is no secret.
+    throw isKind(told, "invalidSpec") ? new ServiceError("modificationRefused", told.message) : told;
   }
+  throw new ServiceError("runtimeFailed", "msb did not say what it changed");
 }
 
 const nothing = () => ({ changes: [], conflicts: [], warnings: [] });
@@ -154,8 +166,10 @@ const inProgress = (message: string) =>
 
 /** Only what is made and rests in its state can be changed. */
 function refuseUnsettled(entry: Entry): void {
-  const { state } = entry.record;
-  if (!entry.settled || entry.deferred) throw inProgress(`the sandbox is ${statusOf(entry)}`);
+  const { id, state } = entry.record;
+  if (entry.ended) throw sandboxNotFound(id);
+  if (!entry.settled || entry.deferred)
+    throw inProgress(`something else is under way with the sandbox, which is ${statusOf(entry)}`);
   if (state === "paused")
     throw new ServiceError("modificationRefused", "the sandbox is paused; resume it first");
   if (state !== "running" && state !== "stopped" && state !== "failed")

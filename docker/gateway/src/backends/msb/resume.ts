@@ -4,10 +4,12 @@ import { setTimeout as sleep } from "node:timers/promises";
 import * as z from "zod";
 import { errorText } from "../../errors";
 import { removeFileDurably, writeFileAtomically } from "../../files/atomic-file";
+import { withFirstSignal } from "../../first-signal";
 import { isUp, type State } from "../../sandboxes/states";
 import type { Lifecycle, LifecycleLog } from "./lifecycle";
 import type { SandboxCommands } from "./sandbox-commands";
 import type { Entry } from "./sandbox-index";
+import { whenFree } from "./when-free";
 
 const nameList = z.array(z.string());
 
@@ -127,7 +129,7 @@ export class Resume {
     await this.note(ids).catch((error) =>
       this.log.error({ err: errorText(error) }, "they will not start again by themselves"),
     );
-    const alive = running.filter(({ record: { state } }) => state === "running" || state === "paused");
+    const alive = running.filter(isAlive);
     if (alive.length === 0) return;
     this.log.info({ sandboxes: alive.length }, "stopping the running sandboxes");
     const until = deadline - RESERVE_MS;
@@ -136,7 +138,7 @@ export class Resume {
       while (Date.now() < until) {
         const entry = queue.shift();
         if (!entry) return;
-        await this.stop(entry, until - Date.now());
+        await this.stop(entry, until);
       }
     };
     await Promise.all(Array.from({ length: STOPS_AT_ONCE }, lane));
@@ -144,14 +146,21 @@ export class Resume {
       this.log.error({ sandboxes: queue.length }, "not stopped in time: unsynced writes are lost");
   }
 
-  private async stop(entry: Entry, timeoutMs: number): Promise<void> {
-    const { id: sandbox, handle, state } = entry.record;
+  /** Stops one, unless its client has done so while it waited. Never rejects. */
+  private async stop(entry: Entry, until: number): Promise<void> {
+    const stop = async () => {
+      const { handle, state } = entry.record;
+      if (!isAlive(entry)) return;
+      await this.commands.stopNow(handle, until - Date.now(), state === "paused");
+      await this.lifecycle.stoppedForRestart(entry);
+    };
+    const inTime = (signal: AbortSignal) =>
+      whenFree(this.lifecycle, entry, { signal, check: () => undefined }, stop);
     try {
-      await this.lifecycle.stopForRestart(entry, () =>
-        this.commands.stopNow(handle, timeoutMs, state === "paused"),
-      );
+      await withFirstSignal([], inTime, until - Date.now());
     } catch (error) {
-      this.log.error({ sandbox, err: errorText(error) }, "did not stop in time: unsynced writes are lost");
+      const fields = { sandbox: entry.record.id, err: errorText(error) };
+      this.log.error(fields, "did not stop in time: unsynced writes are lost");
     }
   }
 
@@ -188,6 +197,9 @@ export class Resume {
     }
   }
 }
+
+const isAlive = ({ ended, record: { state } }: Entry): boolean =>
+  !ended && (state === "running" || state === "paused");
 
 const abortAfter = (ms: number): AbortSignal => AbortSignal.timeout(Math.max(0, Math.floor(ms)));
 
