@@ -128,6 +128,12 @@ const rlimit = known({ resource: z.enum(RLIMITS), soft: z.int().min(0), hard: z.
 const variableName = text(1024).regex(/^[^=]+$/, "is not a name");
 const variable = known({ key: variableName, value: argument });
 
+/** What /etc/hosts can name: nothing in it is a space, a line of its own, or a comment. */
+const hostName = limited(253).regex(
+  /^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$/,
+  "is not a host name: letters, digits, '.', '-', '_'; the first and the last a letter or digit",
+);
+
 const seconds = optional(
   z
     .int()
@@ -152,7 +158,7 @@ export const sandboxSpec = known({
     cmd: optional(list(argument, 1024)),
     user: optional(text(256).min(1)),
     log_level: optional(z.enum(["error", "warn", "info", "debug", "trace"])),
-    hostname: optional(text(253).min(1)),
+    hostname: optional(hostName),
   }).prefault({}),
   env: list(variable, 1024).default([]),
   labels: labels.default({}),

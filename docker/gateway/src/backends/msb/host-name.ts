@@ -18,7 +18,11 @@ export async function setHostName(
     for (const path of ["/etc/hosts", "/etc/hostname"]) {
       // An image need not have it.
       const text = await files.read(path).catch(() => undefined);
-      if (text?.match(word)) await files.write(path, text.replace(word, to));
+      if (text?.match(word))
+        await files.write(
+          path,
+          text.replace(word, () => to),
+        );
     }
   });
 }
