@@ -27,12 +27,17 @@ export class KeyUse {
     for (const id of this.last.keys()) if (!ids.has(id)) this.changed = this.last.delete(id);
   }
 
-  /** Writes what has changed, at most once a minute unless it is `urgent`. */
+  /** Writes what has changed, at most once a minute unless it is `urgent`; what failed is written the next time. */
   async save(urgent = false): Promise<void> {
     if (!this.changed || (!urgent && performance.now() - this.writtenAt < WRITE_EVERY_MS)) return;
     this.changed = false;
     this.writtenAt = performance.now();
-    await writeFileAtomically(this.path, `${JSON.stringify(Object.fromEntries(this.last))}\n`);
+    try {
+      await writeFileAtomically(this.path, `${JSON.stringify(Object.fromEntries(this.last))}\n`);
+    } catch (error) {
+      this.changed = true;
+      throw error;
+    }
   }
 }
 

@@ -51,10 +51,15 @@ export class ImageUses {
     if (this.last.delete(canonical(reference))) this.changed = true;
   }
 
-  /** A crash makes an image look older than it is. */
+  /** Writes what has changed; what failed is written the next time. A crash makes an image look older than it is. */
   async save(): Promise<void> {
     if (!this.changed) return;
     this.changed = false;
-    await writeFileAtomically(this.file, JSON.stringify(Object.fromEntries(this.last)));
+    try {
+      await writeFileAtomically(this.file, JSON.stringify(Object.fromEntries(this.last)));
+    } catch (error) {
+      this.changed = true;
+      throw error;
+    }
   }
 }
