@@ -1,8 +1,8 @@
 import * as z from "zod";
-import { labels, limited, objectName } from "../../sandboxes/fields";
+import { known, labels, limited, objectName } from "../../sandboxes/fields";
 import { timestamp, uuid } from "./common";
 
-export const createVolumeBody = z.looseObject({
+export const createVolumeBody = known({
   name: objectName,
   labels: labels.default({}),
   /** 0 and none at all mean a folder that grows as it needs. */
@@ -47,5 +47,5 @@ export type FileBody = z.infer<typeof fileBody>;
 
 /** Longer than any path of Linux; what such a one may be the volume's files say. */
 const path = limited(8192);
-export const pathBody = z.looseObject({ path });
-export const fromToBody = z.looseObject({ from: path, to: path });
+export const pathBody = known({ path });
+export const fromToBody = known({ from: path, to: path });
