@@ -47,10 +47,11 @@ export async function emptyTree(top: FileHandle, turn: RunTurn = (work) => work(
       if (below !== undefined) {
         const next = await open(at(current, below), FOLDER).catch(surprise);
         if (!next) continue;
-        const { dev, ino } = await current.stat();
-        levels.push({ name: below, dev, ino });
-        await current.close();
+        const above = current;
+        // From here on it is this one that is closed at the end, whatever fails.
         current = next;
+        const { dev, ino } = await above.stat().finally(() => above.close());
+        levels.push({ name: below, dev, ino });
         continue;
       }
       const level = levels.pop();
