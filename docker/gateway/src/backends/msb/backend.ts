@@ -78,27 +78,25 @@ export class MsbBackend implements Backend {
 
   /** What the timer does, at some time; resolves when all that it began is done. */
   async sweep(now?: number): Promise<void> {
-    const { reconciler, index, snapshotWork, compaction, warm } = this.parts;
-    reconciler.sweep(now);
-    snapshotWork.sweep(now);
-    await compaction.sweep();
-    await warm.fill();
+    await this.beginSweep(now);
     const never = new AbortController().signal;
-    for (const entry of [...index.all()]) while (entry.underWay) await entry.changed(never);
+    for (const entry of [...this.parts.index.all()]) while (entry.underWay) await entry.changed(never);
+  }
+
+  /** Goes on with all that was not finished, and ends what is over; resolves when the slow of it is done. Never rejects. */
+  private async beginSweep(now?: number): Promise<void> {
+    const { reconciler, options, claim, snapshotWork, compaction, warm } = this.parts;
+    reconciler.sweep(now);
+    this.volumes.sweep();
+    snapshotWork.sweep(now);
+    await Promise.all([compaction.sweep(), warm.fill(), claim.settle().catch(options.unusable)]);
   }
 
   /** What is done now and then, from here on. */
   private keepGoing(): void {
-    const { reconciler, options, claim, snapshotWork, compaction, warm } = this.parts;
+    const { options } = this.parts;
     const every = (ms: number, work: () => void) => this.timers.push(setInterval(work, ms).unref());
-    every(SWEEP_MS, () => {
-      reconciler.sweep();
-      this.volumes.sweep();
-      snapshotWork.sweep();
-      void compaction.sweep();
-      void warm.fill();
-      claim.settle().catch(options.unusable);
-    });
+    every(SWEEP_MS, () => void this.beginSweep());
     const warn = (error: unknown) =>
       options.log.warn({ err: errorText(error) }, "the use of images was not saved");
     every(FLUSH_MS, () => this.images.flush().catch(warn));
