@@ -1,4 +1,5 @@
 import type { AddressInfo } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import * as z from "zod";
@@ -55,48 +56,93 @@ test("all mistakes of a small body are told, up to ten", async () => {
   expect(await told(30)).toMatch(/k9: .*; and 20 more$/);
 });
 
-test("a key whose bodies took too long gets 429 for the next, and nobody else does", async () => {
+/** What asks a server of those routes, whose keys are what is given as such. */
+async function served(routes: Parameters<typeof guardedScope>[2]) {
   const app = await createServer(readConfig({ LOG_LEVEL: "silent" }), new Metrics());
   const identify = ({ headers }: { headers: { authorization?: string } }) => ({
     id: headers.authorization,
     limits: {},
   });
   const guards = { keys: { identify } as never, rate: new RateLimit(1000) };
-  let ahead = 0;
-  const body = z.custom((given) => {
-    // It takes half a minute to check.
-    if ((given as { slow?: boolean }).slow) ahead += 30_000;
-    return true;
-  });
-  guardedScope(app, { ...guards, browsers: { devMode: false, hostNames: [] } }, (scope) => {
-    scope.post("/body", { schema: { body } }, async () => ({}));
-    scope.get("/none", async () => ({}));
-  });
+  guardedScope(app, { ...guards, browsers: { devMode: false, hostNames: [] } }, routes);
   await app.listen({ port: 0, host: "127.0.0.1" });
   atFileEnd(() => app.close());
   const { port } = app.server.address() as AddressInfo;
-  const ask = (key: string, path: string, given?: object) =>
+  return (key: string, path: string, given?: object) =>
     fetch(`http://127.0.0.1:${port}${path}`, {
       method: given ? "POST" : "GET",
       headers: { authorization: key, ...(given && { "content-type": "application/json" }) },
       body: given && JSON.stringify(given),
     });
+}
+
+/** The clock stands still but for what is passed by hand: what this machine takes must not count. */
+async function withClock(work: (pass: (ms: number) => void) => Promise<void>): Promise<void> {
   const real = performance.now.bind(performance);
-  // The clock stands still but for that: what this machine takes must not count.
-  const stopped = Math.floor(real());
-  performance.now = () => stopped + ahead;
+  let now = Math.floor(real());
+  performance.now = () => now;
   try {
+    await work((ms) => {
+      now += ms;
+    });
+  } finally {
+    performance.now = real;
+  }
+}
+
+test("a key whose bodies took too long gets 429 for the next, and nobody else does", () =>
+  withClock(async (pass) => {
+    const body = z.custom((given) => {
+      // It takes half a minute to check.
+      if ((given as { slow?: boolean }).slow) pass(30_000);
+      return true;
+    });
+    const ask = await served((scope) => {
+      scope.post("/body", { schema: { body } }, async () => ({}));
+      scope.get("/none", async () => ({}));
+    });
     expect((await ask("ann", "/body", { slow: true })).status).toBe(200);
     const refused = await ask("ann", "/body", {});
     expect([refused.status, Number(refused.headers.get("retry-after"))]).toEqual([429, 50]);
     expect((await ask("ann", "/none")).status).toBe(200);
     expect((await ask("bob", "/body", {})).status).toBe(200);
-    ahead += 60_000;
+    pass(60_000);
     expect((await ask("ann", "/body", {})).status).toBe(200);
-  } finally {
-    performance.now = real;
-  }
-});
+  }));
+
+test("a key pays for what makes its long answers, by promises too, and not for what they wait for", () =>
+  withClock(async (pass) => {
+    const seconds = (count: number) => pass(count * 1000);
+    const ways = {
+      "/at-once": () => seconds(30),
+      "/later": async () => {
+        await Promise.all([undefined, Promise.resolve()]);
+        seconds(30);
+      },
+      "/fails": async () => {
+        await Promise.resolve();
+        seconds(30);
+        throw new Error("after all of it");
+      },
+      "/waits": async () => {
+        await sleep(5);
+        // What others do meanwhile.
+        seconds(30);
+      },
+    };
+    const ask = await served((scope) => {
+      for (const [path, work] of Object.entries(ways))
+        scope.get(path, { config: { longAnswer: true } }, async (request) => {
+          await request.charged<unknown>(work);
+          return {};
+        });
+    });
+    for (const path of Object.keys(ways)) {
+      await ask(path, path);
+      const { status } = await ask(path, path);
+      expect([path, status]).toEqual([path, path === "/waits" ? 200 : 429]);
+    }
+  }));
 
 test("what is spent is owed for as long as it takes to earn it", () => {
   const rate = fc.record({ burst: fc.nat(100), perSecond: fc.integer({ min: 1, max: 100 }) });

@@ -7,7 +7,10 @@ declare module "fastify" {
   interface FastifyRequest {
     /** When its body began to be read and checked, by performance.now(); 0 before and after. */
     checkedSince: number;
-    /** Does work for its answer that may hold the event loop for long, and charges its key for the time. */
+    /**
+     * Does work for its answer that may hold the event loop for long, and charges its key for the time: of asynchronous
+     * work for that until it is done, or waits for something.
+     */
     charged: <T>(work: () => T) => T;
   }
   interface FastifyContextConfig {
@@ -42,10 +45,14 @@ export function chargeForChecks(scope: FastifyInstance): void {
   });
   scope.decorateRequest("charged", function <T>(this: FastifyRequest, work: () => T): T {
     const began = performance.now();
+    const charge = () => spent.spend(this.keyId, (performance.now() - began) / 1000, SHARE);
+    let result: T | undefined;
     try {
-      return work();
+      result = work();
+      return result;
     } finally {
-      spent.spend(this.keyId, (performance.now() - began) / 1000, SHARE);
+      if (result instanceof Promise) whenItWaits(result, charge);
+      else charge();
     }
   });
   const charge = (request: FastifyRequest) => {
@@ -61,4 +68,15 @@ export function chargeForChecks(scope: FastifyInstance): void {
     charge(request);
     done();
   });
+}
+
+/** Calls once: when asynchronous work is done, or lets go of the event loop before. */
+function whenItWaits(work: Promise<unknown>, call: () => void): void {
+  let called = false;
+  const once = () => {
+    if (!called) call();
+    called = true;
+  };
+  setImmediate(once);
+  work.then(once, once);
 }
