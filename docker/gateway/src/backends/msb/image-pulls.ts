@@ -3,6 +3,7 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import * as z from "zod";
 import { ServiceError } from "../../errors";
+import { withFirstSignal } from "../../first-signal";
 import type { DiskReserve } from "../../limits/disk-reserve";
 import { type Msb, MsbError, outputOf } from "./command-line";
 import { canonical, parseReference } from "./image-reference";
@@ -171,11 +172,11 @@ class SharedPull {
   /** Waits for the pull. Each owner asks for a turn once: the first turn that comes starts it, whose ever it is. */
   async join({ owner, signal, deadlineMs }: PullRequest): Promise<void> {
     this.waiting++;
-    const leaving = left(signal, deadlineMs);
+    const late = () => new ServiceError("timeout", "the image did not arrive in time");
+    const arrival = (over: AbortSignal) => Promise.race([this.turnOf(owner), failsWith(over)]);
     try {
-      await Promise.race([this.turnOf(owner), leaving.promise]);
+      await withFirstSignal([signal], arrival, deadlineMs - Date.now(), late);
     } finally {
-      leaving.forget();
       if (--this.waiting === 0) {
         this.ended.abort();
         this.abandoned.abort(new ServiceError("conflict", "nobody waits for the image any more"));
@@ -212,18 +213,10 @@ class SharedPull {
   }
 }
 
-/** Fails when the caller goes or its time is over. */
-function left(signal: AbortSignal | undefined, deadlineMs: number) {
-  let forget = () => {};
-  const promise = new Promise<never>((_resolve, reject) => {
-    const late = () => reject(new ServiceError("timeout", "the image did not arrive in time"));
-    const timer = setTimeout(late, Math.max(0, deadlineMs - Date.now()));
-    const gone = () => reject(signal?.reason);
-    signal?.addEventListener("abort", gone, { once: true });
-    forget = () => {
-      clearTimeout(timer);
-      signal?.removeEventListener("abort", gone);
-    };
+/** Fails when the signal aborts, for its reason. */
+const failsWith = (signal: AbortSignal): Promise<never> =>
+  new Promise((_resolve, reject) => {
+    const fail = () => reject(signal.reason);
+    if (signal.aborted) fail();
+    signal.addEventListener("abort", fail, { once: true });
   });
-  return { promise, forget };
-}
