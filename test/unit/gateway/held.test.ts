@@ -109,15 +109,21 @@ test("clients that leave at any moment leave nothing behind", async () => {
   const visits = fc.sample(visit, 400);
   // The first ones make what stays for good: pools, caches.
   await forEach(visits.slice(0, 40), 20, leaveAfter);
-  await sleep(1500);
-  const before = await held(gateway);
+  let before = await held(gateway);
+  const stands = async () => {
+    await sleep(500);
+    const earlier = before;
+    before = await held(gateway);
+    return before.msb_gateway_requests_open === 1 && isFlat(earlier, before) && isFlat(before, earlier);
+  };
+  await until(stands, "all of the first ones to be given back", 30_000);
   await forEach(visits, 20, leaveAfter);
   let now = before;
   const isBack = async () => {
     now = await held(gateway);
     return isFlat(before, now);
   };
-  await until(isBack, "all is given back", 15_000).catch(() => expect(now).toEqual(before));
+  await until(isBack, "all is given back", 30_000).catch(() => expect(now).toEqual(before));
   expect(before).toMatchObject({ msb_gateway_connections_held: 0, msb_gateway_requests_open: 1 });
   expect((await gateway.get("/v1/sandboxes/by-name/box")).body.status).toBe("running");
 });

@@ -123,7 +123,10 @@ test("whatever is asked for, msb has made it of the same words as without a pool
         [warm, cold].map(({ gateway }) => gateway.get(`/v1/sandboxes/by-name/${name}`)),
       );
       expect(same(here?.body)).toEqual(same(there?.body));
-      await warm.gateway.delete(`/v1/sandboxes/${ours.body.id}`);
+      await Promise.all([
+        warm.gateway.delete(`/v1/sandboxes/${ours.body.id}`),
+        cold.gateway.delete(`/v1/sandboxes/${theirs?.body.id}`),
+      ]);
     }),
     {
       numRuns: 30,
