@@ -7,19 +7,14 @@ import type { RecordStore } from "./record-store";
 import { Retries } from "./retries";
 import { Entry, type SandboxIndex } from "./sandbox-index";
 import { entering, type SandboxRecord } from "./sandbox-record";
+import { inSeconds, isPast, TOMBSTONE_SECONDS } from "./times";
 
 export type LifecycleLog = Record<"info" | "warn" | "error", (fields: object, message: string) => void>;
 
-/** Seconds for which an ephemeral sandbox that ended still answers `stopped`. */
-export const TOMBSTONE_SECONDS = 120;
 /** Lines for the failures of each owner's sandboxes: asking for what fails costs little. */
 export const FAILURES = { burst: 100, perSecond: 0.5 };
 /** How often what may still come of an interrupted create is looked at. */
 const INTERRUPTED_LOOK_MS = 10_000;
-
-export const inSeconds = (seconds: number): string => new Date(Date.now() + seconds * 1000).toISOString();
-export const isPast = (time: string | null, now = Date.now()): boolean =>
-  time === null || Date.parse(time) <= now;
 
 /**
  * Drives every sandbox along {@link STATES}: one action at a time each, until what is desired holds. Nothing here

@@ -1,8 +1,9 @@
 import { type Desired, desiredThen, isUp, type Observed, STATES, type State } from "../../sandboxes/states";
-import { inSeconds, isPast, type Lifecycle, TOMBSTONE_SECONDS } from "./lifecycle";
+import type { Lifecycle } from "./lifecycle";
 import type { SandboxFolders } from "./sandbox-folders";
 import { Entry } from "./sandbox-index";
 import { adoptedRecord, type SandboxRecord } from "./sandbox-record";
+import { inSeconds, isPast, TOMBSTONE_SECONDS } from "./times";
 import { isWarm } from "./warm-handle";
 
 /** A sandbox as msb lists it. */
