@@ -1,4 +1,5 @@
 import { hostArgv } from "../../components/host/connection";
+import { keysPath, serverHome, settingsFiles } from "../../components/server/stack-files";
 import { exec, type Piped, pipe } from "../../setup/exec";
 import type { Reporter } from "../../setup/report";
 import { UserError } from "../../setup/user-error";
@@ -9,25 +10,15 @@ import type { VolumeEntry } from "./archive";
 
 /** Where the server has its volumes. */
 const folders: Record<VolumeEntry, string> = {
-  "state.tar.zst": "/var/lib/microsandbox",
+  "state.tar.zst": serverHome,
   "workspace.tar.zst": "/workspace",
 };
-
-/** Files that the stack's settings write to the state volume (with registry passwords): they stay with the stack. */
-const settings = [
-  "config.json",
-  "secrets/registries",
-  "gateway/registries.json",
-  "gateway/registry-certificates.pem",
-  "gateway/tls.pem",
-];
-const keys = "gateway/keys";
 
 /**
  * Not in a backup: settings, sockets and locks of running sandboxes, copies that an upgrade keeps, and what a restore
  * was cut off at.
  */
-const left = [...settings, "run", "copies", ".incoming", ".outgoing"];
+const left = [...settingsFiles, "run", "copies", ".incoming", ".outgoing"];
 
 // busybox's sh prefers its own tar, which knows neither sparse disks nor extended attributes.
 const tar = "/usr/bin/tar --numeric-owner --xattrs --xattrs-include='user.*'";
@@ -60,7 +51,7 @@ done
 for each in .incoming/* .incoming/.[!.]* .incoming/..?*; do
   [ ! -e "$each" ] && [ ! -L "$each" ] || mv "$each" .
 done`;
-  const stays = [...settings, ...(keepKeys ? [keys] : [])];
+  const stays = [...settingsFiles, ...(keepKeys ? [keysPath] : [])];
   const keep = `for each in ${stays.join(" ")}; do
   rm -rf "$each"
   [ ! -e ".outgoing/$each" ] || { mkdir -p "$(dirname "$each")" && cp -a ".outgoing/$each" "$each"; }
@@ -75,7 +66,7 @@ done`;
 
 /** Counts what a restore would replace: sandboxes, volumes, snapshots and files of the workspace. */
 export const contentScript = `for folder in sandboxes volumes snapshots; do
-  [ ! -d /var/lib/microsandbox/$folder ] || count=$(ls /var/lib/microsandbox/$folder | wc -l)
+  [ ! -d ${serverHome}/$folder ] || count=$(ls ${serverHome}/$folder | wc -l)
   [ "\${count:-0}" = 0 ] || echo "$count $folder"; count=0
 done
 count=$(ls -A /workspace | grep -cv '^lost+found$') || true

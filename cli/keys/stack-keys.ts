@@ -2,6 +2,7 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { hostArgv, hostShell } from "../../components/host/connection";
 import { keyLines, writeKeys } from "../../components/server/key-file";
+import { serverHome } from "../../components/server/stack-files";
 import { checkSettings } from "../../components/settings/checks";
 import { DEFAULT_HOST, SERVICE } from "../../components/settings/hosts";
 import { type HostSettings, NAMESPACE } from "../../components/settings/schema";
@@ -18,7 +19,7 @@ import { hasStack } from "../stack";
 import type { Keyring } from "./keyring";
 
 /** Where the server writes down the last use of each key: docker/gateway/src/keys/key-use.ts. */
-const usesFile = "/var/lib/microsandbox/gateway/keys-used.json";
+const usesFile = `${serverHome}/gateway/keys-used.json`;
 
 /** The resources of components/server/keys.ts and api-key.ts. */
 const keyResources = [`**::${SERVICE}*-key-file`, `**::${SERVICE}-api-key`];

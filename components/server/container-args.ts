@@ -3,6 +3,7 @@ import * as pulumi from "@pulumi/pulumi";
 import { labels } from "../host/labels";
 import { hostNameOf } from "../host/names";
 import { type ContainerSettings, environment, isolation, lifecycle, resourceLimits } from "./container";
+import { serverHome } from "./stack-files";
 import { type Transform, transformed } from "./transform";
 
 /** All that the server's container is made of, its image and its network aside. */
@@ -40,7 +41,7 @@ export function containerArgs(
     networkMode: "bridge",
     ports: [{ internal: args.port, external: args.hostPort, ip: args.publishAddress, protocol: "tcp" }],
     volumes: [
-      { volumeName: args.volumes.state, containerPath: "/var/lib/microsandbox" },
+      { volumeName: args.volumes.state, containerPath: serverHome },
       { volumeName: args.volumes.workspace, containerPath: "/workspace" },
     ],
     labels: pulumi

@@ -3,9 +3,8 @@ import { limitVariables } from "../settings/limits";
 import type { StackSettings } from "../settings/schema";
 import { MIB } from "../settings/values";
 import { warmVariable } from "../settings/warm";
-import { keysFile } from "./key-file";
 import { serverUser } from "./server-user";
-import { tlsFile } from "./tls";
+import { serverPath } from "./stack-files";
 
 /** Settings of the server's container. */
 export interface ContainerSettings {
@@ -53,9 +52,6 @@ export interface ContainerSettings {
   logMaxSize: pulumi.Input<string>;
   logMaxFiles: pulumi.Input<number>;
 }
-
-/** Where the server reads the host's addresses: on the state volume, so that others need no other container. */
-export const hostRangesFile = "/var/lib/microsandbox/gateway/host-ranges.json";
 
 /** Microseconds of the CPU quota's period, the kernel's default. */
 const cpuPeriod = 100_000;
@@ -181,13 +177,13 @@ export function environment(
   };
   return pulumi.output(known).apply((values) =>
     Object.entries({
-      ...(devMode ? {} : { API_KEYS_FILE: keysFile, OWN_SANDBOXES: values.isolateByKey }),
+      ...(devMode ? {} : { API_KEYS_FILE: serverPath("keys"), OWN_SANDBOXES: values.isolateByKey }),
       ...(devMode && values.hostNames.length > 0 ? { HOST_NAMES: values.hostNames.join(",") } : {}),
       AUTO_PULL_IMAGES: values.autoPullImages,
       DEV_MODE: devMode,
       EGRESS: values.egressPolicy,
-      HOST_RANGES_FILE: hostRangesFile,
-      ...(hasTls ? { TLS_FILE: tlsFile, HEALTH_PORT: tlsHealthPort(values.port) } : {}),
+      HOST_RANGES_FILE: serverPath("hostRanges"),
+      ...(hasTls ? { TLS_FILE: serverPath("tls"), HEALTH_PORT: tlsHealthPort(values.port) } : {}),
       PORT: values.port,
       STOP_TIMEOUT_SECONDS: values.stopTimeout,
       TZ: values.timezone,

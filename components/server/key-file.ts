@@ -3,9 +3,6 @@ import { DEFAULT_KEY } from "../settings/keys";
 import type { StackSettings } from "../settings/schema";
 import { writeServerFile } from "./server-file";
 
-/** Where the server reads the hashes of its keys: on the state volume, readable by the server only. */
-export const keysFile = "/var/lib/microsandbox/gateway/keys";
-
 /** The hash of a key, in configuration and server. Keys have 256 random bits, so plain SHA-256 suffices. */
 export function keyHash(key: string): string {
   return `sha256:${createHash("sha256").update(key).digest("hex")}`;
@@ -26,5 +23,5 @@ export function keyLines({ apiKey, keys }: Pick<StackSettings, "apiKey" | "keys"
 
 /** A script that gives a running server these keys. */
 export function writeKeys(container: string, lines: string[]): string {
-  return writeServerFile(container, keysFile, lines.join("\n"));
+  return writeServerFile(container, "keys", lines.join("\n"));
 }

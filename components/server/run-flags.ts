@@ -1,6 +1,7 @@
 import type * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
 import { shellQuote } from "../settings/shell";
+import { serverHome } from "./stack-files";
 
 /** Limits of a container in the units of `docker run`: bytes, and processes. */
 export interface RunLimits {
@@ -9,7 +10,7 @@ export interface RunLimits {
 }
 
 /** Paths of the server's own volumes, which are mounted on each trial anyway. */
-const OWN_MOUNTS = ["/var/lib/microsandbox", "/workspace"];
+const OWN_MOUNTS = [serverHome, "/workspace"];
 
 /**
  * Arguments of `docker run` for a container like this one, as far as they matter for whether its server becomes ready:

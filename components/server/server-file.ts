@@ -1,4 +1,5 @@
 import { shellQuote } from "../settings/shell";
+import { type StackFile, serverPath } from "./stack-files";
 
 /**
  * A script for the host that replaces a file in the server's container atomically. Only the server's user may read the file,
@@ -7,7 +8,8 @@ import { shellQuote } from "../settings/shell";
  * @param text whole lines; none of them is `END OF FILE`
  * @param then what the container does after it. @example "sleep 2"
  */
-export function writeServerFile(container: string, path: string, text: string, then = "true"): string {
+export function writeServerFile(container: string, file: StackFile, text: string, then = "true"): string {
+  const path = serverPath(file);
   const write = [
     "umask 077",
     `mkdir -p "$(dirname ${path})"`,

@@ -3,7 +3,7 @@ import * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
 import { type Connection, hostShell } from "../host/connection";
 import { labels } from "../host/labels";
-import { hostRangesFile, resourceLimits } from "./container";
+import { resourceLimits } from "./container";
 import { containerArgs, type ServerContainer } from "./container-args";
 import { writeServerFile } from "./server-file";
 import { serverUser } from "./server-user";
@@ -88,7 +88,7 @@ export class Server extends pulumi.ComponentResource {
 
     const writeRanges = pulumi
       .all([container.name, args.hostRanges])
-      .apply(([server, ranges]) => writeServerFile(server, hostRangesFile, JSON.stringify(ranges)));
+      .apply(([server, ranges]) => writeServerFile(server, "hostRanges", JSON.stringify(ranges)));
     // The provider has no setting for the one, and gives the others to a new container only.
     const { cpuPeriod, cpuQuota } = resourceLimits(args);
     this.ready = new command.local.Command(

@@ -9,9 +9,6 @@ import type { TlsSettings } from "../settings/tls";
 import { secretFrom } from "./secret-command";
 import { writeServerFile } from "./server-file";
 
-/** Where the server reads its certificate and key: on the state volume, readable by the server only. */
-export const tlsFile = "/var/lib/microsandbox/gateway/tls.pem";
-
 /** Days that a certificate of our own is good for, and after which the next `up` makes another: a third is left. */
 const LIFE_DAYS = 90;
 const PERIOD_DAYS = 60;
@@ -80,7 +77,7 @@ export class Tls extends pulumi.ComponentResource {
         stdin: pulumi.secret(
           pulumi
             .all([args.containerName, pem])
-            .apply(([container, text]) => writeServerFile(container, tlsFile, text.trim(), SEEN)),
+            .apply(([container, text]) => writeServerFile(container, "tls", text.trim(), SEEN)),
         ),
         triggers: [args.containerId],
         logging: "none",

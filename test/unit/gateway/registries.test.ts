@@ -1,6 +1,7 @@
 import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { join, relative } from "node:path";
 import { describe, expect, test } from "vitest";
+import { registryFiles } from "../../../components/server/stack-files";
 import { canonical, mirrored } from "../../../docker/gateway/src/backends/msb/image-reference";
 import { applyRegistrySettings } from "../../../docker/gateway/src/backends/msb/registry-settings";
 import { TestGateway, temporaryFolder } from "./harness";
@@ -47,6 +48,17 @@ describe("what msb is told of registries", () => {
       "localhost:5000": { username: "me", password: "two" },
     },
   };
+
+  test("is in the files that a backup of the stack leaves out, and nowhere else", async () => {
+    const home = temporaryFolder();
+    await applyRegistrySettings(home, { ...settings, allowed: ["*"] });
+    const written = readdirSync(home, { recursive: true, withFileTypes: true })
+      .filter((each) => each.isFile())
+      .map((each) => relative(home, join(each.parentPath, each.name)));
+    const entryOf = (path: string) =>
+      registryFiles.find((each) => path === each || path.startsWith(`${each}/`)) ?? path;
+    expect([...new Set(written.map(entryOf))].sort()).toEqual([...registryFiles].sort());
+  });
 
   test("passwords and certificates are files for root's eyes, msb's configuration names them", async () => {
     const home = temporaryFolder();
