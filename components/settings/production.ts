@@ -19,7 +19,7 @@ export function productionErrors(given: Partial<StackSettings>): SettingError[] 
       exposeHttp === false && tls !== undefined && !hasTls(tls),
       "tls",
       "is not set: API keys and data can be read in transit",
-      "own true, or a certificate and its key; exposeHttp true if a reverse proxy terminates TLS",
+      "generate true, or a certificate and its key; exposeHttp true if a reverse proxy terminates TLS",
       { key: "tls.generate", value: "true", path: true },
     ],
     [

@@ -85,6 +85,7 @@ describe("wrong settings", () => {
     expect(message).toMatch(/^5 settings are wrong/);
     for (const key of ["privileged", "devMode", "tls", "kvmCheck", "volumes.keep"])
       expect(message).toContain(`microsandbox:${key} is `);
+    expect(message).toContain("generate true, or a certificate and its key");
   });
 
   test("lines name the stack, and arguments when the settings come from a program", () => {
