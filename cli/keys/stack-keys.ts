@@ -128,7 +128,10 @@ export async function readUses({
   return exitCode === 0 ? JSON.parse(String(stdout)) : undefined;
 }
 
-/** Runs `change` while no other run of this checkout changes the keys of the stack. */
+/**
+ * Runs `change` while no other run of this checkout changes the keys of the stack. Says so where that did not hold to the
+ * end: the machine was suspended, and another run took the lock for a dead one's.
+ */
 export async function withKeysLocked<T>(
   stack: string,
   report: Reporter,
@@ -139,11 +142,23 @@ export async function withKeysLocked<T>(
   const file = join(stateFolder, `keys-${stackName(stack)}`);
   writeFileSync(file, "", { flag: "a" });
   let announced = false;
+  let lost = false;
+  const onCompromised = () => {
+    lost = true;
+  };
   for (;;) {
-    const release = await lockfile.lock(file, { stale: 20_000, realpath: false }).catch((error) => {
+    const options = { stale: 20_000, update: 5_000, realpath: false, onCompromised };
+    const release = await lockfile.lock(file, options).catch((error) => {
       if (error.code !== "ELOCKED") throw error;
     });
-    if (release) return change().finally(release);
+    if (release)
+      return change().finally(() => {
+        if (!lost) return release();
+        report.say(
+          `This run was suspended for so long that another one may have changed the keys of stack ${stack} meanwhile.\n` +
+            `To see which there are: npm run keys -- list --stack ${stack}`,
+        );
+      });
     if (!announced) report.say(`Another run is changing the keys of stack ${stack}; waiting for it.`);
     announced = true;
     await new Promise((wake) => setTimeout(wake, 250));

@@ -1,7 +1,8 @@
 import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import fc from "fast-check";
-import { expect, it } from "vitest";
+import { expect, it, vi } from "vitest";
 import { stateFolder } from "../../../cli/backend";
 import { stackOption } from "../../../cli/commands/pulumi";
 import { withKeysLocked } from "../../../cli/keys/stack-keys";
@@ -137,6 +138,28 @@ it("locks the changes of its keys, whatever it is called", async () => {
   await Promise.all([change(`org/${name}`), change(name)]);
   rmSync(join(stateFolder, `keys-${name}`));
   expect(order).toEqual(["begins", "ends", "begins", "ends"]);
+});
+
+it("says that the lock of its keys was lost, as after a sleep of the machine, and ends well", async () => {
+  const name = `test-lost-${process.pid}`;
+  const said: string[] = [];
+  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+  try {
+    const telling = createReporter({ write: (line) => said.push(line) });
+    const change = withKeysLocked(name, telling, async () => {
+      // What another run does with a lock that nobody has touched for 20 s.
+      rmSync(join(stateFolder, `keys-${name}.lock`), { recursive: true });
+      vi.advanceTimersByTime(5_000);
+      // Its own look at the lock has ended long before these.
+      for (let turn = 0; turn < 50; turn++) await readdir(stateFolder);
+      return "done";
+    });
+    expect(await change).toBe("done");
+  } finally {
+    vi.useRealTimers();
+    rmSync(join(stateFolder, `keys-${name}`));
+  }
+  expect(said.join()).toMatch(/another one may have changed the keys of stack test-lost/);
 });
 
 it("is chosen by one function, in every command", () => {
