@@ -1,5 +1,4 @@
-import { mkdir, mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { localEngine } from "../../components/host/local-engine";
 import { DEFAULT_DEBIAN } from "../../components/settings/versions";
@@ -9,11 +8,11 @@ import { projectRoot } from "../../setup/project";
 import { createReporter } from "../../setup/report";
 import { ensureTools } from "../../setup/tools";
 import { UserError } from "../../setup/user-error";
+import { withThrowawayStack } from "../throwaway-stack";
 
 /** A repository as docker has it: no scheme, no tag, no digest. */
 const REPOSITORY =
   /^([a-z0-9][a-z0-9.-]*(:\d{1,5})?\/)?[a-z0-9]+([._-]+[a-z0-9]+)*(\/[a-z0-9]+([._-]+[a-z0-9]+)*)*$/;
-const STACK = ["--stack", "push"];
 const program = join(projectRoot, "cli/push-image");
 
 /**
@@ -41,31 +40,32 @@ export async function image(
   const base = `${registryPrefix}debian:${debianVersion}`;
   await ensureBaseImage(report, { image: base, platform: `linux/${engine.architecture}` });
 
-  const folder = await mkdtemp(join(tmpdir(), "microsandbox-push-"));
-  await mkdir(join(folder, "state"));
-  const pulumi = (args: string[], stdout: "pipe" | typeof process.stderr = process.stderr) =>
-    exec(`${tools.binDir}/pulumi`, [...args, ...STACK, "--cwd", program], {
-      env: {
-        ...tools.env,
-        ...{ PULUMI_BACKEND_URL: `file://${folder}/state`, PULUMI_CONFIG_PASSPHRASE: "", DOCKER_CONTEXT: "" },
-        DOCKER_HOST: localEngine(),
-      },
-      stdio: ["ignore", stdout, "inherit"],
-      reject: false,
-    });
-  try {
-    await pulumi(["stack", "init"], "pipe");
-    const settings = Object.entries({ ...options, repository }).filter(([, value]) => value !== undefined);
-    const config = settings.flatMap(([key, value]) => ["--config", `${key}=${value}`]);
-    const { exitCode } = await pulumi(["up", "--yes", "--skip-preview", ...config]);
-    if (exitCode !== 0)
-      throw new UserError("The image was not pushed. The reason is in pulumi's output above.");
-    const { stdout } = await pulumi(["stack", "output", "serverImage"], "pipe");
-    console.log(`npm run pulumi -- config set microsandbox:serverImage ${String(stdout).trim()}`);
-  } finally {
-    // The images here are of no use any more; the builder's cache stays.
-    await pulumi(["destroy", "--yes", "--skip-preview"], "pipe");
-    await rm(folder, { recursive: true });
-    await rm(join(program, "Pulumi.push.yaml"), { force: true });
-  }
+  await withThrowawayStack(program, async (stack, backend) => {
+    const pulumi = (args: string[], stdout: "pipe" | typeof process.stderr = process.stderr) =>
+      exec(`${tools.binDir}/pulumi`, [...args, "--stack", stack, "--cwd", program], {
+        env: {
+          ...tools.env,
+          ...{ PULUMI_BACKEND_URL: backend, PULUMI_CONFIG_PASSPHRASE: "", DOCKER_CONTEXT: "" },
+          DOCKER_HOST: localEngine(),
+        },
+        stdio: ["ignore", stdout, "inherit"],
+        reject: false,
+      });
+    try {
+      await pulumi(["stack", "init"], "pipe");
+      const settings = Object.entries({ ...options, repository }).filter(([, value]) => value !== undefined);
+      const config = settings.flatMap(([key, value]) => ["--config", `${key}=${value}`]);
+      const { exitCode } = await pulumi(["up", "--yes", "--skip-preview", ...config]);
+      if (exitCode !== 0)
+        throw new UserError("The image was not pushed. The reason is in pulumi's output above.");
+      const { stdout } = await pulumi(["stack", "output", "serverImage"], "pipe");
+      // That of a failed build stays: pulumi has named it.
+      for (const architecture of ["amd64", "arm64"])
+        await rm(join(projectRoot, `image-build-${stack}-${architecture}.log`), { force: true });
+      console.log(`npm run pulumi -- config set microsandbox:serverImage ${String(stdout).trim()}`);
+    } finally {
+      // The images here are of no use any more; the builder's cache stays.
+      await pulumi(["destroy", "--yes", "--skip-preview"], "pipe");
+    }
+  });
 }
