@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { join, relative } from "node:path";
 import { forProgram, programStack } from "../settings/message-commands";
+import { shellQuote } from "../settings/shell";
 
 /** Where Pulumi has started this process, and its plugins too. */
 const startedIn = process.cwd();
@@ -32,6 +33,7 @@ type ScriptName =
   | "image/pull-image"
   | "server/tls-authority"
   | "server/tls-certificate"
+  | "server/swap"
   | "server/upgrade"
   | "server/upgrade-done";
 
@@ -58,7 +60,9 @@ const preludes: Partial<Record<ScriptName, string[]>> = {
 
 /** Text of a script below components/. It is passed on standard input, so nothing has to be installed on a host. */
 export function script(name: ScriptName): string {
-  return forProgram([...(preludes[name] ?? []), name].map(read).join("\n"));
+  // A container on the host runs these, so the script has them as text.
+  const asText = name === "server/upgrade" ? [`swap_functions=${shellQuote(read("server/swap"))}`] : [];
+  return forProgram([...asText, ...[...(preludes[name] ?? []), name].map(read)].join("\n"));
 }
 
 const read = (path: string) => readFileSync(join(__dirname, "..", `${path}.sh`), "utf8");

@@ -1,6 +1,7 @@
 # Part of upgrade.sh: what is done to the state volume $STATE, by containers of the new image $IMAGE. On it,
-# copies/.pending names the copy that is the state while a trial goes on, and copies/.unproven the one that an older
-# image goes back to as long as the new container has not got ready (upgrade-done.sh).
+# copies/.pending names the copy that is the state while a trial goes on, or one that a restore was putting in its place
+# (restored-*), and copies/.unproven the one that an older image goes back to as long as the new container has not got
+# ready (upgrade-done.sh).
 
 home=/var/lib/microsandbox
 
@@ -21,7 +22,7 @@ expect_plain() { # expect_plain FILE WORD...
 }
 beside_state() { # beside_state ro|rw SCRIPT: runs it in the new image, in msb's home
   docker run --rm --network none --user 0:0 --security-opt label=disable --log-driver none \
-    -v "$STATE:$home:$1" -w "$home" "$IMAGE" sh -c "set -eu; $2" </dev/null
+    -v "$STATE:$home:$1" -v "$WORKSPACE:/workspace:$1" -w "$home" "$IMAGE" sh -c "set -eu; $2" </dev/null
 }
 own() { # own USER: gives it what a server writes to, the copies aside
   [ -n "$OWNER" ] || return 0 # a privileged server may write to anybody's
@@ -29,22 +30,11 @@ own() { # own USER: gives it what a server writes to, the copies aside
     -v "$WORKSPACE:/workspace" "$IMAGE" sh -c 'find /state /workspace -path "/state/copies/*" -prune -o \
     ! -user "${1%%:*}" -exec chown -h "${1%%:*}:${1%%:*}" {} +' sh "$1" </dev/null
 }
-# Puts the copy in the place of the state, which is kept if .pending says under which name. Cut off anywhere, it goes on
+# For beside_state: does what copies/.pending says (swap.sh, which is in $swap_functions). Cut off anywhere, it goes on
 # where it was when it is run again.
-# shellcheck disable=SC2016 # it is the container's shell that fills in the variables
-swap_back='read -r name keep <copies/.pending; [ -d "copies/$name" ]
-if [ ! -e copies/.moved ]; then
-  mkdir -p copies/.failed
-  for each in * .[!.]*; do
-    case $each in copies | "*" | ".[!.]*") ;; *) mv "$each" copies/.failed/ ;; esac
-  done
-  touch copies/.moved
-fi
-for each in "copies/$name"/* "copies/$name"/.[!.]*; do [ ! -e "$each" ] || mv "$each" .; done
-sync
-rm -rf copies/.failed/run
-[ -z "$keep" ] || [ ! -d copies/.failed ] || mv copies/.failed "copies/$keep"
-rm -rf copies/.pending copies/.moved copies/.failed "copies/$name"'
+swap_back="$swap_functions
+workspace=/workspace
+swap_pending"
 # Restores the state from before the trial, however far the trial has come.
 forget_trial() {
   beside_state rw "[ -e copies/.pending ] || echo '$copy' >copies/.pending

@@ -12,6 +12,7 @@ phase=nothing-changed
 copy=''
 written=''
 stopped=0
+failed=''
 watcher=''
 TAKE_OVER_SECONDS=${TAKE_OVER_SECONDS:-180}
 
@@ -34,6 +35,11 @@ give_back() {
   elif [ "$phase" = tried ]; then
     say "Rolling back to the state before the upgrade."
     forget_trial || say "The rollback FAILED. The state is in copies/$copy on the volume $STATE."
+  elif [ "$phase" = swapping ] && ! swap_or_undo; then
+    say "The state on the volume $STATE is partly moved into its folder copies. Nothing of it is lost."
+    say "The server stays stopped: it would take what is left for its whole state."
+    say "  to go on: pulumi up"
+    leave 1
   fi
   if [ -n "$old" ]; then
     user=$(docker inspect --format '{{.Config.User}}' "$CONTAINER")
@@ -46,6 +52,17 @@ give_back() {
     fi
   fi
   leave 1
+}
+# Ends a swap that was cut off. One to a copy that the server is newer than is undone: all is as before.
+# shellcheck disable=SC2317 # likewise
+swap_or_undo() {
+  beside_state rw "$swap_back
+    if [ -n '$failed' ] && [ -d 'copies/$failed' ]; then
+      echo '$unproven' >copies/.unproven
+      echo '$failed $unproven' >copies/.pending
+      sync
+      swap_pending
+    fi"
 }
 # shellcheck disable=SC2317 # likewise
 leave() { # leave CODE: exits; what is said has no reader any more where the starter is gone
@@ -105,10 +122,15 @@ keep=${pending#"${pending%% *}"}
 expect_plain copies/.pending "${pending%% *}" "${keep# }"
 expect_plain copies/.unproven "$unproven"
 if [ -n "$pending" ]; then
-  say "An upgrade was interrupted: rolling back to the copy made before it (${pending% *})."
+  case $pending in
+  restored-*) say "A restore was interrupted: putting the backup in its place." ;;
+  *) say "An upgrade was interrupted: rolling back to the copy made before it (${pending% *})." ;;
+  esac
   phase=stopped
   stop_old
+  phase=swapping
   beside_state rw "$swap_back"
+  phase=stopped
   written=$(beside_state ro 'cat gateway/version 2>/dev/null || true')
   expect_plain gateway/version "$written"
 fi
@@ -123,7 +145,9 @@ if ! reason=$(accepts "$written"); then
     failed=$written-$(date -u +%Y%m%dT%H%M%SZ)
     say "The upgrade to $written was never finished: rolling back to the copy made before it ($unproven)."
     say "The state written since then is kept in copies/$failed on the volume $STATE."
+    phase=stopped
     stop_old
+    phase=swapping
     beside_state rw "echo '$unproven $failed' >copies/.pending; rm copies/.unproven; sync; $swap_back"
     written=${unproven%-*}
     done_with "$IMAGE"

@@ -1,6 +1,6 @@
 #!/bin/sh
 # The engine of a host with one server, for upgrade.sh. In $FAKE: `running` (of the server; none where there is no such file), `trial` while there is one,
-# `calls`, one a line. The phase named in $SLOW (stop, copy, trial, await, boot) says so in `reached` and takes a while.
+# `calls`, one a line. The phase named in $SLOW (stop, copy, trial, await, boot, swap) says so in `reached` and takes a while.
 set -eu
 echo "$*" | tr '\n' ' ' >>"$FAKE/calls"
 echo >>"$FAKE/calls"
@@ -26,4 +26,10 @@ case "$*" in
 *"tar -C copies/.part"*) slow copy ;;
 "exec server-trial node"*) slow await ;;
 "exec server-trial msb"*) slow boot ;;
+*" accepts ${REFUSES:-none}"*) exit 1 ;;
+*swap_pending*)
+  # Only the first one: what comes after it is the way back.
+  [ -e "$FAKE/reached" ] || slow swap
+  [ "${FAILS:-}" != swap ] || exit 1
+  ;;
 esac

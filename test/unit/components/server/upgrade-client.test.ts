@@ -29,12 +29,14 @@ class Upgrade {
   /**
    * @param found what the state volume says: the version, a copy that is pending, one that is unproven
    * @param hasServer whether there is a server that is to be replaced
+   * @param engine the version whose state the new image does not take, and what fails
    */
   constructor(
     slow: string,
     variables: Record<string, string | number> = {},
     found?: string[],
     hasServer = true,
+    engine: { REFUSES?: string; FAILS?: "swap" } = {},
   ) {
     folders.push(this.folder);
     symlinkSync(join(__dirname, "fake-docker.sh"), join(this.folder, "docker"));
@@ -47,6 +49,7 @@ class Upgrade {
         ...process.env,
         PATH: `${this.folder}:${process.env.PATH}`,
         ...{ FAKE: this.folder, SLOW: slow, TMPDIR: this.folder },
+        ...engine,
         ...(found && { FOUND: [...found, "end", ""].join("\n") }),
       },
     });
@@ -96,11 +99,39 @@ describe("the old server comes back by itself where the upgrade's client ends:",
       await upgrade.until(() => upgrade.isRunning());
       await upgrade.until(() => upgrade.left().length === 0);
       expect(upgrade.has("trial")).toBe(false);
-      const isBack = upgrade.calls().some((call) => call.includes("read -r name keep <copies/.pending"));
+      const isBack = upgrade.calls().some((call) => call.includes("swap_pending"));
       expect(isBack).toBe(!["stop", "copy"].includes(phase));
       // Nothing may send the state back once more, when the old server has gone on with it.
       if (phase === "copy") expect(upgrade.calls().join("\n")).toMatch(/rm -f copies\/\.pending/);
     });
+  });
+});
+
+describe("an upgrade that goes back to the copy of one that was never finished", () => {
+  const found = ["0.7.11", "", "0.6.18-20260101T000000Z"];
+  const goingBack = (slow: string, engine = {}) =>
+    new Upgrade(slow, {}, found, true, { REFUSES: "0.7.11", ...engine });
+
+  it.concurrent.each(["stop", "swap"])(
+    "leaves all as it was where it is cut off in the phase %s",
+    async (phase) => {
+      const upgrade = goingBack(phase);
+      await upgrade.until(() => upgrade.has("reached"));
+      expect(upgrade.isRunning()).toBe(false);
+      upgrade.client.kill("SIGKILL");
+      await upgrade.until(() => upgrade.isRunning());
+      const undone = upgrade
+        .calls()
+        .some((call) => /echo '0\.7\.11-\S+ 0\.6\.18-20260101T000000Z'/.test(call));
+      expect(undone).toBe(phase === "swap");
+    },
+  );
+
+  it("does not start the server on half a state", async () => {
+    const upgrade = goingBack("", { FAILS: "swap" });
+    expect(await upgrade.ended()).toBe(1);
+    expect(upgrade.output).toMatch(/Nothing of it is lost[\s\S]*stays stopped[\s\S]*to go on: pulumi up/);
+    expect(upgrade.isRunning()).toBe(false);
   });
 });
 
