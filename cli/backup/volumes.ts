@@ -1,80 +1,17 @@
 import { hostArgv } from "../../components/host/connection";
-import { keysPath, serverHome, settingsFiles } from "../../components/server/stack-files";
 import { exec, type Piped, pipe } from "../../setup/exec";
 import type { Reporter } from "../../setup/report";
 import { UserError } from "../../setup/user-error";
 import type { DeployedServer } from "../commands/sandbox";
 import { settled } from "../deploy/settled";
 import { whyDown } from "../server-down";
-import type { VolumeEntry } from "./archive";
-
-/** Where the server has its volumes. */
-const folders: Record<VolumeEntry, string> = {
-  "state.tar.zst": serverHome,
-  "workspace.tar.zst": "/workspace",
-};
-
-/**
- * Not in a backup: settings, sockets and locks of running sandboxes, copies that an upgrade keeps, and what a restore
- * was cut off at.
- */
-const left = [...settingsFiles, "run", "copies", ".incoming", ".outgoing"];
-
-// busybox's sh prefers its own tar, which knows neither sparse disks nor extended attributes.
-const tar = "/usr/bin/tar --numeric-owner --xattrs --xattrs-include='user.*'";
-const zstd = (make: string) =>
-  `node -e 'const z=require("node:zlib");require("node:stream").pipeline(process.stdin,z.${make},process.stdout,(e)=>{if(e){console.error(e.message);process.exit(1)}})'`;
-const compress = zstd("createZstdCompress({params:{[z.constants.ZSTD_c_compressionLevel]:1}})");
-const decompress = zstd("createZstdDecompress()");
-
-/** Prints a volume as a compressed tar file. */
-export const packScript = (entry: VolumeEntry): string =>
-  `set -euo pipefail; ${tar} -C ${folders[entry]} ${left.map((path) => `--exclude=./${path}`).join(" ")} -cS . | ${compress}`;
-
-/** Unpacks a volume beside its present content. */
-export const unpackScript = (entry: VolumeEntry): string =>
-  `set -euo pipefail; cd ${folders[entry]}; rm -rf .incoming; mkdir .incoming; ${decompress} | ${tar} -C .incoming -xpS`;
-
-/**
- * Puts what was unpacked in the place of what is there. The copies of upgrades and the stack's settings stay.
- *
- * @param keepKeys whether the stack's own keys stay, too
- * @param user who the server is, in Docker's form: all becomes its own. Empty for root, who may write to anybody's
- */
-export function swapScript(keepKeys: boolean, user: string): string {
-  const swap = (folder: string) => `cd ${folder}
-rm -rf .outgoing && mkdir .outgoing
-for each in * .[!.]* ..?*; do
-  case $each in copies | .incoming | .outgoing) continue ;; esac
-  [ ! -e "$each" ] && [ ! -L "$each" ] || mv "$each" .outgoing/
-done
-for each in .incoming/* .incoming/.[!.]* .incoming/..?*; do
-  [ ! -e "$each" ] && [ ! -L "$each" ] || mv "$each" .
-done`;
-  const stays = [...settingsFiles, ...(keepKeys ? [keysPath] : [])];
-  const keep = `for each in ${stays.join(" ")}; do
-  rm -rf "$each"
-  [ ! -e ".outgoing/$each" ] || { mkdir -p "$(dirname "$each")" && cp -a ".outgoing/$each" "$each"; }
-done`;
-  const drop = "rm -rf .incoming .outgoing";
-  const { "state.tar.zst": state, "workspace.tar.zst": workspace } = folders;
-  const [uid = "0"] = user.split(":");
-  const own =
-    Number(uid) > 0 ? `find ${state} ${workspace} ! -user ${uid} -exec chown -h ${uid}:${uid} {} +` : "";
-  return ["set -eu", swap(state), keep, drop, swap(workspace), drop, own].join("\n");
-}
-
-/** Counts what a restore would replace: sandboxes, volumes, snapshots and files of the workspace. */
-export const contentScript = `for folder in sandboxes volumes snapshots; do
-  [ ! -d ${serverHome}/$folder ] || count=$(ls ${serverHome}/$folder | wc -l)
-  [ "\${count:-0}" = 0 ] || echo "$count $folder"; count=0
-done
-count=$(ls -A /workspace | grep -cv '^lost+found$') || true
-[ "$count" = 0 ] || echo "$count files or folders in /workspace"`;
+import { contentScript, finishScript } from "./volume-scripts";
 
 /** The server's container and its volumes, seen from the host's engine. */
 export class ServerVolumes {
   private readonly helper: string;
+  /** Name of the container that swaps the state: not ended with what runs here. */
+  private readonly swapper: string;
 
   constructor(
     private readonly server: DeployedServer,
@@ -82,6 +19,7 @@ export class ServerVolumes {
     private readonly cancelSignal: AbortSignal,
   ) {
     this.helper = `${server.container}-volumes`;
+    this.swapper = `${server.container}-swap`;
   }
 
   /** Runs docker on the host. @throws UserError with docker's own words */
@@ -129,8 +67,35 @@ export class ServerVolumes {
   run = async (mode: "ro" | "rw", script: string): Promise<string> =>
     this.docker([...(await this.helperArgs(mode)), "sh", "-c", script]);
 
-  /** Stops the server for the time of `work`, and starts it again whatever happens. */
-  async whileStopped<T>(work: () => Promise<T>): Promise<T> {
+  /**
+   * Puts a restored state in its place, in a container that neither Ctrl+C nor a lost connection ends; one that has been
+   * cut off all the same goes on. Nothing where none was committed.
+   *
+   * @throws UserError where it did not come to its end
+   */
+  async finishSwap(): Promise<void> {
+    const there = ["ps", "--all", "--quiet", "--filter", `name=^${this.swapper}$`];
+    // One that was made and not started, or has ended, does it again, which changes nothing that is done.
+    if ((await this.docker(there)) !== "") await this.docker(["start", this.swapper]);
+    else {
+      const script = `exec 2>&1\n${finishScript()}`;
+      const detached = ["run", "--detach", "--init", "--name", this.swapper];
+      await this.docker([...detached, ...(await this.besideArgs("rw")), "sh", "-c", script]);
+    }
+    const ended = () => this.docker(["wait", this.swapper]);
+    // Ctrl+C ends the docker client that waits, too.
+    const code = await ended().catch(ended);
+    const said = await this.docker(["logs", this.swapper]);
+    await this.docker(["rm", this.swapper]);
+    if (code !== "0") throw new UserError(`The backup could not be put in its place: ${said}`);
+  }
+
+  /**
+   * Stops the server for the time of `work`, and starts it again whatever happens, unless the state is not whole.
+   *
+   * @param makeWhole ends what `work` may have left
+   */
+  async whileStopped<T>(work: () => Promise<T>, makeWhole?: () => Promise<void>): Promise<T> {
     const ran = (await this.inspect("{{.State.Running}}")) === "true";
     const began = Date.now();
     if (ran) {
@@ -139,12 +104,21 @@ export class ServerVolumes {
         () => this.docker(["stop", this.server.container]),
       );
     }
+    let hasFailed = true;
     try {
-      return await work();
+      const done = await work();
+      hasFailed = false;
+      return done;
     } finally {
       // Left over where the connection broke or the user cut it off.
       await this.docker(["rm", "--force", this.helper]).catch(() => undefined);
-      if (ran) {
+      const isWhole = !hasFailed || (await isDone(makeWhole));
+      if (!isWhole)
+        this.report.say(
+          "The server stays stopped: the backup is partly in its place. Nothing of it, or of what was there, is lost.\n" +
+            "To go on: the same command again.",
+        );
+      else if (ran) {
         await this.report.step("Start the server", () => this.start());
         this.report.say(`The server was down for ${Math.round((Date.now() - began) / 1000)} s.`);
       } else this.report.say("The server was not running and stays stopped. To start it: npm run up.");
@@ -160,12 +134,22 @@ export class ServerVolumes {
   }
 
   private async helperArgs(mode: "ro" | "rw", ...flags: string[]): Promise<string[]> {
+    const helper = ["run", "--rm", "--init", ...flags, "--name", this.helper, "--log-driver", "none"];
+    return [...helper, ...(await this.besideArgs(mode))];
+  }
+
+  /** Root without a network, from the server's image, with its volumes. */
+  private async besideArgs(mode: "ro" | "rw"): Promise<string[]> {
     const image = await this.inspect("{{.Image}}");
     const volumes = `${this.server.container}:${mode}`;
-    return [
-      ...["run", "--rm", "--init", ...flags, "--name", this.helper, "--network", "none", "--user", "0:0"],
-      // The files may belong to another user than root, and an SELinux host labels them for the server.
-      ...["--security-opt", "label=disable", "--log-driver", "none", "--volumes-from", volumes, image],
-    ];
+    // The files may belong to another user than root, and an SELinux host labels them for the server.
+    const user = ["--network", "none", "--user", "0:0", "--security-opt", "label=disable"];
+    return [...user, "--volumes-from", volumes, image];
   }
 }
+
+const isDone = (work: (() => Promise<void>) | undefined): Promise<boolean> =>
+  (work?.() ?? Promise.resolve()).then(
+    () => true,
+    () => false,
+  );

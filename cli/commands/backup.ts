@@ -2,7 +2,8 @@ import { resolve } from "node:path";
 import { createReporter } from "../../setup/report";
 import { UserError } from "../../setup/user-error";
 import { ArchiveWriter, type VolumeEntry, volumeEntries, type Written } from "../backup/archive";
-import { packScript, ServerVolumes } from "../backup/volumes";
+import { packScript } from "../backup/volume-scripts";
+import { ServerVolumes } from "../backup/volumes";
 import { interruptible } from "../interruption";
 import { deployedServer, type ServerSelection } from "./sandbox";
 

@@ -2,7 +2,8 @@ import { pipeline } from "node:stream/promises";
 import { createReporter } from "../../setup/report";
 import { UserError } from "../../setup/user-error";
 import { type Archive, type VolumeEntry, verifyArchive, volumeEntries } from "../backup/archive";
-import { ServerVolumes, swapScript, unpackScript } from "../backup/volumes";
+import { clearScript, commitScript, restoredName, unpackScript } from "../backup/volume-scripts";
+import { ServerVolumes } from "../backup/volumes";
 import { interruptible } from "../interruption";
 import { mebibytes } from "./backup";
 import { deployedServer, type ServerSelection } from "./sandbox";
@@ -16,7 +17,8 @@ export interface RestoreOptions extends ServerSelection {
 
 /**
  * `npm run restore -- FILE`: the volumes of a backup in the place of a deployed stack's. They are unpacked beside
- * what is there, which goes only when all of it has arrived.
+ * what is there, which goes only when all of it has arrived. Cut off before, it leaves what was there; cut off after, it is
+ * ended by itself, or by the same command again.
  */
 export async function restore(file: string, options: RestoreOptions): Promise<void> {
   const report = createReporter();
@@ -34,10 +36,17 @@ export async function restore(file: string, options: RestoreOptions): Promise<vo
   await interruptible(async (signal) => {
     const volumes = new ServerVolumes(server, report, signal);
     await refuse(archive, volumes, server.stack, options);
+    const copy = restoredName(new Date());
+    const makeWhole = () => volumes.finishSwap();
     await volumes.whileStopped(async () => {
+      // One that was cut off first.
+      await makeWhole();
+      await volumes.run("rw", clearScript);
       for (const name of volumeEntries) await unpack(name);
-      await volumes.run("rw", swapScript(!options.keys, await volumes.inspect("{{.Config.User}}")));
-    });
+      const user = await volumes.inspect("{{.Config.User}}");
+      await volumes.run("rw", commitScript(copy, !options.keys, user));
+      await makeWhole();
+    }, makeWhole);
     report.say(
       `Restored into stack ${server.stack}. Sandboxes that ran at the time of the backup start again.`,
     );
@@ -45,7 +54,7 @@ export async function restore(file: string, options: RestoreOptions): Promise<vo
     async function unpack(name: VolumeEntry): Promise<void> {
       let size = 0;
       const write = async () => {
-        const { stdin, stdout, ended } = await volumes.beside("rw", unpackScript(name));
+        const { stdin, stdout, ended } = await volumes.beside("rw", unpackScript(name, copy));
         stdout.resume();
         const source = archive.read(name);
         source.on("data", (chunk) => {

@@ -1,4 +1,5 @@
 import { projectName } from "../../setup/project";
+import { finishRestoreScript } from "../backup/volume-scripts";
 import type { SetupHost } from "../stack";
 import { resourcesOf } from "./host-resources";
 
@@ -46,7 +47,7 @@ export interface Change {
 /** How to repair changes made outside Pulumi. */
 export interface Repair {
   changes: Change[];
-  /** Commands for the docker client of the host. */
+  /** Commands for the docker client of the host, up to the first that fails. */
   docker: string[][];
   /** The container that has to get ready after them. */
   await?: string;
@@ -91,7 +92,7 @@ export function compare(
       what: `The container ${host.baseName}-server was removed`,
       fate: "it is created again, the volumes are kept",
     });
-  if (server) wake(server, repair);
+  if (server) wake(server, container?.outputs?.image ?? "", repair);
 
   const network = find("network", host.baseName);
   if (recorded("network:Network", host.baseName) && !network)
@@ -151,11 +152,16 @@ function wokenFrom(state: string, name: string): Change | undefined {
   return undefined;
 }
 
-function wake({ id, name, state }: HostObject, repair: Repair): void {
+function wake({ id, name, state }: HostObject, image: string, repair: Repair): void {
   const change = wokenFrom(state, name);
   if (change === undefined) return;
   repair.changes.push(change);
   if (state === "paused") repair.docker.push(["unpause", id]);
-  if (state === "exited" || state === "created") repair.docker.push(["start", id]);
+  if (state === "exited" || state === "created") {
+    // The host may have gone down while a restore swapped the state, and the server would take what is left for all of it.
+    const beside = ["--rm", "--network", "none", "--user", "0:0", "--security-opt", "label=disable"];
+    const finish = [image, "sh", "-c", finishRestoreScript()];
+    repair.docker.push(["run", ...beside, "--volumes-from", `${id}:rw`, ...finish], ["start", id]);
+  }
   repair.await = id;
 }

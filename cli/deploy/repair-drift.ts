@@ -23,7 +23,7 @@ export async function repairDrift(
   const several = hosts.length > 1;
   const fix = async (host: SetupHost, { changes, docker, await: id }: Repair) => {
     for (const line of changes.map(sentence)) report.say(several ? hostMessage(host.name, line) : line);
-    for (const args of docker) await dockerOn(host, args);
+    for (const args of docker) if ((await dockerOn(host, args)).failed) break;
     // Pulumi replaces a container that does not become ready.
     if (id)
       await settled(async (format) => (await dockerOn(host, ["inspect", "--format", format, id])).stdout);

@@ -61,7 +61,11 @@ describe("what was changed behind Pulumi's back", () => {
     ["created", "start"],
   ])("wakes a server that is %s", (state, command) => {
     const found = compare(local, [server({ state }), ...Object.values(rest)], resources);
-    expect(found).toMatchObject({ docker: [[command, "c1"]], await: "c1" });
+    expect(found).toMatchObject({ await: "c1" });
+    expect(found.docker.at(-1)).toEqual([command, "c1"]);
+    // A restore that the host's end has cut off ends first.
+    const first = state === "paused" ? [] : [expect.arrayContaining(["run", "c1:rw", "sha256:i"])];
+    expect(found.docker.slice(0, -1)).toEqual(first);
     expect(found.changes).toEqual([{ what: expect.any(String), fate: expect.any(String) }]);
   });
 

@@ -1,18 +1,10 @@
 import { spawnSync } from "node:child_process";
-import {
-  cpSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from "node:fs";
+import { cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { script } from "../../../../components/host/scripts";
+import { filesBelow } from "../../../harness/files";
 
 let folder: string;
 beforeEach(() => {
@@ -24,17 +16,7 @@ const write = (path: string, text: string) => {
   mkdirSync(join(folder, dirname(path)), { recursive: true });
   writeFileSync(join(folder, path), text);
 };
-/** All files below a folder, with their text. */
-const filesOf = (path: string): Record<string, string> =>
-  Object.fromEntries(
-    readdirSync(join(folder, path), { recursive: true, withFileTypes: true })
-      .filter((each) => !each.isDirectory())
-      .map((each) => {
-        const name = join(each.parentPath, each.name);
-        const text = each.isSymbolicLink() ? "link" : readFileSync(name, "utf8");
-        return [name.slice(join(folder, path).length + 1), text];
-      }),
-  );
+const filesOf = (path: string) => filesBelow(join(folder, path));
 
 /** Runs the swap, and kills it after this many of its commands. @returns whether it came to its end */
 function swapPending(most = Number.POSITIVE_INFINITY): boolean {

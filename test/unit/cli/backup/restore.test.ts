@@ -1,0 +1,220 @@
+import { spawnSync } from "node:child_process";
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import {
+  clearScript,
+  commitScript,
+  finishRestoreScript,
+  finishScript,
+  packScript,
+  restoredName,
+  unpackScript,
+} from "../../../../cli/backup/volume-scripts";
+import { ServerVolumes } from "../../../../cli/backup/volumes";
+import type { DeployedServer } from "../../../../cli/commands/sandbox";
+import { settingsFiles } from "../../../../components/server/stack-files";
+import { createReporter } from "../../../../setup/report";
+import { filesBelow } from "../../../harness/files";
+
+const name = restoredName(new Date("2026-01-31T18:00:00.123Z"));
+const path = process.env.PATH;
+let folder: string;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "microsandbox-restore-"));
+  mkdirSync(join(folder, "bin"));
+  // The real one waits for all that this machine writes.
+  writeFileSync(join(folder, "bin/sync"), "#!/bin/sh\n", { mode: 0o755 });
+});
+afterEach(() => {
+  process.env.PATH = path;
+  rmSync(folder, { recursive: true });
+});
+
+const write = (file: string, text: string) => {
+  mkdirSync(join(folder, dirname(file)), { recursive: true });
+  writeFileSync(join(folder, file), text);
+};
+/** A script with the volumes in the test's folder, and without compression, which the Node of the tests may not have. */
+const here = (text: string) =>
+  text
+    .replaceAll(/node -e '[^']*'/g, "cat")
+    .replaceAll("/var/lib/microsandbox", `${folder}/state`)
+    .replaceAll(/(?<=[ =])\/workspace/g, `${folder}/workspace`);
+
+/** @returns whether it came to its end */
+function run(text: string, input?: Buffer): boolean {
+  const { status } = spawnSync("bash", ["--norc", "-c", here(text)], {
+    input,
+    env: { PATH: `${folder}/bin:${path}` },
+  });
+  return status === 0;
+}
+
+/** Kills a script's shell after this many of its commands. */
+function limit(most: number | undefined): void {
+  rmSync(join(folder, "count"), { force: true });
+  for (const command of ["mv", "rm", "cp", "mkdir", "find"]) {
+    const count = `echo >>"${folder}/count"; [ "$(wc -l <"${folder}/count")" -le ${most} ] || { kill -KILL $PPID; exit 1; }\n`;
+    write(
+      `bin/${command}`,
+      `#!/bin/sh\n${most === undefined ? "" : count}exec /usr/bin/env -i /bin/${command} "$@"\n`,
+    );
+    spawnSync("chmod", ["755", join(folder, "bin", command)]);
+  }
+}
+
+const state = () => filesBelow(join(folder, "state"));
+const workspace = () => filesBelow(join(folder, "workspace"));
+
+/** The volumes of a stack, and its backup, which is another stack's. */
+function stackWithBackup(): Record<"state.tar.zst" | "workspace.tar.zst", Buffer> {
+  for (const file of ["db/msb.db", "gateway/version", "gateway/keys", ".hidden", ...settingsFiles])
+    write(`state/${file === "secrets/registries" ? `${file}/ghcr.io` : file}`, "backup");
+  write("workspace/file", "backup");
+  const pack = (script: string) =>
+    spawnSync("bash", ["--norc", "-c", here(script)], { maxBuffer: 1e8, env: { PATH: path } }).stdout;
+  const backup = {
+    "state.tar.zst": pack(packScript("state.tar.zst")),
+    "workspace.tar.zst": pack(packScript("workspace.tar.zst")),
+  };
+  rmSync(join(folder, "state"), { recursive: true });
+  rmSync(join(folder, "workspace"), { recursive: true });
+  for (const file of [
+    "db/msb.db",
+    "sandboxes/a",
+    "gateway/version",
+    "gateway/keys",
+    "gateway/tls.pem",
+    "gateway/host-ranges.json",
+  ])
+    write(`state/${file}`, "stack");
+  write("state/copies/0.6.18-20250101T000000Z/db", "kept");
+  write("workspace/own", "stack");
+  return backup;
+}
+const before = {
+  ...{ "db/msb.db": "stack", "sandboxes/a": "stack", "gateway/version": "stack", "gateway/keys": "stack" },
+  ...{ "gateway/tls.pem": "stack", "gateway/host-ranges.json": "stack" },
+  "copies/0.6.18-20250101T000000Z/db": "kept",
+};
+const after = {
+  ...{ "db/msb.db": "backup", "gateway/version": "backup", ".hidden": "backup", "gateway/keys": "stack" },
+  ...{ "gateway/tls.pem": "stack", "gateway/host-ranges.json": "stack" },
+  "copies/0.6.18-20250101T000000Z/db": "kept",
+};
+
+describe("a restore", () => {
+  it("leaves either state whole wherever it is cut off, with the stack's own files", () => {
+    const backup = stackWithBackup();
+    for (const entry of ["state.tar.zst", "workspace.tar.zst"] as const)
+      expect(run(unpackScript(entry, name), backup[entry])).toBe(true);
+    const saved = `${folder}-saved`;
+    cpSync(folder, saved, { recursive: true });
+    const seen = new Set<string>();
+    try {
+      for (let most = 0, isDone = false; !isDone; most++) {
+        for (const each of ["state", "workspace"]) {
+          rmSync(join(folder, each), { recursive: true });
+          cpSync(join(saved, each), join(folder, each), { recursive: true });
+        }
+        limit(most);
+        isDone = run(commitScript(name, true, "")) && run(finishScript());
+        limit(undefined);
+        // What an up does before it starts the server, and the same command when it is given again.
+        expect(run(most % 2 === 0 ? finishScript() : finishRestoreScript())).toBe(true);
+        expect(run(clearScript)).toBe(true);
+        const isNew = state()["db/msb.db"] === "backup";
+        expect(state()).toEqual(isNew ? after : before);
+        expect(workspace()).toEqual(isNew ? { file: "backup" } : { own: "stack" });
+        seen.add(`${isNew}`);
+        if (isDone) expect(isNew).toBe(true);
+      }
+    } finally {
+      rmSync(saved, { recursive: true });
+    }
+    expect([...seen].sort()).toEqual(["false", "true"]);
+  });
+
+  it("takes the backup's keys where that is asked for", () => {
+    const backup = stackWithBackup();
+    for (const entry of ["state.tar.zst", "workspace.tar.zst"] as const)
+      run(unpackScript(entry, name), backup[entry]);
+    expect(run(commitScript(name, false, "")) && run(finishScript())).toBe(true);
+    expect(state()).toEqual({ ...after, "gateway/keys": "backup" });
+  });
+
+  it("is what an up ends, and no upgrade, which ends its own swaps", () => {
+    write("state/copies/0.6.18-1/db", "copy");
+    write("state/copies/.pending", "0.6.18-1\n");
+    write("workspace/file", "");
+    expect(run(finishRestoreScript())).toBe(true);
+    expect(state()).toEqual({ "copies/0.6.18-1/db": "copy", "copies/.pending": "0.6.18-1\n" });
+    rmSync(join(folder, "state/copies"), { recursive: true });
+    expect(run(finishRestoreScript())).toBe(true);
+    expect(run(finishScript())).toBe(true);
+  });
+
+  it("drops nothing that a restore of an earlier version has moved out", () => {
+    write("state/.outgoing/db/msb.db", "original");
+    write("workspace/file", "");
+    expect(run(clearScript)).toBe(false);
+    expect(state()).toEqual({ ".outgoing/db/msb.db": "original" });
+  });
+});
+
+describe("the server during a restore", () => {
+  /** An engine whose container for the swap ends with this code. */
+  function volumesWhere(swapEnds: number): { volumes: ServerVolumes; said: string[]; calls: () => string } {
+    const docker = `#!/bin/sh
+echo "$*" | tr '\\n' ' ' >>"${folder}/calls"; echo >>"${folder}/calls"
+case "$*" in
+*"{{.State.Running}}"*) echo true ;;
+*"inspect --format"*Health*) echo running healthy ;;
+"ps "*) [ ! -e "${folder}/swapper" ] || echo id ;;
+"run --detach"*) touch "${folder}/swapper" ;;
+"rm server-swap") rm "${folder}/swapper" ;;
+"wait "*) [ -e "${folder}/cut" ] || { touch "${folder}/cut"; exit 130; }; echo ${swapEnds} ;;
+esac
+`;
+    write("bin/docker", docker);
+    spawnSync("chmod", ["755", join(folder, "bin/docker")]);
+    process.env.PATH = `${folder}/bin:${path}`;
+    const said: string[] = [];
+    const report = createReporter({ write: (line) => said.push(line) });
+    const server = { container: "server", connection: { kind: "local" } } as unknown as DeployedServer;
+    const volumes = new ServerVolumes(server, report, new AbortController().signal);
+    return { volumes, said, calls: () => readFileSync(join(folder, "calls"), "utf8") };
+  }
+
+  it("starts once the swap has ended, though the client that waits for it was cut off", async () => {
+    const { volumes, calls } = volumesWhere(0);
+    await volumes.whileStopped(
+      () => volumes.finishSwap(),
+      () => volumes.finishSwap(),
+    );
+    expect(calls()).toMatch(
+      /^stop server $[\s\S]*^run --detach [\s\S]*^wait server-swap $[\s\S]*^start server $/m,
+    );
+    expect(existsSync(join(folder, "swapper"))).toBe(false);
+  });
+
+  it("stays stopped where the swap has not ended well, and that is said", async () => {
+    const { volumes, said, calls } = volumesWhere(1);
+    const work = volumes.whileStopped(
+      () => volumes.finishSwap(),
+      () => volumes.finishSwap(),
+    );
+    await expect(work).rejects.toThrow("could not be put in its place");
+    expect(said.join("\n")).toMatch(/stays stopped[\s\S]*To go on: the same command again/);
+    expect(calls()).not.toMatch(/^start server $/m);
+  });
+
+  it("starts where the restore failed before the swap", async () => {
+    const { volumes, calls } = volumesWhere(0);
+    const fails = () => Promise.reject(new Error("cut off"));
+    await expect(volumes.whileStopped(fails, () => volumes.finishSwap())).rejects.toThrow("cut off");
+    expect(calls()).toMatch(/^start server $/m);
+  });
+});
