@@ -6,7 +6,6 @@ import type { StateResource } from "../deploy/drift";
 import { isMachine } from "../deploy/host-resources";
 import { explainKept } from "../deploy/kept";
 import { readResources, recoverStack } from "../deploy/recover";
-import { removeUnrecorded } from "../deploy/unrecorded";
 import { hasStack, hostsForSetup, openStack } from "../stack";
 
 /** `npm run destroy`: removes what `up` has made. Volumes stay unless `volumes.keep` is false. */
@@ -31,7 +30,6 @@ export async function destroy(asked?: string, yes?: boolean): Promise<void> {
     strict: hosts.some(({ production }) => production),
     line: `npm run destroy -- --yes --stack ${stack}`,
   });
-  await removeUnrecorded(stack, hosts, resources, pulumi, report);
   // An unreachable host does not keep the others from being destroyed.
   const automation = await openAutomation(stack, tools, pulumi.environment, report);
   const done = await automation.destroy({ continueOnError: true });

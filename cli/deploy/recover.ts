@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import { connectionOf, hostArgv } from "../../components/host/connection";
+import { DEPLOYMENT_LABEL } from "../../components/host/preflight-report";
 import { shellQuote } from "../../components/settings/shell";
 import { exec } from "../../setup/exec";
 import { projectRoot } from "../../setup/project";
@@ -43,8 +44,10 @@ async function wakeEmulatedHost(name: string, report: Reporter): Promise<void> {
 
 /**
  * Starts the stack's emulated hosts, and cleans up Pulumi's state after an interrupted run: the lock of a dead process and
- * pending operations. What that run created and did not record is left to those who hold Pulumi's lock: `up` removes it in
- * the program (components/host/leftovers.ts), `destroy` in unrecorded.ts.
+ * pending operations, and the containers and networks that it created and did not record. Volumes are never touched.
+ *
+ * The program removes those too (components/host/leftovers.ts), by their names: not one that was to replace another, which is
+ * in the state by that name, and not in a destroy.
  *
  * @returns what the state knows then
  * @throws UserError where another run is at work on the stack
@@ -71,17 +74,17 @@ export async function recoverStack(
   if (state.pending.length === 0) return state.resources;
 
   for (const operation of state.pending) report.say(`It was interrupted while ${operation}.`);
-  await report.step("Check how far it got", () => refresh(stack, pulumi));
-  return readResources(stack, pulumi);
+  // Another run, of which this machine sees nothing, has created things that it has not recorded yet, too: but it holds
+  // Pulumi's lock, which the refresh needs. What was there before the refresh and is in no state after it is nobody's.
+  const found = await unrecordedOn(hosts, state.resources);
+  await report.step("Check how far it got", () =>
+    pulumi.read(["refresh", "--clear-pending-creates", "--yes", "--skip-preview", "--stack", stack]),
+  );
+  const resources = await readResources(stack, pulumi);
+  const recorded = idsOf(resources);
+  for (const each of found.filter(({ id }) => !recorded.has(id))) await remove(each, report);
+  return resources;
 }
-
-/**
- * Compares the state with the hosts and drops pending creations. It holds Pulumi's lock meanwhile.
- *
- * @throws UserError where another run holds the lock
- */
-export const refresh = (stack: string, pulumi: Pulumi): Promise<string> =>
-  pulumi.read(["refresh", "--clear-pending-creates", "--yes", "--skip-preview", "--stack", stack]);
 
 /** What Pulumi's state knows of a stack. */
 export const readResources = async (stack: string, pulumi: Pulumi) =>
@@ -97,6 +100,54 @@ async function exportState(
     pending: operations.map(({ type, resource }) => `${type} ${resource.urn.split("::").slice(2).join(" ")}`),
     resources: deployment.resources ?? [],
   };
+}
+
+/** A container or network on a host that has the id of this deployment and is not in its state. */
+interface Unrecorded {
+  host: SetupHost;
+  kind: "container" | "network";
+  id: string;
+}
+
+const lists = {
+  container: ["ps", "--all", "--quiet", "--no-trunc"],
+  network: ["network", "ls", "--quiet", "--no-trunc"],
+} as const;
+
+/** Containers come first: a network can only be removed after them. A host that does not answer has none. */
+async function unrecordedOn(
+  hosts: readonly SetupHost[],
+  resources: readonly StateResource[],
+): Promise<Unrecorded[]> {
+  const recorded = idsOf(resources);
+  const found: Unrecorded[] = [];
+  for (const host of hosts)
+    for (const kind of ["container", "network"] as const)
+      for (const deployment of deploymentsOf(resources)) {
+        const filter = ["--filter", `label=${DEPLOYMENT_LABEL}=${deployment}`];
+        const { stdout, failed } = await dockerOn(host, [...lists[kind], ...filter]);
+        if (failed) continue;
+        const ids = stdout.split("\n").filter((id) => id !== "" && !recorded.has(id));
+        found.push(...ids.map((id) => ({ host, kind, id })));
+      }
+  return found;
+}
+
+const idsOf = (resources: readonly StateResource[]) => new Set(resources.flatMap(({ id }) => id ?? []));
+
+/** The ids of this state's deployments, one for each host. */
+export const deploymentsOf = (resources: readonly StateResource[]): string[] =>
+  resources.flatMap(({ urn, type, outputs }) =>
+    type === "command:local:Command" && urn.endsWith("-deployment") && outputs?.stdout
+      ? [outputs.stdout]
+      : [],
+  );
+
+async function remove({ host, kind, id }: Unrecorded, report: Reporter): Promise<void> {
+  report.say(`Removing the ${kind} ${id.slice(0, 12)}: it was created but is not in Pulumi's state.`);
+  // A server that has got as far as this has resumed its sandboxes.
+  if (kind === "container") await dockerOn(host, ["stop", id]);
+  await dockerOn(host, kind === "container" ? ["rm", id] : ["network", "rm", id]);
 }
 
 /** Runs the docker client on a host. */

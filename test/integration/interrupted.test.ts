@@ -64,3 +64,12 @@ it("goes on after a kill -9 of pulumi while it replaced the container, volumes k
   const preview = await stack.pulumi("preview", "--expect-no-changes");
   expect(preview.exitCode, preview.output).toBe(0);
 });
+
+it("a destroy after a kill -9 leaves nothing on the host, though the state does not have the container", async () => {
+  expect((await stack.destroy()).exitCode).toBe(0);
+  await upCutOff(async () => (await ownedBy(stack.name, "container")).length > 0);
+  const { exitCode, output } = await stack.destroy();
+  expect(exitCode, output).toBe(0);
+  expect(output).toMatch(/Removing the container [0-9a-f]{12}: it was created but is not in Pulumi's state/);
+  for (const kind of ["container", "network"] as const) expect(await ownedBy(stack.name, kind)).toEqual([]);
+});

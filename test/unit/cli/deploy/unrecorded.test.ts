@@ -2,8 +2,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { recoverStack } from "../../../../cli/deploy/recover";
-import { deploymentsOf, removeUnrecorded } from "../../../../cli/deploy/unrecorded";
+import { deploymentsOf, recoverStack } from "../../../../cli/deploy/recover";
 import type { Pulumi } from "../../../../cli/pulumi";
 import type { SetupHost } from "../../../../cli/stack";
 import { silentReporter } from "../../../../setup/report";
@@ -63,51 +62,39 @@ const atWork = () => {
   throw new Error("the stack is currently locked by 1 lock(s)");
 };
 
-describe("a container that is not in the state", () => {
+describe("a container that an interrupted run has not recorded", () => {
   const known = [deployment, recorded("net")];
-  const remove = (resources: object[], refresh?: () => object[]) =>
-    removeUnrecorded(
-      "dev",
-      hosts,
-      [deployment, recorded("net")],
-      pulumiWith({ resources }, refresh),
-      silentReporter,
-    );
+  const recover = (resources: object[], refresh?: () => object[]) =>
+    recoverStack("dev", hosts, pulumiWith({ resources, pending: true }, refresh), silentReporter);
 
-  it("is left alone by an up: another run may be about to record it, and the program removes what nobody records", async () => {
-    await recoverStack("dev", hosts, pulumiWith({ resources: known, pending: true }), silentReporter);
-    expect(changes()).toEqual([]);
-    // Another run's lock, of which this machine sees nothing.
-    const locked = pulumiWith({ resources: known, pending: true }, atWork);
-    await expect(recoverStack("dev", hosts, locked, silentReporter)).rejects.toThrow("locked");
-    expect(changes()).toEqual([]);
+  it("is stopped cleanly and removed, and what is in the state stays", async () => {
+    await recover(known);
+    expect(changes()).toEqual(["stop server", "rm server"]);
   });
 
-  it("goes before a destroy, stopped cleanly, and what is in the state stays", async () => {
-    await remove(known);
+  it("goes where it was to replace one that the state has under its name", async () => {
+    await recover([...known, recorded("server-of-before")]);
     expect(changes()).toEqual(["stop server", "rm server"]);
   });
 
   it("goes before its network where that is not in the state either", async () => {
-    await removeUnrecorded(
-      "dev",
-      hosts,
-      [deployment],
-      pulumiWith({ resources: [deployment] }),
-      silentReporter,
-    );
+    await recover([deployment]);
     expect(changes()).toEqual(["stop server", "rm server", "network rm net"]);
   });
 
-  it("stays where another run is at work, or has recorded it meanwhile", async () => {
-    await expect(remove(known, atWork)).rejects.toThrow("locked");
-    await remove([...known, recorded("server")]);
+  it("stays where another run is at work, of which this machine sees nothing but the lock", async () => {
+    await expect(recover(known, atWork)).rejects.toThrow("locked");
     expect(changes()).toEqual([]);
   });
 
-  it("stays where it has the label of another deployment", async () => {
-    const other = { ...deployment, outputs: { stdout: "id2" } };
-    await removeUnrecorded("dev", hosts, [other], pulumiWith({ resources: [other] }), silentReporter);
+  it("stays where another run has recorded it meanwhile", async () => {
+    await recover(known, () => [...known, recorded("server")]);
+    expect(changes()).toEqual([]);
+  });
+
+  it("stays where no run was interrupted, and where it has the label of another deployment", async () => {
+    await recoverStack("dev", hosts, pulumiWith({ resources: known }), silentReporter);
+    await recover([{ ...deployment, outputs: { stdout: "id2" } }]);
     expect(changes()).toEqual([]);
   });
 });
