@@ -149,10 +149,21 @@ export function handleOf(home: string, name: string, kind: "sandboxes" | "volume
   const folder = join(home, "gateway", kind);
   const files = existsSync(folder) ? readdirSync(folder).filter((file) => file.endsWith(".json")) : [];
   for (const file of files) {
-    const record = JSON.parse(readFileSync(join(folder, file), "utf8"));
-    if (record.name === name) return record.handle ?? record.name;
+    const text = readIfThere(join(folder, file));
+    const record = text === undefined ? undefined : JSON.parse(text);
+    if (record?.name === name) return record.handle ?? record.name;
   }
   return name;
+}
+
+/** Undefined for a file that has just gone. */
+function readIfThere(path: string): string | undefined {
+  try {
+    return readFileSync(path, "utf8");
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    throw error;
+  }
 }
 
 /** Listens where msb's relay of a sandbox would. */

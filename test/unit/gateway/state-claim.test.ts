@@ -1,23 +1,27 @@
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import fc from "fast-check";
-import { expect, test, vi } from "vitest";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { StateClaim } from "../../../docker/gateway/src/backends/msb/state-version";
 import { ConfigError, ServiceError } from "../../../docker/gateway/src/errors";
+import * as files from "../../../docker/gateway/src/files/atomic-file";
 import { atFileEnd } from "../../harness/file-end";
 import { temporaryFolder } from "./harness";
 import { MsbWorld } from "./msb-world";
 
 /** A disk on which nothing can be written to the file of the version, while it is full. */
-const disk = vi.hoisted(() => ({ full: false }));
-vi.mock("../../../docker/gateway/src/files/atomic-file", async (original) => {
-  const files = await original<typeof import("../../../docker/gateway/src/files/atomic-file")>();
-  const writeFileAtomically = async (path: string, content: string) => {
+const disk = { full: false };
+const write = files.writeFileAtomically;
+beforeAll(() => {
+  // Not by vi.mock: the files of unit tests share the modules that are loaded.
+  vi.spyOn(files, "writeFileAtomically").mockImplementation(async (path, content) => {
     if (disk.full && path.endsWith("/gateway/version"))
       throw new ServiceError("diskFull", "the server's disk is full");
-    await files.writeFileAtomically(path, content);
-  };
-  return { ...files, writeFileAtomically };
+    await write(path, content);
+  });
+});
+afterAll(() => {
+  vi.restoreAllMocks();
 });
 
 test("any row of tries: only a state that is too new makes the server unusable, and what fails is tried again", async () => {

@@ -1,6 +1,7 @@
 import { spawnSync } from "node:child_process";
 import {
   chmodSync,
+  existsSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -11,16 +12,28 @@ import {
 } from "node:fs";
 import { hostname, release, tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { afterAll, expect } from "vitest";
+import { expect } from "vitest";
 import {
   explainPreflight,
   type PreflightReport,
   parsePreflightReport,
 } from "../../../../components/host/preflight-report";
 import { script } from "../../../../components/host/scripts";
+import { atFileEnd } from "../../../harness/file-end";
 
-const temporary = mkdtempSync(join(tmpdir(), "preflight-"));
-afterAll(() => rmSync(temporary, { recursive: true }));
+let made: string | undefined;
+
+/** The folder of all hosts of a test file. */
+function temporary(): string {
+  if (made !== undefined) return made;
+  const folder = mkdtempSync(join(tmpdir(), "preflight-"));
+  made = folder;
+  atFileEnd(() => {
+    rmSync(folder, { recursive: true });
+    made = undefined;
+  });
+  return folder;
+}
 
 /** An engine and its host to check. */
 export interface Host {
@@ -55,9 +68,18 @@ export interface Host {
 let hosts = 0;
 
 /** A folder with the host's tools but without docker, which each host has its own of. */
-const tools = join(temporary, "tools");
-mkdirSync(tools);
-for (const tool of [
+function tools(): string {
+  const folder = join(temporary(), "tools");
+  if (existsSync(folder)) return folder;
+  mkdirSync(folder);
+  for (const tool of TOOLS) {
+    const path = spawnSync("sh", ["-c", `command -v ${tool}`], { encoding: "utf8" }).stdout.trim();
+    if (path) symlinkSync(path, join(folder, tool));
+  }
+  return folder;
+}
+
+const TOOLS = [
   "sh",
   "awk",
   "cat",
@@ -72,21 +94,19 @@ for (const tool of [
   "tail",
   "tr",
   "uname",
-]) {
-  const path = spawnSync("sh", ["-c", `command -v ${tool}`], { encoding: "utf8" }).stdout.trim();
-  if (path) symlinkSync(path, join(tools, tool));
-}
+];
 
 /** The host's tools without one of them. */
 export function pathWithout(tool: string): string {
-  const path = mkdtempSync(join(temporary, "without-"));
-  for (const name of readdirSync(tools)) if (name !== tool) symlinkSync(join(tools, name), join(path, name));
+  const path = mkdtempSync(join(temporary(), "without-"));
+  for (const name of readdirSync(tools()))
+    if (name !== tool) symlinkSync(join(tools(), name), join(path, name));
   return path;
 }
 
 /** Runs the check on a host and reads its report; `calls` are the subcommands of docker that it used. */
 export function preflight(host: Host): { report: PreflightReport; calls: string[] } {
-  const folder = join(temporary, String(hosts++));
+  const folder = join(temporary(), String(hosts++));
   const root = join(folder, "root");
   const bin = join(folder, "bin");
   const sockets = host.sockets === "real" ? [] : (host.sockets ?? []);
@@ -114,7 +134,7 @@ export function preflight(host: Host): { report: PreflightReport; calls: string[
     input: script("host/preflight"),
     encoding: "utf8",
     env: {
-      PATH: `${bin}:${tools}`,
+      PATH: `${bin}:${tools()}`,
       NAME: "msb-dev-server",
       NETWORK: "msb-dev",
       VOLUMES: "msb-dev-state msb-dev-workspace",
