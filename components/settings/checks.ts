@@ -102,7 +102,9 @@ function checkKeys(raw: Record<string, unknown>, secretKeys: readonly string[]) 
   for (const key of given) {
     if (Object.hasOwn(shape, key)) continue;
     const value = secretKeys.includes(key) ? undefined : toText(raw[key]);
-    errors.push(unknownKey(key, value, keys, given));
+    // A group of settings is no place for a single value, nor the other way round.
+    const unlike = keys.filter((each) => isGroup(each) !== isObject(fromText(each, toText(raw[key]))));
+    errors.push(unknownKey(key, value, keys, [...given, ...unlike]));
   }
   lowerReservations(raw, good);
   return { good, errors };

@@ -48,18 +48,19 @@ export function toText(value: unknown): string {
 }
 
 /**
- * The error of a key that is no setting. The nearest one takes its value over, unless that is set already.
+ * The error of a key that is no setting. The nearest one takes its value over, unless it has one or can't have that one.
  *
  * @param value the value to show in the line that fixes it; undefined where it must not be shown
+ * @param taken those that don't take the value over
  */
 export function unknownKey(
   key: string,
   value: string | undefined,
   known: readonly string[],
-  set: readonly string[],
+  taken: readonly string[],
 ): SettingError {
   const near = nearest(key, known);
-  const takesOver = near !== undefined && !set.includes(near) && value !== undefined && value.length <= 200;
+  const takesOver = near !== undefined && !taken.includes(near) && value !== undefined && value.length <= 200;
   return {
     key,
     problem: "is not a setting",
