@@ -36,7 +36,9 @@ test("snapshots of one key that are refused or fail leave little on the disk, an
     statuses.push(answer.status);
   };
   const all = Promise.allSettled(Array.from({ length: MOST + MORE }, (_, at) => ask(`s${at}`)));
-  await until(() => statuses.filter((status) => status === 503).length >= MORE - 20, "the refusals", 120_000);
+  // A busy machine refuses some for the time that their bodies take.
+  const refused = () => statuses.filter((status) => status === 503 || status === 429).length;
+  await until(() => refused() >= MORE - 20, "the refusals", 120_000);
   expect(records().filter(({ state }) => state === "failed").length).toBeLessThanOrEqual(MOST_FAILED);
   // All that waited fail now, one after the other.
   tell(gateway.home, "captures", "fail");
