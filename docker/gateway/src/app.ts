@@ -2,9 +2,6 @@ import { mkdirSync } from "node:fs";
 import type { Server } from "node:https";
 import { join } from "node:path";
 import type { FastifyInstance } from "fastify";
-import { listenForAdmin } from "./backends/msb/admin";
-import { MsbBackend } from "./backends/msb/backend";
-import { egressLimit } from "./backends/msb/egress-limit";
 import type { Config } from "./config";
 import type { ConfigError } from "./errors";
 import { guardedScope } from "./http/guarded-scope";
@@ -25,13 +22,14 @@ import { createServer, type LogStream } from "./http/server";
 import { ServerCertificate } from "./http/tls";
 import { KeyCheck } from "./keys/key-check";
 import { ConnectionLimit, RateLimit } from "./limits/rate-limit";
+import { openBackend } from "./open-backend";
+import type { Backend, Owner } from "./sandboxes/backend";
 import { SandboxService } from "./sandboxes/service";
-import { serverLimits, sizeOfDisk } from "./server-limits";
 
 export type Gateway = {
   app: FastifyInstance;
   metrics: Metrics;
-  backend: MsbBackend;
+  backend: Backend;
   /** Stops accepting, stops the sandboxes, ends. Resolves within the stop timeout, or another one, and a little. */
   stop: (timeoutSeconds?: number) => Promise<void>;
 };
@@ -66,38 +64,10 @@ export async function createGateway(
     refused: (why) => metrics.refusedKeys.inc({ why }),
   });
   app.addHook("onClose", () => keys.close());
-  const backend = await MsbBackend.open({
-    msbPath: config.MSB_PATH,
-    home: config.MSB_HOME,
-    workspace: config.WORKSPACE,
-    kvmDevice: config.KVM_DEVICE,
-    starterArchive: config.STARTER_ARCHIVE,
-    autoPull: config.AUTO_PULL_IMAGES,
-    egress: egressLimit(config.EGRESS, config.HOST_RANGES_FILE),
-    namesPerOwner: config.OWN_SANDBOXES,
-    resume: config.RESUME_SANDBOXES,
-    limits: serverLimits(config, sizeOfDisk(config.MSB_HOME)),
-    limitsOf: (owner) => keys.limitsOf(owner),
-    reserveBytes: config.LIMIT_DISK_RESERVE_MIB * 1024 * 1024,
-    warm: {
-      // The trial of an upgrade starts nothing.
-      kinds: config.RESUME_SANDBOXES ? config.WARM : [],
-      idleSeconds: config.LIMIT_IDLE_TIMEOUT_SECONDS,
-      claimed: (result, seconds) => metrics.claims.observe({ result }, seconds),
-    },
-    unusable,
-    booted: (seconds, ok) => metrics.boots.observe({ result: ok ? "ok" : "failed" }, seconds),
-    log,
-  });
+  const limitsOf = (owner: Owner) => keys.limitsOf(owner);
+  const backend = await openBackend({ config, limitsOf, metrics, log, unusable });
   app.addHook("onClose", () => backend.close());
   metrics.watch(backend);
-  metrics.watchCommands(backend.commands);
-  metrics.watchWarm(backend.warm);
-  const admin = await listenForAdmin(config.MSB_HOME, {
-    images: backend.images,
-    readiness: backend.readiness,
-  });
-  app.addHook("onClose", async () => void admin.close());
 
   const hostNames = config.HOST_NAMES.toLowerCase().split(",").filter(Boolean);
   const browsers = { devMode: config.DEV_MODE, hostNames };
@@ -109,7 +79,12 @@ export async function createGateway(
   const service = new SandboxService(backend.sandboxes);
   const answers = new KeptAnswers();
   const context: Context = { config, backend, service, metrics, connections, keys, answers };
-  openRoutes(app, { keys, browsers, readiness: backend.readiness, runtimeVersion: backend.version });
+  openRoutes(app, {
+    keys,
+    browsers,
+    readiness: () => backend.readiness(),
+    runtimeVersion: () => backend.version(),
+  });
   guardedScope(app, { keys, browsers, rate: new RateLimit(config.LIMIT_REQUESTS_PER_SECOND) }, (scope) => {
     for (const routes of [
       quotaRoutes,

@@ -64,6 +64,18 @@ export const environmentSchema = z.object({
   /** Folder that API clients see as the default volume. */
   WORKSPACE: z.string().startsWith("/").default("/workspace"),
 
+  /** Which of several servers this one is: its ids say so. Default: it is the only one. */
+  SERVER_NUMBER: z.coerce.number().int().min(0).max(65_535).optional(),
+  /** Port on which routers use this server: on all addresses with the certificates below, else on loopback. */
+  BACKEND_PORT: port.optional(),
+  /** The servers that this one is a router before, as JSON: a list. It runs no sandboxes itself then. */
+  SERVERS: jsonOf(
+    z.array(z.strictObject({ number: z.number().int().min(0).max(65_535), url: z.url() })).min(1),
+  ).optional(),
+  /** What servers and routers show each other: a certificate with its key, PEM; and the authority of all of them. */
+  PEER_TLS_FILE: z.string().startsWith("/").optional(),
+  PEER_CA_FILE: z.string().startsWith("/").optional(),
+
   /** Sandboxes running at once. */
   LIMIT_SANDBOXES: count.default(1000),
   /** Sandboxes in all, running or not. */

@@ -67,7 +67,7 @@ async function main(): Promise<void> {
   if (!config.DEV_MODE && !config.API_KEYS_FILE)
     app.log.warn("neither DEV_MODE nor API_KEYS_FILE is set: no key is taken");
   await app.listen({ port: config.PORT, host: config.LISTEN_ADDRESS });
-  if (config.HEALTH_PORT) await serveHealth(gateway.backend.readiness, config.HEALTH_PORT);
+  if (config.HEALTH_PORT) await serveHealth(() => gateway.backend.readiness(), config.HEALTH_PORT);
   await gateway.backend.resume();
 }
 

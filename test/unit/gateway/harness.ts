@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { createGateway, type Gateway } from "../../../docker/gateway/src/app";
 import { agentSocketPath } from "../../../docker/gateway/src/backends/msb/agent-socket";
+import type { MsbBackend } from "../../../docker/gateway/src/backends/msb/backend";
 import { readConfig } from "../../../docker/gateway/src/config";
 import { atFileEnd } from "../../harness/file-end";
 import { removeFolder } from "../../harness/remove-folder";
@@ -69,7 +70,7 @@ export function temporaryFolder(): string {
 /** A gateway on a free port over the fake msb, and its client. */
 export class TestGateway {
   private constructor(
-    readonly gateway: Gateway,
+    readonly gateway: Gateway & { backend: MsbBackend },
     readonly home: string,
     readonly url: string,
   ) {}
@@ -86,7 +87,7 @@ export class TestGateway {
       ...{ LOG_LEVEL: "silent", LIMIT_CPUS: "64", LIMIT_MEMORY_MIB: "65536", STOP_TIMEOUT_SECONDS: "5" },
       ...env,
     });
-    const gateway = await createGateway(config);
+    const gateway = (await createGateway(config)) as Gateway & { backend: MsbBackend };
     await gateway.app.listen({ port: 0, host: "127.0.0.1" });
     if (resume) await gateway.backend.resume();
     const { port } = gateway.app.server.address() as AddressInfo;

@@ -1,5 +1,5 @@
 import { serverStopping } from "../../errors";
-import type { Limits } from "../../limits/capacity";
+import type { Limits, OwnerLimits } from "../../limits/capacity";
 import {
   type Backend,
   type Check,
@@ -11,6 +11,7 @@ import {
 import type { SandboxStatus } from "../../sandboxes/spec";
 import { type Claim, Claims } from "./claims";
 import type { Names } from "./names";
+import { OwnerQuota } from "./owner-quota";
 import { Placement } from "./placement";
 import { ServersSandboxes } from "./sandboxes";
 import { firstAnswer, noServer, type Server, type Servers } from "./server";
@@ -22,6 +23,8 @@ export type ServersBackendOptions = {
   names: Names;
   /** Whether names are for each owner by itself. */
   namesPerOwner: boolean;
+  /** What an owner may have on all servers together, which know nothing of it. Default: no limits. */
+  limitsOf?: (owner: Owner) => OwnerLimits;
 };
 
 /** Several servers as one. It keeps nothing of its own: any number of them may stand before the same servers. */
@@ -34,7 +37,7 @@ export class ServersBackend implements Backend {
   private readonly lastLimits = new WeakMap<Server, Limits>();
   private draining = false;
 
-  constructor({ servers, names, namesPerOwner }: ServersBackendOptions) {
+  constructor({ servers, names, namesPerOwner, limitsOf = () => ({}) }: ServersBackendOptions) {
     this.servers = servers;
     const isBorne = ({ kind, owner, name }: Claim): Promise<boolean> => {
       const scope = namesPerOwner ? { owner } : {};
@@ -47,10 +50,15 @@ export class ServersBackend implements Backend {
     const refuse = () => {
       if (this.draining) throw serverStopping();
     };
-    this.volumes = new ServersVolumes(servers, claims, placement, namesPerOwner, refuse);
+    const quota = new OwnerQuota(
+      limitsOf,
+      (owner) => this.usage(owner),
+      (owner) => this.volumes.list({ owner }),
+    );
+    this.volumes = new ServersVolumes(servers, claims, placement, quota, namesPerOwner, refuse);
     const serversWith = (wanted: Wanted) => this.volumes.serversWith(wanted);
-    this.sandboxes = new ServersSandboxes(servers, claims, placement, serversWith, refuse);
-    this.snapshots = new ServersSnapshots(servers, claims, namesPerOwner, refuse);
+    this.sandboxes = new ServersSandboxes(servers, claims, placement, quota, serversWith, refuse);
+    this.snapshots = new ServersSnapshots(servers, claims, quota, namesPerOwner, refuse);
   }
 
   /** Of all servers together; the most that one sandbox may ask for is that of the largest. */

@@ -53,13 +53,13 @@ export class Mirror {
     for (const sandbox of this.sandboxes.values()) {
       if (owner !== undefined && sandbox.owner !== owner) continue;
       sum.total += 1;
-      const { status, spec, resolved } = sandbox;
-      if (status !== "running" && status !== "starting" && status !== "stopping") continue;
+      if (!holdsRoom(sandbox)) continue;
+      const { vcpus, memoryMib } = sizeOf(sandbox);
       sum.running += 1;
       sum.paused += sandbox.paused ? 1 : 0;
       sum.ephemeralRunning += sandbox.ephemeral ? 1 : 0;
-      sum.memoryMib += spec?.resources.memory_mib ?? resolved?.memoryMib ?? 0;
-      sum.cpus += spec?.resources.vcpus ?? resolved?.vcpus ?? 0;
+      sum.memoryMib += memoryMib;
+      sum.cpus += vcpus;
     }
     return { ...sum, volumes: 0, snapshots: 0, snapshotBytes: 0 };
   }
@@ -99,3 +99,13 @@ export class Mirror {
     this.watcher?.delete(sandbox);
   }
 }
+
+/** Whether it takes something of the limits of what runs. */
+export const holdsRoom = ({ status }: Sandbox): boolean =>
+  status === "running" || status === "starting" || status === "stopping";
+
+/** What it takes of them. */
+export const sizeOf = ({ spec, resolved }: Sandbox): { vcpus: number; memoryMib: number } => ({
+  vcpus: spec?.resources.vcpus ?? resolved?.vcpus ?? 1,
+  memoryMib: spec?.resources.memory_mib ?? resolved?.memoryMib ?? 512,
+});

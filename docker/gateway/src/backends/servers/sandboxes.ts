@@ -15,6 +15,8 @@ import type { WantedForks } from "../../sandboxes/forks";
 import type { Modification, ModificationPlan, PlannedModification } from "../../sandboxes/modification";
 import type { Desired } from "../../sandboxes/states";
 import type { Claims } from "./claims";
+import { holdsRoom, sizeOf } from "./mirror";
+import type { OwnerQuota } from "./owner-quota";
 import type { Placement } from "./placement";
 import { firstAnswer, type Server, type Servers } from "./server";
 
@@ -27,6 +29,7 @@ export class ServersSandboxes implements SandboxBackend {
     private readonly servers: Servers,
     private readonly claims: Claims,
     private readonly placement: Placement,
+    private readonly quota: OwnerQuota,
     /** The servers that have the named volumes of a spec, undefined for any. @throws ServiceError volumeNotFound, conflict */
     private readonly serversWith: (wanted: Wanted) => Promise<readonly Server[] | undefined>,
     /** @throws ServiceError unavailable while nothing is made or started any more */
@@ -45,10 +48,11 @@ export class ServersSandboxes implements SandboxBackend {
     const { vcpus, memory_mib: memoryMib } = spec.resources;
     const share = { vcpus, memoryMib, runs: desired === "running" };
     const make = (server: Server) => server.backend.sandboxes.create(wanted);
+    const asked = { made: 1, started: share.runs ? { count: 1, vcpus, memoryMib } : undefined };
     const [made] = await this.claims.whileMaking(
       [{ kind: "sandbox", owner, name: spec.name }],
       nameTaken,
-      async () => [await this.placement.make(share, make, among)],
+      () => this.quota.whileMaking(owner, asked, async () => [await this.placement.make(share, make, among)]),
     );
     return made as Sandbox;
   }
@@ -82,7 +86,9 @@ export class ServersSandboxes implements SandboxBackend {
 
   async want(id: string, desired: Desired): Promise<Sandbox> {
     if (desired === "running") this.refuseWhileDraining();
-    const sandbox = await (await this.holding(id)).backend.sandboxes.want(id, desired);
+    const { sandboxes } = (await this.holding(id)).backend;
+    const want = () => sandboxes.want(id, desired);
+    const sandbox = desired === "running" ? await this.start(sandboxes, id, want) : await want();
     const { owner, name } = sandbox;
     if (desired === "removed") await this.claims.free({ kind: "sandbox", owner, name }, id);
     return sandbox;
@@ -96,11 +102,22 @@ export class ServersSandboxes implements SandboxBackend {
     const source = await server.backend.sandboxes.get({ id }, {});
     if (!source) throw sandboxNotFound(id);
     const { owner } = source;
+    const count = wanted.names.length;
     return this.claims.whileMaking(
       wanted.names.map((name) => ({ kind: "sandbox", owner, name })),
       nameTaken,
-      () => server.backend.sandboxes.fork(id, wanted),
+      () =>
+        this.quota.whileMaking(owner, { made: count, started: { count, ...sizeOf(source) } }, () =>
+          server.backend.sandboxes.fork(id, wanted),
+        ),
     );
+  }
+
+  /** One that is up already takes nothing more of its owner's limits. */
+  private async start(sandboxes: SandboxBackend, id: string, want: () => Promise<Sandbox>): Promise<Sandbox> {
+    const sandbox = await sandboxes.get({ id }, {});
+    if (!sandbox || holdsRoom(sandbox)) return want();
+    return this.quota.whileMaking(sandbox.owner, { started: { count: 1, ...sizeOf(sandbox) } }, want);
   }
 
   until = async (id: string, holds: (sandbox: Sandbox) => boolean, signal: AbortSignal): Promise<Sandbox> =>

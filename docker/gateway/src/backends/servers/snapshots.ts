@@ -10,6 +10,7 @@ import type {
   WantedSnapshot,
 } from "../../sandboxes/snapshots";
 import type { Claims } from "./claims";
+import type { OwnerQuota } from "./owner-quota";
 import { firstAnswer, type Server, type Servers } from "./server";
 
 /** The snapshots of all servers. Each is where its sandbox is, and sandboxes start from it there. */
@@ -17,6 +18,7 @@ export class ServersSnapshots implements SnapshotBackend {
   constructor(
     private readonly servers: Servers,
     private readonly claims: Claims,
+    private readonly quota: OwnerQuota,
     private readonly namesPerOwner: boolean,
     /** @throws ServiceError unavailable while nothing is made any more */
     private readonly refuseWhileDraining: () => void,
@@ -39,9 +41,11 @@ export class ServersSnapshots implements SnapshotBackend {
     }
     const taken = () =>
       new ServiceError("snapshotNameTaken", `a snapshot named ${JSON.stringify(name)} exists already`);
-    const [made] = await this.claims.whileMaking([{ kind: "snapshot", owner, name }], taken, async () => [
-      await server.backend.snapshots.create(wanted),
-    ]);
+    const [made] = await this.claims.whileMaking([{ kind: "snapshot", owner, name }], taken, () =>
+      this.quota.whileMaking(owner, { snapshots: 1 }, async () => [
+        await server.backend.snapshots.create(wanted),
+      ]),
+    );
     return made as SnapshotOperation;
   }
 

@@ -2,6 +2,7 @@ import { ServiceError, volumeNotFound } from "../../errors";
 import type { Scope, Volume, VolumeBackend, Wanted, WantedVolume } from "../../sandboxes/backend";
 import type { FileCaller, VolumeFiles } from "../../sandboxes/volume-files";
 import type { Claims } from "./claims";
+import type { OwnerQuota } from "./owner-quota";
 import type { Placement } from "./placement";
 import { firstAnswer, noServer, type Server, type Servers } from "./server";
 
@@ -14,6 +15,7 @@ export class ServersVolumes implements VolumeBackend {
     private readonly servers: Servers,
     private readonly claims: Claims,
     private readonly placement: Placement,
+    private readonly quota: OwnerQuota,
     private readonly namesPerOwner: boolean,
     /** @throws ServiceError unavailable while nothing is made any more */
     private readonly refuseWhileDraining: () => void,
@@ -40,9 +42,10 @@ export class ServersVolumes implements VolumeBackend {
       new ServiceError("nameTaken", `a volume named ${JSON.stringify(name)} exists already`);
     const share = { vcpus: 0, memoryMib: 0, runs: false };
     const make = (server: Server) => server.backend.volumes.create(wanted);
-    const [made] = await this.claims.whileMaking([{ kind: "volume", owner, name }], taken, async () => [
-      await this.placement.make(share, make),
-    ]);
+    const asked = { volume: { gib: wanted.capacityGib ?? 0 } };
+    const [made] = await this.claims.whileMaking([{ kind: "volume", owner, name }], taken, () =>
+      this.quota.whileMaking(owner, asked, async () => [await this.placement.make(share, make)]),
+    );
     return made as Volume;
   }
 
