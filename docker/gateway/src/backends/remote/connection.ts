@@ -1,10 +1,17 @@
 import type { Duplex } from "node:stream";
-import { type Dispatcher, Pool } from "undici";
 import type * as z from "zod";
 import { ServiceError } from "../../errors";
 import { withFirstSignal } from "../../first-signal";
 import { CALLS, type CallArguments, type CallName, type CallResult } from "./calls";
 import { STREAMS, type StreamArguments, type StreamLine, type StreamName } from "./streams";
+import {
+  type ClientCertificates,
+  CONNECT_TIMEOUT,
+  type Request,
+  type Response,
+  type Timeouts,
+  Transport,
+} from "./transport";
 import { type Answer, CALL_PATH, errorOf, HEARTBEAT_MS, linesOf, STREAM_PATH, textOf } from "./wire";
 
 export type RemoteOptions = {
@@ -12,16 +19,12 @@ export type RemoteOptions = {
   name: string;
   /** For example "https://10.0.0.7:5557". */
   url: string;
-  /** PEM: the own certificate with its key, the authority of the server's, and the name that that is for. */
-  tls?: { cert: string; key: string; ca: string; serverName: string };
+  tls?: ClientCertificates;
   /** Milliseconds for whatever has no deadline of its own. Default: 60,000. */
   timeoutMs?: number;
 };
 
 const TIMEOUT_MS = 60_000;
-const CONNECT_MS = 5_000;
-/** Less than the server's own. */
-const KEEP_ALIVE_MS = 30_000;
 /** Connections for calls; more wait. What lasts has its own. */
 const CALL_CONNECTIONS = 64;
 /** Bytes of an answer: a thousand sandboxes with the largest specs that are kept take less. */
@@ -32,35 +35,25 @@ const LINE_BYTES = 16 * 1024 * 1024;
 const RETRY_SECONDS = 2;
 
 /** Codes of errors of a kept connection that the server has closed meanwhile. */
-const BROKEN = new Set(["ECONNRESET", "EPIPE", "UND_ERR_SOCKET"]);
+const BROKEN = new Set(["ECONNRESET", "EPIPE"]);
 /** Codes of errors of a connection that was never made: nothing was asked. */
 const NOT_MADE = new Set([
-  ...["ECONNREFUSED", "EHOSTUNREACH", "ENETUNREACH", "ENOTFOUND", "EAI_AGAIN", "UND_ERR_CONNECT_TIMEOUT"],
+  ...["ECONNREFUSED", "EHOSTUNREACH", "ENETUNREACH", "ENOTFOUND", "EAI_AGAIN", CONNECT_TIMEOUT],
   ...["ERR_TLS_CERT_ALTNAME_INVALID", "UNABLE_TO_VERIFY_LEAF_SIGNATURE", "CERT_HAS_EXPIRED"],
 ]);
-
-type Request = { path: string; body: unknown; headers?: Record<string, string> };
-type Timeouts = { headersTimeout: number; bodyTimeout: number };
-type Response = Dispatcher.ResponseData;
 
 /** Connections to a server, kept alive. Whatever is wrong with one is told as `unavailable`, by the server's name. */
 export class Connection {
   readonly timeoutMs: number;
-  private readonly calls: Pool;
-  private readonly streams: Pool;
+  private readonly calls: Transport;
+  private readonly streams: Transport;
   private readonly closing = new AbortController();
   private readonly held = new Set<Duplex>();
 
   constructor(readonly options: RemoteOptions) {
     this.timeoutMs = options.timeoutMs ?? TIMEOUT_MS;
-    const shared = {
-      pipelining: 1,
-      keepAliveTimeout: KEEP_ALIVE_MS,
-      keepAliveMaxTimeout: KEEP_ALIVE_MS,
-      connect: { timeout: CONNECT_MS, ...tlsOptions(options) },
-    };
-    this.calls = new Pool(options.url, { ...shared, connections: CALL_CONNECTIONS });
-    this.streams = new Pool(options.url, shared);
+    this.calls = new Transport(options.url, options.tls, CALL_CONNECTIONS);
+    this.streams = new Transport(options.url, options.tls);
   }
 
   /**
@@ -85,7 +78,7 @@ export class Connection {
 
   private async ask(request: Request, shape: z.ZodType, signal: AbortSignal): Promise<unknown> {
     const never = { headersTimeout: 0, bodyTimeout: 0 };
-    const { statusCode, body } = await send(this.calls, request, never, signal);
+    const { statusCode, body } = await this.calls.request(request, never, signal);
     return this.resultOf(await textOf(body, ANSWER_BYTES), statusCode, shape);
   }
 
@@ -100,7 +93,7 @@ export class Connection {
     const timeouts = { headersTimeout: this.timeoutMs, bodyTimeout: 3 * HEARTBEAT_MS };
     const life = this.during(signal);
     try {
-      const { statusCode, body } = await send(this.streams, request, timeouts, life.signal);
+      const { statusCode, body } = await this.streams.request(request, timeouts, life.signal);
       for await (const line of linesOf(body, LINE_BYTES))
         yield this.resultOf(line, statusCode, shape) as StreamLine<N>;
     } catch (error) {
@@ -117,7 +110,7 @@ export class Connection {
   async transfer(request: Request, timeouts: Timeouts, signal?: AbortSignal): Promise<Response> {
     const life = this.during(signal);
     try {
-      const response = await send(this.streams, request, timeouts, life.signal);
+      const response = await this.streams.request(request, timeouts, life.signal);
       response.body.once("close", life.end);
       return response;
     } catch (error) {
@@ -193,35 +186,9 @@ export class Connection {
   async close(): Promise<void> {
     this.closing.abort();
     for (const stream of this.held) stream.destroy();
-    await Promise.all([this.calls.destroy(), this.streams.destroy()]);
+    this.calls.close();
+    this.streams.close();
   }
-}
-
-/** What a connection is made with, beside the address. */
-export function tlsOptions({ tls }: RemoteOptions) {
-  if (!tls) return {};
-  const { serverName: servername, cert, key, ca } = tls;
-  return { cert, key, ca, servername, minVersion: "TLSv1.3" } as const;
-}
-
-async function send(
-  pool: Pool,
-  { path, body, headers }: Request,
-  timeouts: Timeouts,
-  signal: AbortSignal,
-): Promise<Response> {
-  const response = await pool.request({
-    method: "POST",
-    path,
-    // undici takes an iterable, too, which its types do not say.
-    body: body as string,
-    headers: { "content-type": "application/json", ...headers },
-    ...timeouts,
-    signal,
-  });
-  // Whoever reads it hears of its end by reading; one that nobody reads any more is no error.
-  response.body.on("error", () => undefined);
-  return response;
 }
 
 const codeOf = (error: unknown): string => (error as NodeJS.ErrnoException)?.code ?? "";

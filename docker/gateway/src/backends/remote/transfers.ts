@@ -3,9 +3,10 @@ import { request as tlsRequest } from "node:https";
 import { type Duplex, PassThrough, type Readable } from "node:stream";
 import { ServiceError } from "../../errors";
 import type { WriteOptions } from "../../sandboxes/volume-files";
-import { type Connection, tlsOptions } from "./connection";
+import type { Connection } from "./connection";
 import type { Folder, SentPath } from "./files-wire";
 import { nothing } from "./shapes";
+import { tlsOptions } from "./transport";
 import {
   AGENT_PATH,
   AGENT_PROTOCOL,
@@ -100,7 +101,7 @@ function upgraded(connection: Connection, id: string, signal: AbortSignal): Prom
   return new Promise((resolve, reject) => {
     const request = options.url.startsWith("https:") ? tlsRequest : plainRequest;
     // One of its own, as it lasts; each side of it ends by itself.
-    const own = { agent: false, allowHalfOpen: true, signal, ...tlsOptions(options) };
+    const own = { agent: false, allowHalfOpen: true, signal, ...tlsOptions(options.tls) };
     const asked = request(new URL(AGENT_PATH, options.url), { headers, ...own });
     asked.on("error", reject);
     asked.on("upgrade", (_response, socket, head) => {
