@@ -20,6 +20,13 @@ function jsonOf<T extends z.ZodType>(schema: T) {
   return parsed.pipe(schema);
 }
 
+/** A server that a router uses: its number, its BACKEND_PORT, and the name in its certificate (default: the URL's host). */
+const serverAddress = z.strictObject({
+  number: z.number().int().min(0).max(65_535),
+  url: z.url(),
+  serverName: z.string().min(1).optional(),
+});
+
 /** The environment variables that the gateway reads, once, at its start. */
 export const environmentSchema = z.object({
   /** TCP port, 1-65535. */
@@ -70,7 +77,14 @@ export const environmentSchema = z.object({
   BACKEND_PORT: port.optional(),
   /** The servers that this one is a router before, as JSON: a list. It runs no sandboxes itself then. */
   SERVERS: jsonOf(
-    z.array(z.strictObject({ number: z.number().int().min(0).max(65_535), url: z.url() })).min(1),
+    z
+      .array(serverAddress)
+      .min(1)
+      .max(1000)
+      .refine(
+        (all) => new Set(all.map(({ number }) => number)).size === all.length,
+        "a number is there twice",
+      ),
   ).optional(),
   /** What servers and routers show each other: a certificate with its key, PEM; and the authority of all of them. */
   PEER_TLS_FILE: z.string().startsWith("/").optional(),

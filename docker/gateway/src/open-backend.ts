@@ -81,8 +81,8 @@ async function openServers(
   const { MemoryNames } = await import("./backends/servers/names");
   const { Server, Servers } = await import("./backends/servers/server");
   const certificates = peerCertificates(config);
-  const servers = addresses.map(({ number, url }) => {
-    const tls = certificates && { ...certificates, serverName: new URL(url).hostname };
+  const servers = addresses.map(({ number, url, serverName }) => {
+    const tls = certificates && { ...certificates, serverName };
     return new Server(number, new RemoteBackend({ name: `server ${number}`, url, tls }));
   });
   return new ServersBackend({

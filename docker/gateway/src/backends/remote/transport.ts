@@ -8,8 +8,11 @@ import {
 import { Agent as TlsAgent, request as tlsRequest } from "node:https";
 import { Readable } from "node:stream";
 
-/** PEM: the own certificate with its key, the authority of the server's, and the name that that is for. */
-export type ClientCertificates = { cert: string; key: string; ca: string; serverName: string };
+/**
+ * PEM: the own certificate with its key, the authority of the server's; and the name that that is for. Default: the host
+ * of the URL.
+ */
+export type ClientCertificates = { cert: string; key: string; ca: string; serverName?: string };
 
 export type Request = {
   path: string;
@@ -33,7 +36,7 @@ export const CONNECT_TIMEOUT = "CONNECT_TIMEOUT";
 export function tlsOptions(tls: ClientCertificates | undefined) {
   if (!tls) return {};
   const { serverName: servername, cert, key, ca } = tls;
-  return { cert, key, ca, servername, minVersion: "TLSv1.3" } as const;
+  return { cert, key, ca, minVersion: "TLSv1.3", ...(servername && { servername }) } as const;
 }
 
 /** Requests to one server over connections that are kept alive. */
