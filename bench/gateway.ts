@@ -11,6 +11,7 @@ import { imageSize } from "./gateway/image-size";
 import { latency } from "./gateway/latency";
 import { list } from "./gateway/list";
 import { manyPipes } from "./gateway/many-pipes";
+import { router, routerList } from "./gateway/router";
 import { scale } from "./gateway/scale";
 import { makeBundles, type Rig, removeBundles, startRig } from "./gateway/setup";
 import { throughput } from "./gateway/throughput";
@@ -61,6 +62,8 @@ export async function benchGateway({ stack }: BenchGatewayOptions = {}): Promise
     await measure("List of sandboxes", () => list(bundles));
     await measure("10,000 sandboxes", () => scale(bundles));
     await measure("Event loop", () => eventLoop(bundles));
+    await measure("Router before a server", () => router(bundles));
+    await measure("Router before ten servers", () => routerList(bundles));
     await measure("Idle memory", () => idleMemory(bundles));
     await measure("Image size", imageSize);
     await measure("Create to first output", () => createToOutput(stack, report));

@@ -37,7 +37,7 @@ export async function latency(rig: Rig): Promise<Line[]> {
 }
 
 /** A connection on which one message after the other goes there and back; the times are milliseconds. */
-async function roundTrips(dial: Dial): Promise<{ run: () => Promise<number[]>; close: () => void }> {
+export async function roundTrips(dial: Dial): Promise<{ run: () => Promise<number[]>; close: () => void }> {
   const wire = await dial();
   wire.order("E");
   return { run: () => pingPong(wire), close: wire.close };

@@ -38,7 +38,7 @@ export async function list(bundles: Bundles): Promise<Line[]> {
 }
 
 /** Requests per second over some kept-alive connections, one at a time on each. */
-async function requestsPerSecond(port: number, path: string): Promise<number> {
+export async function requestsPerSecond(port: number, path: string): Promise<number> {
   const clients = await Promise.all(Array.from({ length: CONNECTIONS }, () => httpClient(port, path)));
   const began = performance.now();
   const until = began + ROUND_MS;

@@ -37,7 +37,11 @@ export async function scale(bundles: Bundles): Promise<Line[]> {
 type Filled = { gateway: GatewayProcess; ids: string[] };
 
 /** A gateway whose msb has that many stopped sandboxes. They are written as 659e3d2 did, which any later one takes over. */
-async function filled(bundles: Bundles, count: number): Promise<Filled> {
+export async function filled(
+  bundles: Bundles,
+  count: number,
+  more: Record<string, string> = {},
+): Promise<Filled> {
   const home = newHome();
   const [pattern] = Object.entries(states.stopped.files)
     .filter(([path]) => path.startsWith("gateway/sandboxes/"))
@@ -55,7 +59,7 @@ async function filled(bundles: Bundles, count: number): Promise<Filled> {
     return id;
   });
   writeFileSync(join(home, "fake/known"), rows.join(","));
-  const env = { LIMIT_TOTAL_SANDBOXES: "1000000" };
+  const env = { LIMIT_TOTAL_SANDBOXES: "1000000", ...more };
   const gateway = await GatewayProcess.start({ script: bundles.gateway, home, env });
   const { status } = await gateway.request("GET", `/v1/sandboxes/${ids.at(-1)}`);
   if (status !== 200) throw new Error(`a sandbox that was written is not known: ${status}`);

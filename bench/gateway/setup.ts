@@ -37,9 +37,14 @@ export type Rig = {
   stop: () => Promise<void>;
 };
 
-export async function startRig(bundles: Bundles, sandboxes: number): Promise<Rig> {
+/** @param env of the gateway, beside what it has anyway */
+export async function startRig(
+  bundles: Bundles,
+  sandboxes: number,
+  env: Record<string, string> = {},
+): Promise<Rig> {
   const home = newHome();
-  const gateway = await GatewayProcess.start({ script: bundles.gateway, home });
+  const gateway = await GatewayProcess.start({ script: bundles.gateway, home, env });
   const made = [];
   for (let number = 0; number < sandboxes; number++) {
     const name = `bench-${number}`;

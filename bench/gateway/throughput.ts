@@ -45,10 +45,10 @@ export async function throughput(rig: Rig): Promise<Line[]> {
   return lines;
 }
 
-type Measure = (wire: Wire, amount: number) => Promise<void>;
+export type Measure = (wire: Wire, amount: number) => Promise<void>;
 
 /** MiB per second of all connections together. */
-async function rate(dial: Dial, connections: number, measure: Measure): Promise<number> {
+export async function rate(dial: Dial, connections: number, measure: Measure): Promise<number> {
   const wires = await Promise.all(Array.from({ length: connections }, dial));
   const amount = AMOUNT / connections;
   const began = performance.now();
@@ -58,7 +58,7 @@ async function rate(dial: Dial, connections: number, measure: Measure): Promise<
   return AMOUNT / MIB / seconds;
 }
 
-function download(wire: Wire, amount: number): Promise<void> {
+export function download(wire: Wire, amount: number): Promise<void> {
   return new Promise((resolve, reject) => {
     let left = amount;
     wire.onPayload(({ length }) => {
@@ -71,7 +71,7 @@ function download(wire: Wire, amount: number): Promise<void> {
   });
 }
 
-function upload(wire: Wire, amount: number): Promise<void> {
+export function upload(wire: Wire, amount: number): Promise<void> {
   return new Promise((resolve, reject) => {
     const frame = wire.encode(Buffer.alloc(CHUNK, "x"));
     let left = amount;
