@@ -42,6 +42,8 @@ export class FakeMsb {
     for (const file of readdirSync(join(this.folder, "sandboxes"))) {
       if (!file.endsWith(".status")) continue;
       const status = this.read(join("sandboxes", file));
+      // What a command that was killed had begun to write may come after its removal.
+      if (this.read(join("sandboxes", file.replace(/status$/, "conf"))) === undefined) continue;
       if (status !== undefined) found.set(file.slice(0, -".status".length), status);
     }
     return found;

@@ -124,8 +124,11 @@ const listAll = () => listPages({ ask: (method, path) => gateway.request(method,
 
 /** What the fake msb has, whatever the gateway says. */
 function fakeSandboxes(): Set<string> {
-  const files = readdirSync(join(home, "fake", "sandboxes"));
-  return new Set(files.filter((file) => file.endsWith(".status")).map((file) => file.slice(0, -7)));
+  const files = new Set(readdirSync(join(home, "fake", "sandboxes")));
+  const named = (kind: string) =>
+    [...files].flatMap((file) => (file.endsWith(kind) ? file.slice(0, -kind.length) : []));
+  // What a command that was killed had begun to write may come after its removal.
+  return new Set(named(".status").filter((id) => files.has(`${id}.conf`)));
 }
 
 function unreadable(): string[] {
