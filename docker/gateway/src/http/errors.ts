@@ -30,6 +30,9 @@ export const ANSWERS: Record<ErrorKind, readonly [status: number, code: string]>
   runtimeFailed: [502, "nomad_job_failed"],
 };
 
+/** Seconds after which what is not to be had for a moment may be asked for again. */
+const RETRY_SECONDS = 2;
+
 export type ErrorBody = { error: { code: string; message: string } };
 
 /** The body of an answer that is an error. */
@@ -47,7 +50,10 @@ export function sendError(error: FastifyError | ServiceError, reply: FastifyRepl
   const status = statusOf(error);
   reply.code(status);
   if (error instanceof ServiceError) {
-    const { retryAfterSeconds, closeConnection } = error.options;
+    const { closeConnection } = error.options;
+    // What has failed behind an answer is kept as a kind and a sentence.
+    const retryAfterSeconds =
+      error.options.retryAfterSeconds ?? (error.kind === "unavailable" ? RETRY_SECONDS : undefined);
     if (retryAfterSeconds !== undefined) reply.header("retry-after", String(retryAfterSeconds));
     if (closeConnection) reply.header("connection", "close");
     return reply.send(errorBodyOf(error));
