@@ -16,10 +16,24 @@ const IDLE_MS = 10_000;
 export async function* readLog(
   home: string,
   handle: string,
-  { sources, after, signal, reader: owner = "" }: LogQuery,
+  query: LogQuery,
   isAlive: () => Promise<boolean>,
 ): AsyncGenerator<LogEntry[]> {
   if (handle === "") return;
+  try {
+    yield* follow(home, handle, query, isAlive);
+  } catch (error) {
+    // Whoever waits for a turn is told of the signal by an error.
+    if (!query.signal.aborted) throw error;
+  }
+}
+
+async function* follow(
+  home: string,
+  handle: string,
+  { sources, after, signal, reader: owner = "" }: LogQuery,
+  isAlive: () => Promise<boolean>,
+): AsyncGenerator<LogEntry[]> {
   const folder = join(home, "sandboxes", handle, "logs");
   const turn: LogTurn = (work) =>
     PIECES.run(owner, signal, async () => {
