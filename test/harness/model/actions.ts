@@ -125,11 +125,13 @@ export async function about(
   const others = verb === "get" ? [404] : [404, 409];
   // Whether it runs, no model knows; it may end before msb is asked.
   const runs = verb === "pause" || verb === "resume" ? [409, 502] : [];
+  // It may meet a create that never boots, and is told why.
+  const neverBoots = verb === "start" ? [400, 502] : [];
   check(
     { model, world },
     `${verb} ${name}`,
     answer,
-    sure && !model.lingers(name) ? [known ? 200 : 404, ...runs] : [200, ...others, ...runs],
+    sure && !model.lingers(name) ? [known ? 200 : 404, ...runs] : [200, ...others, ...runs, ...neverBoots],
   );
   if (sure && answer.status === 404 && known) throw new Error(`${verb} ${name}: ${known.id} is lost`);
   if (sure && known && answer.status === 200 && verb !== "delete" && answer.body.id !== known.id)
