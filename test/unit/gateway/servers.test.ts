@@ -10,7 +10,7 @@ import { listed, refused, wanted } from "./backend-contract/world";
 import { ServersWorld } from "./servers-world";
 
 /** What can become of the way to a server. */
-type Way = { state: "open" | "closed" | "lost answers" };
+type Way = { state: "open" | "closed" | "silent" | "lost answers" };
 
 /** What is found at each moment, behind a way that may be closed, or on which answers are lost whose requests arrived. */
 function behind<T extends object>(find: () => T, way: Way): T {
@@ -24,6 +24,7 @@ function behind<T extends object>(find: () => T, way: Way): T {
         const away = (uncertain: boolean) =>
           Promise.reject(new ServiceError("unavailable", "the server does not answer", { uncertain }));
         if (way.state === "closed") return away(false);
+        if (way.state === "silent") return new Promise(() => undefined);
         const answer = part.apply(find(), args);
         return way.state === "open" ? answer : Promise.resolve(answer).then(() => away(true));
       };
@@ -139,6 +140,27 @@ describe("a server that does not answer", () => {
     expect(await names()).toHaveLength(24);
   });
 });
+
+test("a server that is silent is waited for once, and everything else goes on", async () => {
+  const world = await ServersWorld.make();
+  const { router, ways } = routerOf(world);
+  for (let at = 0; at < 6; at++) await router.sandboxes.create(wanted(`box-${at}`));
+  await router.volumes.create({ name: "data", labels: {}, owner: "ann" });
+  const seen = async () => ({
+    names: (await router.sandboxes.list({ labels: {}, limit: 50 })).items.map(({ name }) => name),
+    volumes: (await router.volumes.list({})).map(({ name }) => name),
+    total: (await router.usage()).total,
+    sandboxes: (await router.limits()).sandboxes,
+  });
+  const before = await seen();
+  (ways[2] as Way).state = "silent";
+  // So often that no wait for each would end within the time of a test.
+  for (let turn = 0; turn < 100; turn++) expect(await seen()).toEqual(before);
+  for (let at = 6; at < 12; at++)
+    expect(serverOf((await router.sandboxes.create(wanted(`box-${at}`))).id)).not.toBe(2);
+  const { ready, checks } = await router.readiness();
+  expect([ready, checks["server-2"]?.ok]).toEqual([true, false]);
+}, 60_000);
 
 describe("placement", () => {
   test("spreads what runs by what it was promised, ten per cent apart at most, and fills every server", async () => {

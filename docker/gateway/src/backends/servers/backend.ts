@@ -93,7 +93,9 @@ export class ServersBackend implements Backend {
   }
 
   async version(): Promise<string> {
-    const answer = await firstAnswer(this.servers.all(), ({ backend }) => backend.version());
+    const answer = await firstAnswer(this.servers.all(), (server) =>
+      server.ask(({ backend }) => backend.version()),
+    );
     if (!answer) throw noServer();
     return answer.found;
   }
@@ -128,7 +130,7 @@ export class ServersBackend implements Backend {
   }
 
   private async limitsOf(server: Server): Promise<Limits | undefined> {
-    const limits = await server.backend.limits().catch(() => undefined);
+    const limits = await server.ask(({ backend }) => backend.limits()).catch(() => undefined);
     if (limits) this.lastLimits.set(server, limits);
     return limits ?? this.lastLimits.get(server);
   }

@@ -2,7 +2,6 @@ import type { Sandbox, Usage } from "../../sandboxes/backend";
 import type { Changes } from "../../sandboxes/changes";
 import type { Owner } from "../../sandboxes/scope";
 import { SharedRead } from "../../shared-read";
-import { within } from "../../within";
 
 /** What is told of each change. */
 export type MirrorWatcher = {
@@ -15,7 +14,6 @@ export class Mirror {
   private readonly sandboxes = new Map<string, Sandbox>();
   private readonly read: SharedRead;
   private moment: string | undefined;
-  private late = false;
   private watcher: MirrorWatcher | undefined;
 
   constructor(private readonly ask: (since: string | undefined) => Promise<Changes>) {
@@ -33,17 +31,6 @@ export class Mirror {
 
   /** Resolves when all is known that had been answered to anybody before. @throws ServiceError unavailable */
   refresh = (): Promise<void> => this.read.refresh(0);
-
-  /** The same, for so many milliseconds at most; not at all where the server is late already. Never rejects. */
-  async refreshWithin(ms: number): Promise<void> {
-    const refreshed = this.refresh().catch(() => undefined);
-    if (this.late) return;
-    if (await within(refreshed, ms)) return;
-    this.late = true;
-    void refreshed.then(() => {
-      this.late = false;
-    });
-  }
 
   get = (id: string): Sandbox | undefined => this.sandboxes.get(id);
 

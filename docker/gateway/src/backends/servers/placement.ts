@@ -55,9 +55,10 @@ export class Placement {
 
   /** How much of it would be promised, above 1 for too much; infinite for one that does not answer. */
   private async load(server: Server, share: Share): Promise<number> {
-    const { backend } = server;
-    const asked = Promise.all([backend.usage(), backend.limits(), backend.readiness()]);
-    const answer = await asked.catch(() => undefined);
+    const figures = server.ask(({ backend }) =>
+      Promise.all([backend.usage(), backend.limits(), backend.readiness()]),
+    );
+    const answer = await figures.catch(() => undefined);
     if (!answer?.[2].ready) return Number.POSITIVE_INFINITY;
     const [usage, limits] = answer;
     return loadOf(usage, limits, this.pending.get(server), share);

@@ -20,9 +20,6 @@ import type { OwnerQuota } from "./owner-quota";
 import type { Placement } from "./placement";
 import { firstAnswer, type Server, type Servers } from "./server";
 
-/** How long a list waits for a server that may not answer: then it holds what was last known of it. */
-const LIST_WAIT_MS = 2_000;
-
 /** The sandboxes of all servers. Each is where its id says, and is looked after there. */
 export class ServersSandboxes implements SandboxBackend {
   constructor(
@@ -69,7 +66,7 @@ export class ServersSandboxes implements SandboxBackend {
     }
     const ended: Sandbox[] = [];
     const found = await firstAnswer(this.servers.all(), async (server) => {
-      const answer = await ask(server);
+      const answer = await server.ask(ask);
       if (answer && !bearsName(answer)) ended.push(answer);
       return answer && bearsName(answer) ? answer : undefined;
     });
@@ -80,7 +77,11 @@ export class ServersSandboxes implements SandboxBackend {
     (await this.at(id))?.backend.sandboxes.resolve(id);
 
   async list(query: ListQuery): Promise<Page> {
-    await Promise.all(this.servers.all().map(({ mirror }) => mirror.refreshWithin(LIST_WAIT_MS)));
+    // Of one that does not answer it holds what was last known.
+    await this.servers.each(
+      ({ mirror }) => mirror.refresh(),
+      () => undefined,
+    );
     return this.servers.lists.page(query);
   }
 
@@ -140,7 +141,7 @@ export class ServersSandboxes implements SandboxBackend {
   /** Whether one bears the name. @throws ServiceError unavailable where a server does not answer */
   async isBorne(name: string, scope: Scope): Promise<boolean> {
     const ask = (server: Server) => server.backend.sandboxes.get({ name }, scope);
-    const found = await Promise.all(this.servers.all().map(ask));
+    const found = await Promise.all(this.servers.all().map((server) => server.ask(ask)));
     return found.some((sandbox) => sandbox !== undefined && bearsName(sandbox));
   }
 

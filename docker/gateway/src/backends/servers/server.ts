@@ -1,12 +1,15 @@
 import { ServiceError } from "../../errors";
 import type { MirroredBackend } from "../../sandboxes/changes";
 import { serverOf } from "../../sandboxes/ids";
+import { within } from "../../within";
 import { Lists } from "./lists";
 import { Mirror } from "./mirror";
 
 /** One of several servers. */
 export class Server {
   readonly mirror: Mirror;
+  /** Answers that are waited for no longer, and have not come. */
+  private late = 0;
 
   constructor(
     /** What the ids of its things say. */
@@ -15,7 +18,33 @@ export class Server {
   ) {
     this.mirror = new Mirror((since) => backend.sandboxes.changes(since));
   }
+
+  /**
+   * Asks it for something that all servers are asked for, and waits for {@link PATIENCE_MS}. While something that was
+   * asked for so is not answered after that, it is asked for nothing more.
+   * @throws ServiceError what it throws; unavailable where it is late
+   */
+  async ask<T>(what: (server: this) => Promise<T>): Promise<T> {
+    if (this.late > 0) throw this.silent();
+    const asked = what(this);
+    const over = asked.then(
+      () => undefined,
+      () => undefined,
+    );
+    if (await within(over, PATIENCE_MS)) return asked;
+    this.late += 1;
+    void over.then(() => {
+      this.late -= 1;
+    });
+    throw this.silent();
+  }
+
+  private silent = () =>
+    new ServiceError("unavailable", `server ${this.number} does not answer`, { retryAfterSeconds: 2 });
 }
+
+/** Milliseconds that everybody waits for one of several servers. */
+const PATIENCE_MS = 2_000;
 
 /** The servers that there are, and what was last known of their sandboxes. */
 export class Servers {
@@ -43,8 +72,8 @@ export class Servers {
   }
 
   /** What each of them answers; of one that doesn't, what is known else. */
-  each = <T>(ask: (server: Server) => Promise<T>, known: (server: Server) => T): Promise<T[]> =>
-    Promise.all(this.current.map((server) => ask(server).catch(() => known(server))));
+  each = <T>(what: (server: Server) => Promise<T>, known: (server: Server) => T): Promise<T[]> =>
+    Promise.all(this.current.map((server) => server.ask(what).catch(() => known(server))));
 }
 
 /**

@@ -78,7 +78,7 @@ export class ServersSnapshots implements SnapshotBackend {
   async find(reference: SnapshotReference, scope: Scope): Promise<Snapshot | undefined> {
     const servers = "id" in reference ? this.servers.having(reference.id) : this.servers.all();
     const ask = (server: Server) => server.backend.snapshots.find(reference, scope);
-    return (await firstAnswer(servers, ask))?.found;
+    return (await firstAnswer(servers, (server) => server.ask(ask)))?.found;
   }
 
   async remove(id: string, scope: Scope): Promise<void> {
@@ -98,7 +98,7 @@ export class ServersSnapshots implements SnapshotBackend {
     const found = await Promise.all(
       this.servers.all().map(async (server) => ({
         server,
-        snapshot: await server.backend.snapshots.find({ name }, scope),
+        snapshot: await server.ask(({ backend }) => backend.snapshots.find({ name }, scope)),
       })),
     );
     // A digest is found by the same words.

@@ -23,7 +23,7 @@ export class ServersVolumes implements VolumeBackend {
 
   async list({ owner }: Scope): Promise<Volume[]> {
     const known = (server: Server) => this.known.get(server) ?? [];
-    const lists = await this.servers.each((server) => this.ask(server), known);
+    const lists = await this.servers.each((server) => this.look(server), known);
     const all = lists.flat().filter((volume) => owner === undefined || volume.owner === owner);
     return all.sort((a, b) => (a.createdAt < b.createdAt ? -1 : a.createdAt > b.createdAt ? 1 : 0));
   }
@@ -90,7 +90,9 @@ export class ServersVolumes implements VolumeBackend {
     return [...having];
   }
 
-  private async ask(server: Server): Promise<Volume[]> {
+  private ask = (server: Server): Promise<Volume[]> => server.ask((each) => this.look(each));
+
+  private async look(server: Server): Promise<Volume[]> {
     const volumes = await server.backend.volumes.list({});
     this.known.set(server, volumes);
     return volumes;
