@@ -281,7 +281,9 @@ it("gives a sandbox's disk back from the backup of the privileged server, as the
   const read = await stack.sandbox("exec", "of-keeper", "--", "cat", "/root/file");
   expect(read.stdout.trim(), read.output).toBe("backed up");
   expect((await stack.sandbox("rm", "--force", "of-keeper")).exitCode).toBe(0);
-  const others = "find /var/lib/microsandbox /workspace ! -user 5555";
+  // Copies that upgrades made are for going back to the server that was, and stay as they were.
+  const copies = "-path /var/lib/microsandbox/copies -prune";
+  const others = `find /var/lib/microsandbox /workspace ${copies} -o ! -user 5555 -print`;
   expect((await onHost(`docker exec ${hostName}-server ${others}`)).trim()).toBe("");
 });
 
