@@ -7,7 +7,7 @@ import {
   type Scope,
   type Usage,
 } from "../../sandboxes/backend";
-import { OrderedEntries } from "../../sandboxes/ordered-entries";
+import { OrderedByOwner } from "../../sandboxes/ordered-entries";
 import { comparePositions } from "../../sandboxes/scope";
 import { STATES } from "../../sandboxes/states";
 import { type ChangedIds, ChangeLog } from "./change-log";
@@ -96,8 +96,7 @@ export class SandboxIndex {
   private readonly byId = new Map<string, Entry>();
   private readonly byHandle = new Map<string, Entry>();
   private readonly byName = new Map<string, Set<Entry>>();
-  private readonly ordered = new OrderedEntries<Entry>();
-  private readonly orderedOf = new Map<Owner, OrderedEntries<Entry>>();
+  private readonly ordered = new OrderedByOwner<Entry>();
   private readonly counted = new Map<Entry, Usage>();
   private readonly used = new Map<Owner, Usage>();
   private readonly usedByAll = noUsage();
@@ -116,19 +115,16 @@ export class SandboxIndex {
   }
 
   add(entry: Entry): void {
-    const { id, handle, name, owner } = entry.record;
+    const { id, handle, name } = entry.record;
     this.byId.set(id, entry);
     this.byHandle.set(handle, entry);
     this.byName.set(name, (this.byName.get(name) ?? new Set()).add(entry));
     this.ordered.add(entry);
-    const own = this.orderedOf.get(owner) ?? new OrderedEntries();
-    this.orderedOf.set(owner, own);
-    own.add(entry);
     this.count(entry);
   }
 
   delete(entry: Entry): void {
-    const { id, handle, name, owner } = entry.record;
+    const { id, handle, name } = entry.record;
     if (!this.byId.delete(id)) return;
     entry.ended = true;
     this.byHandle.delete(handle);
@@ -136,9 +132,6 @@ export class SandboxIndex {
     bearers?.delete(entry);
     if (bearers?.size === 0) this.byName.delete(name);
     this.ordered.delete(entry);
-    const own = this.orderedOf.get(owner);
-    own?.delete(entry);
-    if (own?.size === 0) this.orderedOf.delete(owner);
     this.count(entry);
   }
 
@@ -167,12 +160,10 @@ export class SandboxIndex {
 
   /** The first ones after a position, of one owner or of all, in the order of creation, and whether there are more. */
   page(
-    { owner, after, limit }: Pick<ListQuery, "owner" | "after" | "limit">,
+    query: Pick<ListQuery, "owner" | "after" | "limit">,
     isWanted: (entry: Entry) => boolean,
   ): { entries: Entry[]; more: boolean } {
-    const ordered = owner === undefined ? this.ordered : this.orderedOf.get(owner);
-    const found = ordered?.page(after, limit, (entry) => holdsName(entry) && isWanted(entry));
-    return found ?? { entries: [], more: false };
+    return this.ordered.page(query, (entry) => holdsName(entry) && isWanted(entry));
   }
 
   usage(owner?: Owner): Readonly<Usage> {

@@ -16,6 +16,7 @@ import type {
 import type { Changes, Mirrored } from "../../sandboxes/changes";
 import type { WantedForks } from "../../sandboxes/forks";
 import type { Modification, ModificationPlan, PlannedModification } from "../../sandboxes/modification";
+import { labelFilter } from "../../sandboxes/ordered-entries";
 import { type Desired, STATES } from "../../sandboxes/states";
 import { within } from "../../within";
 import type { Admission, AdmissionOptions } from "./admission";
@@ -120,13 +121,8 @@ export class MsbSandboxes implements SandboxBackend, Mirrored {
 
   async list({ labels, charged = (work) => work(), ...query }: ListQuery): Promise<Page> {
     await this.view.refresh();
-    const pairs = Object.entries(labels);
-    const isWanted = ({ record }: Entry) => {
-      if (pairs.length === 0) return true;
-      const own = record.spec?.labels ?? record.resolved?.labels ?? {};
-      return pairs.every(([key, value]) => own[key] === value);
-    };
-    const { entries, more } = charged(() => this.index.page(query, isWanted));
+    const fits = labelFilter(labels);
+    const { entries, more } = charged(() => this.index.page(query, ({ record }) => fits(record)));
     return { items: entries.map(sandboxOf), more };
   }
 
