@@ -1,4 +1,4 @@
-import type { Sandbox, Usage } from "../../sandboxes/backend";
+import { noUsage, type Sandbox, type Usage } from "../../sandboxes/backend";
 import type { Changes } from "../../sandboxes/changes";
 import type { Owner } from "../../sandboxes/scope";
 import { SharedRead } from "../../shared-read";
@@ -36,7 +36,7 @@ export class Mirror {
 
   /** What the sandboxes of one owner use, or all. */
   usage(owner: Owner | undefined): Usage {
-    const sum = { total: 0, running: 0, paused: 0, ephemeralRunning: 0, memoryMib: 0, cpus: 0 };
+    const sum = noUsage();
     for (const sandbox of this.sandboxes.values()) {
       if (owner !== undefined && sandbox.owner !== owner) continue;
       sum.total += 1;
@@ -48,7 +48,7 @@ export class Mirror {
       sum.memoryMib += memoryMib;
       sum.cpus += vcpus;
     }
-    return { ...sum, volumes: 0, snapshots: 0, snapshotBytes: 0 };
+    return sum;
   }
 
   statuses(): Record<Sandbox["status"], number> {
