@@ -79,6 +79,12 @@ export const invalidRequest = (message: string) => new ServiceError("invalidRequ
 export const nameTaken = (name: string) =>
   new ServiceError("nameTaken", `a sandbox named ${JSON.stringify(name)} exists already`);
 
+export const volumeNameTaken = (name: string) =>
+  new ServiceError("nameTaken", `a volume named ${JSON.stringify(name)} exists already`);
+
+export const snapshotNameTaken = (name: string, why = "exists already") =>
+  new ServiceError("snapshotNameTaken", `a snapshot named ${JSON.stringify(name)} ${why}`);
+
 /** Why nothing is made or started any more. */
 export const serverStopping = () =>
   new ServiceError("unavailable", "the server is being stopped; try again in a moment", {

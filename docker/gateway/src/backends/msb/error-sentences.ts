@@ -4,6 +4,7 @@ import {
   ServiceError,
   sandboxNotFound,
   snapshotNotFound,
+  volumeNameTaken,
   volumeNotFound,
 } from "../../errors";
 
@@ -47,7 +48,7 @@ const SENTENCES: Sentence[] = [
   {
     says: /already exists/i,
     about: "volume",
-    becomes: (name) => new ServiceError("nameTaken", `a volume named ${JSON.stringify(name)} exists already`),
+    becomes: volumeNameTaken,
   },
   {
     says: /in use|mounted|attached/i,

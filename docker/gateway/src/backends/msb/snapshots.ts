@@ -1,5 +1,11 @@
 import { join } from "node:path";
-import { ServiceError, sandboxNotFound, serverStopping, snapshotNotFound } from "../../errors";
+import {
+  ServiceError,
+  sandboxNotFound,
+  serverStopping,
+  snapshotNameTaken,
+  snapshotNotFound,
+} from "../../errors";
 import type { Limits, OwnerLimits } from "../../limits/capacity";
 import type { DiskReserve } from "../../limits/disk-reserve";
 import { comparePositions, type Owner, type Scope } from "../../sandboxes/scope";
@@ -139,13 +145,11 @@ export class MsbSnapshots implements SnapshotBackend {
   /** Who has the name that is wanted, where that one may be replaced. @throws ServiceError snapshotNameTaken */
   private holder({ name, owner, force }: WantedSnapshot): SnapshotRecord | undefined {
     const own = this.options.namesPerOwner ? owner : undefined;
-    const taken = (why: string) =>
-      new ServiceError("snapshotNameTaken", `a snapshot named ${JSON.stringify(name)} ${why}`);
     for (const record of this.store.all())
       if (record.state === "making" && record.name === name && (own === undefined || record.owner === own))
-        throw taken("is being made");
+        throw snapshotNameTaken(name, "is being made");
     const found = this.active(own).find((record) => record.name === name);
-    if (found && !force) throw taken("exists already");
+    if (found && !force) throw snapshotNameTaken(name);
     return found;
   }
 

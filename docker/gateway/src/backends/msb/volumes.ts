@@ -1,6 +1,6 @@
 import { stat } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
-import { errorText, isKind, ServiceError, volumeNotFound } from "../../errors";
+import { errorText, isKind, ServiceError, volumeNameTaken, volumeNotFound } from "../../errors";
 import type { Owner, Scope, Volume, VolumeBackend, WantedVolume } from "../../sandboxes/backend";
 import { sizeOfLabels } from "../../sandboxes/fields";
 import type { SandboxSpec } from "../../sandboxes/spec";
@@ -99,8 +99,7 @@ export class MsbVolumes implements VolumeBackend {
     await this.options.files.disk.check();
     // Those made with msb itself hold their names, too.
     await this.view.refresh(LIST_AGE_MS);
-    if (this.index.named(name, this.options.namesPerOwner ? owner : undefined))
-      throw new ServiceError("nameTaken", `a volume named ${JSON.stringify(name)} exists already`);
+    if (this.index.named(name, this.options.namesPerOwner ? owner : undefined)) throw volumeNameTaken(name);
     const size = { gib: capacityGib ?? 0, labels: sizeOfLabels(labels) };
     this.index.checkLimits(owner, size, this.options);
     const id = this.options.newId();

@@ -1,4 +1,4 @@
-import { ServiceError, sandboxNotFound, snapshotNotFound } from "../../errors";
+import { ServiceError, sandboxNotFound, snapshotNameTaken, snapshotNotFound } from "../../errors";
 import { comparePositions, type Scope } from "../../sandboxes/scope";
 import type {
   Snapshot,
@@ -39,9 +39,7 @@ export class ServersSnapshots implements SnapshotBackend {
       const why = `the snapshot ${JSON.stringify(name)} is on server ${bearer.server.number}, and this sandbox is not`;
       throw new ServiceError("conflict", `${why}: remove it first, or take another name`);
     }
-    const taken = () =>
-      new ServiceError("snapshotNameTaken", `a snapshot named ${JSON.stringify(name)} exists already`);
-    const [made] = await this.claims.whileMaking([{ kind: "snapshot", owner, name }], taken, () =>
+    const [made] = await this.claims.whileMaking([{ kind: "snapshot", owner, name }], snapshotNameTaken, () =>
       this.quota.whileMaking(owner, { snapshots: 1 }, async () => [
         await server.backend.snapshots.create(wanted),
       ]),

@@ -1,5 +1,6 @@
-import { ServiceError, volumeNotFound } from "../../errors";
+import { ServiceError, volumeNameTaken, volumeNotFound } from "../../errors";
 import type { Scope, Volume, VolumeBackend, Wanted, WantedVolume } from "../../sandboxes/backend";
+import { comparePositions } from "../../sandboxes/scope";
 import type { FileCaller, VolumeFiles } from "../../sandboxes/volume-files";
 import type { Claims } from "./claims";
 import type { OwnerQuota } from "./owner-quota";
@@ -25,7 +26,7 @@ export class ServersVolumes implements VolumeBackend {
     const known = (server: Server) => this.known.get(server) ?? [];
     const lists = await this.servers.each((server) => this.look(server), known);
     const all = lists.flat().filter((volume) => owner === undefined || volume.owner === owner);
-    return all.sort((a, b) => (a.createdAt < b.createdAt ? -1 : a.createdAt > b.createdAt ? 1 : 0));
+    return all.sort(comparePositions);
   }
 
   /** That of the first server: the other servers' guests do not see it. */
@@ -38,12 +39,10 @@ export class ServersVolumes implements VolumeBackend {
   async create(wanted: WantedVolume): Promise<Volume> {
     this.refuseWhileDraining();
     const { owner, name } = wanted;
-    const taken = () =>
-      new ServiceError("nameTaken", `a volume named ${JSON.stringify(name)} exists already`);
     const share = { vcpus: 0, memoryMib: 0, runs: false };
     const make = (server: Server) => server.backend.volumes.create(wanted);
     const asked = { volume: { gib: wanted.capacityGib ?? 0 } };
-    const [made] = await this.claims.whileMaking([{ kind: "volume", owner, name }], taken, () =>
+    const [made] = await this.claims.whileMaking([{ kind: "volume", owner, name }], volumeNameTaken, () =>
       this.quota.whileMaking(owner, asked, async () => [await this.placement.make(share, make)]),
     );
     return made as Volume;
