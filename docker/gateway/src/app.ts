@@ -65,8 +65,8 @@ export async function createGateway(
   });
   app.addHook("onClose", () => keys.close());
   const limitsOf = (owner: Owner) => keys.limitsOf(owner);
-  const backend = await openBackend({ config, limitsOf, metrics, log, unusable });
-  app.addHook("onClose", () => backend.close());
+  const onClose = (close: () => Promise<void>) => void app.addHook("onClose", close);
+  const backend = await openBackend({ config, limitsOf, metrics, log, unusable, onClose });
   metrics.watch(backend);
 
   const hostNames = config.HOST_NAMES.toLowerCase().split(",").filter(Boolean);

@@ -16,6 +16,8 @@ export type OpenOptions = {
   metrics: Metrics;
   log: FastifyBaseLogger;
   unusable: (error: ConfigError) => void;
+  /** Takes what is to be closed with the server; the last is closed first. */
+  onClose: (close: () => Promise<void>) => void;
 };
 
 /** What runs the sandboxes: msb on this machine or, for a router, other servers. @throws ConfigError */
@@ -23,7 +25,8 @@ export const openBackend = (options: OpenOptions): Promise<Backend> =>
   options.config.SERVERS ? openServers(options, options.config.SERVERS) : openMsb(options);
 
 /** msb on this machine, offered to routers where that is set. */
-async function openMsb({ config, limitsOf, metrics, log, unusable }: OpenOptions): Promise<Backend> {
+async function openMsb(options: OpenOptions): Promise<Backend> {
+  const { config, limitsOf, metrics, log, unusable, onClose } = options;
   const backend = await MsbBackend.open({
     msbPath: config.MSB_PATH,
     home: config.MSB_HOME,
@@ -48,19 +51,15 @@ async function openMsb({ config, limitsOf, metrics, log, unusable }: OpenOptions
     booted: (seconds, ok) => metrics.boots.observe({ result: ok ? "ok" : "failed" }, seconds),
     log,
   });
+  onClose(() => backend.close());
   metrics.watchCommands(backend.commands);
   metrics.watchWarm(backend.warm);
   const admin = await listenForAdmin(config.MSB_HOME, {
     images: backend.images,
     readiness: backend.readiness,
   });
-  const offered = config.BACKEND_PORT ? await offer(backend, config.BACKEND_PORT, config, log) : undefined;
-  const close = backend.close.bind(backend);
-  backend.close = async () => {
-    admin.close();
-    await offered?.close();
-    await close();
-  };
+  onClose(async () => void admin.close());
+  if (config.BACKEND_PORT) onClose((await offer(backend, config.BACKEND_PORT, config, log)).close);
   return backend;
 }
 
@@ -72,7 +71,7 @@ async function offer(backend: MsbBackend, port: number, config: Config, log: Fas
 
 /** Other servers, reached over HTTP. They know nothing of keys. */
 async function openServers(
-  { config, limitsOf }: OpenOptions,
+  { config, limitsOf, onClose }: OpenOptions,
   addresses: NonNullable<Config["SERVERS"]>,
 ): Promise<Backend> {
   // What only a router needs is loaded by a router alone.
@@ -85,12 +84,14 @@ async function openServers(
     const tls = certificates && { ...certificates, serverName };
     return new Server(number, new RemoteBackend({ name: `server ${number}`, url, tls }));
   });
-  return new ServersBackend({
+  const backend = new ServersBackend({
     servers: new Servers(servers),
     names: new MemoryNames(),
     namesPerOwner: config.OWN_SANDBOXES,
     limitsOf,
   });
+  onClose(() => backend.close());
+  return backend;
 }
 
 /** What servers and routers know each other by; undefined where they are on one machine, and nobody else is. */
