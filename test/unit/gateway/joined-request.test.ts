@@ -2,28 +2,14 @@ import { createServer, type IncomingMessage } from "node:http";
 import { type AddressInfo, connect, type Socket } from "node:net";
 import { buffer } from "node:stream/consumers";
 import { setTimeout as sleep } from "node:timers/promises";
-import { setFlagsFromString } from "node:v8";
-import { runInNewContext } from "node:vm";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { JoinedRequest } from "../../../docker/gateway/src/http/joined-request";
 import { atFileEnd } from "../../harness/file-end";
+import { inMemory } from "../../harness/in-memory";
 import { TestGateway } from "./harness";
 
 const KIB = 1024;
-setFlagsFromString("--expose-gc");
-const collect: () => void = runInNewContext("gc");
-
-/** Bytes that objects and buffers of this process take: the server's, and this test's own. */
-async function inMemory(): Promise<number> {
-  await sleep(20);
-  collect();
-  await sleep(20);
-  collect();
-  const { heapUsed, arrayBuffers } = process.memoryUsage();
-  return heapUsed + arrayBuffers;
-}
-
 function dial(port: number, head: string): Socket {
   const socket = connect(port, "127.0.0.1").setNoDelay(true);
   socket.on("error", () => undefined).resume();

@@ -2,8 +2,6 @@ import { EventEmitter } from "node:events";
 import { connect, type Socket } from "node:net";
 import { PassThrough } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
-import { setFlagsFromString } from "node:v8";
-import { runInNewContext } from "node:vm";
 import * as fc from "fast-check";
 import { beforeAll, describe, expect, test } from "vitest";
 import type { WebSocket } from "ws";
@@ -11,6 +9,7 @@ import { PipeMemory } from "../../../docker/gateway/src/http/pipe-memory";
 import { UnfinishedMessage } from "../../../docker/gateway/src/http/unfinished-message";
 import { pipe } from "../../../docker/gateway/src/http/web-socket-pipe";
 import { atFileEnd } from "../../harness/file-end";
+import { inMemory } from "../../harness/in-memory";
 import { fakeAgent, TestGateway, until } from "./harness";
 
 const MIB = 1024 * 1024;
@@ -18,19 +17,6 @@ const CONTINUATION = 0x0;
 const BINARY = 0x2;
 const PONG = 0xa;
 const FINAL = 0x80;
-
-setFlagsFromString("--expose-gc");
-const collect: () => void = runInNewContext("gc");
-
-/** Bytes that objects and buffers of this process take: the server's, and this test's own. */
-async function inMemory(): Promise<number> {
-  await sleep(20);
-  collect();
-  await sleep(20);
-  collect();
-  const { heapUsed, arrayBuffers } = process.memoryUsage();
-  return heapUsed + arrayBuffers;
-}
 
 let gateway: TestGateway;
 let box: string;
