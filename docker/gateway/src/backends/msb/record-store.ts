@@ -69,6 +69,11 @@ export class RecordStore<T extends { id: string }> {
     });
   }
 
+  /** Resolves when what was asked for of one record so far has reached the disk, or could not. Never rejects. */
+  async written(id: string): Promise<void> {
+    await this.writes.get(id)?.catch(() => undefined);
+  }
+
   /** Resolves when everything asked for so far has reached the disk. */
   async flush(): Promise<void> {
     await Promise.allSettled(this.writes.values());

@@ -117,6 +117,8 @@ export class SnapshotWork {
     if (this.removing.has(id) || this.uses.has(id) || this.jobs.has(id)) return;
     this.removing.add(id);
     const work = async () => {
+      // After a crash a record whose files are gone must not say that they are there.
+      await this.options.store.written(id);
       await this.options.commands.remove(record, { owner: owner ?? "" });
       // Until then the sweep looks again.
       if (performance.now() < (this.interrupted.get(id) ?? 0)) return;
