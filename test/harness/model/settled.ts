@@ -1,4 +1,4 @@
-import { existsSync, readdirSync } from "node:fs";
+import { type Dirent, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Answered } from "../kept-alive";
@@ -177,12 +177,10 @@ const differs = (what: string, is: unknown, should: number): string[] =>
 /** Files of what is over; a payload is kept until its sandbox was made. */
 function temporaryFiles({ home, msb }: World, listed: Listed[]): string[] {
   const state = join(home, "gateway");
-  const filesIn = (folder: string) =>
-    existsSync(join(state, folder))
-      ? readdirSync(join(state, folder), { recursive: true, withFileTypes: true })
-          .filter((entry) => !entry.isDirectory())
-          .map(({ name }) => name)
-      : [];
+  const filesIn = (folder: string): string[] =>
+    entriesOf(join(state, folder)).flatMap((entry) =>
+      entry.isDirectory() ? filesIn(join(folder, entry.name)) : [entry.name],
+    );
   const made = msb.sandboxes();
   const waiting = new Set(listed.filter(({ id }) => !made.has(id)).map(({ id }) => `${id}.json`));
   const left = [
@@ -190,8 +188,18 @@ function temporaryFiles({ home, msb }: World, listed: Listed[]): string[] {
     ...filesIn("payloads").filter((name) => !waiting.has(name)),
     ...filesIn(".").filter((name) => /\.tmp$|\.unreadable$/.test(name)),
   ];
-  const folders = existsSync(join(state, "tmp")) ? readdirSync(join(state, "tmp")) : [];
+  const folders = entriesOf(join(state, "tmp")).map(({ name }) => name);
   return [...left, ...folders].map((name) => `a temporary file: ${name}`);
+}
+
+/** What is in a folder; nothing once it has gone, which it may at any moment. */
+function entriesOf(folder: string): Dirent[] {
+  try {
+    return readdirSync(folder, { withFileTypes: true });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
+    return [];
+  }
 }
 
 export function expectAnswer(answer: { status: number; body: unknown }, status: number, what: string): void {
