@@ -282,9 +282,12 @@ it("gives a sandbox's disk back from the backup of the privileged server, as the
   expect(read.stdout.trim(), read.output).toBe("backed up");
   expect((await stack.sandbox("rm", "--force", "of-keeper")).exitCode).toBe(0);
   // Copies that upgrades made are for going back to the server that was, and stay as they were.
+  // An empty volume is the image's folder, root's and open to all.
   const copies = "-path /var/lib/microsandbox/copies -prune";
-  const others = `find /var/lib/microsandbox /workspace ${copies} -o ! -user 5555 -print`;
+  const others = `find /var/lib/microsandbox /workspace -mindepth 1 ${copies} -o ! -user 5555 -print`;
   expect((await onHost(`docker exec ${hostName}-server ${others}`)).trim()).toBe("");
+  await onHost(`docker exec ${hostName}-server mkdir /workspace/writable /var/lib/microsandbox/writable`);
+  await onHost(`docker exec ${hostName}-server rmdir /workspace/writable /var/lib/microsandbox/writable`);
 });
 
 it("starts a killed QEMU again with the next up, its volumes intact, and adds two hosts beside it", async () => {
