@@ -43,7 +43,7 @@ export function hangingBackend(answers: Answers = {}): { backend: MirroredBacken
 }
 
 const never = new Promise<never>(() => undefined);
-const STREAMS = new Set(["sandboxes.logs", "files.list"]);
+const STREAMS = new Set(["sandboxes.logs", "sandboxes.watchChanges", "files.list"]);
 
 /** Items without an end, made when they are asked for. */
 export const endless = <T>(make: () => T | Promise<T>): AsyncGenerator<T> =>

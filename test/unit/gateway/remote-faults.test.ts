@@ -60,6 +60,7 @@ const LASTING: Record<string, Use> = {
   "snapshots.until": ({ snapshots }, signal = idle()) => snapshots.until(ID, signal),
   "sandboxes.logs": ({ sandboxes }, signal = idle()) =>
     drained(sandboxes.logs(ID, { sources: new Set(["stdout"]), signal })),
+  "sandboxes.watchChanges": ({ sandboxes }, signal = idle()) => drained(sandboxes.watchChanges(signal)),
   "sandboxes.openAgent": ({ sandboxes }, signal = idle()) => sandboxes.openAgent(ID, signal),
   "files.list": async (backend, signal) => drained((await filesOf(backend, signal)).list(PATH)),
   "files.stat": async (backend, signal) => (await filesOf(backend, signal)).stat(PATH),
@@ -258,7 +259,10 @@ describe("garbage from a server", () => {
         bytes = Buffer.concat([Buffer.from(head), rest]);
         await refused((uses[name] as Use)(backend), "unavailable");
       }),
-      { numRuns: 100 },
+      {
+        numRuns: 100,
+        examples: [[["HTTP/1.1 101 Switching Protocols\r\n\r\n", new Uint8Array()], "sandboxes.logs"]],
+      },
     );
     await backend.close();
     server.close();

@@ -12,6 +12,9 @@ import { ServersWorld } from "./servers-world";
 /** What can become of the way to a server. */
 type Way = { state: "open" | "closed" | "silent" | "lost answers" };
 
+/** Nothing is told of changes. */
+async function* unheard(): AsyncGenerator<never> {}
+
 /** What is found at each moment, behind a way that may be closed, or on which answers are lost whose requests arrived. */
 function behind<T extends object>(find: () => T, way: Way): T {
   return new Proxy({} as T, {
@@ -20,6 +23,7 @@ function behind<T extends object>(find: () => T, way: Way): T {
       if (typeof part === "object" && part !== null)
         return behind(() => (find() as Record<PropertyKey, object>)[key] as object, way);
       if (typeof part !== "function") return part;
+      if (key === "watchChanges" && way.state !== "open") return unheard;
       return (...args: unknown[]) => {
         const away = (uncertain: boolean) =>
           Promise.reject(new ServiceError("unavailable", "the server does not answer", { uncertain }));

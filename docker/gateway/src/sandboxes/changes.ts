@@ -20,6 +20,11 @@ export interface Mirrored {
    * @param since the `moment` of the last answer; undefined, or one that the backend knows nothing of: since nothing
    */
   changes(since?: string): Promise<Changes>;
+  /**
+   * Tells that something has changed, once for all changes since it told it last, and once at the beginning: from there
+   * on nothing is missed. Ends when the signal aborts, or with the backend.
+   */
+  watchChanges(signal: AbortSignal): AsyncIterable<"changed">;
 }
 
 /** A backend of whose lists a copy can be kept. */

@@ -124,6 +124,7 @@ export class MsbBackend implements Backend {
     this.parts.lifecycle.close();
     this.parts.warm.end();
     this.parts.liveness.close();
+    this.parts.index.changeWatch.close();
     await Promise.all([this.parts.records.flush(), this.images.close()]);
   }
 }

@@ -11,6 +11,7 @@ import { OrderedByOwner } from "../../sandboxes/ordered-entries";
 import { comparePositions } from "../../sandboxes/scope";
 import { STATES } from "../../sandboxes/states";
 import { type ChangedIds, ChangeLog } from "./change-log";
+import { ChangeWatch } from "./change-watch";
 import { isInterrupted, isPaused, type SandboxRecord } from "./sandbox-record";
 
 /** What a sandbox takes of the limits. */
@@ -102,6 +103,7 @@ export class SandboxIndex {
   private readonly usedByAll = noUsage();
   /** From the first question on. */
   private changes: ChangeLog | undefined;
+  readonly changeWatch = new ChangeWatch();
 
   constructor(records: Iterable<SandboxRecord> = []) {
     for (const record of [...records].sort(comparePositions)) this.add(new Entry(record));
@@ -199,6 +201,7 @@ export class SandboxIndex {
     if (now) this.counted.set(entry, now);
     else this.counted.delete(entry);
     if (ofOwner.total === 0) this.used.delete(owner);
+    this.changeWatch.tell();
   }
 }
 

@@ -132,6 +132,8 @@ export class MsbSandboxes implements SandboxBackend, Mirrored {
     return { ...rest, changed: entries.map(sandboxOf) };
   }
 
+  watchChanges = (signal: AbortSignal): AsyncIterable<"changed"> => this.index.changeWatch.watch(signal);
+
   async want(id: string, desired: Desired): Promise<Sandbox> {
     const entry = desired === "removed" ? this.entry(id) : this.visible(id);
     const { state } = entry.record;

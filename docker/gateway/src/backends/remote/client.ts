@@ -70,6 +70,7 @@ class RemoteSandboxes implements SandboxBackend, Mirrored {
   planModification = (id: string, change: PlannedModification) =>
     this.connection.call("sandboxes.planModification", [id, change]);
   modify = (id: string, change: Modification) => this.connection.call("sandboxes.modify", [id, change]);
+  watchChanges = (signal: AbortSignal) => this.connection.lines("sandboxes.watchChanges", [], signal);
   changes = (since?: string) => this.connection.call("sandboxes.changes", [{ since }]);
   openAgent = (id: string, signal: AbortSignal): Promise<Duplex> => openAgent(this.connection, id, signal);
 

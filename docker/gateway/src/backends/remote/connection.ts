@@ -96,6 +96,7 @@ export class Connection {
       const { statusCode, body } = await this.streams.request(request, timeouts, life.signal);
       for await (const line of linesOf(body, LINE_BYTES))
         yield this.resultOf(line, statusCode, shape) as StreamLine<N>;
+      if (statusCode !== 200) throw this.notUnderstood();
     } catch (error) {
       if (!signal.aborted) this.fail(error);
     } finally {

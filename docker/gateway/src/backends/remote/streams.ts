@@ -1,4 +1,4 @@
-import type * as z from "zod";
+import * as z from "zod";
 import type { Sandbox, SandboxBackend } from "../../sandboxes/backend";
 import { decodeCursor, encodeCursor } from "../../sandboxes/log-cursor";
 import { sent } from "./calls";
@@ -25,6 +25,10 @@ export const STREAMS = {
       yield sent(last);
     }
   }, sandbox),
+  "sandboxes.watchChanges": stream(
+    ({ backend, signal }) => backend.sandboxes.watchChanges(signal),
+    z.literal("changed"),
+  ),
   /** The operation when it is over. */
   "snapshots.until": stream(async function* ({ backend, signal }, id: string) {
     yield await backend.snapshots.until(id, signal);

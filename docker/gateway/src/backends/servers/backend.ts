@@ -14,7 +14,7 @@ import type { Names } from "./names";
 import { OwnerQuota } from "./owner-quota";
 import { Placement } from "./placement";
 import { ServersSandboxes } from "./sandboxes";
-import { firstAnswer, noServer, type Server, type Servers } from "./server";
+import { firstAnswer, noServer, type Servers } from "./server";
 import { ServersSnapshots } from "./snapshots";
 import { ServersVolumes } from "./volumes";
 
@@ -33,8 +33,6 @@ export class ServersBackend implements Backend {
   readonly volumes: ServersVolumes;
   readonly snapshots: ServersSnapshots;
   private readonly servers: Servers;
-  /** What servers said last: it stands while they do not answer. */
-  private readonly lastLimits = new WeakMap<Server, Limits>();
   private draining = false;
 
   constructor({ servers, names, namesPerOwner, limitsOf = () => ({}) }: ServersBackendOptions) {
@@ -63,8 +61,10 @@ export class ServersBackend implements Backend {
 
   /** Of all servers together; the most that one sandbox may ask for is that of the largest. */
   async limits(): Promise<Limits> {
-    const all = await Promise.all(this.servers.all().map((server) => this.limitsOf(server)));
-    const known = all.flatMap((limits) => limits ?? []);
+    const all = this.servers.all();
+    await Promise.allSettled(all.map((server) => server.look()));
+    // Of one that does not answer what it said last.
+    const known = all.flatMap(({ limits }) => limits ?? []);
     const [first, ...others] = known;
     if (!first) throw noServer();
     const merged = { ...first };
@@ -126,13 +126,9 @@ export class ServersBackend implements Backend {
   }
 
   async close(): Promise<void> {
-    await Promise.all(this.servers.all().map(({ backend }) => backend.close()));
-  }
-
-  private async limitsOf(server: Server): Promise<Limits | undefined> {
-    const limits = await server.ask(({ backend }) => backend.limits()).catch(() => undefined);
-    if (limits) this.lastLimits.set(server, limits);
-    return limits ?? this.lastLimits.get(server);
+    const servers = this.servers.all();
+    this.servers.replace([]);
+    await Promise.all(servers.map(({ backend }) => backend.close()));
   }
 }
 

@@ -1,5 +1,6 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import { noUsage, type Sandbox, type Usage } from "../../sandboxes/backend";
-import type { Changes } from "../../sandboxes/changes";
+import type { Changes, Mirrored } from "../../sandboxes/changes";
 import type { Owner } from "../../sandboxes/scope";
 import { SharedRead } from "../../shared-read";
 
@@ -9,19 +10,30 @@ export type MirrorWatcher = {
   delete: (sandbox: Sandbox) => void;
 };
 
+/** How long after a server has stopped telling of changes it is asked to again. */
+const LISTEN_AGAIN_MS = 1_000;
+
 /** What was last known of a server's sandboxes: those that its lists hold. */
 export class Mirror {
   private readonly sandboxes = new Map<string, Sandbox>();
   private readonly read: SharedRead;
+  private readonly used = new Map<Owner, Usage>();
+  private readonly usedByAll = noUsage();
   private moment: string | undefined;
   private watcher: MirrorWatcher | undefined;
+  private listening: AbortController | undefined;
+  /** The server tells when something changes: what is known is up to date until it does. */
+  private hears = false;
 
-  constructor(private readonly ask: (since: string | undefined) => Promise<Changes>) {
+  constructor(private readonly server: Mirrored) {
     this.read = new SharedRead(() => this.follow());
   }
 
   /** Told of everything that is known, and of every change from here on; until nobody is, of everything as gone. */
   watch(watcher: MirrorWatcher | undefined): void {
+    this.listening?.abort();
+    this.listening = watcher && new AbortController();
+    if (this.listening) void this.listen(this.listening.signal);
     for (const sandbox of this.sandboxes.values()) {
       this.watcher?.delete(sandbox);
       watcher?.put(sandbox);
@@ -29,26 +41,28 @@ export class Mirror {
     this.watcher = watcher;
   }
 
-  /** Resolves when all is known that had been answered to anybody before. @throws ServiceError unavailable */
-  refresh = (): Promise<void> => this.read.refresh(0);
+  /**
+   * Resolves when all is known that the server had told before, this router or by an answer that it {@link saw}.
+   * @throws ServiceError unavailable
+   */
+  refresh = (): Promise<void> => this.read.refresh(this.hears ? Number.POSITIVE_INFINITY : 0);
+
+  /** Whether {@link refresh} would ask nothing. */
+  isCurrent = (): boolean => this.hears && Number.isFinite(this.read.ageMs());
+
+  /** The server has answered with this: whoever has seen it sees nothing older in a list. */
+  saw({ id, version }: Sandbox): void {
+    if (this.sandboxes.get(id)?.version !== version) this.read.invalidate();
+  }
+
+  /** The server has changed something. */
+  outdate = (): void => this.read.invalidate();
 
   get = (id: string): Sandbox | undefined => this.sandboxes.get(id);
 
   /** What the sandboxes of one owner use, or all. */
   usage(owner: Owner | undefined): Usage {
-    const sum = noUsage();
-    for (const sandbox of this.sandboxes.values()) {
-      if (owner !== undefined && sandbox.owner !== owner) continue;
-      sum.total += 1;
-      if (!holdsRoom(sandbox)) continue;
-      const { vcpus, memoryMib } = sizeOf(sandbox);
-      sum.running += 1;
-      sum.paused += sandbox.paused ? 1 : 0;
-      sum.ephemeralRunning += sandbox.ephemeral ? 1 : 0;
-      sum.memoryMib += memoryMib;
-      sum.cpus += vcpus;
-    }
-    return sum;
+    return { ...(owner === undefined ? this.usedByAll : (this.used.get(owner) ?? noUsage())) };
   }
 
   statuses(): Record<Sandbox["status"], number> {
@@ -57,10 +71,26 @@ export class Mirror {
     return counts;
   }
 
+  /** Never rejects. While the server tells nothing, every list asks. */
+  private async listen(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      try {
+        for await (const _ of this.server.watchChanges(signal)) {
+          this.read.invalidate();
+          this.hears = true;
+        }
+      } catch {
+        // It is asked again below.
+      }
+      this.hears = false;
+      await sleep(LISTEN_AGAIN_MS, undefined, { signal, ref: false }).catch(() => undefined);
+    }
+  }
+
   private async follow(): Promise<void> {
     let parts: Changes[] = [];
     for (let more = true; more; ) {
-      const part = await this.ask(parts.at(-1)?.moment ?? this.moment);
+      const part = await this.server.changes(parts.at(-1)?.moment ?? this.moment);
       parts = part.anew ? [part] : [...parts, part];
       more = part.more;
     }
@@ -74,6 +104,7 @@ export class Mirror {
     for (const sandbox of changed) {
       this.drop(sandbox.id);
       this.sandboxes.set(sandbox.id, sandbox);
+      this.count(sandbox, 1);
       this.watcher?.put(sandbox);
     }
     this.moment = moment;
@@ -83,8 +114,26 @@ export class Mirror {
     const sandbox = this.sandboxes.get(id);
     if (!sandbox) return;
     this.sandboxes.delete(id);
+    this.count(sandbox, -1);
     this.watcher?.delete(sandbox);
   }
+
+  private count(sandbox: Sandbox, sign: 1 | -1): void {
+    const ofOwner = this.used.get(sandbox.owner) ?? noUsage();
+    this.used.set(sandbox.owner, ofOwner);
+    const usage = usageOf(sandbox);
+    for (const sum of [this.usedByAll, ofOwner])
+      for (const field of Object.keys(sum) as (keyof Usage)[]) sum[field] += sign * usage[field];
+    if (ofOwner.total === 0) this.used.delete(sandbox.owner);
+  }
+}
+
+function usageOf(sandbox: Sandbox): Usage {
+  const usage = { ...noUsage(), total: 1 };
+  if (!holdsRoom(sandbox)) return usage;
+  const { vcpus: cpus, memoryMib } = sizeOf(sandbox);
+  const paused = sandbox.paused ? 1 : 0;
+  return { ...usage, running: 1, paused, ephemeralRunning: sandbox.ephemeral ? 1 : 0, memoryMib, cpus };
 }
 
 /** Whether it takes something of the limits of what runs. */

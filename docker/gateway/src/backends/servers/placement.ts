@@ -4,7 +4,7 @@ import type { Limits } from "../../limits/capacity";
 import type { Usage } from "../../sandboxes/backend";
 import { noServer, type Server, type Servers } from "./server";
 
-/** Servers that are asked for what they have in use, for one decision. */
+/** Servers that are compared for one decision. */
 const CANDIDATES = 4;
 
 /** What something takes of a server. */
@@ -55,13 +55,14 @@ export class Placement {
 
   /** How much of it would be promised, above 1 for too much; infinite for one that does not answer. */
   private async load(server: Server, share: Share): Promise<number> {
-    const figures = server.ask(({ backend }) =>
-      Promise.all([backend.usage(), backend.limits(), backend.readiness()]),
+    const looks = [server.look(), server.ask(({ mirror }) => mirror.refresh())];
+    const isKnown = await Promise.all(looks).then(
+      () => true,
+      () => false,
     );
-    const answer = await figures.catch(() => undefined);
-    if (!answer?.[2].ready) return Number.POSITIVE_INFINITY;
-    const [usage, limits] = answer;
-    return loadOf(usage, limits, this.pending.get(server), share);
+    const { limits, ready, mirror } = server;
+    if (!isKnown || !ready || !limits) return Number.POSITIVE_INFINITY;
+    return loadOf(mirror.usage(undefined), limits, this.pending.get(server), share);
   }
 
   private enter(server: Server, { memoryMib, vcpus, runs }: Share): () => void {

@@ -44,7 +44,7 @@ export class ServersSandboxes implements SandboxBackend {
     }
     const { vcpus, memory_mib: memoryMib } = spec.resources;
     const share = { vcpus, memoryMib, runs: desired === "running" };
-    const make = (server: Server) => server.backend.sandboxes.create(wanted);
+    const make = async (server: Server) => server.told(await server.backend.sandboxes.create(wanted));
     const asked = { made: 1, started: share.runs ? { count: 1, vcpus, memoryMib } : undefined };
     const [made] = await this.claims.whileMaking(
       [{ kind: "sandbox", owner, name: spec.name }],
@@ -57,7 +57,7 @@ export class ServersSandboxes implements SandboxBackend {
   answered = async (id: string): Promise<void> => (await this.at(id))?.backend.sandboxes.answered(id);
 
   async get(reference: Reference, scope: Scope): Promise<Sandbox | undefined> {
-    const ask = async (server: Server) => server.backend.sandboxes.get(reference, scope);
+    const ask = async (server: Server) => server.told(await server.backend.sandboxes.get(reference, scope));
     if ("id" in reference) return (await firstAnswer(this.servers.having(reference.id), ask))?.found;
     const known = this.servers.lists.named(reference.name, scope.owner);
     for (const server of known ? this.servers.having(known.id) : []) {
@@ -73,29 +73,31 @@ export class ServersSandboxes implements SandboxBackend {
     return found?.found ?? ended.at(-1);
   }
 
-  resolve = async (id: string): Promise<Sandbox | undefined> =>
-    (await this.at(id))?.backend.sandboxes.resolve(id);
+  async resolve(id: string): Promise<Sandbox | undefined> {
+    const server = await this.at(id);
+    return server?.told(await server.backend.sandboxes.resolve(id));
+  }
 
   async list(query: ListQuery): Promise<Page> {
-    // Of one that does not answer it holds what was last known.
-    await this.servers.each(
-      ({ mirror }) => mirror.refresh(),
-      () => undefined,
-    );
+    await this.servers.refresh();
     return this.servers.lists.page(query);
   }
 
   async want(id: string, desired: Desired): Promise<Sandbox> {
     if (desired === "running") this.refuseWhileDraining();
-    const { sandboxes } = (await this.holding(id)).backend;
-    const want = () => sandboxes.want(id, desired);
+    const server = await this.holding(id);
+    const { sandboxes } = server.backend;
+    const want = async () => server.told(await sandboxes.want(id, desired));
     const sandbox = desired === "running" ? await this.start(sandboxes, id, want) : await want();
     const { owner, name } = sandbox;
     if (desired === "removed") await this.claims.free({ kind: "sandbox", owner, name }, id);
     return sandbox;
   }
 
-  resume = async (id: string): Promise<Sandbox> => (await this.holding(id)).backend.sandboxes.resume(id);
+  async resume(id: string): Promise<Sandbox> {
+    const server = await this.holding(id);
+    return server.told(await server.backend.sandboxes.resume(id));
+  }
 
   async fork(id: string, wanted: WantedForks): Promise<Sandbox[]> {
     this.refuseWhileDraining();
@@ -108,8 +110,8 @@ export class ServersSandboxes implements SandboxBackend {
       wanted.names.map((name) => ({ kind: "sandbox", owner, name })),
       nameTaken,
       () =>
-        this.quota.whileMaking(owner, { made: count, started: { count, ...sizeOf(source) } }, () =>
-          server.backend.sandboxes.fork(id, wanted),
+        this.quota.whileMaking(owner, { made: count, started: { count, ...sizeOf(source) } }, async () =>
+          (await server.backend.sandboxes.fork(id, wanted)).map((fork) => server.told(fork)),
         ),
     );
   }
@@ -121,14 +123,18 @@ export class ServersSandboxes implements SandboxBackend {
     return this.quota.whileMaking(sandbox.owner, { started: { count: 1, ...sizeOf(sandbox) } }, want);
   }
 
-  until = async (id: string, holds: (sandbox: Sandbox) => boolean, signal: AbortSignal): Promise<Sandbox> =>
-    (await this.holding(id)).backend.sandboxes.until(id, holds, signal);
+  async until(id: string, holds: (sandbox: Sandbox) => boolean, signal: AbortSignal): Promise<Sandbox> {
+    const server = await this.holding(id);
+    return server.told(await server.backend.sandboxes.until(id, holds, signal));
+  }
 
   planModification = async (id: string, change: PlannedModification): Promise<ModificationPlan> =>
     (await this.holding(id)).backend.sandboxes.planModification(id, change);
 
-  modify = async (id: string, change: Modification): Promise<ModificationPlan> =>
-    (await this.holding(id)).backend.sandboxes.modify(id, change);
+  async modify(id: string, change: Modification): Promise<ModificationPlan> {
+    const { backend, mirror } = await this.holding(id);
+    return backend.sandboxes.modify(id, change).finally(mirror.outdate);
+  }
 
   openAgent = async (id: string, signal: AbortSignal): Promise<Duplex> =>
     (await this.holding(id)).backend.sandboxes.openAgent(id, signal);

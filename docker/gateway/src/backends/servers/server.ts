@@ -1,6 +1,9 @@
 import { ServiceError } from "../../errors";
+import type { Limits } from "../../limits/capacity";
+import type { Sandbox } from "../../sandboxes/backend";
 import type { MirroredBackend } from "../../sandboxes/changes";
 import { serverOf } from "../../sandboxes/ids";
+import { SharedRead } from "../../shared-read";
 import { within } from "../../within";
 import { Lists } from "./lists";
 import { Mirror } from "./mirror";
@@ -8,6 +11,10 @@ import { Mirror } from "./mirror";
 /** One of several servers. */
 export class Server {
   readonly mirror: Mirror;
+  /** What it said last; undefined before it has said anything. */
+  limits: Limits | undefined;
+  ready = false;
+  private readonly state: SharedRead;
   /** Answers that are waited for no longer, and have not come. */
   private late = 0;
 
@@ -16,7 +23,11 @@ export class Server {
     readonly number: number,
     readonly backend: MirroredBackend,
   ) {
-    this.mirror = new Mirror((since) => backend.sandboxes.changes(since));
+    this.mirror = new Mirror(backend.sandboxes);
+    this.state = new SharedRead(async () => {
+      const [limits, { ready }] = await Promise.all([backend.limits(), backend.readiness()]);
+      Object.assign(this, { limits, ready });
+    });
   }
 
   /**
@@ -39,10 +50,21 @@ export class Server {
     throw this.silent();
   }
 
+  /** Learns its limits and whether it is ready, unless that is known since a second. @throws ServiceError */
+  look = (): Promise<void> => this.ask(() => this.state.refresh(STATE_AGE_MS));
+
+  /** What it has answered with: lists made after it show nothing older. */
+  told<T extends Sandbox | undefined>(sandbox: T): T {
+    if (sandbox) this.mirror.saw(sandbox);
+    return sandbox;
+  }
+
   private silent = () =>
     new ServiceError("unavailable", `server ${this.number} does not answer`, { retryAfterSeconds: 2 });
 }
 
+/** Milliseconds for which limits and readiness are believed: a server that is not ready refuses by itself. */
+const STATE_AGE_MS = 1_000;
 /** Milliseconds that everybody waits for one of several servers. */
 const PATIENCE_MS = 2_000;
 
@@ -63,6 +85,13 @@ export class Servers {
     for (const server of this.current) if (!servers.includes(server)) server.mirror.watch(undefined);
     for (const server of servers) if (!this.current.includes(server)) server.mirror.watch(this.lists);
     this.current = [...servers].sort((a, b) => a.number - b.number);
+  }
+
+  /** Brings the lists up to date. Of a server that does not answer they hold what was last known. */
+  async refresh(): Promise<void> {
+    const others = this.current.filter(({ mirror }) => !mirror.isCurrent());
+    const ask = (server: Server) => server.ask(({ mirror }) => mirror.refresh()).catch(() => undefined);
+    await Promise.all(others.map(ask));
   }
 
   /** Those that something of this id may be on: the one that it names or, where it names none, all. */
