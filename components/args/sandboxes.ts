@@ -45,7 +45,7 @@ export interface SandboxesArgs {
    */
   autoPullImages?: pulumi.Input<boolean>;
   /**
-   * Sandboxes to keep booted, so that a create that asks for exactly such a one takes it instead of waiting for a boot.
+   * Pre-booted sandboxes. A create request for the same image and size gets one immediately.
    * Accepted: a list like [{"image":"starter","count":2,"cpus":1,"memoryMiB":512}].
    * @default []
    * @example [{"image": "starter", "count": 2}]

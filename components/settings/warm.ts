@@ -14,8 +14,7 @@ const kind = z.strictObject({
 });
 
 export const warm = z.array(kind).max(20).prefault([]).register(settingMeta, {
-  description:
-    "Sandboxes to keep booted, so that a create that asks for exactly such a one takes it instead of waiting for a boot.",
+  description: "Pre-booted sandboxes. A create request for the same image and size gets one immediately.",
   accepts: 'a list like [{"image":"starter","count":2,"cpus":1,"memoryMiB":512}]',
   example: '[{"image":"starter","count":2}]',
 });

@@ -9,9 +9,9 @@ let running: Gateway | undefined;
 
 // What nobody foresaw may end a request, and never the microVMs of everybody.
 process.on("unhandledRejection", (error) => {
-  if (!running) return void process.stderr.write(`a failure that nothing handles: ${errorText(error)}\n`);
+  if (!running) return void process.stderr.write(`unhandled promise rejection: ${errorText(error)}\n`);
   running.metrics.unhandledRejections.inc();
-  running.app.log.error({ err: error }, "a failure that nothing handles");
+  running.app.log.error({ err: error }, "unhandled promise rejection");
 });
 
 /** Seconds that guests get to write what they hold before the process ends over a failure. */
@@ -21,12 +21,12 @@ const CRASH_STOP_SECONDS = 10;
 let crashing = false;
 process.on("uncaughtException", (error) => {
   if (running && isExhaustion(error)) return void running.app.log.error({ err: error }, "out of resources");
-  process.stderr.write(`an exception that nothing caught: ${errorText(error)}\n`);
+  process.stderr.write(`uncaught exception: ${errorText(error)}\n`);
   if (crashing) return;
   crashing = true;
   const end = () => process.exit(1);
   if (!running) return end();
-  running.app.log.fatal({ err: error }, "an exception that nothing caught: stopping");
+  running.app.log.fatal({ err: error }, "uncaught exception: stopping");
   setTimeout(end, (CRASH_STOP_SECONDS + 2) * 1000);
   running.stop(CRASH_STOP_SECONDS).then(end, end);
 });

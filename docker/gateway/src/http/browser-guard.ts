@@ -72,7 +72,7 @@ export function refuseKeyInAddress(url: string): void {
     if (KEY_NAMES.test(name) || value.startsWith("msb_"))
       throw new ServiceError(
         "invalidRequest",
-        "a key does not belong into the address, which ends up in logs: send Authorization: Bearer <key>, and revoke a key that was sent so",
+        "don't put an API key in the URL: URLs are logged. Send Authorization: Bearer <key>, and revoke a key that was sent in a URL",
       );
 }
 

@@ -41,7 +41,7 @@ export function whyRefused(text: string): string | undefined {
       if (++depth > MAX_DEPTH) return `the body is nested more than ${MAX_DEPTH} deep`;
       values++;
     } else if (code === CLOSE || code === CLOSE_LIST) depth--;
-    if (values > MAX_VALUES) return `the body holds more than ${MAX_VALUES} keys, texts, lists and objects`;
+    if (values > MAX_VALUES) return `the body holds more than ${MAX_VALUES} JSON values`;
   }
   return undefined;
 }

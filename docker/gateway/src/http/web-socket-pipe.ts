@@ -183,7 +183,7 @@ function onItsOwn(data: Buffer): Buffer {
 
 /** Ends a client whose bytes there is no room for. It may not be read any more, so its answer is not waited for. */
 function refuse(client: WebSocket): void {
-  client.close(1013, "the server holds too many bytes of its clients");
+  client.close(1013, "too much unread data is buffered for this key");
   setTimeout(() => client.terminate(), FAREWELL_MS).unref();
 }
 

@@ -56,11 +56,11 @@ export async function recover(parts: RecoveryParts): Promise<void> {
   looked.catch(() => undefined);
   if (await within(claimed, START_WAIT_MS)) await within(looked, deadline - performance.now());
   if (performance.now() >= deadline)
-    options.log.warn({}, "msb takes its time to answer; what is on disk is served meanwhile");
+    options.log.warn({}, "msb is slow to respond; serving the state on disk until it does");
   // Too late to be thrown.
   claim.settle(claimed).catch(options.unusable);
   for (const entry of index.all()) if (isUp(entry.record.state)) liveness.follow(entry);
-  await resume.load().catch(failed(parts, "could not tell what ran before"));
+  await resume.load().catch(failed(parts, "could not read which sandboxes were running"));
   reconciler.sweep();
 }
 
@@ -84,7 +84,7 @@ async function lookAtMsb(parts: RecoveryParts): Promise<void> {
           records.setAside.has(handle) ||
           warm.knows(handle),
       )
-      .catch(failed(parts, "what is left of sandboxes that nobody knows of stays"));
+      .catch(failed(parts, "leftover sandbox folders could not be removed"));
   try {
     forgetEndedRuns(options.home);
   } catch (error) {

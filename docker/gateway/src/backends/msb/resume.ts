@@ -192,7 +192,7 @@ export class Resume {
       return nameList.parse(JSON.parse(await readFile(this.file, "utf8")));
     } catch (error) {
       const missing = (error as NodeJS.ErrnoException).code === "ENOENT";
-      if (!missing) this.log.error({ err: errorText(error) }, "could not tell what ran before");
+      if (!missing) this.log.error({ err: errorText(error) }, "could not read which sandboxes were running");
       return [];
     }
   }

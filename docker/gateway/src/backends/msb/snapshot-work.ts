@@ -207,7 +207,7 @@ export class SnapshotWork {
   private complain(
     { id, owner }: SnapshotRecord,
     error: unknown,
-    what = "a snapshot is not as it should be",
+    what = "snapshot cleanup failed; it is retried",
   ): void {
     if (this.failures.take(owner ?? "")) this.options.log.warn({ snapshot: id, err: errorText(error) }, what);
   }

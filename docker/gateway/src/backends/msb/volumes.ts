@@ -263,7 +263,7 @@ export class MsbVolumes implements VolumeBackend {
   }
 
   private complain({ id }: VolumeRecord, error: unknown): void {
-    this.options.log.warn({ volume: id, err: errorText(error) }, "a volume is not as it should be");
+    this.options.log.warn({ volume: id, err: errorText(error) }, "volume cleanup failed; it is retried");
   }
 }
 

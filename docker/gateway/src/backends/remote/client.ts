@@ -100,7 +100,7 @@ class RemoteSandboxes implements SandboxBackend, Mirrored {
 
 function cursorOf(text: string): LogEntry["cursor"] {
   const cursor = decodeCursor(text);
-  if (!cursor) throw new ServiceError("unavailable", "a server gives places in a log that are none");
+  if (!cursor) throw new ServiceError("unavailable", "the server sent an invalid log cursor");
   return cursor;
 }
 

@@ -147,13 +147,14 @@ export class Connection {
   fail(error: unknown, signal?: AbortSignal): never {
     if (error instanceof ServiceError) throw error;
     if (signal?.aborted)
-      throw new ServiceError("requestTimeout", "it was given up before it was done", { cause: error });
+      throw new ServiceError("requestTimeout", "the request was cancelled before it finished", {
+        cause: error,
+      });
     throw error instanceof RangeError ? this.notUnderstood(error) : this.silent(error);
   }
 
   silent = (cause?: unknown): ServiceError => this.unavailable("does not answer", cause);
-  private notUnderstood = (cause?: unknown) =>
-    this.unavailable("gives answers that are not understood", cause);
+  private notUnderstood = (cause?: unknown) => this.unavailable("sent an invalid response", cause);
   private unavailable = (what: string, cause: unknown) =>
     new ServiceError("unavailable", `${this.options.name} ${what}`, {
       ...{ retryAfterSeconds: RETRY_SECONDS, cause },

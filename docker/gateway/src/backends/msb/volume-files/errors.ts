@@ -60,7 +60,9 @@ export function translate(path: FilePath, error: unknown): unknown {
       return new ServiceError("invalidRequest", "the content ended before it was complete");
     default:
       if (error instanceof Error && error.name === "AbortError")
-        return new ServiceError("requestTimeout", "it was given up before it was done", { cause: error });
+        return new ServiceError("requestTimeout", "the request was cancelled before it finished", {
+          cause: error,
+        });
       return error;
   }
 }
