@@ -7,11 +7,12 @@ import type { Tools } from "../setup/tools";
 import { UserError } from "../setup/user-error";
 import { consequences, type StepEvent } from "./deploy/consequences";
 import { Progress, type ProgressEvent } from "./deploy/progress";
+import { onInterruption } from "./interruption";
 
 /** Result of a run. */
 export interface Ended {
   ok: boolean;
-  /** Whether Ctrl+C or SIGTERM came meanwhile: Pulumi may then end without an error, and with work left. */
+  /** Whether Ctrl+C, SIGTERM or SIGHUP came meanwhile: Pulumi may then end without an error, and with work left. */
   interrupted: boolean;
   /** What the user of the service would notice, in words. */
   words: string[];
@@ -96,10 +97,9 @@ export async function watch(
   };
   // Ctrl+C reaches pulumi too, which ends in good order by itself; a second signal from here would cut that short.
   let interrupted = false;
-  const stay = () => {
+  const end = onInterruption(() => {
     interrupted = true;
-  };
-  process.on("SIGINT", stay).on("SIGTERM", stay);
+  });
   try {
     await run({
       ...{ color, suppressProgress: true },
@@ -118,7 +118,7 @@ export async function watch(
     return { ok: false, interrupted, ...sumUp(events) };
   } finally {
     progress.end();
-    process.off("SIGINT", stay).off("SIGTERM", stay);
+    end();
   }
 }
 

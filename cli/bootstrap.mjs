@@ -120,6 +120,6 @@ if (isFile) await installPackages(join(root, "docker", "gateway"));
 const program = isFile ? [join(root, command), ...args] : [join(root, "cli", "main.ts"), command, ...args];
 const cli = ["--import", import.meta.resolve("tsx"), ...program];
 // An interrupt reaches the child too, being in the same process group: wait for it to end by itself.
-for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => {});
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => {});
 const { status, signal } = spawnSync(process.execPath, cli, { stdio: "inherit" });
 process.exit(status ?? (signal ? 1 : 0));

@@ -3,7 +3,7 @@ import { expect, it } from "vitest";
 import { sumUp, watch } from "../../../cli/automation";
 import { silentReporter } from "../../../setup/report";
 
-it.each(["SIGINT", "SIGTERM"] as const)(
+it.each(["SIGINT", "SIGTERM", "SIGHUP"] as const)(
   "knows that %s came, although Pulumi then ends in good order",
   async (signal) => {
     const how = { report: silentReporter, color: "never" } as const;
