@@ -1,6 +1,6 @@
 import { DEFAULT_HOST, isHostName } from "./hosts";
 import type { HostSettings } from "./schema";
-import type { SettingError } from "./setting-errors";
+import { pathTo, type SettingError } from "./setting-errors";
 import { isUnspecified } from "./values";
 
 /** The settings of each host, or what is wrong with them. */
@@ -54,7 +54,7 @@ function droppedHost(names: readonly string[]): SettingError {
       "removed, and the others start without its sandboxes",
     accepted:
       "the name default for the host that the stack already has, or allowRemoval true on one of them if it has none",
-    fix: [{ key: `hosts.${names[0]}.allowRemoval`, value: "true", path: true }],
+    fix: [{ key: "hosts", edit: "give the host that the stack already has the name default" }],
   };
 }
 
@@ -73,7 +73,7 @@ export function mistakeOfHost(name: string, error: SettingError): SettingError {
     key: inHost(error.key),
     fix: error.fix.map((fix) => ({
       ...fix,
-      key: /^[\w.-]+(\[\d+\])?$/.test(fix.key) ? inHost(fix.key) : `hosts.${name}${quoted(fix.key)}`,
+      key: fix.path ? inHost(fix.key) : pathTo(`hosts.${name}`, [fix.key]),
       path: true,
     })),
   };
@@ -85,12 +85,9 @@ function wrongName(name: string): SettingError {
     key: `hosts.${shown}`,
     problem: "has a name that is not allowed",
     accepted: "1 to 30 lower-case letters, digits and hyphens, a letter or digit first and last",
-    fix: [{ key: `hosts${quoted(shown)}`, path: true }],
+    fix: [{ key: "hosts", edit: `give the host ${JSON.stringify(shown)} another name` }],
   };
 }
-
-/** Quotes a name for a path of `pulumi config --path`. */
-const quoted = (name: string) => `["${name.replace(/["\\]/g, "\\$&")}"]`;
 
 /** Ports and volumes that two hosts on one machine can't share. */
 function sharedErrors(all: Record<string, HostSettings>): SettingError[] {
@@ -122,7 +119,7 @@ function sharedErrors(all: Record<string, HostSettings>): SettingError[] {
           key: `volumes.${volume}`,
           problem: `is ${wanted}, a volume that the host ${holder[0]} already uses on the same engine`,
           accepted: "another volume, or no value for the default name, which is made of stack and host",
-          fix: [{ key: `volumes.${volume}`, value: `${wanted}-${name}` }],
+          fix: [{ key: `volumes.${volume}`, value: `${wanted}-${name}`, path: true }],
         }),
       );
     }

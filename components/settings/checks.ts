@@ -5,7 +5,7 @@ import { registryKeys } from "./image-registry";
 import { currentName, withCurrentNames } from "./renamed";
 import { type HostSettings, type StackSettings, settingsSchema } from "./schema";
 import { type SettingError, toText, unknownKey } from "./setting-errors";
-import { fromText, isGroup, isObject } from "./text-form";
+import { fromText, isGroup, isList, isObject } from "./text-form";
 import { fieldErrors } from "./wrong-fields";
 
 type Key = keyof StackSettings;
@@ -102,12 +102,24 @@ function checkKeys(raw: Record<string, unknown>, secretKeys: readonly string[]) 
   for (const key of given) {
     if (Object.hasOwn(shape, key)) continue;
     const value = secretKeys.includes(key) ? undefined : toText(raw[key]);
-    // A group of settings is no place for a single value, nor the other way round.
-    const unlike = keys.filter((each) => isGroup(each) !== isObject(fromText(each, toText(raw[key]))));
+    // A list or an object is no place for a single value, nor the other way round.
+    const unlike = keys.filter((each) => kindOf(each) !== kindOfValue(fromText(each, toText(raw[key]))));
     errors.push(unknownKey(key, value, keys, [...given, ...unlike]));
   }
   lowerReservations(raw, good);
   return { good, errors };
+}
+
+type Kind = "list" | "object" | "value";
+
+function kindOf(key: Key): Kind {
+  if (isList(key)) return "list";
+  return isGroup(key) || key === "hosts" ? "object" : "value";
+}
+
+function kindOfValue(value: unknown): Kind {
+  if (Array.isArray(value)) return "list";
+  return isObject(value) ? "object" : "value";
 }
 
 function hostsOf(

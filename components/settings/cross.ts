@@ -182,11 +182,10 @@ export function registryError({
   const lacking = { registry: registry ?? (isPulled || undefined), registryUser, registryPassword };
   const [missing] = Object.entries(lacking).find(([, value]) => value === undefined) ?? [];
   if (missing === undefined) return undefined;
-  const extra = Object.keys(lacking).filter((key) => key !== "registry");
   return {
     key: missing,
     problem: "is missing",
     accepted: "registryUser and registryPassword together, with registry or serverImage",
-    fix: extra.map((key) => ({ key })),
+    fix: [{ key: missing, ask: missing === "registryPassword" ? "secret" : "plain" }],
   };
 }

@@ -21,7 +21,10 @@ export const keyLimits = limits.pick({
   connections: true,
 });
 
-const time = z.iso.datetime({ offset: true });
+const time = z.iso.datetime({
+  offset: true,
+  error: "a date needs a time and an offset, like 2027-01-31T00:00:00Z",
+});
 
 /** A key as the configuration holds it: all but the key itself. */
 const key = z

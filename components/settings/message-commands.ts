@@ -43,8 +43,10 @@ const QUOTED = /(?<=`)pulumi (?=(?:stack rm|stack init|cancel|refresh|config)(?!
  */
 export const asNpmScripts = (text: string): string =>
   text.replaceAll(UP, "npm run up").replaceAll(PLAIN, (_word, at: number, all: string) =>
-    // Its output goes to another program.
-    all.slice(0, at).endsWith("$(") ? "npm run --silent pulumi -- " : "npm run pulumi -- ",
+    // Its output goes to another program, or into a file.
+    all.slice(0, at).endsWith("$(") || all.startsWith("config get ", at + "pulumi ".length)
+      ? "npm run --silent pulumi -- "
+      : "npm run pulumi -- ",
   );
 
 /** What Pulumi prints under the npm scripts: its own advice too is to be typed as one. */

@@ -10,15 +10,22 @@ export interface SettingError {
   problem: string;
   /** What would be right. */
   accepted: string;
-  /** Settings to set (in the text form of Pulumi's configuration) or, without a value, to remove. */
+  /** What fixes it. None of it removes more than what is wrong. */
   fix: Fix[];
 }
 
+/** A setting to set (in the text form of Pulumi's configuration) or, with nothing but its key, to remove. */
 interface Fix {
   key: string;
   value?: string;
   /** The key is a path into an object. */
   path?: boolean;
+  /** The user gives the value, which only the user knows; `secret` if it is to be encrypted. */
+  ask?: "plain" | "secret";
+  /** The setting stays; this part of it has to be corrected in a text editor. */
+  correct?: string;
+  /** What to do with the setting where it is stored, as no command does it. */
+  edit?: string;
 }
 
 /** How the lines that fix a setting are written. */
@@ -60,13 +67,28 @@ export function unknownKey(
   taken: readonly string[],
 ): SettingError {
   const near = nearest(key, known);
-  const takesOver = near !== undefined && !taken.includes(near) && value !== undefined && value.length <= 200;
   return {
     key,
     problem: "is not a setting",
     accepted: near ? `${near} (the closest name)` : `one of ${known.join(", ")}`,
-    fix: takesOver ? [{ key: near, value }, { key }] : [{ key }],
+    fix: renameTo(near !== undefined && taken.includes(near) ? undefined : near),
   };
+
+  function renameTo(name: string | undefined): Fix[] {
+    if (name === undefined) return [{ key }];
+    // A value that can't be typed here is lost if the misspelt setting is removed.
+    if (value === undefined || value.length > 200) return [{ key, edit: `rename ${key} to ${name}` }];
+    return [{ key: name, value }, { key }];
+  }
+}
+
+/** The path of a part of a setting, for `pulumi config --path`: `tls.names[0]`, `registries.mirrors["docker.io"]`. */
+export function pathTo(key: string, parts: readonly PropertyKey[]): string {
+  return parts.reduce<string>((path, part) => {
+    if (typeof part === "number") return `${path}[${part}]`;
+    const name = String(part);
+    return /^[\w-]+$/.test(name) ? `${path}.${name}` : `${path}["${name.replace(/["\\]/g, "\\$&")}"]`;
+  }, key);
 }
 
 /** All errors as one message; a line to type follows each of them. */
@@ -86,17 +108,30 @@ export const fixLines = ({ fix }: SettingError, style: FixStyle): string =>
   fix.map((each) => fixLine(each, style)).join(" && ");
 
 function fixLine(fix: Fix, style: FixStyle): string {
-  if (style.source === "code")
-    return fix.value === undefined ? `remove ${fix.key}` : `${fix.key}: ${fix.value}`;
+  if (style.source === "code") return inCode(fix);
+  if (fix.edit) return `${fix.edit} in Pulumi.${style.stack?.split("/").at(-1) ?? "<stack>"}.yaml`;
   const stack = style.stack ? ` --stack ${shellQuote(style.stack)}` : "";
   const line = (words: string[]) => `pulumi config ${words.map(shellQuote).join(" ")}${stack}`;
   const key = `${NAMESPACE}:${fix.key}`;
   const path = fix.path ? ["--path"] : [];
+  if (fix.correct !== undefined) {
+    const file = `${fix.key.replace(/\W+/g, "-")}.json`;
+    const [get, set] = [line(["get", ...path, key]), line(["set", "--secret", ...path, key])];
+    return `${get} > ${file}, correct ${fix.correct} in it, then: ${set} < ${file} && rm ${file}`;
+  }
+  if (fix.ask) return line(["set", ...(fix.ask === "secret" ? ["--secret"] : []), ...path, key]);
   const remove = line(["rm", ...path, key]);
   if (fix.value === undefined) return remove;
   const parts = structureOf(fix.value);
   if (parts === undefined) return line(["set", ...path, key, fix.value]);
   return [remove, ...leaves(key, parts).map((words) => line(["set", "--path", ...words]))].join(" && ");
+}
+
+function inCode({ key, value, ask, correct, edit }: Fix): string {
+  if (edit) return edit;
+  if (correct !== undefined) return `correct ${correct} in ${key}`;
+  if (ask) return `set ${key}`;
+  return value === undefined ? `remove ${key}` : `${key}: ${value}`;
 }
 
 /** A list or an object. Never written as its JSON text: a later `--path` would replace all of it by one field. */
@@ -111,11 +146,9 @@ function structureOf(text: string): object | undefined {
 
 /** What to set, one by one, for a structure: the path, and the value with its type where Pulumi would take another. */
 function leaves(key: string, value: unknown): string[][] {
-  if (Array.isArray(value)) return value.flatMap((item, index) => leaves(`${key}[${index}]`, item));
+  if (Array.isArray(value)) return value.flatMap((item, index) => leaves(pathTo(key, [index]), item));
   if (typeof value === "object" && value !== null)
-    return Object.entries(value).flatMap(([name, part]) =>
-      leaves(/^[\w-]+$/.test(name) ? `${key}.${name}` : `${key}[${JSON.stringify(name)}]`, part),
-    );
+    return Object.entries(value).flatMap(([name, part]) => leaves(pathTo(key, [name]), part));
   const looksTyped = typeof value === "string" && /^(?:true|false|[+-]?[\d.].*)$/.test(value);
   return [[...(looksTyped ? ["--type", "string"] : []), key, toText(value)]];
 }

@@ -121,7 +121,7 @@ describe("errors name the host and the setting", () => {
     const { keys, message } = mistakesOf({ hosts: { [name]: {} } });
     expect(keys).toEqual([`hosts.${name}`]);
     expect(message).toMatch(/lower-case letters, digits and hyphens/);
-    expect(message).toContain("config rm --path");
+    expect(message).toContain(`give the host ${JSON.stringify(name)} another name in Pulumi.<stack>.yaml`);
   });
 
   it.each(["a", "0", "kvm-1", "a".repeat(30), "constructor"])("but takes %j", (name) => {
@@ -151,7 +151,7 @@ describe("hosts without `default`, which would drop the server of a stack that h
     expect(keys).toEqual(["hosts"]);
     expect(message).toMatch(/names east, west, but not default[\s\S]*would be removed/);
     expect(message).toMatch(
-      /accepted: the name default for the host[\s\S]*config set --path microsandbox:hosts\.east\.allowRemoval true/,
+      /accepted: the name default for the host.*allowRemoval true on one.*\n.*fix: .*give the host that the stack already has the name default/,
     );
   });
 

@@ -119,6 +119,7 @@ it.each([
     '"$(pulumi stack output k --show-secrets)"',
     '"$(npm run --silent pulumi -- stack output k --show-secrets)"',
   ],
+  ["fix: pulumi config get a:keys > f", "fix: npm run --silent pulumi -- config get a:keys > f"],
   ["to see it: pulumi stack export --stack s", "to see it: npm run pulumi -- stack export --stack s"],
 ])("is an npm script where pulumi need not be on the PATH: %s", (text, expected) => {
   expect(asNpmScripts(text)).toBe(expected);

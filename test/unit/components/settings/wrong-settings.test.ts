@@ -101,7 +101,9 @@ describe("wrong settings", () => {
   test("keys: what is wrong with one is said, what is right is kept, and a secret list is not shown", () => {
     const message = messageFor({ keys: [ci, { ...ci, expires: "2030-01-01T00:00:00Z" }] });
     expect(message).toContain('keys.1.id is "ci" (there is a key with that id)');
-    expect(message).toContain(`config set --path 'microsandbox:keys[0].hash' ${ci.hash}`);
+    expect(message).toContain("correct [1].id in it");
+    const date = messageFor({ keys: [{ ...ci, expires: "2027-01-31" }] }, { secretKeys: ["keys"] });
+    expect(date).toContain("a date needs a time and an offset");
     const secret = messageFor({ keys: JSON.stringify([{ ...ci, id: "?" }]) }, { secretKeys: ["keys"] });
     expect(secret).not.toContain(ci.hash);
     expect(messageFor({ isolateByKey: true })).toContain("no API keys to separate");

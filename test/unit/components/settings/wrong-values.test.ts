@@ -198,7 +198,7 @@ const wrong: [Record<string, unknown>, string][] = [
     [
       "  microsandbox:registryPassword is missing",
       "    accepted: registryUser and registryPassword together, with registry or serverImage",
-      "    fix:      pulumi config rm microsandbox:registryUser && pulumi config rm microsandbox:registryPassword",
+      "    fix:      pulumi config set --secret microsandbox:registryPassword",
     ].join("\n"),
   ],
   [
