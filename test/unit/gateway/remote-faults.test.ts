@@ -48,6 +48,7 @@ const USES: Record<string, Use> = {
   "snapshots.list": ({ snapshots }) => snapshots.list({ limit: 1 }),
   "snapshots.find": ({ snapshots }) => snapshots.find({ id: ID }, {}),
   "snapshots.remove": ({ snapshots }) => snapshots.remove(ID, {}),
+  hasName: (backend) => backend.hasName("volume", "a", {}),
   limits: (backend) => backend.limits(),
   usage: (backend) => backend.usage(),
   statuses: (backend) => backend.statuses(),

@@ -1,17 +1,18 @@
 import { expect, test } from "vitest";
-import { ServersBackend } from "../../../docker/gateway/src/backends/servers/backend";
-import { Server, Servers } from "../../../docker/gateway/src/backends/servers/server";
+import type { ServersBackend } from "../../../docker/gateway/src/backends/servers/backend";
+import { MemoryNames } from "../../../docker/gateway/src/backends/servers/names";
 import type { MirroredBackend } from "../../../docker/gateway/src/sandboxes/changes";
 import { randomFrom, seedFromEnvironment } from "../../harness/random";
 import { wanted } from "./backend-contract/world";
 import { until } from "./harness";
+import type { MsbWorld } from "./msb-world";
 import { ServersWorld } from "./servers-world";
 
 /** A router whose questions for changes are counted, and that hears of changes until it is told to no longer. */
-function counting({ worlds, names }: ServersWorld) {
+function counting(world: ServersWorld) {
   const counts = { asked: 0, hearing: 0 };
   let deaf = new AbortController();
-  const around = ({ backend }: (typeof worlds)[number]): MirroredBackend => {
+  const around = ({ backend }: MsbWorld): MirroredBackend => {
     const { sandboxes } = backend;
     const counted = Object.assign(Object.create(sandboxes), {
       changes: (since?: string) => {
@@ -26,10 +27,9 @@ function counting({ worlds, names }: ServersWorld) {
     });
     return Object.assign(Object.create(backend), { sandboxes: counted });
   };
-  const servers = worlds.map((world, number) => new Server(number, around(world)));
   return {
     counts,
-    router: new ServersBackend({ servers: new Servers(servers), names, namesPerOwner: true }),
+    router: world.another(new MemoryNames(), around),
     deafen: () => {
       deaf.abort();
       deaf = new AbortController();

@@ -1,14 +1,18 @@
 import { ServersBackend } from "../../../docker/gateway/src/backends/servers/backend";
-import { MemoryNames } from "../../../docker/gateway/src/backends/servers/names";
+import { MemoryNames, type Names } from "../../../docker/gateway/src/backends/servers/names";
 import { Server, Servers } from "../../../docker/gateway/src/backends/servers/server";
+import { ServiceError } from "../../../docker/gateway/src/errors";
 import type { Limits } from "../../../docker/gateway/src/limits/capacity";
+import type { MirroredBackend } from "../../../docker/gateway/src/sandboxes/changes";
 import { serverOf } from "../../../docker/gateway/src/sandboxes/ids";
 import type { World, WorldOptions } from "./backend-contract/world";
 import { MsbWorld } from "./msb-world";
 
+/** What can become of the way to a server. */
+export type Way = { state: "open" | "closed" | "silent" | "lost answers" };
+
 /** Several servers over fake msbs, as one backend. */
 export class ServersWorld implements World {
-  readonly names = new MemoryNames();
   backend!: ServersBackend;
 
   private constructor(
@@ -43,11 +47,20 @@ export class ServersWorld implements World {
     this.open();
   }
 
-  /** Another router before the same servers. */
-  another(): ServersBackend {
-    const servers = this.worlds.map((world, number) => new Server(number, world.backend));
-    const { names, namesPerOwner } = this;
-    return new ServersBackend({ servers: new Servers(servers), names, namesPerOwner });
+  /** Another router before the same servers, by default with a registry of its own, as a process that starts has. */
+  another(
+    names: Names = new MemoryNames(),
+    around: (world: MsbWorld, number: number) => MirroredBackend = ({ backend }) => backend,
+  ): ServersBackend {
+    const servers = this.worlds.map((world, number) => new Server(number, around(world, number)));
+    return new ServersBackend({ servers: new Servers(servers), names, namesPerOwner: this.namesPerOwner });
+  }
+
+  /** Another router, with a way to each server. */
+  anotherOverWays(): { router: ServersBackend; ways: Way[] } {
+    const ways = this.worlds.map((): Way => ({ state: "open" }));
+    const around = (world: MsbWorld, number: number) => behind(() => world.backend, ways[number] as Way);
+    return { router: this.another(new MemoryNames(), around), ways };
   }
 
   at(id: string): MsbWorld {
@@ -63,6 +76,30 @@ export class ServersWorld implements World {
   private async each(work: (world: MsbWorld) => Promise<void>): Promise<void> {
     await Promise.all(this.worlds.map(work));
   }
+}
+
+/** Nothing is told of changes. */
+async function* unheard(): AsyncGenerator<never> {}
+
+/** What is found at each moment, behind a way that may be closed, or on which answers are lost whose requests arrived. */
+function behind<T extends object>(find: () => T, way: Way): T {
+  return new Proxy({} as T, {
+    get(_, key) {
+      const part = (find() as Record<PropertyKey, unknown>)[key];
+      if (typeof part === "object" && part !== null)
+        return behind(() => (find() as Record<PropertyKey, object>)[key] as object, way);
+      if (typeof part !== "function") return part;
+      if (key === "watchChanges" && way.state !== "open") return unheard;
+      return (...args: unknown[]) => {
+        const away = (uncertain: boolean) =>
+          Promise.reject(new ServiceError("unavailable", "the server does not answer", { uncertain }));
+        if (way.state === "closed") return away(false);
+        if (way.state === "silent") return new Promise(() => undefined);
+        const answer = part.apply(find(), args);
+        return way.state === "open" ? answer : Promise.resolve(answer).then(() => away(true));
+      };
+    },
+  });
 }
 
 /** What one of several servers has of limits that are those of all together. */

@@ -1,4 +1,4 @@
-import type { Backend, Sandbox, SandboxBackend } from "./backend";
+import type { Backend, Sandbox, SandboxBackend, Scope } from "./backend";
 
 /** What has become of a backend's sandboxes since a moment, or a part of it. */
 export type Changes = {
@@ -27,7 +27,12 @@ export interface Mirrored {
   watchChanges(signal: AbortSignal): AsyncIterable<"changed">;
 }
 
-/** A backend of whose lists a copy can be kept. */
+/** What has a name. */
+export type NamedKind = "sandbox" | "volume" | "snapshot";
+
+/** A backend that is one of several: copies of its lists can be kept, and it can be asked for names. */
 export interface MirroredBackend extends Backend {
   readonly sandboxes: SandboxBackend & Mirrored;
+  /** Whether something has the name, or is being made under it. */
+  hasName(kind: NamedKind, name: string, scope: Scope): Promise<boolean>;
 }

@@ -1,6 +1,7 @@
 import { errorText } from "../../errors";
 import type { Limits } from "../../limits/capacity";
-import type { Backend, Owner, Usage } from "../../sandboxes/backend";
+import type { Owner, Scope, Usage } from "../../sandboxes/backend";
+import type { MirroredBackend, NamedKind } from "../../sandboxes/changes";
 import { type SandboxStatus, sandboxStatus } from "../../sandboxes/spec";
 import { within } from "../../within";
 import { assemble, type MsbBackendOptions, type Parts } from "./assembly";
@@ -19,7 +20,7 @@ const FLUSH_MS = 60_000;
 const LAST_LOOK_MS = 10_000;
 
 /** msb on this machine. */
-export class MsbBackend implements Backend {
+export class MsbBackend implements MirroredBackend {
   private readonly timers: NodeJS.Timeout[] = [];
   readonly sandboxes: MsbSandboxes;
   readonly volumes: MsbVolumes;
@@ -50,6 +51,11 @@ export class MsbBackend implements Backend {
   async usage(owner?: Owner): Promise<Usage> {
     const { index, volumes, snapshots } = this.parts;
     return { ...index.usage(owner), volumes: volumes.count(owner), ...snapshots.usage(owner) };
+  }
+
+  async hasName(kind: NamedKind, name: string, scope: Scope): Promise<boolean> {
+    if (kind === "sandbox") return this.parts.index.holder(name, scope) !== undefined;
+    return kind === "volume" ? this.volumes.hasName(name, scope) : this.snapshots.hasName(name, scope);
   }
 
   async statuses(): Promise<Record<SandboxStatus, number>> {

@@ -120,6 +120,10 @@ export class MsbSnapshots implements SnapshotBackend {
     await this.work.remove(record);
   }
 
+  /** Whether one has the name, or is being made under it. */
+  hasName = (name: string, { owner }: Scope): boolean =>
+    this.isMaking(name, owner) || this.active(owner).some((record) => record.name === name);
+
   /** How many there are, and what they take on the disk: of one owner, or of all. */
   usage(owner?: Owner): { snapshots: number; snapshotBytes: number } {
     const found = this.active(owner);
@@ -142,12 +146,21 @@ export class MsbSnapshots implements SnapshotBackend {
     );
   }
 
+  private isMaking(name: string, owner: Owner | undefined): boolean {
+    for (const record of this.store.all())
+      if (
+        record.state === "making" &&
+        record.name === name &&
+        (owner === undefined || record.owner === owner)
+      )
+        return true;
+    return false;
+  }
+
   /** Who has the name that is wanted, where that one may be replaced. @throws ServiceError snapshotNameTaken */
   private holder({ name, owner, force }: WantedSnapshot): SnapshotRecord | undefined {
     const own = this.options.namesPerOwner ? owner : undefined;
-    for (const record of this.store.all())
-      if (record.state === "making" && record.name === name && (own === undefined || record.owner === own))
-        throw snapshotNameTaken(name, "is being made");
+    if (this.isMaking(name, own)) throw snapshotNameTaken(name, "is being made");
     const found = this.active(own).find((record) => record.name === name);
     if (found && !force) throw snapshotNameTaken(name);
     return found;

@@ -86,6 +86,12 @@ export class MsbVolumes implements VolumeBackend {
     return this.index.active(owner).map(volumeOf);
   }
 
+  /** Whether one has the name, or is being made under it; those made with msb itself have names, too. */
+  async hasName(name: string, { owner }: Scope): Promise<boolean> {
+    await this.view.refresh(LIST_AGE_MS);
+    return this.index.named(name, owner) !== undefined;
+  }
+
   async shared(): Promise<Volume> {
     const { birthtime, mtime } = await stat(this.options.workspace);
     return {
@@ -97,9 +103,7 @@ export class MsbVolumes implements VolumeBackend {
 
   async create({ name, labels, owner, capacityGib }: WantedVolume): Promise<Volume> {
     await this.options.files.disk.check();
-    // Those made with msb itself hold their names, too.
-    await this.view.refresh(LIST_AGE_MS);
-    if (this.index.named(name, this.options.namesPerOwner ? owner : undefined)) throw volumeNameTaken(name);
+    if (await this.hasName(name, this.options.namesPerOwner ? { owner } : {})) throw volumeNameTaken(name);
     const size = { gib: capacityGib ?? 0, labels: sizeOfLabels(labels) };
     this.index.checkLimits(owner, size, this.options);
     const id = this.options.newId();

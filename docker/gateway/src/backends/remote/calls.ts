@@ -8,6 +8,7 @@ import type {
   Wanted,
   WantedVolume,
 } from "../../sandboxes/backend";
+import type { NamedKind } from "../../sandboxes/changes";
 import type { INHERITABLE } from "../../sandboxes/forks";
 import type { Modification, PlannedModification } from "../../sandboxes/modification";
 import type { SnapshotQuery, SnapshotReference, WantedSnapshot } from "../../sandboxes/snapshots";
@@ -205,6 +206,11 @@ export const CALLS = {
       (await filesOf(served, folder)).remove(pathOf(path), options),
     nothing,
     { ms: FILES_MS },
+  ),
+  hasName: call(
+    ({ backend }, kind: NamedKind, name: string, scope: Scope) => backend.hasName(kind, name, scope),
+    flag,
+    READS,
   ),
   limits: call(async ({ backend }) => ({ ...(await backend.limits()) }), limits, READS),
   usage: call(

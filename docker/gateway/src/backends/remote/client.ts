@@ -13,7 +13,7 @@ import type {
   Wanted,
   WantedVolume,
 } from "../../sandboxes/backend";
-import type { Mirrored, MirroredBackend } from "../../sandboxes/changes";
+import type { Mirrored, MirroredBackend, NamedKind } from "../../sandboxes/changes";
 import type { WantedForks } from "../../sandboxes/forks";
 import { decodeCursor, encodeCursor } from "../../sandboxes/log-cursor";
 import type { Modification, PlannedModification } from "../../sandboxes/modification";
@@ -44,6 +44,8 @@ export class RemoteBackend implements MirroredBackend {
     this.snapshots = new RemoteSnapshots(this.connection);
   }
 
+  hasName = (kind: NamedKind, name: string, scope: Scope) =>
+    this.connection.call("hasName", [kind, name, scope]);
   limits = () => this.connection.call("limits", []);
   usage = (owner?: Owner) => this.connection.call("usage", [{ owner }]);
   statuses = () => this.connection.call("statuses", []);

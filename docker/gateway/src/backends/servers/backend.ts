@@ -10,7 +10,7 @@ import {
 } from "../../sandboxes/backend";
 import type { SandboxStatus } from "../../sandboxes/spec";
 import { type Claim, Claims } from "./claims";
-import type { Names } from "./names";
+import type { Hold, Names } from "./names";
 import { OwnerQuota } from "./owner-quota";
 import { Placement } from "./placement";
 import { ServersSandboxes } from "./sandboxes";
@@ -27,7 +27,7 @@ export type ServersBackendOptions = {
   limitsOf?: (owner: Owner) => OwnerLimits;
 };
 
-/** Several servers as one. It keeps nothing of its own: any number of them may stand before the same servers. */
+/** Several servers as one. It keeps nothing of its own but copies: any number may stand before the same servers. */
 export class ServersBackend implements Backend {
   readonly sandboxes: ServersSandboxes;
   readonly volumes: ServersVolumes;
@@ -37,13 +37,13 @@ export class ServersBackend implements Backend {
 
   constructor({ servers, names, namesPerOwner, limitsOf = () => ({}) }: ServersBackendOptions) {
     this.servers = servers;
-    const isBorne = ({ kind, owner, name }: Claim): Promise<boolean> => {
+    const isTaken = ({ kind, owner, name }: Claim, before?: Hold): Promise<boolean> => {
       const scope = namesPerOwner ? { owner } : {};
-      if (kind === "volume") return this.volumes.isBorne(name, scope);
-      if (kind === "snapshot") return this.snapshots.isBorne(name, scope);
-      return this.sandboxes.isBorne(name, scope);
+      if (kind === "sandbox") return this.sandboxes.hasName(name, scope, before);
+      if (kind === "volume") return this.volumes.hasName(name, scope, before);
+      return this.snapshots.hasName(name, scope);
     };
-    const claims = new Claims({ names, namesPerOwner, isBorne });
+    const claims = new Claims({ names, namesPerOwner, isTaken });
     const placement = new Placement(servers);
     const refuse = () => {
       if (this.draining) throw serverStopping();

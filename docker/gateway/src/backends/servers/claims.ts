@@ -1,25 +1,30 @@
 import { createHash } from "node:crypto";
 import { ServiceError } from "../../errors";
+import type { NamedKind } from "../../sandboxes/changes";
 import type { Owner } from "../../sandboxes/scope";
 import type { Hold, Names } from "./names";
 
-export type Kind = "sandbox" | "volume" | "snapshot";
-
 /** A name that something is to bear. */
-export type Claim = { kind: Kind; owner: Owner; name: string };
+export type Claim = { kind: NamedKind; owner: Owner; name: string };
 
-/** Longer than any server takes to make something, or to refuse to. */
-const MAKING_MS = 120_000;
+type Held = { key: string; hold: Hold };
+
+/** Milliseconds that a server may still be at what it was asked for by somebody who has gone. */
+const LOST_MS = 60_000;
 
 export type ClaimsOptions = {
   names: Names;
   /** Whether names are for each owner by itself. */
   namesPerOwner: boolean;
-  /** Whether something bears the name on any server. @throws ServiceError unavailable where one of them does not answer */
-  isBorne: (claim: Claim) => Promise<boolean>;
+  /**
+   * Whether something on any server has the name, or is being made under it.
+   * @param before what the registry still knows of an earlier one, of which the servers may not have told yet
+   * @throws ServiceError unavailable where that can't be known
+   */
+  isTaken: (claim: Claim, before?: Hold) => Promise<boolean>;
 };
 
-/** Names of things while they are made, and after it. */
+/** Names of things while they are made. After it their servers know them. */
 export class Claims {
   constructor(private readonly options: ClaimsOptions) {}
 
@@ -34,42 +39,43 @@ export class Claims {
     make: () => Promise<T[]>,
   ): Promise<T[]> {
     const { names } = this.options;
-    const holds: { key: string; hold: Hold }[] = [];
+    const holds: Held[] = [];
     try {
       for (const claim of claims) holds.push(await this.take(claim, taken));
       const made = await make();
-      // Where that fails, whoever wants the name later finds what bears it.
-      const settled = holds.map(({ key, hold }, at) => names.settle(key, hold, made[at]?.id ?? ""));
+      const settled = holds.map(({ key, hold }, at) => names.settle(key, hold, made[at]?.id ?? null));
       await Promise.allSettled(settled);
       return made;
     } catch (error) {
       // What may have been made keeps its name until it is known that it was not.
-      if (!(error instanceof ServiceError && error.options.uncertain))
-        await Promise.allSettled(holds.map(({ key, hold }) => names.release(key, hold)));
+      const isLost = error instanceof ServiceError && error.options.uncertain;
+      const giveUp = isLost
+        ? ({ key, hold }: Held) => names.settle(key, hold, null)
+        : ({ key, hold }: Held) => names.release(key, hold);
+      await Promise.allSettled(holds.map(giveUp));
       throw error;
     }
   }
 
-  /** Something is no more: its name is free, if it was still its own. Never rejects. */
-  async free(claim: Claim, id: string): Promise<void> {
-    const key = this.keyOf(claim);
-    try {
-      const hold = await this.options.names.holder(key);
-      if (hold?.id === id) await this.options.names.release(key, hold);
-    } catch {
-      // Whoever wants the name next finds that nothing bears it.
-    }
-  }
-
-  private async take(claim: Claim, taken: (name: string) => ServiceError) {
-    const { names, isBorne } = this.options;
+  /** The registry keeps others away first, so that whatever the servers tell then is not too old. */
+  private async take(claim: Claim, taken: (name: string) => ServiceError): Promise<Held> {
+    const { names, isTaken } = this.options;
     const key = this.keyOf(claim);
     const first = await names.take(key);
-    if ("taken" in first) return { key, hold: first.taken };
+    if ("taken" in first) {
+      const hold = first.taken;
+      try {
+        if (await isTaken(claim)) throw taken(claim.name);
+      } catch (error) {
+        await names.release(key, hold).catch(() => undefined);
+        throw error;
+      }
+      return { key, hold };
+    }
     const { held } = first;
-    // One that was made may be no more; one that is being made has its time.
-    const isUnderWay = held.id === null && Date.now() - held.since < MAKING_MS;
-    if (isUnderWay || (await isBorne(claim))) throw taken(claim.name);
+    const isUnderWay =
+      held.state === "making" || (held.state === "lost" && Date.now() - held.since < LOST_MS);
+    if (isUnderWay || (await isTaken(claim, held))) throw taken(claim.name);
     const second = await names.take(key, held);
     if ("held" in second) throw taken(claim.name);
     return { key, hold: second.taken };

@@ -31,12 +31,9 @@ export class Lists implements MirrorWatcher {
     if (bearers?.size === 0) this.byName.delete(name);
   }
 
-  /** One that bears the name, of one owner or of all. */
-  named(name: string, owner: Owner | undefined): Sandbox | undefined {
-    for (const sandbox of this.byName.get(name) ?? [])
-      if (owner === undefined || sandbox.owner === owner) return sandbox;
-    return undefined;
-  }
+  /** Those that bear the name, of one owner or of all. */
+  named = (name: string, owner: Owner | undefined): Sandbox[] =>
+    [...(this.byName.get(name) ?? [])].filter((sandbox) => owner === undefined || sandbox.owner === owner);
 
   page({ labels, charged = (work) => work(), ...query }: ListQuery): Page {
     const fits = labelFilter(labels);

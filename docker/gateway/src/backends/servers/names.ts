@@ -1,16 +1,25 @@
 /** Who holds a name, as it stood when it was looked at. */
 export type Hold = {
-  /** Id of what bears the name; null while that is being made. */
+  /** `lost`: nobody knows whether it was made. */
+  state: "making" | "made" | "lost";
+  /** Id of what was made. */
   id: string | null;
-  /** When it was taken or changed last, in milliseconds since the epoch. */
+  /** When it came to be so, in milliseconds since the epoch. */
   since: number;
   /** What the registry tells this hold from a later one by. */
   revision: string;
 };
 
 /**
- * The names of everything on all servers. Whichever routers ask at once, one of them gets a name. What a hold says of its
- * bearer is not kept up to date: a server may have removed it by itself.
+ * Milliseconds after which a hold is forgotten: longer than a create takes that is made on one server after the other;
+ * longer than all routers need to hear from the server of what was made; and long enough for a server whose answer was
+ * lost to be there again.
+ */
+export const KEPT_MS = { making: 15 * 60_000, made: 60_000, lost: 60 * 60_000 };
+
+/**
+ * Names of what is being made, and for a while of what was made. Whichever routers ask at once, one of them gets a name.
+ * Which names are taken for good, the servers know.
  */
 export interface Names {
   /**
@@ -20,42 +29,60 @@ export interface Names {
    * @throws ServiceError unavailable
    */
   take(name: string, instead?: Hold): Promise<{ taken: Hold } | { held: Hold }>;
-  /** It has been made: the name is that of this id. No error where the hold is no more. @throws ServiceError unavailable */
-  settle(name: string, hold: Hold, id: string): Promise<void>;
+  /**
+   * It is not being made any more. No error where the hold is no more.
+   * @param id of what was made; null where nobody knows whether it was
+   * @throws ServiceError unavailable
+   */
+  settle(name: string, hold: Hold, id: string | null): Promise<void>;
   /** Gives a name up; nothing where another hold has taken the place of this one. @throws ServiceError unavailable */
   release(name: string, hold: Hold): Promise<void>;
-  /** @throws ServiceError unavailable */
-  holder(name: string): Promise<Hold | undefined>;
 }
+
+/** Names below which it is not worth looking for what can be forgotten. */
+const FEW = 1_000;
 
 /** Names in the memory of one process: for a single router, and for tests. */
 export class MemoryNames implements Names {
   private readonly holds = new Map<string, Hold>();
   private revisions = 0;
+  private sweepAbove = FEW;
 
   async take(name: string, instead?: Hold): Promise<{ taken: Hold } | { held: Hold }> {
     const held = this.holds.get(name);
-    if (held && held.revision !== instead?.revision) return { held };
-    return { taken: this.put(name, null) };
+    if (held && isKept(held) && held.revision !== instead?.revision) return { held };
+    return { taken: this.put(name, "making", null) };
   }
 
-  async settle(name: string, hold: Hold, id: string): Promise<void> {
-    if (this.isHeldBy(name, hold)) this.put(name, id);
+  async settle(name: string, hold: Hold, id: string | null): Promise<void> {
+    if (this.isHeldBy(name, hold)) this.put(name, id === null ? "lost" : "made", id);
   }
 
   async release(name: string, hold: Hold): Promise<void> {
     if (this.isHeldBy(name, hold)) this.holds.delete(name);
   }
 
-  holder = async (name: string): Promise<Hold | undefined> => this.holds.get(name);
+  /** Holds that take memory. */
+  get size(): number {
+    return this.holds.size;
+  }
 
-  private put(name: string, id: string | null): Hold {
+  private put(name: string, state: Hold["state"], id: string | null): Hold {
     this.revisions += 1;
-    const hold = { id, since: Date.now(), revision: String(this.revisions) };
+    const hold = { state, id, since: Date.now(), revision: String(this.revisions) };
     this.holds.set(name, hold);
+    if (this.holds.size > this.sweepAbove) this.sweep();
     return hold;
+  }
+
+  private sweep(): void {
+    for (const [name, hold] of this.holds) if (!isKept(hold)) this.holds.delete(name);
+    // So that a sweep costs little of what has come since the last.
+    this.sweepAbove = Math.max(FEW, 2 * this.holds.size);
   }
 
   private isHeldBy = (name: string, { revision }: Hold): boolean =>
     this.holds.get(name)?.revision === revision;
 }
+
+const isKept = ({ state, since }: Hold): boolean => Date.now() - since < KEPT_MS[state];

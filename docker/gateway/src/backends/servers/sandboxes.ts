@@ -16,6 +16,7 @@ import type { Modification, ModificationPlan, PlannedModification } from "../../
 import type { Desired } from "../../sandboxes/states";
 import type { Claims } from "./claims";
 import { holdsRoom, sizeOf } from "./mirror";
+import type { Hold } from "./names";
 import type { OwnerQuota } from "./owner-quota";
 import type { Placement } from "./placement";
 import { firstAnswer, type Server, type Servers } from "./server";
@@ -59,11 +60,11 @@ export class ServersSandboxes implements SandboxBackend {
   async get(reference: Reference, scope: Scope): Promise<Sandbox | undefined> {
     const ask = async (server: Server) => server.told(await server.backend.sandboxes.get(reference, scope));
     if ("id" in reference) return (await firstAnswer(this.servers.having(reference.id), ask))?.found;
-    const known = this.servers.lists.named(reference.name, scope.owner);
-    for (const server of known ? this.servers.having(known.id) : []) {
-      const found = await ask(server);
-      if (found && bearsName(found)) return found;
-    }
+    for (const { id } of this.servers.lists.named(reference.name, scope.owner))
+      for (const server of this.servers.having(id)) {
+        const found = await ask(server);
+        if (found && bearsName(found)) return found;
+      }
     const ended: Sandbox[] = [];
     const found = await firstAnswer(this.servers.all(), async (server) => {
       const answer = await server.ask(ask);
@@ -88,10 +89,7 @@ export class ServersSandboxes implements SandboxBackend {
     const server = await this.holding(id);
     const { sandboxes } = server.backend;
     const want = async () => server.told(await sandboxes.want(id, desired));
-    const sandbox = desired === "running" ? await this.start(sandboxes, id, want) : await want();
-    const { owner, name } = sandbox;
-    if (desired === "removed") await this.claims.free({ kind: "sandbox", owner, name }, id);
-    return sandbox;
+    return desired === "running" ? this.start(sandboxes, id, want) : want();
   }
 
   async resume(id: string): Promise<Sandbox> {
@@ -144,11 +142,23 @@ export class ServersSandboxes implements SandboxBackend {
     if (server) yield* server.backend.sandboxes.logs(id, query);
   }
 
-  /** Whether one bears the name. @throws ServiceError unavailable where a server does not answer */
-  async isBorne(name: string, scope: Scope): Promise<boolean> {
-    const ask = (server: Server) => server.backend.sandboxes.get({ name }, scope);
-    const found = await Promise.all(this.servers.all().map((server) => server.ask(ask)));
-    return found.some((sandbox) => sandbox !== undefined && bearsName(sandbox));
+  /**
+   * Whether one has the name. While all servers tell of changes, and none has any, nobody is asked for a name that is free.
+   * @param before what the registry still knows of the name
+   * @throws ServiceError unavailable where that can't be known
+   */
+  async hasName(name: string, scope: Scope, before?: Hold): Promise<boolean> {
+    if (before?.state === "lost") return this.servers.haveName("sandbox", name, scope);
+    await this.servers.refresh();
+    const known = this.servers.lists.named(name, scope.owner).map(({ id }) => id);
+    // What was made through another router may be in no list yet; what is in one may be no more.
+    const ids = new Set(before?.id ? [before.id, ...known] : known);
+    const found = [...ids].map((id) =>
+      firstAnswer(this.servers.having(id), (server) =>
+        server.ask(({ backend }) => backend.sandboxes.get({ id }, scope)),
+      ),
+    );
+    return (await Promise.all(found)).some((each) => each && bearsName(each.found));
   }
 
   /** The server of an id, where there is one. */

@@ -1,8 +1,9 @@
 import { ServiceError } from "../../errors";
 import type { Limits } from "../../limits/capacity";
 import type { Sandbox } from "../../sandboxes/backend";
-import type { MirroredBackend } from "../../sandboxes/changes";
+import type { MirroredBackend, NamedKind } from "../../sandboxes/changes";
 import { serverOf } from "../../sandboxes/ids";
+import type { Scope } from "../../sandboxes/scope";
 import { SharedRead } from "../../shared-read";
 import { within } from "../../within";
 import { Lists } from "./lists";
@@ -92,6 +93,15 @@ export class Servers {
     const others = this.current.filter(({ mirror }) => !mirror.isCurrent());
     const ask = (server: Server) => server.ask(({ mirror }) => mirror.refresh()).catch(() => undefined);
     await Promise.all(others.map(ask));
+  }
+
+  /**
+   * Whether one of them has the name, or makes something under it.
+   * @throws ServiceError unavailable where one does not answer, and no other has it
+   */
+  async haveName(kind: NamedKind, name: string, scope: Scope): Promise<boolean> {
+    const ask = async ({ backend }: Server) => (await backend.hasName(kind, name, scope)) || undefined;
+    return (await firstAnswer(this.current, (server) => server.ask(ask))) !== undefined;
   }
 
   /** Those that something of this id may be on: the one that it names or, where it names none, all. */

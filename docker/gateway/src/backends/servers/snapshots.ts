@@ -83,14 +83,11 @@ export class ServersSnapshots implements SnapshotBackend {
     const ask = (server: Server) => server.backend.snapshots.find({ id }, scope);
     const having = await firstAnswer(this.servers.having(id), ask);
     if (!having) throw snapshotNotFound(id);
-    const { server, found } = having;
-    await server.backend.snapshots.remove(id, scope);
-    await this.claims.free({ kind: "snapshot", owner: found.owner, name: found.name }, id);
+    await having.server.backend.snapshots.remove(id, scope);
   }
 
-  /** Whether one bears the name. @throws ServiceError unavailable where a server does not answer */
-  isBorne = async (name: string, scope: Scope): Promise<boolean> =>
-    (await this.bearer(name, scope)) !== undefined;
+  /** Whether one has the name, or is being made under it. @throws ServiceError unavailable where a server does not answer */
+  hasName = (name: string, scope: Scope): Promise<boolean> => this.servers.haveName("snapshot", name, scope);
 
   private async bearer(name: string, scope: Scope) {
     const found = await Promise.all(

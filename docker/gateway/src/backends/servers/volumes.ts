@@ -3,6 +3,7 @@ import type { Scope, Volume, VolumeBackend, Wanted, WantedVolume } from "../../s
 import { comparePositions } from "../../sandboxes/scope";
 import type { FileCaller, VolumeFiles } from "../../sandboxes/volume-files";
 import type { Claims } from "./claims";
+import type { Hold } from "./names";
 import type { OwnerQuota } from "./owner-quota";
 import type { Placement } from "./placement";
 import { firstAnswer, noServer, type Server, type Servers } from "./server";
@@ -40,7 +41,11 @@ export class ServersVolumes implements VolumeBackend {
     this.refuseWhileDraining();
     const { owner, name } = wanted;
     const share = { vcpus: 0, memoryMib: 0, runs: false };
-    const make = (server: Server) => server.backend.volumes.create(wanted);
+    const make = async (server: Server) => {
+      const volume = await server.backend.volumes.create(wanted);
+      this.known.get(server)?.push(volume);
+      return volume;
+    };
     const asked = { volume: { gib: wanted.capacityGib ?? 0 } };
     const [made] = await this.claims.whileMaking([{ kind: "volume", owner, name }], volumeNameTaken, () =>
       this.quota.whileMaking(owner, asked, async () => [await this.placement.make(share, make)]),
@@ -49,21 +54,29 @@ export class ServersVolumes implements VolumeBackend {
   }
 
   async remove(id: string, scope: Scope): Promise<void> {
-    const server = await this.holding(id, scope);
-    const volume = (await this.ask(server)).find((each) => each.id === id);
-    await server.backend.volumes.remove(id, scope);
-    if (!volume || volume.name === null) return;
-    await this.claims.free({ kind: "volume", owner: volume.owner, name: volume.name }, id);
+    await (await this.holding(id, scope)).backend.volumes.remove(id, scope);
   }
 
   async files(id: string, scope: Scope, caller: FileCaller): Promise<VolumeFiles> {
     return (await this.holding(id, scope)).backend.volumes.files(id, scope, caller);
   }
 
-  /** Whether one bears the name. @throws ServiceError unavailable where a server does not answer */
-  async isBorne(name: string, scope: Scope): Promise<boolean> {
-    const lists = await Promise.all(this.servers.all().map((server) => this.ask(server)));
-    return lists.flat().some((volume) => volume.name === name && isIn(volume, scope));
+  /**
+   * Whether one has the name, or is being made under it; of a server that does not answer, what was last known.
+   * @param before what the registry still knows of the name
+   * @throws ServiceError unavailable where that can't be known
+   */
+  async hasName(name: string, scope: Scope, before?: Hold): Promise<boolean> {
+    if (before?.state === "lost") return this.servers.haveName("volume", name, scope);
+    const ask = ({ backend }: Server) => backend.hasName("volume", name, scope);
+    const answers = this.servers.all().map((server) =>
+      server.ask(ask).catch((error) => {
+        const known = this.known.get(server);
+        if (!known) throw error;
+        return known.some((volume) => volume.name === name && isIn(volume, scope));
+      }),
+    );
+    return (await Promise.all(answers)).includes(true);
   }
 
   /** The servers that have all named volumes of a spec; undefined for one that mounts none. */
