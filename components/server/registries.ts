@@ -17,7 +17,7 @@ export interface RegistriesArgs {
 
 /**
  * Registry settings of the server: files on the state volume that msb and the gateway read each time, so that a change
- * replaces no container. Passwords come by standard input and are secret in the state.
+ * replaces no container. They hold while the container is replaced, and go only where they are set no more. Passwords come by standard input and are secret in the state.
  *
  * @example new Registries("registries", { settings, connection, containerName, containerId }, { dependsOn: server.ready })
  */
@@ -35,13 +35,17 @@ export class Registries extends pulumi.ComponentResource {
         delete: connection.apply((host) => remoteCommand(host, "sh -s clear")),
         stdin: pulumi.secret(
           pulumi
-            .all([args.containerName, args.settings])
-            .apply(([container, settings]) => registriesScript(container, settings)),
+            .all([args.containerName, args.settings, args.containerId])
+            .apply(
+              ([container, settings, id]) => `# container ${id}\n${registriesScript(container, settings)}`,
+            ),
         ),
-        triggers: [args.containerId],
         logging: "none",
       },
-      { parent: this, deleteBeforeReplace: true },
+      // Another container is an update, by a line of the script. A trigger would make it a replacement, which begins with
+      // `delete`: the server that goes, and the one that comes until it is ready, would run without the allow-list. Earlier
+      // versions have one in the state.
+      { parent: this, ignoreChanges: ["triggers"] },
     );
     this.registerOutputs({});
   }

@@ -61,6 +61,12 @@ describe("every setting of images, registries and the host reaches its resource"
       (r) => registrySettings(r).logins,
       { "ghcr.io": { username: "bot", password: "it's secret" } },
     ],
+    [
+      "registries, again where the container is another",
+      { registries: { allowed: ["*"] } },
+      (r) => only(r, "Command", "registries-settings").stdin.value,
+      expect.stringContaining("sandboxes-server-container-id"),
+    ],
     ["no registries, no command", {}, (r) => r.filter(({ name }) => name.includes("registries")), []],
     [
       "kvmCheck boot",
