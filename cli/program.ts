@@ -34,7 +34,8 @@ export function program(): Command {
     .command("import")
     .description("Adopt the server and volumes of a deployed stack after its Pulumi state was lost.")
     .option(...stackOption)
-    .action(({ stack }) => importStack(stack));
+    .option("--yes", "skip the confirmations; required without a terminal if production is true")
+    .action(importStack);
   cli
     .command("destroy")
     .description("Remove what `up` created. The volumes are kept unless volumes.keep is false.")
