@@ -1,3 +1,4 @@
+import { setMaxListeners } from "node:events";
 import type { Duplex } from "node:stream";
 import type * as z from "zod";
 import { ServiceError } from "../../errors";
@@ -7,6 +8,7 @@ import { STREAMS, type StreamArguments, type StreamLine, type StreamName } from 
 import {
   type ClientCertificates,
   CONNECT_TIMEOUT,
+  NOT_SENT,
   type Request,
   type Response,
   type Timeouts,
@@ -25,7 +27,7 @@ export type RemoteOptions = {
 };
 
 const TIMEOUT_MS = 60_000;
-/** Connections for calls; more wait. What lasts has its own. */
+/** Connections for calls that are answered soon; more wait. What may last has its own: it keeps nobody waiting. */
 const CALL_CONNECTIONS = 64;
 /** Bytes of an answer: a thousand sandboxes with the largest specs that are kept take less. */
 const ANSWER_BYTES = 96 * 1024 * 1024;
@@ -38,7 +40,7 @@ const RETRY_SECONDS = 2;
 const BROKEN = new Set(["ECONNRESET", "EPIPE"]);
 /** Codes of errors of a connection that was never made: nothing was asked. */
 const NOT_MADE = new Set([
-  ...["ECONNREFUSED", "EHOSTUNREACH", "ENETUNREACH", "ENOTFOUND", "EAI_AGAIN", CONNECT_TIMEOUT],
+  ...["ECONNREFUSED", "EHOSTUNREACH", "ENETUNREACH", "ENOTFOUND", "EAI_AGAIN", CONNECT_TIMEOUT, NOT_SENT],
   ...["ERR_TLS_CERT_ALTNAME_INVALID", "UNABLE_TO_VERIFY_LEAF_SIGNATURE", "CERT_HAS_EXPIRED"],
 ]);
 
@@ -52,6 +54,8 @@ export class Connection {
 
   constructor(readonly options: RemoteOptions) {
     this.timeoutMs = options.timeoutMs ?? TIMEOUT_MS;
+    // All that is under way listens to it.
+    setMaxListeners(0, this.closing.signal);
     this.calls = new Transport(options.url, options.tls, CALL_CONNECTIONS);
     this.streams = new Transport(options.url, options.tls);
   }
@@ -65,20 +69,26 @@ export class Connection {
     args: CallArguments<N>,
     signal?: AbortSignal,
   ): Promise<CallResult<N>> {
-    const { reads, ms = this.timeoutMs, answer } = CALLS[name];
+    const { reads, ms, answer } = CALLS[name];
     const request = { path: `${CALL_PATH}${name}`, body: JSON.stringify(args) };
-    const ask = (first: AbortSignal) => this.ask(request, answer, first);
+    const transport = ms === undefined ? this.calls : this.streams;
+    const ask = (first: AbortSignal) => this.ask(transport, request, answer, first);
     const asked = withFirstSignal(
       [this.closing.signal, signal],
       (first) => ask(first).catch((error) => (reads && isBroken(error) ? ask(first) : Promise.reject(error))),
-      ms,
+      ms ?? this.timeoutMs,
     );
     return (await asked.catch((error) => this.fail(error, signal))) as CallResult<N>;
   }
 
-  private async ask(request: Request, shape: z.ZodType, signal: AbortSignal): Promise<unknown> {
+  private async ask(
+    transport: Transport,
+    request: Request,
+    shape: z.ZodType,
+    signal: AbortSignal,
+  ): Promise<unknown> {
     const never = { headersTimeout: 0, bodyTimeout: 0 };
-    const { statusCode, body } = await this.calls.request(request, never, signal);
+    const { statusCode, body } = await transport.request(request, never, signal);
     return this.resultOf(await textOf(body, ANSWER_BYTES), statusCode, shape);
   }
 

@@ -31,6 +31,8 @@ const METHOD = "POST";
 
 /** The code of the error of a connection that was not made in time. */
 export const CONNECT_TIMEOUT = "CONNECT_TIMEOUT";
+/** The code of the error of a request that was given up while it waited for a connection. */
+export const NOT_SENT = "NOT_SENT";
 
 /** What a connection is made with, beside the address. */
 export function tlsOptions(tls: ClientCertificates | undefined) {
@@ -56,14 +58,26 @@ export class Transport {
     this.send = isTls ? tlsRequest : plainRequest;
   }
 
-  /** Resolves when the answer begins. The signal ends the answer, too. */
+  /**
+   * Resolves when the answer begins. The signal ends the answer, too; it and the timeouts count also for one that waits for
+   * a connection, of which Node's own request would tell nothing before it has one.
+   */
   request({ path, body, headers }: Request, timeouts: Timeouts, signal: AbortSignal): Promise<Response> {
     return new Promise((resolve, reject) => {
       const sent = this.send(new URL(path, this.url), {
         ...{ method: METHOD, agent: this.agent, signal },
         headers: { "content-type": "application/json", ...headers },
       });
-      const timer = timeoutAfter(timeouts.headersTimeout, () => sent.destroy(late("the answer")));
+      const giveUp = (error: Error) => {
+        const isSent = sent.socket && !sent.socket.connecting;
+        reject(isSent ? error : Object.assign(error, { code: NOT_SENT }));
+        sent.destroy(error);
+      };
+      const timer = timeoutAfter(timeouts.headersTimeout, () => giveUp(late("the answer")));
+      const abort = () => giveUp(new Error("it was given up", { cause: signal.reason }));
+      if (signal.aborted) abort();
+      signal.addEventListener("abort", abort, { once: true });
+      sent.once("close", () => signal.removeEventListener("abort", abort));
       limitConnect(sent);
       sent.once("error", (error) => {
         clearTimeout(timer);
