@@ -26,9 +26,12 @@ export interface KeysArgs {
  * @example new Keys("key", { apiKey, keys, connection, containerName, containerId }, { dependsOn: server.ready })
  */
 export class Keys extends pulumi.ComponentResource {
+  /** Settled once the server has the keys: the first request with one of them makes it read the file. */
+  readonly applied: pulumi.Resource;
+
   constructor(name: string, args: KeysArgs, opts?: pulumi.ComponentResourceOptions) {
     super("microsandbox:index:Keys", name, {}, opts);
-    new command.local.Command(
+    this.applied = new command.local.Command(
       `${name}-file`,
       {
         create: pulumi.output(args.connection).apply(hostShell),

@@ -14,7 +14,7 @@ import type { Service } from "./service";
 export interface ServerFiles {
   /** The key of the settings or the generated one; empty where there is neither. */
   apiKey: pulumi.Input<string>;
-  /** URL of the server, known once it serves there. */
+  /** URL of the server, known once it serves there with its certificate, keys and registries. */
   endpoint: pulumi.Output<string>;
   tls: Tls | undefined;
   boot: BootCheck | undefined;
@@ -64,7 +64,11 @@ export function serverFiles(service: Service, { host, kvm }: CheckedHost, server
     details && structure.kvmCheck === "boot"
       ? new BootCheck(`${name}-boot`, { ...inServer, kvm: details }, afterServer)
       : undefined;
-  const endpoint = pulumi.all([url, (tls ?? server).ready.urn]).apply(([text]) => text);
+  // Not with the images: one that can't be pulled keeps nobody from using the server.
+  const settled = [(tls ?? server).ready, keys?.applied, registries?.applied].filter(
+    (each) => each !== undefined,
+  );
+  const endpoint = pulumi.all([url, pulumi.all(settled.map(({ urn }) => urn))]).apply(([text]) => text);
   const resources = [registries, images, keys, tls, boot].filter((each) => each !== undefined);
   return { apiKey, endpoint, tls, boot, resources };
 }
