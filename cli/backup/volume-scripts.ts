@@ -35,11 +35,14 @@ export function unpackScript(entry: VolumeEntry, name: string): string {
 export const finishScript = (): string =>
   ["set -eu", script("server/swap"), `workspace=${workspace}`, `cd ${serverHome}`, "swap_pending"].join("\n");
 
-/** The same for a restore alone: an upgrade ends its own swaps. */
-export const finishRestoreScript = (): string =>
+/**
+ * The same for what no server starts on (docker/gateway/src/backends/msb/half-state.ts): a restore, and any exchange that has
+ * begun. The rest is an upgrade's, which ends it itself.
+ */
+export const finishHalfScript = (): string =>
   finishScript().replace(
     /swap_pending$/,
-    "case $(cat copies/.pending 2>/dev/null) in restored-*) swap_pending ;; esac",
+    "if [ -e copies/.pending ] && { [ -e copies/.failed ] || grep -q ^restored- copies/.pending; }; then swap_pending; fi",
   );
 
 /**

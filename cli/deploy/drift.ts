@@ -1,5 +1,6 @@
+import { serverHome } from "../../components/server/stack-files";
 import { projectName } from "../../setup/project";
-import { finishRestoreScript } from "../backup/volume-scripts";
+import { finishHalfScript } from "../backup/volume-scripts";
 import type { SetupHost } from "../stack";
 import { resourcesOf } from "./host-resources";
 
@@ -47,6 +48,10 @@ export interface Change {
 /** How to repair changes made outside Pulumi. */
 export interface Repair {
   changes: Change[];
+  /** A container that is to be stopped first. */
+  stop?: string;
+  /** For the docker client: ends an exchange of the state that was cut off. Nothing may start where that fails. */
+  finish?: string[];
   /** Commands for the docker client of the host, up to the first that fails. */
   docker: string[][];
   /** The container that has to get ready after them. */
@@ -87,12 +92,19 @@ export function compare(
   const server = find("container", `${host.baseName}-server`);
   // A foreign container is not touched: Pulumi's program reports whose it is.
   if (server && server.id !== container?.id) return repair;
-  if (container && !server)
+  const volumes = { state: volumeName(host, "state"), workspace: volumeName(host, "workspace") };
+  if (server) wake(server, container?.outputs?.image ?? "", repair);
+  else if (container) {
     repair.changes.push({
       what: `The container ${host.baseName}-server was removed`,
       fate: "it is created again, the volumes are kept",
     });
-  if (server) wake(server, container?.outputs?.image ?? "", repair);
+    if (Object.values(volumes).every((name) => find("volume", name)))
+      repair.finish = finishing(container.outputs?.image ?? "", [
+        `--volume=${volumes.state}:${serverHome}`,
+        `--volume=${volumes.workspace}:/workspace`,
+      ]);
+  }
 
   const network = find("network", host.baseName);
   if (recorded("network:Network", host.baseName) && !network)
@@ -105,7 +117,7 @@ export function compare(
     ["state", "sandboxes, images and volumes"],
     ["workspace", "files of /workspace"],
   ] as const) {
-    const name = host.volumes?.[role] ?? `${host.baseName}-${role}`;
+    const name = volumes[role];
     const volume = find("volume", name);
     const known = recorded("volume:Volume", name);
     if (known && !volume)
@@ -127,6 +139,9 @@ export function compare(
   return repair;
 }
 
+const volumeName = (host: Pick<SetupHost, "baseName" | "volumes">, role: "state" | "workspace"): string =>
+  host.volumes?.[role] ?? `${host.baseName}-${role}`;
+
 /** A change as an `up` tells it. */
 export const sentence = ({ what, fate, advice }: Change): string =>
   `${what}${fate ? `: ${fate}` : ""}.${advice ? ` ${advice}` : ""}`;
@@ -143,7 +158,8 @@ function wokenFrom(state: string, name: string): Change | undefined {
       fate: "waiting until it is ready",
     };
   const why = `To see why: docker logs --tail 20 ${name}`;
-  if (state === "restarting") return { what: `The server in ${name} ends again and again`, advice: why };
+  if (state === "restarting")
+    return { what: `The server in ${name} ends again and again`, fate: "restarting it", advice: why };
   if (state === "unhealthy")
     return {
       what: `The server in ${name} is running but not ready`,
@@ -156,12 +172,18 @@ function wake({ id, name, state }: HostObject, image: string, repair: Repair): v
   const change = wokenFrom(state, name);
   if (change === undefined) return;
   repair.changes.push(change);
-  if (state === "paused") repair.docker.push(["unpause", id]);
-  if (state === "exited" || state === "created") {
-    // The host may have gone down while a restore swapped the state, and the server would take what is left for all of it.
-    const beside = ["--rm", "--network", "none", "--user", "0:0", "--security-opt", "label=disable"];
-    const finish = [image, "sh", "-c", finishRestoreScript()];
-    repair.docker.push(["run", ...beside, "--volumes-from", `${id}:rw`, ...finish], ["start", id]);
-  }
   repair.await = id;
+  if (state === "paused") repair.docker.push(["unpause", id]);
+  // A server refuses a half state, again and again.
+  if (state === "restarting") repair.stop = id;
+  if (["exited", "created", "restarting"].includes(state)) {
+    repair.finish = finishing(image, ["--volumes-from", `${id}:rw`]);
+    repair.docker.push(["start", id]);
+  }
 }
+
+/** The host may have gone down while a restore exchanged the state. */
+const finishing = (image: string, volumes: string[]): string[] => [
+  ...["run", "--rm", "--network", "none", "--user", "0:0", "--security-opt", "label=disable"],
+  ...[...volumes, image, "sh", "-c", finishHalfScript()],
+];

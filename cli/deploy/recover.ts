@@ -164,8 +164,8 @@ export function hostCommand(host: SetupHost, command: string[]): string[] {
     : hostArgv(connectionOf(host), command);
 }
 
-async function runOn(host: SetupHost, command: string[]): Promise<{ stdout: string; failed: boolean }> {
+async function runOn(host: SetupHost, command: string[]) {
   const [program = "docker", ...words] = hostCommand(host, command);
-  const { stdout, failed } = await exec(program, words, { reject: false, stdin: "ignore" });
-  return { stdout: stdout ?? "", failed };
+  const { stdout, stderr, failed, exitCode } = await exec(program, words, { reject: false, stdin: "ignore" });
+  return { stdout: stdout ?? "", stderr: stderr ?? "", failed, exitCode };
 }

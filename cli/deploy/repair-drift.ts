@@ -1,5 +1,6 @@
 import { hostMessage } from "../../components/settings/visible-error";
 import type { Reporter } from "../../setup/report";
+import { UserError } from "../../setup/user-error";
 import type { SetupHost } from "../stack";
 import { compare, listScript, parseObjects, type Repair, type StateResource, sentence } from "./drift";
 import { dockerOn, shellOn } from "./recover";
@@ -8,6 +9,8 @@ import { settled } from "./settled";
 /**
  * Detects changes made outside Pulumi on the hosts of a stack, reports them, and repairs what a refresh would not. Hosts that
  * do not answer and foreign objects are left to Pulumi.
+ *
+ * @throws UserError where the state of a server is half a restore that could not be finished; the other hosts are repaired
  */
 export async function repairDrift(
   hosts: readonly SetupHost[],
@@ -21,13 +24,40 @@ export async function repairDrift(
   };
   const found = await report.wait("looking for changes on the hosts", () => Promise.all(hosts.map(look)));
   const several = hosts.length > 1;
-  const fix = async (host: SetupHost, { changes, docker, await: id }: Repair) => {
+  const fix = async (
+    host: SetupHost,
+    { changes, stop, finish, docker, await: id }: Repair,
+    isAgain = false,
+  ) => {
     for (const line of changes.map(sentence)) report.say(several ? hostMessage(host.name, line) : line);
+    if (stop) await dockerOn(host, ["stop", stop]);
+    if (finish) await finishExchange(host, finish);
     for (const args of docker) if ((await dockerOn(host, args)).failed) break;
     // Pulumi replaces a container that does not become ready.
-    if (id)
-      await settled(async (format) => (await dockerOn(host, ["inspect", "--format", format, id])).stdout);
+    if (!id) return;
+    const state = await settled(
+      async (format) => (await dockerOn(host, ["inspect", "--format", format, id])).stdout,
+    );
+    // It ended just after the look at it: a server that refuses its state runs for a moment, again and again.
+    if (state.startsWith("restarting") && !stop && !isAgain) await fix(...(await look(host)), true);
   };
-  const repair = () => Promise.all(found.map(([host, each]) => fix(host, each)));
+  const repair = async () => {
+    const ended = await Promise.allSettled(found.map(([host, each]) => fix(host, each)));
+    const failed = ended.find(({ status }) => status === "rejected");
+    if (failed?.status === "rejected") throw failed.reason;
+  };
   await report.wait("repairing what was changed on the hosts", repair);
+}
+
+/** The code of docker where the container itself did not start, as without its image: then nothing was exchanged. */
+const NOT_STARTED = 125;
+
+/** @throws UserError where it does not come to its end: the server would take what is there for its whole state */
+async function finishExchange(host: SetupHost, finish: readonly string[]): Promise<void> {
+  const { failed, exitCode, stderr } = await dockerOn(host, finish);
+  if (!failed || exitCode === NOT_STARTED) return;
+  throw new UserError(
+    `A restore or a rollback was interrupted on the host ${host.name}, and could not be finished: ${stderr.trim()}\n` +
+      "The server stays stopped, nothing is lost. When that is mended: npm run up",
+  );
 }

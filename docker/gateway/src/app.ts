@@ -2,8 +2,9 @@ import { mkdirSync } from "node:fs";
 import type { Server } from "node:https";
 import { join } from "node:path";
 import type { FastifyInstance } from "fastify";
+import { halfState } from "./backends/msb/half-state";
 import type { Config } from "./config";
-import type { ConfigError } from "./errors";
+import { ConfigError } from "./errors";
 import { guardedScope } from "./http/guarded-scope";
 import { KeptAnswers } from "./http/kept-answers";
 import { Metrics } from "./http/metrics";
@@ -46,6 +47,9 @@ export async function createGateway(
   config: Config,
   { unusable = () => undefined, logTo }: GatewayOptions = {},
 ): Promise<Gateway> {
+  // Before anything is written there.
+  const half = config.SERVERS ? undefined : halfState(config.MSB_HOME);
+  if (half) throw new ConfigError(half);
   const metrics = new Metrics();
   const app = await createServer(config, metrics, logTo);
   const { log } = app;

@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import {
   clearScript,
   commitScript,
-  finishRestoreScript,
+  finishHalfScript,
   finishScript,
   packScript,
   restoredName,
@@ -15,6 +15,7 @@ import {
 import { ServerVolumes } from "../../../../cli/backup/volumes";
 import type { DeployedServer } from "../../../../cli/commands/sandbox";
 import { settingsFiles } from "../../../../components/server/stack-files";
+import { halfState } from "../../../../docker/gateway/src/backends/msb/half-state";
 import { createReporter } from "../../../../setup/report";
 import { filesBelow } from "../../../harness/files";
 
@@ -67,6 +68,9 @@ function limit(most: number | undefined): void {
 
 const state = () => filesBelow(join(folder, "state"));
 const workspace = () => filesBelow(join(folder, "workspace"));
+
+/** Whether a server starts on the state. */
+const isWhole = () => halfState(join(folder, "state")) === undefined;
 
 /** The volumes of a stack, and its backup, which is another stack's. */
 function stackWithBackup(): Record<"state.tar.zst" | "workspace.tar.zst", Buffer> {
@@ -122,11 +126,15 @@ describe("a restore", () => {
         limit(most);
         isDone = run(commitScript(name, true, "")) && run(finishScript());
         limit(undefined);
+        const starts = isWhole();
+        if (starts) write("state/db/written", "by a server that was started first");
         // What an up does before it starts the server, and the same command when it is given again.
-        expect(run(most % 2 === 0 ? finishScript() : finishRestoreScript())).toBe(true);
+        expect(run(most % 2 === 0 ? finishScript() : finishHalfScript())).toBe(true);
         expect(run(clearScript)).toBe(true);
         const isNew = state()["db/msb.db"] === "backup";
-        expect(state()).toEqual(isNew ? after : before);
+        const { "db/written": written, ...rest } = state();
+        expect(rest).toEqual(isNew ? after : before);
+        expect(written !== undefined).toBe(starts);
         expect(workspace()).toEqual(isNew ? { file: "backup" } : { own: "stack" });
         seen.add(`${isNew}`);
         if (isDone) expect(isNew).toBe(true);
@@ -145,14 +153,18 @@ describe("a restore", () => {
     expect(state()).toEqual({ ...after, "gateway/keys": "backup" });
   });
 
-  it("is what an up ends, and no upgrade, which ends its own swaps", () => {
+  it("is what an up ends, with any swap that has begun, and no upgrade whose trial was cut off", () => {
     write("state/copies/0.6.18-1/db", "copy");
     write("state/copies/.pending", "0.6.18-1\n");
     write("workspace/file", "");
-    expect(run(finishRestoreScript())).toBe(true);
+    expect(run(finishHalfScript())).toBe(true);
     expect(state()).toEqual({ "copies/0.6.18-1/db": "copy", "copies/.pending": "0.6.18-1\n" });
-    rmSync(join(folder, "state/copies"), { recursive: true });
-    expect(run(finishRestoreScript())).toBe(true);
+    write("state/copies/.failed/db", "tried");
+    expect(run(finishHalfScript())).toBe(true);
+    expect(state()).toEqual({ db: "copy" });
+    rmSync(join(folder, "state"), { recursive: true });
+    write("state/db", "");
+    expect(run(finishHalfScript())).toBe(true);
     expect(run(finishScript())).toBe(true);
   });
 

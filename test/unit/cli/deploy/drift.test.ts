@@ -56,27 +56,43 @@ describe("what was changed behind Pulumi's back", () => {
   });
 
   it.each([
-    ["paused", "unpause"],
-    ["exited", "start"],
-    ["created", "start"],
+    ["paused", ["unpause", "c1"]],
+    ["exited", ["start", "c1"]],
+    ["created", ["start", "c1"]],
+    ["restarting", ["start", "c1"]],
   ])("wakes a server that is %s", (state, command) => {
     const found = compare(local, [server({ state }), ...Object.values(rest)], resources);
-    expect(found).toMatchObject({ await: "c1" });
-    expect(found.docker.at(-1)).toEqual([command, "c1"]);
+    expect(found).toMatchObject({ await: "c1", docker: [command] });
+    expect(found.stop).toBe(state === "restarting" ? "c1" : undefined);
     // A restore that the host's end has cut off ends first.
-    const first = state === "paused" ? [] : [expect.arrayContaining(["run", "c1:rw", "sha256:i"])];
-    expect(found.docker.slice(0, -1)).toEqual(first);
-    expect(found.changes).toEqual([{ what: expect.any(String), fate: expect.any(String) }]);
+    if (state === "paused") expect(found.finish).toBe(undefined);
+    else expect(found.finish).toEqual(expect.arrayContaining(["run", "--volumes-from", "c1:rw", "sha256:i"]));
+    expect(found.changes).toEqual([
+      expect.objectContaining({ what: expect.any(String), fate: expect.any(String) }),
+    ]);
   });
 
-  it.each(["starting", "unhealthy", "restarting"])(
-    "waits for a server that is %s, and starts nothing",
-    (state) => {
-      const found = compare(local, [server({ state }), ...Object.values(rest)], resources);
-      expect(found).toMatchObject({ docker: [], await: "c1" });
-      expect(found.changes.map(sentence)).toEqual([expect.stringContaining("dev-server")]);
-    },
-  );
+  it("ends a restore that was cut off before a container that was removed comes again", () => {
+    const volumes = ["state:/var/lib/microsandbox", "workspace:/workspace"].map(
+      (each) => `--volume=microsandbox-dev-${each}`,
+    );
+    expect(compare(local, Object.values(rest), resources)).toMatchObject({
+      finish: expect.arrayContaining(["run", ...volumes, "sha256:i"]),
+      docker: [],
+    });
+    // Docker would make a volume that is not there.
+    for (const gone of [rest.state, rest.workspace]) {
+      const left = Object.values(rest).filter((each) => each !== gone);
+      expect(compare(local, left, resources).finish).toBe(undefined);
+    }
+  });
+
+  it.each(["starting", "unhealthy"])("waits for a server that is %s, and starts nothing", (state) => {
+    const found = compare(local, [server({ state }), ...Object.values(rest)], resources);
+    expect(found).toMatchObject({ docker: [], await: "c1" });
+    expect([found.stop, found.finish]).toEqual([undefined, undefined]);
+    expect(found.changes.map(sentence)).toEqual([expect.stringContaining("dev-server")]);
+  });
 
   it.each<[string, readonly HostObject[], RegExp]>([
     ["container", Object.values(rest), /container microsandbox-dev-server was removed: it is created again/],

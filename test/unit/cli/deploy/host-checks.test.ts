@@ -97,7 +97,7 @@ describe("a host of this machine is asked what `up` asks it", () => {
       "warns",
       /not ready.*docker logs --tail 20 microsandbox-dev-server/,
     ],
-    ["restarting", "Restarting (1) 2 seconds ago", "warns", /ends again and again.*docker logs/],
+    ["restarting", "Restarting (1) 2 seconds ago", "fixes", /ends again and again.*npm run up.*docker logs/],
     ["running", "Up 2 hours (healthy)", undefined, /^$/],
   ])("has a server that is %s, %s", async (state, status, verdict, message) => {
     const type = "docker:index/container:Container";

@@ -1,0 +1,30 @@
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+
+/**
+ * Why a state volume is not to be used: its content was being exchanged when that was cut off (components/server/swap.sh). What
+ * is there may be half of it, and what a server writes to it would be in the way of the rest. The trial of an upgrade has a
+ * `copies/.pending`, too, but nothing moved.
+ *
+ * @returns the reason, with what ends the exchange; undefined where the state is whole
+ */
+export function halfState(home: string): string | undefined {
+  const copies = join(home, "copies");
+  const pending = readIfThere(join(copies, ".pending"));
+  const isRestore = pending.startsWith("restored-");
+  if (!isRestore && !(pending && existsSync(join(copies, ".failed")))) return undefined;
+  return (
+    `${isRestore ? "A restore" : "The rollback of an upgrade"} was interrupted: the state volume may hold half of it. ` +
+    "The server does not start on that; nothing is lost.\n" +
+    "To finish it and start the server: npm run up"
+  );
+}
+
+function readIfThere(path: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return "";
+    throw error;
+  }
+}
