@@ -40,6 +40,12 @@ interface LimitOptions {
   connections?: string;
 }
 
+interface AddOptions extends LimitOptions {
+  stack?: string;
+  expires: string;
+  metrics?: boolean;
+}
+
 /** `npm run keys`: the keys of a stack. */
 export function keysCommand(stackOption: readonly [string, string]): Command {
   const keys = new Command("keys").description("Add, list, revoke and rotate the API keys of clients.");
@@ -63,9 +69,10 @@ export function keysCommand(stackOption: readonly [string, string]): Command {
       "--connections <n>",
       "its open terminals, transfers and log streams, instead of limits.connections",
     )
-    .action((id: string, { stack, expires, ...limits }: LimitOptions & { stack?: string; expires: string }) =>
+    .option("--metrics", "it may read /metrics, which isolateByKey otherwise keeps to the key default")
+    .action((id: string, { stack, expires, metrics, ...limits }: AddOptions) =>
       change(stack, (keyring, now) => {
-        const terms = { expires: parseExpires(expires, now), limits: limitsOf(limits) };
+        const terms = { expires: parseExpires(expires, now), limits: limitsOf(limits), metrics };
         return { ...addKey(keyring, id, terms, now), said: `Key ${id}` };
       }),
     );

@@ -18,18 +18,25 @@ export interface Made {
   key: string;
 }
 
-/** Expiry and limits of a new key. */
+/** What a new key is given. */
 export interface KeyTerms {
   /** When it ends; null for never. */
   expires?: Date | null;
   limits?: ConfiguredKey["limits"];
+  /** Whether it may read `/metrics` although `isolateByKey` is true. Default: false. */
+  metrics?: boolean;
 }
 
 /** 256 random bits. */
 export const newKey = (): string => `msb_${randomBytes(32).toString("hex")}`;
 
 /** @throws UserError if the id is invalid or in use */
-export function addKey(keyring: Keyring, id: string, { expires, limits }: KeyTerms, now: Date): Made {
+export function addKey(
+  keyring: Keyring,
+  id: string,
+  { expires, limits, metrics }: KeyTerms,
+  now: Date,
+): Made {
   if (!KEY_ID.test(id)) {
     throw new UserError(
       `${JSON.stringify(id)} is not a valid key id: up to 64 letters, digits, '.', '_' and '-', a letter or digit first.`,
@@ -46,7 +53,7 @@ export function addKey(keyring: Keyring, id: string, { expires, limits }: KeyTer
     );
   }
   const key = newKey();
-  const entry = entryOf({ id, hash: keyHash(key), created: now, expires: expires ?? null, limits });
+  const entry = entryOf({ id, hash: keyHash(key), created: now, expires: expires ?? null, limits, metrics });
   return { key, keyring: { ...keyring, keys: [...withoutEnded(keyring.keys, now), entry] } };
 }
 
@@ -79,7 +86,7 @@ export function rotateKey(
   const key = newKey();
   if (id === DEFAULT_KEY) return { key, keyring: { apiKey: key, keys: [...others, ...predecessor] } };
   const entry = entryOf({
-    ...{ id, hash: keyHash(key), created: now, limits: old?.limits },
+    ...{ id, hash: keyHash(key), created: now, limits: old?.limits, metrics: old?.metrics },
     expires: expires === undefined ? sameLife(old, now) : expires,
   });
   return { key, keyring: { ...keyring, keys: [...others, entry, ...predecessor] } };
@@ -92,13 +99,14 @@ function sameLife(old: ConfiguredKey | undefined, now: Date): Date | null {
 
 function entryOf(
   key: Required<Pick<KeyTerms, "expires">> &
-    Pick<KeyTerms, "limits"> & { id: string; hash: string; created: Date },
+    Pick<KeyTerms, "limits" | "metrics"> & { id: string; hash: string; created: Date },
 ): ConfiguredKey {
-  const { id, hash, created, expires, limits } = key;
+  const { id, hash, created, expires, limits, metrics } = key;
   return {
     ...{ id, hash, created: created.toISOString() },
     ...(expires ? { expires: expires.toISOString() } : {}),
     ...(limits && Object.keys(limits).length > 0 ? { limits } : {}),
+    ...(metrics ? { metrics } : {}),
   };
 }
 
@@ -168,7 +176,7 @@ export function listKeys(
     return time === undefined ? "never" : minute(time);
   };
   const all: Partial<ConfiguredKey>[] = [...(apiKey ? [{ id: DEFAULT_KEY }] : []), ...keys];
-  return all.map(({ id = "", created, expires, replaced, limits }) => ({
+  return all.map(({ id = "", created, expires, replaced, limits, metrics }) => ({
     id: replaced ? `${id} (old)` : id,
     created: created ? minute(created) : "-",
     expires: expires
@@ -178,6 +186,7 @@ export function listKeys(
     limits: Object.entries(limits ?? {})
       .filter(([, value]) => value !== undefined)
       .map(([name, value]) => `${name} ${value}`)
+      .concat(metrics ? "reads metrics" : [])
       .join(", "),
   }));
 }

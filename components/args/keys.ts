@@ -31,6 +31,12 @@ export interface KeyArgs {
    * @example {"sandboxes": 3}
    */
   limits?: KeyLimitsArgs;
+  /**
+   * Whether it may read `/metrics` although `isolateByKey` is true, as the key `default` may.
+   * @default false
+   * @example true
+   */
+  metrics?: boolean;
 }
 
 /** Limits of one API key, within the server's limits. Without a value the server's own limit applies. */

@@ -11,12 +11,14 @@ export function keyHash(key: string): string {
 /** The lines of the key file; docker/gateway/src/keys/key-file.ts reads them. A key comes before the one it replaces. */
 export function keyLines({ apiKey, keys }: Pick<StackSettings, "apiKey" | "keys">): string[] {
   const all = [
-    ...(apiKey ? [{ id: DEFAULT_KEY, hash: keyHash(apiKey), operator: true }] : []),
+    ...(apiKey ? [{ id: DEFAULT_KEY, hash: keyHash(apiKey) }] : []),
     ...keys.filter(({ replaced }) => !replaced),
     ...keys.filter(({ replaced }) => replaced),
   ];
   return all.map(({ id, hash, ...rest }) => {
-    const { expires, limits, operator } = rest as Partial<(typeof keys)[number]> & { operator?: boolean };
+    const { expires, limits, metrics } = rest as Partial<(typeof keys)[number]>;
+    // The key that `default` replaces, too, until it expires.
+    const operator = id === DEFAULT_KEY || metrics || undefined;
     return JSON.stringify({ id, hash, expires, limits, operator });
   });
 }

@@ -38,6 +38,8 @@ const key = z
     /** Whether it is the predecessor of the key with the same id, and taken until it expires. */
     replaced: z.boolean().optional(),
     limits: keyLimits.optional(),
+    /** Whether it may read the metrics of the whole server where keys see nothing of each other. */
+    metrics: z.boolean().optional(),
   })
   .superRefine(({ id, expires, replaced }, context) => {
     if (replaced && !expires) fail(context, ["expires"], "a replaced key needs expires");

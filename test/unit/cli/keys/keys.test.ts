@@ -51,6 +51,26 @@ function error(act: () => unknown): string {
   throw new Error("was accepted");
 }
 
+/** Ids of the keys that may read the metrics of all. */
+const operators = (keyring: Keyring) =>
+  readKeys(keyLines(keyring).join("\n")).keys.flatMap(({ id, operator }) => (operator ? [id] : []));
+
+describe("the metrics of the whole server", () => {
+  it("are read by the key default, also while another one replaces it", () => {
+    expect(operators(withCi().keyring)).toEqual(["default"]);
+    const rotated = rotateKey(withCi().keyring, "default", { overlapMs: 3_600_000 }, now).keyring;
+    expect(operators(rotated)).toEqual(["default", "default"]);
+  });
+
+  it("are read by a key that was made for it, and those that replace it", () => {
+    const { keyring } = addKey({ keys: [] }, "prometheus", { metrics: true }, now);
+    expect(operators(keyring)).toEqual(["prometheus"]);
+    const rotated = rotateKey(keyring, "prometheus", { overlapMs: 3_600_000 }, now).keyring;
+    expect(operators(rotated)).toEqual(["prometheus", "prometheus"]);
+    expect(listKeys(rotated, undefined, now)[0]).toMatchObject({ limits: "reads metrics" });
+  });
+});
+
 describe("add", () => {
   it("makes a key of 256 random bits and keeps its hash alone", () => {
     const { keyring, key } = withCi();

@@ -147,7 +147,7 @@ export function quotaRoutes(plain: App, context: Context): void {
     if (config.OWN_SANDBOXES && !request.key?.operator)
       throw new ServiceError(
         "forbidden",
-        "the figures of the whole server are for the stack's own key, apiKey",
+        "the metrics of the whole server need the key default, or a key that was made with --metrics",
       );
     return reply
       .type(metrics.registry.contentType)
