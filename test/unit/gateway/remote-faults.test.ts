@@ -1,6 +1,7 @@
-import { createServer, type RequestListener } from "node:http";
+import { createServer, type IncomingMessage, type RequestListener, request } from "node:http";
 import { type AddressInfo, createServer as createRawServer } from "node:net";
 import { Duplex } from "node:stream";
+import { text } from "node:stream/consumers";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { RemoteBackend } from "../../../docker/gateway/src/backends/remote/client";
@@ -197,6 +198,21 @@ describe("a client that goes away", () => {
     await backend.close();
     await until(() => agents[2]?.destroyed === true, "it ends with the client");
   });
+});
+
+test("a web page is not served, whatever it calls the server", async () => {
+  const { server, asked } = await serveHanging();
+  const headers = { origin: "http://evil.example", host: `rebound.example:${server.port}` };
+  const ways = ["call/volumes.create", "stream/sandboxes.until", "files/read", "files/write"];
+  for (const way of ways) {
+    const response = await new Promise<IncomingMessage>((resolve) => {
+      const path = `/backend/${way}`;
+      request({ port: server.port, host: "127.0.0.1", method: "POST", path, headers }, resolve).end("[]");
+    });
+    expect(response.statusCode).toBe(422);
+    expect(JSON.parse(await text(response)).error.kind).toBe("forbidden");
+  }
+  expect(asked).toEqual([]);
 });
 
 describe("garbage from a server", () => {

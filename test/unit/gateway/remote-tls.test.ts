@@ -1,3 +1,4 @@
+import { connect as connectPlain } from "node:net";
 import { connect } from "node:tls";
 import { expect, test } from "vitest";
 import { RemoteBackend } from "../../../docker/gateway/src/backends/remote/client";
@@ -6,6 +7,7 @@ import { ConfigError } from "../../../docker/gateway/src/errors";
 import { CertificateAuthority, type Issued } from "../../harness/certificates";
 import { atFileEnd } from "../../harness/file-end";
 import { refused, running, type World, within } from "./backend-contract/world";
+import { until } from "./harness";
 import { MsbWorld } from "./msb-world";
 
 const [authority, other] = [new CertificateAuthority(), new CertificateAuthority()];
@@ -15,9 +17,9 @@ const of = (issued: Issued, ca = authority) => ({ ...issued, ca: ca.certificate 
 const SERVER = "server-2.internal";
 const router = () => authority.issue("router", "clientAuth");
 
-async function serve(own = authority.issue(SERVER, "serverAuth")) {
+async function serve(own = authority.issue(SERVER, "serverAuth"), connections?: number) {
   const world = await MsbWorld.make();
-  const server = await serveBackend(world.backend, { tls: of(own), log });
+  const server = await serveBackend(world.backend, { tls: of(own), log, connections });
   atFileEnd(() => server.close());
   const client = (issued: Issued, ca = authority, serverName = SERVER) => {
     const options = { name: "server 2", url: `https://127.0.0.1:${server.port}` };
@@ -85,6 +87,20 @@ test("whoever has no certificate, or an older TLS, gets no answer", async () => 
   expect(await answered({})).toBe("");
   expect(await answered({ ...router(), maxVersion: "TLSv1.2" })).toBe("");
   expect(await answered(router())).toContain("200 OK");
+});
+
+test("connections that show no certificate leave a router its own", async () => {
+  const { server, client } = await serve(undefined, 32);
+  const backend = client(router());
+  await backend.version();
+  const silent = Array.from({ length: 200 }, () => connectPlain(server.port, "127.0.0.1"));
+  for (const socket of silent) {
+    socket.on("error", () => undefined).resume();
+    atFileEnd(() => socket.destroy());
+  }
+  await until(() => silent.filter(({ closed }) => !closed).length <= 32 / 8, "most of them to be closed");
+  // Those that are kept, and new ones.
+  await Promise.all(Array.from({ length: 16 }, () => backend.version()));
 });
 
 test("a server of another name, or of another authority, is not asked", async () => {

@@ -1,10 +1,11 @@
-import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { createServer as createTlsServer } from "node:https";
 import type { AddressInfo, Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import type { TLSSocket } from "node:tls";
 import { ConfigError, errorText, invalidRequest, ServiceError } from "../../errors";
 import { mostConnections } from "../../limits/descriptors";
+import { Strangers } from "../../limits/strangers";
 import type { MirroredBackend } from "../../sandboxes/changes";
 import { CALLS, isCall } from "./calls";
 import { Endings } from "./endings";
@@ -56,6 +57,8 @@ export type BackendServer = {
 };
 
 const BODY_BYTES = 4 * 1024 * 1024;
+/** Milliseconds for a client to show its certificate. */
+const HANDSHAKE_MS = 10_000;
 /** Milliseconds for a request's headers, and for a body of arguments, to arrive. */
 const ARRIVES_MS = 30_000;
 /** Clients keep theirs for less, so that they seldom use one that is being closed. */
@@ -76,6 +79,7 @@ export async function serveBackend(backend: MirroredBackend, options: ServeOptio
   server.requestTimeout = 0;
   server.maxHeadersCount = MOST_HEADERS;
   server.maxConnections = options.connections ?? Math.ceil(mostConnections() / 2);
+  if (tls) boundStrangers(server);
   const endings = new Endings(backend.sandboxes);
   const open = new Set<Duplex>();
   server.on("connection", (socket: Socket) => {
@@ -119,13 +123,19 @@ const LIMITS = {
 
 function tlsServer(tls: Certificates) {
   const security = { requestCert: true, rejectUnauthorized: true, minVersion: "TLSv1.3" } as const;
-  const server = createTlsServer({ ...LIMITS, ...tls, ...security });
+  const server = createTlsServer({ ...LIMITS, ...tls, ...security, handshakeTimeout: HANDSHAKE_MS });
   server.prependListener("secureConnection", (socket: TLSSocket) => {
     // A certificate that names no usage at all passes OpenSSL's own check.
     const usages = socket.getPeerCertificate().ext_key_usage as string[] | undefined;
     if (!socket.authorized || !usages?.includes(CLIENT_USAGE)) socket.destroy();
   });
   return server;
+}
+
+/** Connections that show no certificate take a part of all: the oldest of them goes first. */
+function boundStrangers(server: Server): void {
+  const strangers = new Strangers(server, () => undefined);
+  server.on("secureConnection", (socket: TLSSocket) => !socket.destroyed && strangers.known(socket));
 }
 
 /** Aborts when nobody waits for an answer any more. */
@@ -141,6 +151,8 @@ function goneSignal(response: ServerResponse): AbortSignal {
 async function answer(exchange: Exchange, bodyBytes: number): Promise<void> {
   const { request, served } = exchange;
   const { url = "", method } = request;
+  // A page in a browser says so with every POST.
+  if (request.headers.origin !== undefined) throw new ServiceError("forbidden", "web pages are not served");
   if (method !== "POST") throw new ServiceError("unsupported", `no ${method} of ${url.slice(0, 100)}`);
   if (url === WRITE_PATH) {
     const args = argumentsOf(
