@@ -110,6 +110,8 @@ export async function createGateway(
     // Connections that are open go on being answered meanwhile: what makes or starts is refused.
     app.server.close();
     await backend.drain(deadline);
+    // A router's servers go on with what it was making: its clients are to hear of it.
+    await service.finish(deadline);
     await app.close();
   };
   return { app, backend, metrics, stop };

@@ -1,5 +1,6 @@
 import { ServiceError } from "../errors";
 import { withFirstSignal } from "../first-signal";
+import { within } from "../within";
 import type { Sandbox, SandboxBackend, Wanted } from "./backend";
 import type { WantedForks } from "./forks";
 
@@ -22,6 +23,8 @@ const decided = ({ settled, failure }: Sandbox) => settled || failure !== null;
 
 /** Requests about sandboxes, answered in time: what is desired is said to the backend, and waited for or not. */
 export class SandboxService {
+  private readonly making = new Set<Promise<unknown>>();
+
   constructor(
     private readonly backend: SandboxBackend,
     /** Milliseconds after which the answer to a stop or a removal waits no longer. */
@@ -30,20 +33,26 @@ export class SandboxService {
     private readonly forksWithinMs = FORKS_WITHIN_MS,
   ) {}
 
-  /** @throws ServiceError the reason, where the boot fails within the time: then nothing of it stays */
-  async create({ start, waitMs, clientGone, ...wanted }: CreateOptions): Promise<Sandbox> {
+  /** @throws ServiceError the reason, where it is not answered as made: then nothing of it stays */
+  create = (options: CreateOptions): Promise<Sandbox> => this.counted(this.createCounted(options));
+
+  private async createCounted({ start, waitMs, clientGone, ...wanted }: CreateOptions): Promise<Sandbox> {
     const made = await this.backend.create({ ...wanted, desired: start ? "running" : "stopped" });
     if (!start) return made;
     const until = (signal: AbortSignal) => this.backend.until(made.id, decided, signal);
-    const sandbox = await withFirstSignal([clientGone], until, waitMs);
-    if (sandbox.failure) throw new ServiceError(sandbox.failure.kind, sandbox.failure.message);
-    if (sandbox.ended) throw new ServiceError("conflict", "the sandbox was removed before it was ready");
-    if (clientGone.aborted) {
-      await this.backend.want(made.id, "removed");
-      throw new ServiceError("conflict", "the client went away before the sandbox was ready");
+    try {
+      const sandbox = await withFirstSignal([clientGone], until, waitMs);
+      if (sandbox.failure) throw new ServiceError(sandbox.failure.kind, sandbox.failure.message);
+      if (sandbox.ended) throw new ServiceError("conflict", "the sandbox was removed before it was ready");
+      if (clientGone.aborted)
+        throw new ServiceError("conflict", "the client went away before the sandbox was ready");
+      // From here on it is its client's own, whatever becomes of it.
+      if (!sandbox.settled) await this.backend.answered(sandbox.id);
+      return sandbox;
+    } catch (error) {
+      await this.removeAll([made]);
+      throw error;
     }
-    await this.willBeTold([sandbox]);
-    return sandbox;
   }
 
   /**
@@ -51,7 +60,14 @@ export class SandboxService {
    * @param clientGone aborted when the client went away: then none of them may stay
    * @throws ServiceError the reason, where one of them fails within the time
    */
-  async fork({ id }: Sandbox, wanted: WantedForks, clientGone: AbortSignal): Promise<Sandbox[]> {
+  fork = (source: Sandbox, wanted: WantedForks, clientGone: AbortSignal): Promise<Sandbox[]> =>
+    this.counted(this.forkCounted(source, wanted, clientGone));
+
+  private async forkCounted(
+    { id }: Sandbox,
+    wanted: WantedForks,
+    clientGone: AbortSignal,
+  ): Promise<Sandbox[]> {
     const begun = await this.backend.fork(id, wanted);
     const until = (over: AbortSignal) =>
       Promise.allSettled(begun.map((fork) => this.backend.until(fork.id, decided, over)));
@@ -67,6 +83,17 @@ export class SandboxService {
     }
     await this.willBeTold(forks);
     return forks;
+  }
+
+  /** Waits for the creates and forks that are under way, until then, in milliseconds since the epoch. */
+  finish = (deadline: number): Promise<boolean> =>
+    within(Promise.allSettled(this.making), Math.max(0, deadline - Date.now()));
+
+  private counted<T>(making: Promise<T>): Promise<T> {
+    this.making.add(making);
+    const over = () => void this.making.delete(making);
+    making.then(over, over);
+    return making;
   }
 
   /**
