@@ -2,7 +2,8 @@ import { ServersBackend } from "../../../docker/gateway/src/backends/servers/bac
 import { MemoryNames, type Names } from "../../../docker/gateway/src/backends/servers/names";
 import { Server, Servers } from "../../../docker/gateway/src/backends/servers/server";
 import { ServiceError } from "../../../docker/gateway/src/errors";
-import type { Limits } from "../../../docker/gateway/src/limits/capacity";
+import type { Limits, OwnerLimits } from "../../../docker/gateway/src/limits/capacity";
+import type { Owner } from "../../../docker/gateway/src/sandboxes/backend";
 import type { MirroredBackend } from "../../../docker/gateway/src/sandboxes/changes";
 import { serverOf } from "../../../docker/gateway/src/sandboxes/ids";
 import type { World, WorldOptions } from "./backend-contract/world";
@@ -10,6 +11,12 @@ import { MsbWorld } from "./msb-world";
 
 /** What can become of the way to a server. */
 export type Way = { state: "open" | "closed" | "silent" | "lost answers" };
+
+type RouterOptions = {
+  names?: Names;
+  around?: (world: MsbWorld, number: number) => MirroredBackend;
+  limitsOf?: (owner: Owner) => OwnerLimits;
+};
 
 /** Several servers over fake msbs, as one backend. */
 export class ServersWorld implements World {
@@ -24,12 +31,12 @@ export class ServersWorld implements World {
 
   static async make(
     { limits = {}, namesPerOwner = true, beside = false }: WorldOptions = {},
-    count = 3,
+    { count = 3, areNumbered = true }: { count?: number; areNumbered?: boolean } = {},
   ): Promise<ServersWorld> {
     const worlds = Array.from({ length: count }, (_, number) =>
       MsbWorld.make(
         { limits: (beside ? allOrNothing : share)(limits, number, count), namesPerOwner },
-        { serverNumber: number },
+        { serverNumber: areNumbered ? number : undefined },
       ),
     );
     return new ServersWorld(await Promise.all(worlds), namesPerOwner);
@@ -48,19 +55,17 @@ export class ServersWorld implements World {
   }
 
   /** Another router before the same servers, by default with a registry of its own, as a process that starts has. */
-  another(
-    names: Names = new MemoryNames(),
-    around: (world: MsbWorld, number: number) => MirroredBackend = ({ backend }) => backend,
-  ): ServersBackend {
+  another({ names = new MemoryNames(), around = ({ backend }) => backend, limitsOf }: RouterOptions = {}) {
     const servers = this.worlds.map((world, number) => new Server(number, around(world, number)));
-    return new ServersBackend({ servers: new Servers(servers), names, namesPerOwner: this.namesPerOwner });
+    const { namesPerOwner } = this;
+    return new ServersBackend({ servers: new Servers(servers), names, namesPerOwner, limitsOf });
   }
 
   /** Another router, with a way to each server. */
-  anotherOverWays(): { router: ServersBackend; ways: Way[] } {
-    const ways = this.worlds.map((): Way => ({ state: "open" }));
+  anotherOverWays(options: RouterOptions = {}, state: Way["state"] = "open") {
+    const ways = this.worlds.map((): Way => ({ state }));
     const around = (world: MsbWorld, number: number) => behind(() => world.backend, ways[number] as Way);
-    return { router: this.another(new MemoryNames(), around), ways };
+    return { router: this.another({ ...options, around }), ways };
   }
 
   at(id: string): MsbWorld {

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import type { Sandbox } from "../../../docker/gateway/src/sandboxes/backend";
 import { serverOf } from "../../../docker/gateway/src/sandboxes/ids";
-import { refused, wanted } from "./backend-contract/world";
+import { refused, wanted, within } from "./backend-contract/world";
 import { ServersWorld, type Way } from "./servers-world";
 
 describe("a server that does not answer", () => {
@@ -89,6 +89,25 @@ describe("placement", () => {
     await refused(sandboxes.create(wanted("none", mounting("missing"))), "volumeNotFound");
   });
 });
+
+test("a sandbox starts from a snapshot of before there was a router where that is", async () => {
+  const world = await ServersWorld.make({}, { areNumbered: false });
+  for (const [at, { backend }] of world.worlds.entries()) {
+    const { id } = await backend.sandboxes.create(wanted(`box-${at}`, { desired: "running" }));
+    await backend.sandboxes.until(id, ({ settled }) => settled, within(20_000));
+    const wish = { name: `base-${at}`, labels: {}, owner: "ann", sandboxId: id, force: false };
+    const { id: snapshot } = await backend.snapshots.create(wish);
+    expect(serverOf(snapshot)).toBe(undefined);
+    await backend.snapshots.until(snapshot, within(20_000));
+    for (let turn = 0; turn < 4; turn++) {
+      const change = { desired: "running", snapshot } as const;
+      const made = await world.backend.sandboxes.create(wanted(`from-${at}-${turn}`, change));
+      expect(await backend.sandboxes.get({ id: made.id }, {})).toMatchObject({ id: made.id });
+    }
+  }
+  const unknown = { desired: "running", snapshot: "00000000-0000-4000-8000-000000000009" } as const;
+  await refused(world.backend.sandboxes.create(wanted("none", unknown)), "snapshotNotFound");
+}, 60_000);
 
 test("servers that begin anew, in order or by a crash, are known again: nothing is missing, and nothing twice", async () => {
   const world = await ServersWorld.make();

@@ -39,8 +39,7 @@ export class ServersSandboxes implements SandboxBackend {
     const { spec, owner, desired, snapshot } = wanted;
     let among = await this.serversWith(wanted);
     if (snapshot !== undefined) {
-      const having = this.servers.having(snapshot);
-      if (having.length === 0) throw snapshotNotFound(snapshot);
+      const having = await this.serversOfSnapshot(snapshot);
       among = among?.filter((server) => having.includes(server)) ?? having;
     }
     const { vcpus, memory_mib: memoryMib } = spec.resources;
@@ -159,6 +158,16 @@ export class ServersSandboxes implements SandboxBackend {
       ),
     );
     return (await Promise.all(found)).some((each) => each && bearsName(each.found));
+  }
+
+  /** @throws ServiceError snapshotNotFound; the server of the snapshot may throw it, too */
+  private async serversOfSnapshot(id: string): Promise<readonly Server[]> {
+    const having = this.servers.having(id);
+    if (having.length === 1) return having;
+    const find = ({ backend }: Server) => backend.snapshots.find({ id }, {});
+    const found = await firstAnswer(having, find);
+    if (!found) throw snapshotNotFound(id);
+    return [found.server];
   }
 
   /** The server of an id, where there is one. */
