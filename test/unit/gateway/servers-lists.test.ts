@@ -1,6 +1,5 @@
 import { expect, test } from "vitest";
 import type { ServersBackend } from "../../../docker/gateway/src/backends/servers/backend";
-import { MemoryNames } from "../../../docker/gateway/src/backends/servers/names";
 import type { MirroredBackend } from "../../../docker/gateway/src/sandboxes/changes";
 import { randomFrom, seedFromEnvironment } from "../../harness/random";
 import { wanted } from "./backend-contract/world";
@@ -29,7 +28,7 @@ function counting(world: ServersWorld) {
   };
   return {
     counts,
-    router: world.another(new MemoryNames(), around),
+    router: world.another({ around }),
     deafen: () => {
       deaf.abort();
       deaf = new AbortController();

@@ -10,7 +10,7 @@ describe("names", () => {
   test("1,000 creates of 100 names at once, through two routers, make one of each", async () => {
     const world = await ServersWorld.make({ limits: { totalSandboxes: 3_000 } });
     const registry = new MemoryNames();
-    const routers = [world.another(registry), world.another(registry)];
+    const routers = [world.another({ names: registry }), world.another({ names: registry })];
     const attempts = Array.from({ length: 1_000 }, (_, at) =>
       (routers[at % 2] as ServersBackend).sandboxes.create(wanted(`box-${(at * 7) % 100}`)),
     );
@@ -31,7 +31,7 @@ describe("names", () => {
     const random = randomFrom(seed);
     const world = await ServersWorld.make();
     const registry = new MemoryNames();
-    const routers = [world.another(registry), world.another(registry)];
+    const routers = [world.another({ names: registry }), world.another({ names: registry })];
     const lane = async () => {
       for (let turn = 0; turn < 25; turn++) {
         const { sandboxes } = random.pick(routers);
@@ -59,6 +59,7 @@ describe("names", () => {
   test("that of a create whose answer was lost is free exactly where nothing was made", async () => {
     const world = await ServersWorld.make();
     const { router, ways } = world.anotherOverWays();
+    await router.sandboxes.list({ labels: {}, limit: 10 });
     for (const way of ways) way.state = "lost answers";
     await refused(router.sandboxes.create(wanted("box")), "unavailable");
     for (const way of ways) way.state = "open";

@@ -1,4 +1,4 @@
-import { serverStopping } from "../../errors";
+import { errorText, serverStopping } from "../../errors";
 import type { Limits, OwnerLimits } from "../../limits/capacity";
 import {
   type Backend,
@@ -48,11 +48,11 @@ export class ServersBackend implements Backend {
     const refuse = () => {
       if (this.draining) throw serverStopping();
     };
-    const quota = new OwnerQuota(
-      limitsOf,
-      (owner) => this.usage(owner),
-      (owner) => this.volumes.list({ owner }),
-    );
+    const quota = new OwnerQuota(limitsOf, {
+      ofSandboxes: (owner) => this.usage(owner),
+      ofAll: async (owner) => sum(await servers.every(({ backend }) => backend.usage(owner)), noUsage()),
+      volumes: (owner) => this.volumes.list({ owner }),
+    });
     this.volumes = new ServersVolumes(servers, claims, placement, quota, namesPerOwner, refuse);
     const serversWith = (wanted: Wanted) => this.volumes.serversWith(wanted);
     this.sandboxes = new ServersSandboxes(servers, claims, placement, quota, serversWith, refuse);
@@ -76,10 +76,17 @@ export class ServersBackend implements Backend {
     return merged;
   }
 
+  /**
+   * Of a server that does not answer, what its sandboxes use as far as that is known.
+   * @throws ServiceError unavailable where that is nothing, and an owner is asked for
+   */
   async usage(owner?: Owner): Promise<Usage> {
     const all = await this.servers.each(
       ({ backend }) => backend.usage(owner),
-      ({ mirror }) => mirror.usage(owner),
+      ({ mirror }, error) => {
+        if (owner !== undefined && !mirror.isKnown) throw error;
+        return mirror.usage(owner);
+      },
     );
     return sum(all, noUsage());
   }
@@ -100,20 +107,23 @@ export class ServersBackend implements Backend {
     return answer.found;
   }
 
-  /** Ready where one of the servers is. */
+  /** Ready where one of the servers is, and all have answered at least once: before, there are no lists. */
   async readiness(): Promise<{ ready: boolean; checks: Record<string, Check> }> {
-    const silent = { ready: false, checks: { answer: { ok: false, reason: "it does not answer" } } };
     const all = await this.servers.each(
-      ({ backend }) => backend.readiness(),
-      () => silent,
+      async ({ backend, mirror }) => {
+        if (!mirror.isKnown) await mirror.refresh();
+        return backend.readiness();
+      },
+      (_, error) => ({ ready: false, checks: { answer: { ok: false, reason: errorText(error) } } }),
     );
-    const checks = this.servers.all().map(({ number }, at): [string, Check] => {
+    const servers = this.servers.all();
+    const checks = servers.map(({ number }, at): [string, Check] => {
       const wrong = Object.values(all[at]?.checks ?? {}).find(({ ok }) => !ok);
       return [`server-${number}`, all[at]?.ready ? { ok: true } : { ok: false, reason: wrong?.reason }];
     });
+    const ready = all.some((each) => each.ready) && servers.every(({ mirror }) => mirror.isKnown);
     const none: Check = { ok: false, reason: "there is no server" };
-    const servers = checks.length === 0 ? { servers: none } : Object.fromEntries(checks);
-    return { ready: all.some(({ ready }) => ready), checks: servers };
+    return { ready, checks: checks.length === 0 ? { servers: none } : Object.fromEntries(checks) };
   }
 
   async resume(): Promise<void> {

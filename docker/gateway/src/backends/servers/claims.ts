@@ -57,6 +57,10 @@ export class Claims {
     }
   }
 
+  /** Something is no more. Never rejects: whoever wants its name next asks its server. */
+  forget = async (claim: Claim, id: string): Promise<void> =>
+    this.options.names.forget(this.keyOf(claim), id).catch(() => undefined);
+
   /** The registry keeps others away first, so that whatever the servers tell then is not too old. */
   private async take(claim: Claim, taken: (name: string) => ServiceError): Promise<Held> {
     const { names, isTaken } = this.options;

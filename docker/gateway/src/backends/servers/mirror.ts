@@ -20,8 +20,12 @@ export class Mirror {
   private readonly used = new Map<Owner, Usage>();
   private readonly usedByAll = noUsage();
   private moment: string | undefined;
+  /** What the server has answered with since it was read, by id. */
+  private readonly unread = new Map<string, Sandbox>();
   private watcher: MirrorWatcher | undefined;
   private listening: AbortController | undefined;
+  /** Whether the whole of it was read once. */
+  isKnown = false;
   /** The server tells when something changes: what is known is up to date until it does. */
   private hears = false;
 
@@ -51,8 +55,21 @@ export class Mirror {
   isCurrent = (): boolean => this.hears && Number.isFinite(this.read.ageMs());
 
   /** The server has answered with this: whoever has seen it sees nothing older in a list. */
-  saw({ id, version }: Sandbox): void {
-    if (this.sandboxes.get(id)?.version !== version) this.read.invalidate();
+  saw(sandbox: Sandbox): void {
+    if (this.sandboxes.get(sandbox.id)?.version === sandbox.version) return;
+    this.read.invalidate();
+    this.unread.set(sandbox.id, sandbox);
+  }
+
+  /** The server does not answer: what it has answered with before is taken in as it is, and all is read anew later. */
+  keepSeen(): void {
+    if (this.unread.size === 0) return;
+    for (const sandbox of this.unread.values()) {
+      this.drop(sandbox.id);
+      if (bearsName(sandbox)) this.put(sandbox);
+    }
+    this.unread.clear();
+    this.moment = undefined;
   }
 
   /** The server has changed something. */
@@ -88,14 +105,19 @@ export class Mirror {
   }
 
   private async follow(): Promise<void> {
+    const [since, seen] = [this.moment, new Map(this.unread)];
     let parts: Changes[] = [];
     for (let more = true; more; ) {
-      const part = await this.server.changes(parts.at(-1)?.moment ?? this.moment);
+      const part = await this.server.changes(parts.at(-1)?.moment ?? since);
       parts = part.anew ? [part] : [...parts, part];
       more = part.more;
     }
+    // Changes since then are not those since what was kept meanwhile.
+    if (this.moment !== since) return this.follow();
     // All at once: nobody sees a half of what is there.
     for (const part of parts) this.take(part);
+    for (const [id, sandbox] of seen) if (this.unread.get(id) === sandbox) this.unread.delete(id);
+    this.isKnown = true;
   }
 
   private take({ anew, changed, removed, moment }: Changes): void {
@@ -103,11 +125,15 @@ export class Mirror {
     for (const id of removed) this.drop(id);
     for (const sandbox of changed) {
       this.drop(sandbox.id);
-      this.sandboxes.set(sandbox.id, sandbox);
-      this.count(sandbox, 1);
-      this.watcher?.put(sandbox);
+      this.put(sandbox);
     }
     this.moment = moment;
+  }
+
+  private put(sandbox: Sandbox): void {
+    this.sandboxes.set(sandbox.id, sandbox);
+    this.count(sandbox, 1);
+    this.watcher?.put(sandbox);
   }
 
   private drop(id: string): void {
@@ -145,3 +171,7 @@ export const sizeOf = ({ spec, resolved }: Sandbox): { vcpus: number; memoryMib:
   vcpus: spec?.resources.vcpus ?? resolved?.vcpus ?? 1,
   memoryMib: spec?.resources.memory_mib ?? resolved?.memoryMib ?? 512,
 });
+
+/** One that ended by itself answers to its name only where no other bears it. */
+export const bearsName = ({ ephemeral, status, ended }: Sandbox): boolean =>
+  !ended && !(ephemeral && (status === "stopped" || status === "failed"));

@@ -37,6 +37,8 @@ export interface Names {
   settle(name: string, hold: Hold, id: string | null): Promise<void>;
   /** Gives a name up; nothing where another hold has taken the place of this one. @throws ServiceError unavailable */
   release(name: string, hold: Hold): Promise<void>;
+  /** What was made with this id is no more; nothing where the name is another's. @throws ServiceError unavailable */
+  forget(name: string, id: string): Promise<void>;
 }
 
 /** Names below which it is not worth looking for what can be forgotten. */
@@ -60,6 +62,10 @@ export class MemoryNames implements Names {
 
   async release(name: string, hold: Hold): Promise<void> {
     if (this.isHeldBy(name, hold)) this.holds.delete(name);
+  }
+
+  async forget(name: string, id: string): Promise<void> {
+    if (this.holds.get(name)?.id === id) this.holds.delete(name);
   }
 
   /** Holds that take memory. */

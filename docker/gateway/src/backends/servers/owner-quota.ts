@@ -13,6 +13,14 @@ export type Asked = {
   snapshots?: number;
 };
 
+/** What is looked up for a decision. All throw unavailable where it can't be known. */
+export type UsedByOwner = {
+  /** Of a server that does not answer, what its sandboxes used. */
+  ofSandboxes: (owner: Owner) => Promise<Usage>;
+  ofAll: (owner: Owner) => Promise<Usage>;
+  volumes: (owner: Owner) => Promise<Volume[]>;
+};
+
 const NO_LIMITS = {
   ...{ sandboxes: Infinity, totalSandboxes: Infinity, memoryMib: Infinity, cpus: Infinity },
   ...{ sandboxMemoryMib: Infinity, sandboxCpus: Infinity, sandboxDiskMib: Infinity },
@@ -28,8 +36,7 @@ export class OwnerQuota {
 
   constructor(
     private readonly limitsOf: (owner: Owner) => OwnerLimits,
-    private readonly usage: (owner: Owner) => Promise<Usage>,
-    private readonly volumes: (owner: Owner) => Promise<Volume[]>,
+    private readonly used: UsedByOwner,
   ) {}
 
   /** Makes something if it is allowed. @throws ServiceError noCapacity, with the limit and its value */
@@ -47,7 +54,9 @@ export class OwnerQuota {
 
   private async check(owner: Owner, { made = 0, started, volume, snapshots = 0 }: Asked): Promise<void> {
     const limits = this.limitsOf(owner);
-    const usage = await this.usage(owner);
+    const counts = [snapshots > 0 && limits.snapshots, volume && (limits.volumes ?? limits.volumeGib)];
+    const isOfAll = counts.some((limit) => typeof limit === "number");
+    const usage = await (isOfAll ? this.used.ofAll(owner) : this.used.ofSandboxes(owner));
     const capacity = new Capacity(NO_LIMITS, () => usage, this.limitsOf);
     if (made > 0) capacity.checkTotal(owner, made);
     if (started) capacity.check(started, owner, started.count);
@@ -62,7 +71,10 @@ export class OwnerQuota {
     if (!volume) return;
     most(usage.volumes + 1, limits.volumes, "volumes");
     if (volume.gib === 0 || limits.volumeGib === undefined) return;
-    const promised = (await this.volumes(owner)).reduce((sum, each) => sum + (each.capacityBytes ?? 0), 0);
+    const promised = (await this.used.volumes(owner)).reduce(
+      (sum, each) => sum + (each.capacityBytes ?? 0),
+      0,
+    );
     most(promised / GIB + volume.gib, limits.volumeGib, "GiB in volumes with a capacity");
   }
 }

@@ -15,7 +15,7 @@ import type { WantedForks } from "../../sandboxes/forks";
 import type { Modification, ModificationPlan, PlannedModification } from "../../sandboxes/modification";
 import type { Desired } from "../../sandboxes/states";
 import type { Claims } from "./claims";
-import { holdsRoom, sizeOf } from "./mirror";
+import { bearsName, holdsRoom, sizeOf } from "./mirror";
 import type { Hold } from "./names";
 import type { OwnerQuota } from "./owner-quota";
 import type { Placement } from "./placement";
@@ -66,7 +66,12 @@ export class ServersSandboxes implements SandboxBackend {
       }
     const ended: Sandbox[] = [];
     const found = await firstAnswer(this.servers.all(), async (server) => {
-      const answer = await server.ask(ask);
+      const answer = await server.ask(ask).catch((error) => {
+        server.mirror.keepSeen();
+        const known = this.servers.lists.named(reference.name, scope.owner);
+        if (!server.mirror.isKnown || known.some(({ id }) => server.mirror.get(id))) throw error;
+        return undefined;
+      });
       if (answer && !bearsName(answer)) ended.push(answer);
       return answer && bearsName(answer) ? answer : undefined;
     });
@@ -88,7 +93,10 @@ export class ServersSandboxes implements SandboxBackend {
     const server = await this.holding(id);
     const { sandboxes } = server.backend;
     const want = async () => server.told(await sandboxes.want(id, desired));
-    return desired === "running" ? this.start(sandboxes, id, want) : want();
+    const sandbox = desired === "running" ? await this.start(sandboxes, id, want) : await want();
+    const { owner, name } = sandbox;
+    if (desired === "removed") await this.claims.forget({ kind: "sandbox", owner, name }, id);
+    return sandbox;
   }
 
   async resume(id: string): Promise<Sandbox> {
@@ -187,7 +195,3 @@ export class ServersSandboxes implements SandboxBackend {
     return server;
   }
 }
-
-/** One that ended by itself answers to its name only where no other bears it. */
-const bearsName = ({ ephemeral, status, ended }: Sandbox): boolean =>
-  !ended && !(ephemeral && (status === "stopped" || status === "failed"));

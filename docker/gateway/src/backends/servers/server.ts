@@ -88,10 +88,19 @@ export class Servers {
     this.current = [...servers].sort((a, b) => a.number - b.number);
   }
 
-  /** Brings the lists up to date. Of a server that does not answer they hold what was last known. */
+  /**
+   * Brings the lists up to date. Of a server that does not answer they hold what was last known.
+   * @throws ServiceError unavailable where nothing was ever known of one: the lists would not be whole
+   */
   async refresh(): Promise<void> {
     const others = this.current.filter(({ mirror }) => !mirror.isCurrent());
-    const ask = (server: Server) => server.ask(({ mirror }) => mirror.refresh()).catch(() => undefined);
+    const ask = (server: Server) =>
+      server
+        .ask(({ mirror }) => mirror.refresh())
+        .catch((error) => {
+          server.mirror.keepSeen();
+          if (!server.mirror.isKnown) throw error;
+        });
     await Promise.all(others.map(ask));
   }
 
@@ -110,9 +119,23 @@ export class Servers {
     return number === undefined ? this.current : this.current.filter((server) => server.number === number);
   }
 
-  /** What each of them answers; of one that doesn't, what is known else. */
-  each = <T>(what: (server: Server) => Promise<T>, known: (server: Server) => T): Promise<T[]> =>
-    Promise.all(this.current.map((server) => server.ask(what).catch(() => known(server))));
+  /** What each of them answers; of one that doesn't, what is known else. @throws what `known` throws */
+  each = <T>(
+    what: (server: Server) => Promise<T>,
+    known: (server: Server, error: unknown) => T,
+  ): Promise<T[]> =>
+    Promise.all(
+      this.current.map((server) =>
+        server.ask(what).catch((error) => {
+          server.mirror.keepSeen();
+          return known(server, error);
+        }),
+      ),
+    );
+
+  /** What each of them answers. @throws ServiceError where one of them does not */
+  every = <T>(what: (server: Server) => Promise<T>): Promise<T[]> =>
+    Promise.all(this.current.map((server) => server.ask(what)));
 }
 
 /**

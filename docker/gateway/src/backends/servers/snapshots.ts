@@ -60,12 +60,9 @@ export class ServersSnapshots implements SnapshotBackend {
     return having.server.backend.snapshots.until(id, signal);
   }
 
+  /** @throws ServiceError unavailable while a server does not answer: no copy is kept of what it has */
   async list(query: SnapshotQuery): Promise<SnapshotPage> {
-    const nothing: SnapshotPage = { items: [], more: false };
-    const pages = await this.servers.each(
-      (server) => server.backend.snapshots.list(query),
-      () => nothing,
-    );
+    const pages = await this.servers.every(({ backend }) => backend.snapshots.list(query));
     const all = pages.flatMap(({ items }) => items).sort(comparePositions);
     return {
       items: all.slice(0, query.limit),

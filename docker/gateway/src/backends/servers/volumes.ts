@@ -23,8 +23,16 @@ export class ServersVolumes implements VolumeBackend {
     private readonly refuseWhileDraining: () => void,
   ) {}
 
+  /**
+   * Of a server that does not answer, what was last known.
+   * @throws ServiceError unavailable where that is nothing
+   */
   async list({ owner }: Scope): Promise<Volume[]> {
-    const known = (server: Server) => this.known.get(server) ?? [];
+    const known = (server: Server, error: unknown) => {
+      const volumes = this.known.get(server);
+      if (!volumes) throw error;
+      return volumes;
+    };
     const lists = await this.servers.each((server) => this.look(server), known);
     const all = lists.flat().filter((volume) => owner === undefined || volume.owner === owner);
     return all.sort(comparePositions);
