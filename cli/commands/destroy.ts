@@ -1,7 +1,7 @@
 import { createReporter } from "../../setup/report";
 import { UserError } from "../../setup/user-error";
 import { openAutomation, sayWords } from "../automation";
-import { askConsent } from "../consent";
+import { askConsent, Repairs } from "../consent";
 import type { StateResource } from "../deploy/drift";
 import { isMachine } from "../deploy/host-resources";
 import { explainKept } from "../deploy/kept";
@@ -17,7 +17,11 @@ export async function destroy(asked?: string, yes?: boolean): Promise<void> {
     return;
   }
   const hosts = await hostsForSetup(stack, pulumi);
-  const resources = await recoverStack(stack, hosts, pulumi, report);
+  const isProduction = hosts.some(({ production }) => production);
+  const line = `npm run destroy -- --yes --stack ${stack}`;
+  const question = `Repair the production stack ${stack}, before it is destroyed?`;
+  const repairs = new Repairs(isProduction ? { question, yes, line } : undefined);
+  const resources = await recoverStack(stack, hosts, pulumi, report, repairs.approve);
   if (resources.length === 0) {
     report.say(`Nothing to destroy: stack ${stack} has no resources.`);
     return;
@@ -27,8 +31,9 @@ export async function destroy(asked?: string, yes?: boolean): Promise<void> {
   await askConsent({
     question: `Destroy stack ${stack}?`,
     yes,
-    strict: hosts.some(({ production }) => production),
-    line: `npm run destroy -- --yes --stack ${stack}`,
+    strict: isProduction,
+    line,
+    left: repairs.left,
   });
   // An unreachable host does not keep the others from being destroyed.
   const automation = await openAutomation(stack, tools, pulumi.environment, report);

@@ -2,7 +2,7 @@ import { createReporter, type Reporter } from "../../setup/report";
 import { UserError } from "../../setup/user-error";
 import { type Ended, openAutomation, sayWords } from "../automation";
 import { plainPulumi } from "../backend";
-import { askConsent } from "../consent";
+import { askConsent, Repairs } from "../consent";
 import { readResources, recoverStack } from "../deploy/recover";
 import { repairDrift } from "../deploy/repair-drift";
 import { unfinishedUpgrades } from "../deploy/unfinished-upgrade";
@@ -59,19 +59,22 @@ export async function deploy(
   if (tooLong) throw new UserError(tooLong);
   await prepare(stack, hosts, report);
   const names = hosts.map(({ name }) => name);
-  const resources = await recoverStack(stack, hosts, pulumi, report);
+  const isProduction = hosts.some(({ production }) => production);
+  const line = `npm run up -- --yes --stack ${stack}`;
+  const question = `Repair the production stack ${stack}, before its changes are planned?`;
+  const repairs = new Repairs(isProduction ? { question, yes, line } : undefined);
+  const resources = await recoverStack(stack, hosts, pulumi, report, repairs.approve);
   // Side by side: a host that does not answer is waited for once.
   const [exclude] = await Promise.all([
     leaveOutUnreachable(hosts, resources, report),
-    repairDrift(hosts, resources, report),
+    repairDrift(hosts, resources, report, repairs.approve),
   ]);
   // One that fails is no reason to leave the others as they are.
   const options = { exclude, continueOnError: hosts.length > 1 };
   const automation = await openAutomation(stack, tools, pulumi.environment, report);
-  const isProduction = hosts.some(({ production }) => production);
   if (isProduction) {
     const look = () => automation.preview(options, false);
-    await askAboutPlan(stack, await report.step("Preview the changes", look), yes, report);
+    await askAboutPlan(stack, await report.step("Preview the changes", look), yes, report, repairs.left);
   }
   const done = await automation.up(options);
   if (!isProduction) sayWords("What this run did", done, report);
@@ -90,12 +93,18 @@ export async function deploy(
   );
 }
 
-/** A stack in production changes only when somebody has seen how. @throws UserError where the answer is no */
+/**
+ * A stack in production changes only when somebody has seen how.
+ *
+ * @param left what a refusal leaves. Default: nothing was changed
+ * @throws UserError where the answer is no
+ */
 export async function askAboutPlan(
   stack: string,
   planned: Ended,
   yes: boolean | undefined,
   report: Reporter,
+  left?: string,
 ): Promise<void> {
   if (planned.interrupted) refuseUnfinishedPlan(planned);
   if (planned.ok && planned.changes === 0) return;
@@ -106,6 +115,7 @@ export async function askAboutPlan(
     yes,
     strict: true,
     line: `npm run up -- --yes --stack ${stack}`,
+    left,
   });
 }
 

@@ -6,6 +6,7 @@ import { exec } from "../../setup/exec";
 import { projectRoot } from "../../setup/project";
 import type { Reporter } from "../../setup/report";
 import { UserError } from "../../setup/user-error";
+import type { Approve } from "../consent";
 import type { Pulumi } from "../pulumi";
 import type { SetupHost } from "../stack";
 import type { StateResource } from "./drift";
@@ -22,9 +23,20 @@ async function wakeEmulatedHosts(
   hosts: readonly SetupHost[],
   resources: readonly StateResource[],
   report: Reporter,
+  approve: Approve,
 ): Promise<void> {
   const made = madeEmulatedHosts(hosts, resources);
-  await Promise.all(made.map(({ baseName }) => wakeEmulatedHost(baseName, report)));
+  const states = await Promise.all(made.map(emulatedState));
+  const asleep = made.filter((_, index) => !states[index]?.running && states[index]?.generation !== 0);
+  if (asleep.length === 0) return;
+  const repairs = asleep.map(
+    ({ baseName }) => `The emulated host ${baseName} is not running: starting it again with its disk.`,
+  );
+  for (const line of repairs) report.say(line);
+  await approve(repairs);
+  const resume = ({ baseName }: SetupHost) =>
+    exec("bash", [emulatedHostScript, "resume", baseName], { stdio: ["ignore", "ignore", "inherit"] });
+  await Promise.all(asleep.map(resume));
 }
 
 /** Whether an emulated host runs, and how often it was started: 0 where it was never made. */
@@ -35,13 +47,6 @@ export async function emulatedState({
   return JSON.parse(stdout);
 }
 
-async function wakeEmulatedHost(name: string, report: Reporter): Promise<void> {
-  const status = await emulatedState({ baseName: name });
-  if (status.running || status.generation === 0) return;
-  report.say(`The emulated host ${name} is not running: starting it again with its disk.`);
-  await exec("bash", [emulatedHostScript, "resume", name], { stdio: ["ignore", "ignore", "inherit"] });
-}
-
 /**
  * Starts the stack's emulated hosts, and cleans up Pulumi's state after an interrupted run: the lock of a dead process and
  * pending operations, and the containers and networks that it created and did not record. Volumes are never touched.
@@ -49,6 +54,7 @@ async function wakeEmulatedHost(name: string, report: Reporter): Promise<void> {
  * The program removes those too (components/host/leftovers.ts), by their names: not one that was to replace another, which is
  * in the state by that name, and not in a destroy.
  *
+ * @param approve called before a host starts or anything is removed. Default: it may
  * @returns what the state knows then
  * @throws UserError where another run is at work on the stack
  */
@@ -57,6 +63,7 @@ export async function recoverStack(
   hosts: readonly SetupHost[],
   pulumi: Pulumi,
   report: Reporter,
+  approve: Approve = async () => {},
 ): Promise<StateResource[]> {
   // What it has under way is in the state, too, and was not interrupted.
   const busy = runningPulumi(stack);
@@ -70,10 +77,11 @@ export async function recoverStack(
     await pulumi.read(["cancel", "--yes", "--stack", stack]);
   }
   const state = await exportState(stack, pulumi);
-  await wakeEmulatedHosts(hosts, state.resources, report);
+  await wakeEmulatedHosts(hosts, state.resources, report, approve);
   if (state.pending.length === 0) return state.resources;
 
   for (const operation of state.pending) report.say(`It was interrupted while ${operation}.`);
+  await approve(["What an interrupted run has created without recording it is removed."]);
   // Another run, of which this machine sees nothing, has created things that it has not recorded yet, too: but it holds
   // Pulumi's lock, which the refresh needs. What was there before the refresh and is in no state after it is nobody's.
   const found = await unrecordedOn(hosts, state.resources);

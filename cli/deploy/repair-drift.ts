@@ -1,8 +1,17 @@
 import { hostMessage } from "../../components/settings/visible-error";
 import type { Reporter } from "../../setup/report";
 import { UserError } from "../../setup/user-error";
+import type { Approve } from "../consent";
 import type { SetupHost } from "../stack";
-import { compare, listScript, parseObjects, type Repair, type StateResource, sentence } from "./drift";
+import {
+  type Change,
+  compare,
+  listScript,
+  parseObjects,
+  type Repair,
+  type StateResource,
+  sentence,
+} from "./drift";
 import { dockerOn, shellOn } from "./recover";
 import { settled } from "./settled";
 
@@ -10,12 +19,14 @@ import { settled } from "./settled";
  * Detects changes made outside Pulumi on the hosts of a stack, reports them, and repairs what a refresh would not. Hosts that
  * do not answer and foreign objects are left to Pulumi.
  *
+ * @param approve called before a container is touched. Default: it may
  * @throws UserError where the state of a server is half a restore that could not be finished; the other hosts are repaired
  */
 export async function repairDrift(
   hosts: readonly SetupHost[],
   resources: readonly StateResource[],
   report: Reporter,
+  approve: Approve = async () => {},
 ): Promise<void> {
   const look = async (host: SetupHost): Promise<[SetupHost, Repair]> => {
     const { stdout, failed } = await shellOn(host, listScript);
@@ -23,13 +34,22 @@ export async function repairDrift(
     return [host, failed ? nothing : compare(host, parseObjects(stdout), resources)];
   };
   const found = await report.wait("looking for changes on the hosts", () => Promise.all(hosts.map(look)));
-  const several = hosts.length > 1;
+  const tell = (host: SetupHost, changes: Change[]): string[] => {
+    const lines = changes
+      .map(sentence)
+      .map((line) => (hosts.length > 1 ? hostMessage(host.name, line) : line));
+    for (const line of lines) report.say(line);
+    return lines;
+  };
+  const told = found.map(([host, { changes }]) => tell(host, changes));
+  const acts = found.map(([, { stop, finish, docker }]) => stop || finish || docker.length > 0);
+  if (acts.some(Boolean)) await approve(told.filter((_, index) => acts[index]).flat());
   const fix = async (
     host: SetupHost,
     { changes, stop, finish, docker, await: id }: Repair,
     isAgain = false,
   ) => {
-    for (const line of changes.map(sentence)) report.say(several ? hostMessage(host.name, line) : line);
+    if (isAgain) tell(host, changes);
     if (stop) await dockerOn(host, ["stop", stop]);
     if (finish) await finishExchange(host, finish);
     for (const args of docker) if ((await dockerOn(host, args)).failed) break;

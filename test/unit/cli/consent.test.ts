@@ -1,6 +1,6 @@
 import { PassThrough } from "node:stream";
 import { describe, expect, it } from "vitest";
-import { askConsent, type Terminal } from "../../../cli/consent";
+import { askConsent, Repairs, type Terminal } from "../../../cli/consent";
 
 const asking = { question: "Destroy stack s?", line: "npm run destroy -- --yes" };
 
@@ -40,4 +40,27 @@ describe("a question before something is done", () => {
     await askConsent({ ...asking, yes: true, strict: true }, typing("n\n", false));
     await askConsent({ ...asking, yes: true, strict: true }, typing("n\n"));
   });
+});
+
+describe("repairs before a plan", () => {
+  const consent = { ...asking, question: "Repair s?" };
+
+  it("are asked for where there is a question, and refused where nobody can answer", async () => {
+    const repairs = new Repairs({ ...consent, yes: undefined });
+    await expect(repairs.approve(["The container was started."])).rejects.toThrow(
+      /^Repair s\? There is no terminal to ask on\. The service was not changed\./,
+    );
+    expect(repairs.left).toBe("The service was not changed.");
+  });
+
+  it.each([new Repairs(), new Repairs({ ...consent, yes: true })])(
+    "are told to whoever refuses what comes next",
+    async (repairs) => {
+      await repairs.approve(["The container was started."]);
+      const asked = askConsent({ ...asking, yes: false, strict: false, left: repairs.left }, typing("n\n"));
+      await expect(asked).rejects.toThrow(
+        "Nothing else of the service was changed. Already done:\n  - The container was started.",
+      );
+    },
+  );
 });

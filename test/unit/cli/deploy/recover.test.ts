@@ -2,6 +2,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
+import type { Approve } from "../../../../cli/consent";
 import { recoverStack } from "../../../../cli/deploy/recover";
 import type { Pulumi } from "../../../../cli/pulumi";
 import type { SetupHost } from "../../../../cli/stack";
@@ -33,18 +34,29 @@ const machine = {
 };
 
 /** Recovers a stack whose state has these resources; what it says, and the error if it fails. */
-async function recovered(resources: object[]): Promise<{ said: string[]; error: unknown }> {
+async function recovered(
+  resources: object[],
+  approve?: Approve,
+): Promise<{ said: string[]; error: unknown }> {
   const said: string[] = [];
   const host = { name: "default", host: "emulated", baseName: NAME } as SetupHost;
   const read = async () => JSON.stringify({ deployment: { resources } });
   const pulumi = { read } as unknown as Pulumi;
   const report = createReporter({ write: (line) => said.push(line) });
-  const error = await recoverStack("shared", [host], pulumi, report).then(
+  const error = await recoverStack("shared", [host], pulumi, report, approve).then(
     () => undefined,
     (reason: unknown) => reason,
   );
   return { said, error };
 }
+
+it("starts none that is not approved", async () => {
+  const refuse: Approve = async (repairs) => {
+    throw new Error(`refused: ${repairs.join()}`);
+  };
+  const { error } = await recovered([service, machine], refuse);
+  expect(String(error)).toMatch(/refused: The emulated host microsandbox-shared is not running/);
+});
 
 it("starts a stopped emulated host only if this stack's state has made it", async () => {
   expect(await recovered([])).toEqual({ said: [], error: undefined });

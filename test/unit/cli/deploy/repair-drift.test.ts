@@ -2,10 +2,12 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
+import type { Approve } from "../../../../cli/consent";
 import type { StateResource } from "../../../../cli/deploy/drift";
 import { repairDrift } from "../../../../cli/deploy/repair-drift";
 import type { SetupHost } from "../../../../cli/stack";
 import { createReporter } from "../../../../setup/report";
+import { UserError } from "../../../../setup/user-error";
 
 const path = process.env.PATH;
 let folder: string;
@@ -34,7 +36,7 @@ const resources: StateResource[] = [
  * @param code how what ends a restore ends
  * @returns what it was asked to do, and what was said
  */
-async function repaired(lists: string[], code: number) {
+async function repaired(lists: string[], code: number, approve?: Approve) {
   writeFileSync(join(folder, "lists"), lists.map((each) => `${each}\n`).join(""));
   const docker = `#!/bin/sh
 cd "${folder}"
@@ -53,7 +55,7 @@ esac
   writeFileSync(join(folder, "calls"), "");
   const said: string[] = [];
   const report = createReporter({ write: (line) => said.push(line) });
-  const error = await repairDrift([host], resources, report).then(() => undefined, String);
+  const error = await repairDrift([host], resources, report, approve).then(() => undefined, String);
   return { calls: readFileSync(join(folder, "calls"), "utf8").trim().split("\n"), said, error };
 }
 
@@ -62,6 +64,23 @@ it("ends a restore that was cut off before it starts the server", async () => {
     calls: ["run", "start c1"],
     error: undefined,
   });
+});
+
+it("touches nothing that is not approved, and asks for nothing where there is nothing to do", async () => {
+  const asked: string[] = [];
+  const refuse: Approve = async (repairs) => {
+    asked.push(...repairs);
+    throw new UserError("Nothing was changed.");
+  };
+  for (const list of ["exited,Exited", "paused,Up 1 hour (Paused)", "restarting,Restarting"])
+    expect(await repaired([list], 0, refuse)).toMatchObject({
+      calls: [""],
+      error: expect.stringContaining("Nothing was changed."),
+    });
+  expect(asked[0]).toBe(
+    "The container microsandbox-dev-server was stopped: starting it and the sandboxes that ran in it.",
+  );
+  expect(await repaired(["running,Up 1 hour (healthy)"], 0, refuse)).toMatchObject({ error: undefined });
 });
 
 it("leaves the server stopped where that fails, and says why", async () => {
