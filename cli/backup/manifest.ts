@@ -1,6 +1,11 @@
 import { z } from "zod";
 
-const file = z.object({ bytes: z.int(), sha256: z.string().regex(/^[0-9a-f]{64}$/) });
+const file = z.object({
+  bytes: z.int(),
+  sha256: z.string().regex(/^[0-9a-f]{64}$/),
+  /** What it takes on a disk when it is unpacked, in bytes; not in older backups. */
+  unpackedBytes: z.int().optional(),
+});
 
 /** What a backup says of itself. */
 export const manifestSchema = z.object({

@@ -21,6 +21,34 @@ const decompress = zstd("createZstdDecompress()");
 export const packScript = (entry: VolumeEntry): string =>
   `set -euo pipefail; ${tar} -C ${folders[entry]} ${left.map((path) => `--exclude=./${path}`).join(" ")} -cS . | ${compress}`;
 
+/** Prints what the content of a backup takes on the disk, in bytes. */
+export const sizeScript = (entry: VolumeEntry): string =>
+  `cd ${folders[entry]}; used=$(ls -A | grep -vx ${left.map((path) => `-e '${path}'`).join(" ")} | tr '\\n' '\\0' | xargs -0 -r du -skc | tail -n 1 | cut -f 1); echo $((\${used:-0} * 1024))`;
+
+/**
+ * Prints what is missing for a restore, which has both states on the disk; nothing where there is room. What one that was cut
+ * off has left goes first.
+ *
+ * @param needed bytes
+ */
+export function roomScript(needed: Record<VolumeEntry, number>): string {
+  const unpacked = `${serverHome}/copies/.part ${serverHome}/copies/restored-*`;
+  const kib = (entry: VolumeEntry) => Math.ceil((needed[entry] * 1.1) / 1024);
+  return `set -eu
+look() { # look FOLDER KIB LEFT...: whether there is room in FOLDER
+  cd "$1"; needed=$2; shift 2
+  free=$(df -kP . | tail -n 1 | tr -s " " | cut -d " " -f 4)
+  left=$(du -skc "$@" 2>/dev/null | tail -n 1 | cut -f 1)
+  [ $((free + \${left:-0})) -ge "$needed" ] || echo "$((needed / 1024)) MiB are needed, $((free / 1024)) MiB are free"
+}
+if [ "$(stat -c %d ${serverHome})" = "$(stat -c %d ${workspace})" ]; then
+  look ${serverHome} ${kib("state.tar.zst") + kib("workspace.tar.zst")} ${unpacked} ${workspace}/.restored
+else
+  look ${serverHome} ${kib("state.tar.zst")} ${unpacked}
+  look ${workspace} ${kib("workspace.tar.zst")} ${workspace}/.restored
+fi`;
+}
+
 /** Name of what a restore unpacks, as components/server/swap.sh knows it. @example "restored-20260131T180000Z" */
 export const restoredName = (now: Date): string =>
   `restored-${now.toISOString().replaceAll(/[-:]|\.\d+/g, "")}`;
@@ -46,7 +74,7 @@ export const finishHalfScript = (): string =>
   );
 
 /**
- * Removes what a restore has unpacked that was cut off before `commitScript`. What an earlier version's restore was cut off
+ * Removes what a restore has unpacked that failed or was cut off before `commitScript`. What an earlier version's restore was cut off
  * at may be all that is left of the state: it is refused.
  */
 export const clearScript = `set -eu

@@ -71,14 +71,15 @@ export class ServerVolumes {
    * Puts a restored state in its place, in a container that neither Ctrl+C nor a lost connection ends; one that has been
    * cut off all the same goes on. Nothing where none was committed.
    *
+   * @param finish what the container does
    * @throws UserError where it did not come to its end
    */
-  async finishSwap(): Promise<void> {
+  async finishSwap(finish = finishScript()): Promise<void> {
     const there = ["ps", "--all", "--quiet", "--filter", `name=^${this.swapper}$`];
     // One that was made and not started, or has ended, does it again, which changes nothing that is done.
     if ((await this.docker(there)) !== "") await this.docker(["start", this.swapper]);
     else {
-      const script = `exec 2>&1\n${finishScript()}`;
+      const script = `exec 2>&1\n${finish}`;
       const detached = ["run", "--detach", "--init", "--name", this.swapper];
       await this.docker([...detached, ...(await this.besideArgs("rw")), "sh", "-c", script]);
     }
@@ -93,26 +94,31 @@ export class ServerVolumes {
   /**
    * Stops the server for the time of `work`, and starts it again whatever happens, unless the state is not whole.
    *
-   * @param makeWhole ends what `work` may have left
+   * @param makeWhole ends, or removes, what `work` has left where it failed
    */
   async whileStopped<T>(work: () => Promise<T>, makeWhole?: () => Promise<void>): Promise<T> {
     const ran = (await this.inspect("{{.State.Running}}")) === "true";
+    const stop = () => this.docker(["stop", this.server.container]);
     const began = Date.now();
-    if (ran) {
-      await this.report.step(
-        "Stop the server: its sandboxes are stopped cleanly and start again afterwards",
-        () => this.docker(["stop", this.server.container]),
-      );
-    }
+    let isStopped = !ran;
     let hasFailed = true;
     try {
+      if (ran) {
+        // Ctrl+C ends the docker client that waits, too, and not the stop.
+        await this.report.step(
+          "Stop the server: its sandboxes are stopped cleanly and start again afterwards",
+          () => stop().catch(stop),
+        );
+      }
+      isStopped = true;
+      this.cancelSignal.throwIfAborted();
       const done = await work();
       hasFailed = false;
       return done;
     } finally {
       // Left over where the connection broke or the user cut it off.
       await this.docker(["rm", "--force", this.helper]).catch(() => undefined);
-      const isWhole = !hasFailed || (await isDone(makeWhole));
+      const isWhole = !hasFailed || !isStopped || (await isDone(makeWhole));
       if (!isWhole)
         this.report.say(
           "The server stays stopped: the backup is partly in its place. Nothing of it, or of what was there, is lost.\n" +

@@ -1,8 +1,9 @@
 import { resolve } from "node:path";
 import { createReporter } from "../../setup/report";
 import { UserError } from "../../setup/user-error";
-import { ArchiveWriter, type VolumeEntry, volumeEntries, type Written } from "../backup/archive";
-import { packScript } from "../backup/volume-scripts";
+import { ArchiveWriter, type VolumeEntry, volumeEntries } from "../backup/archive";
+import type { Manifest } from "../backup/manifest";
+import { finishHalfScript, packScript, sizeScript } from "../backup/volume-scripts";
 import { ServerVolumes } from "../backup/volumes";
 import { interruptible } from "../interruption";
 import { deployedServer, type ServerSelection } from "./sandbox";
@@ -24,11 +25,14 @@ export async function backup(file: string, asked: ServerSelection): Promise<void
     const path = resolve(file);
     const archive = await ArchiveWriter.open(path);
     try {
+      // Half of a restore that was cut off is no state to keep.
+      const makeWhole = () => volumes.finishSwap(finishHalfScript());
       const files = await volumes.whileStopped(async () => {
-        const written = {} as Record<VolumeEntry, Written>;
+        await makeWhole();
+        const written = {} as Manifest["files"];
         for (const name of volumeEntries) written[name] = await pack(name);
         return written;
-      });
+      }, makeWhole);
       const createdAt = new Date().toISOString();
       await archive.finish({
         format: 1,
@@ -49,7 +53,7 @@ export async function backup(file: string, asked: ServerSelection): Promise<void
       throw error;
     }
 
-    async function pack(name: VolumeEntry): Promise<Written> {
+    async function pack(name: VolumeEntry): Promise<Manifest["files"][VolumeEntry]> {
       let size = 0;
       const write = async () => {
         const { stdin, stdout, ended } = await volumes.beside("ro", packScript(name));
@@ -60,7 +64,7 @@ export async function backup(file: string, asked: ServerSelection): Promise<void
         const { ok, stderr } = await ended;
         if (signal.aborted) throw signal.reason;
         if (!ok) throw new UserError(`${name} could not be read on the host: ${stderr.trim()}`);
-        return written;
+        return { ...written, unpackedBytes: Number(await volumes.run("ro", sizeScript(name))) };
       };
       return report.step(`Copy ${name}`, write, () => mebibytes(size));
     }

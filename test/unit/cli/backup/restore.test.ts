@@ -1,5 +1,5 @@
 import { spawnSync } from "node:child_process";
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -10,13 +10,11 @@ import {
   finishScript,
   packScript,
   restoredName,
+  sizeScript,
   unpackScript,
 } from "../../../../cli/backup/volume-scripts";
-import { ServerVolumes } from "../../../../cli/backup/volumes";
-import type { DeployedServer } from "../../../../cli/commands/sandbox";
 import { settingsFiles } from "../../../../components/server/stack-files";
 import { halfState } from "../../../../docker/gateway/src/backends/msb/half-state";
-import { createReporter } from "../../../../setup/report";
 import { filesBelow } from "../../../harness/files";
 
 const name = restoredName(new Date("2026-01-31T18:00:00.123Z"));
@@ -176,57 +174,13 @@ describe("a restore", () => {
   });
 });
 
-describe("the server during a restore", () => {
-  /** An engine whose container for the swap ends with this code. */
-  function volumesWhere(swapEnds: number): { volumes: ServerVolumes; said: string[]; calls: () => string } {
-    const docker = `#!/bin/sh
-echo "$*" | tr '\\n' ' ' >>"${folder}/calls"; echo >>"${folder}/calls"
-case "$*" in
-*"{{.State.Running}}"*) echo true ;;
-*"inspect --format"*Health*) echo running healthy ;;
-"ps "*) [ ! -e "${folder}/swapper" ] || echo id ;;
-"run --detach"*) touch "${folder}/swapper" ;;
-"rm server-swap") rm "${folder}/swapper" ;;
-"wait "*) [ -e "${folder}/cut" ] || { touch "${folder}/cut"; exit 130; }; echo ${swapEnds} ;;
-esac
-`;
-    write("bin/docker", docker);
-    spawnSync("chmod", ["755", join(folder, "bin/docker")]);
-    process.env.PATH = `${folder}/bin:${path}`;
-    const said: string[] = [];
-    const report = createReporter({ write: (line) => said.push(line) });
-    const server = { container: "server", connection: { kind: "local" } } as unknown as DeployedServer;
-    const volumes = new ServerVolumes(server, report, new AbortController().signal);
-    return { volumes, said, calls: () => readFileSync(join(folder, "calls"), "utf8") };
-  }
-
-  it("starts once the swap has ended, though the client that waits for it was cut off", async () => {
-    const { volumes, calls } = volumesWhere(0);
-    await volumes.whileStopped(
-      () => volumes.finishSwap(),
-      () => volumes.finishSwap(),
-    );
-    expect(calls()).toMatch(
-      /^stop server $[\s\S]*^run --detach [\s\S]*^wait server-swap $[\s\S]*^start server $/m,
-    );
-    expect(existsSync(join(folder, "swapper"))).toBe(false);
-  });
-
-  it("stays stopped where the swap has not ended well, and that is said", async () => {
-    const { volumes, said, calls } = volumesWhere(1);
-    const work = volumes.whileStopped(
-      () => volumes.finishSwap(),
-      () => volumes.finishSwap(),
-    );
-    await expect(work).rejects.toThrow("could not be put in its place");
-    expect(said.join("\n")).toMatch(/stays stopped[\s\S]*To go on: the same command again/);
-    expect(calls()).not.toMatch(/^start server $/m);
-  });
-
-  it("starts where the restore failed before the swap", async () => {
-    const { volumes, calls } = volumesWhere(0);
-    const fails = () => Promise.reject(new Error("cut off"));
-    await expect(volumes.whileStopped(fails, () => volumes.finishSwap())).rejects.toThrow("cut off");
-    expect(calls()).toMatch(/^start server $/m);
-  });
+it("a backup says what its content takes on the disk, the copies of upgrades aside", () => {
+  write("state/db/msb.db", "x".repeat(2 ** 20));
+  write("state/copies/0.6.18-1/db", "x".repeat(2 ** 22));
+  mkdirSync(join(folder, "workspace"));
+  const size = (entry: "state.tar.zst" | "workspace.tar.zst") =>
+    Number(spawnSync("bash", ["--norc", "-c", here(sizeScript(entry))], { encoding: "utf8" }).stdout);
+  expect(size("state.tar.zst")).toBeGreaterThanOrEqual(2 ** 20);
+  expect(size("state.tar.zst")).toBeLessThan(2 ** 21);
+  expect(size("workspace.tar.zst")).toBe(0);
 });
