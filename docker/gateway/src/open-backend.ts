@@ -66,7 +66,8 @@ async function openMsb(options: OpenOptions): Promise<Backend> {
 async function offer(backend: MsbBackend, port: number, config: Config, log: FastifyBaseLogger) {
   const { serveBackend } = await import("./backends/remote/serve");
   const tls = peerCertificates(config);
-  return serveBackend(backend, { port, host: tls ? config.LISTEN_ADDRESS : "127.0.0.1", tls, log });
+  const identity = { number: config.SERVER_NUMBER, namesPerOwner: config.OWN_SANDBOXES };
+  return serveBackend(backend, { port, host: tls ? config.LISTEN_ADDRESS : "127.0.0.1", tls, identity, log });
 }
 
 /** Other servers, reached over HTTP. They know nothing of keys. */
@@ -82,7 +83,8 @@ async function openServers(
   const certificates = peerCertificates(config);
   const servers = addresses.map(({ number, url, serverName }) => {
     const tls = certificates && { ...certificates, serverName };
-    return new Server(number, new RemoteBackend({ name: `server ${number}`, url, tls }));
+    const identity = { number, namesPerOwner: config.OWN_SANDBOXES };
+    return new Server(number, new RemoteBackend({ name: `server ${number}`, url, tls, identity }));
   });
   const backend = new ServersBackend({
     servers: new Servers(servers),

@@ -14,7 +14,17 @@ import {
   type Timeouts,
   Transport,
 } from "./transport";
-import { type Answer, CALL_PATH, errorOf, HEARTBEAT_MS, linesOf, STREAM_PATH, textOf } from "./wire";
+import {
+  type Answer,
+  CALL_PATH,
+  errorOf,
+  HEARTBEAT_MS,
+  type Identity,
+  linesOf,
+  SERVER_HEADER,
+  STREAM_PATH,
+  textOf,
+} from "./wire";
 
 export type RemoteOptions = {
   /** What the server is called in errors, for example "server 2". */
@@ -22,6 +32,8 @@ export type RemoteOptions = {
   /** For example "https://10.0.0.7:5557". */
   url: string;
   tls?: ClientCertificates;
+  /** What it is taken for: another one refuses. Default: whatever is there. */
+  identity?: Identity;
   /** Milliseconds for whatever has no deadline of its own. Default: 60,000. */
   timeoutMs?: number;
 };
@@ -47,6 +59,8 @@ const NOT_MADE = new Set([
 /** Connections to a server, kept alive. Whatever is wrong with one is told as `unavailable`, by the server's name. */
 export class Connection {
   readonly timeoutMs: number;
+  /** Of every request. */
+  readonly headers: Record<string, string> = {};
   private readonly calls: Transport;
   private readonly streams: Transport;
   private readonly closing = new AbortController();
@@ -56,8 +70,10 @@ export class Connection {
     this.timeoutMs = options.timeoutMs ?? TIMEOUT_MS;
     // All that is under way listens to it.
     setMaxListeners(0, this.closing.signal);
-    this.calls = new Transport(options.url, options.tls, CALL_CONNECTIONS);
-    this.streams = new Transport(options.url, options.tls);
+    const { url, tls, identity } = options;
+    if (identity) this.headers = { [SERVER_HEADER]: JSON.stringify(identity) };
+    this.calls = new Transport(url, this.headers, tls, CALL_CONNECTIONS);
+    this.streams = new Transport(url, this.headers, tls);
   }
 
   /**

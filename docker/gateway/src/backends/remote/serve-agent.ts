@@ -2,11 +2,19 @@ import type { IncomingMessage } from "node:http";
 import { type Duplex, finished } from "node:stream";
 import { invalidRequest, type ServiceError } from "../../errors";
 import type { MirroredBackend } from "../../sandboxes/changes";
-import { AGENT_PROTOCOL, ARGUMENTS_HEADER, REFUSED, sentError } from "./wire";
+import {
+  AGENT_PROTOCOL,
+  ARGUMENTS_HEADER,
+  checkIdentity,
+  type Identity,
+  REFUSED,
+  SERVER_HEADER,
+  sentError,
+} from "./wire";
 
 /** Makes a connection one to a sandbox's agent: bytes both ways, each way with an end of its own. */
 export async function serveAgent(
-  backend: MirroredBackend,
+  { backend, identity }: { backend: MirroredBackend; identity?: Identity },
   { headers }: IncomingMessage,
   socket: Duplex,
   tell: (error: unknown) => ServiceError,
@@ -17,6 +25,7 @@ export async function serveAgent(
   socket.on("end", leave).on("close", leave).on("data", leave);
   let agent: Duplex;
   try {
+    checkIdentity(identity, headers[SERVER_HEADER]);
     const [id] = JSON.parse(Buffer.from(String(headers[ARGUMENTS_HEADER] ?? ""), "base64").toString());
     if (headers.upgrade !== AGENT_PROTOCOL || typeof id !== "string")
       throw invalidRequest(`expected the protocol ${AGENT_PROTOCOL} and the id of a sandbox`);

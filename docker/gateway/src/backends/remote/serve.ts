@@ -23,8 +23,11 @@ import {
   AGENT_PATH,
   ARGUMENTS_HEADER,
   CALL_PATH,
+  checkIdentity,
+  type Identity,
   READ_PATH,
   REFUSED,
+  SERVER_HEADER,
   STREAM_PATH,
   sentError,
   textOf,
@@ -41,6 +44,8 @@ export type ServeOptions = {
   host?: string;
   /** Clients need a certificate of its authority, made for clients. Without, only a loopback address is served. */
   tls?: Certificates;
+  /** Routers that take this server for another are refused. Default: none is. */
+  identity?: Identity;
   log: { error: (what: object, message: string) => void };
   /** Connections at once; more are closed. Default: half of what the gateway's own descriptors allow. */
   connections?: number;
@@ -90,11 +95,12 @@ export async function serveBackend(backend: MirroredBackend, options: ServeOptio
   server.on("request", (request, response) => {
     const tell = (error: unknown) => told(error, request, log);
     const exchange = { request, response, tell, served: { backend, endings, signal: goneSignal(response) } };
-    answer(exchange, options.bodyBytes ?? BODY_BYTES).catch((error) => refuse(exchange, error));
+    answer(exchange, options).catch((error) => refuse(exchange, error));
   });
   server.on("upgrade", (request: IncomingMessage, socket: Duplex) => {
     const known = request.url === AGENT_PATH;
-    if (known) void serveAgent(backend, request, socket, (error) => told(error, request, log));
+    const served = { backend, identity: options.identity };
+    if (known) void serveAgent(served, request, socket, (error) => told(error, request, log));
     else socket.destroy();
   });
   await new Promise<void>((resolve, reject) => {
@@ -148,8 +154,9 @@ function goneSignal(response: ServerResponse): AbortSignal {
 }
 
 /** Does what a request asks for. @throws ServiceError, or what was not foreseen, before anything is answered */
-async function answer(exchange: Exchange, bodyBytes: number): Promise<void> {
+async function answer(exchange: Exchange, { identity, bodyBytes = BODY_BYTES }: ServeOptions): Promise<void> {
   const { request, served } = exchange;
+  checkIdentity(identity, request.headers[SERVER_HEADER]);
   const { url = "", method } = request;
   // A page in a browser says so with every POST.
   if (request.headers.origin !== undefined) throw new ServiceError("forbidden", "web pages are not served");

@@ -95,7 +95,7 @@ export async function openAgent(connection: Connection, id: string, signal: Abor
 function upgraded(connection: Connection, id: string, signal: AbortSignal): Promise<Duplex> {
   const { options } = connection;
   const headers = {
-    ...{ connection: "Upgrade", upgrade: AGENT_PROTOCOL },
+    ...{ connection: "Upgrade", upgrade: AGENT_PROTOCOL, ...connection.headers },
     [ARGUMENTS_HEADER]: encodeArguments([id]),
   };
   return new Promise((resolve, reject) => {

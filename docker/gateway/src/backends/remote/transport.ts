@@ -49,6 +49,8 @@ export class Transport {
   /** @param connections at once; more requests wait. Default: as many as there are requests */
   constructor(
     private readonly url: string,
+    /** Of every request. */
+    private readonly headers: Record<string, string>,
     tls: ClientCertificates | undefined,
     connections = Number.POSITIVE_INFINITY,
   ) {
@@ -66,7 +68,7 @@ export class Transport {
     return new Promise((resolve, reject) => {
       const sent = this.send(new URL(path, this.url), {
         ...{ method: METHOD, agent: this.agent, signal },
-        headers: { "content-type": "application/json", ...headers },
+        headers: { "content-type": "application/json", ...this.headers, ...headers },
       });
       const giveUp = (error: Error) => {
         const isSent = sent.socket && !sent.socket.connecting;

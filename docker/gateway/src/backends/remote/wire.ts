@@ -14,8 +14,37 @@ export const AGENT_PATH = "/backend/agent";
 export const AGENT_PROTOCOL = "msb-agent";
 /** Holds arguments where the body is not for them. */
 export const ARGUMENTS_HEADER = "x-backend-arguments";
+/** What the router takes the server for, as {@link Identity} in JSON. */
+export const SERVER_HEADER = "x-backend-server";
 /** Bytes of a file, as it was when it was opened. */
 export const SIZE_HEADER = "x-file-size";
+
+/** What has to be the same on both sides: else a router looks for things where they are not. */
+export type Identity = {
+  /** SERVER_NUMBER of the server, which its ids end in. */
+  number?: number;
+  /** OWN_SANDBOXES: names are for each owner by itself. */
+  namesPerOwner: boolean;
+};
+
+/** @throws ServiceError unavailable where a router takes the server for another */
+export function checkIdentity(own: Identity | undefined, header: string | string[] | undefined): void {
+  if (!own || typeof header !== "string") return;
+  const meant: Partial<Identity> = JSON.parse(header);
+  const differ = (what: string, here: unknown, there: unknown, fix: string) =>
+    new ServiceError(
+      "unavailable",
+      `the server's ${what} is ${here}, not ${there} as on the router: ${fix}`,
+      {
+        retryAfterSeconds: 10,
+      },
+    );
+  const { number = "not set", namesPerOwner } = own;
+  if (meant.number !== number)
+    throw differ("SERVER_NUMBER", number, meant.number, "correct the number in SERVERS");
+  if (meant.namesPerOwner !== namesPerOwner)
+    throw differ("OWN_SANDBOXES", namesPerOwner, meant.namesPerOwner, "set it on all alike");
+}
 
 /** The one status of what was refused: the body says what it is. */
 export const REFUSED = 422;
