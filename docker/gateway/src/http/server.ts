@@ -22,6 +22,7 @@ import type { Metrics } from "./metrics";
 import { MAX_PARAMETER } from "./schema/common";
 import { endSlowBodies } from "./slow-body";
 import { MIN_TLS } from "./tls";
+import { upgradesOf } from "./upgrades";
 import { validatorCompiler } from "./validate";
 import { MAX_MESSAGE, MOST_CHUNKS, MOST_FRAGMENTS } from "./web-socket-pipe";
 
@@ -111,6 +112,7 @@ export async function createServer(
     options: {
       ...{ maxPayload: MAX_MESSAGE, maxFragments: MOST_FRAGMENTS, maxBufferedChunks: MOST_CHUNKS },
       perMessageDeflate: false,
+      server: upgradesOf(app.server),
     },
     // Mostly frames that break the protocol: the client's fault, so no error of ours and no stack.
     errorHandler: (error, socket, request) => {
