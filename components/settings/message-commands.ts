@@ -6,7 +6,7 @@ const SCRIPT =
 const PULUMI = /(?<![`\w-])(?:npm run (?:--silent )?pulumi --|pulumi) (?:config|stack output)(?![\w-])/g;
 
 /** Only where it is to be typed: else it is the name of what has failed. */
-const UP = /(?<=(?:[Tt]hen: |&& ))pulumi up(?![\w-])/g;
+const UP = /(?<=(?:: +|&& ))pulumi (?:up|destroy)(?![\w-])(?! failed)/g;
 
 /**
  * Names the stack in the lines to type of a message: by the time that one is typed, another may be selected. A command
@@ -42,12 +42,17 @@ const QUOTED = /(?<=`)pulumi (?=(?:stack rm|stack init|cancel|refresh|config)(?!
  *   "fix: npm run pulumi -- config rm microsandbox:x && npm run up"
  */
 export const asNpmScripts = (text: string): string =>
-  text.replaceAll(UP, "npm run up").replaceAll(PLAIN, (_word, at: number, all: string) =>
-    // Its output goes to another program, or into a file.
-    all.slice(0, at).endsWith("$(") || all.startsWith("config get ", at + "pulumi ".length)
-      ? "npm run --silent pulumi -- "
-      : "npm run pulumi -- ",
-  );
+  text
+    .replaceAll(UP, (line, at: number, all: string) => {
+      const script = line.replace("pulumi", "npm run");
+      // npm keeps options for itself that come before `--`.
+      return all.startsWith(" -", at + line.length) ? `${script} --` : script;
+    })
+    .replaceAll(PLAIN, (_word, at: number, all: string) => {
+      // Its output goes to another program, or into a file.
+      const isRead = all.slice(0, at).endsWith("$(") || all.startsWith("pulumi config get ", at);
+      return isRead ? "npm run --silent pulumi -- " : "npm run pulumi -- ";
+    });
 
 /** What Pulumi prints under the npm scripts: its own advice too is to be typed as one. */
 export const pulumiOutput = (text: string): string =>

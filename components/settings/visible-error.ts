@@ -38,7 +38,7 @@ export function namingHost<T>(host: string | undefined, check: () => T): T {
 /** What is wrong with one host among several: it is named, and lines to type set that host's settings. */
 export function hostMessage(host: string, message: string): string {
   const lines =
-    /(pulumi(?: --)? config(?: --stack \S+)? set(?: --secret)?) (?:--path (?!hosts\.))?(microsandbox:)?(?!-|hosts\.)/g;
+    /(pulumi(?: --)? config(?: --stack \S+)? (?:set|rm)(?: --secret)?) (?:--path (?!'?(?:microsandbox:)?hosts\.))?('?microsandbox:)?(?!-|'|hosts\.)/g;
   return `Host ${host}: ${message.replaceAll(lines, `$1 --path $2hosts.${host}.`)}`;
 }
 

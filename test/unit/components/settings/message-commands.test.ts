@@ -15,16 +15,19 @@ afterEach(() => {
   delete process.env.PULUMI_NODEJS_STACK;
 });
 
-/** The lines of the components' sources that set or remove a setting. */
-function remediesOfComponents(): string[] {
+/** The lines of the components' sources. */
+function linesOfComponents(): string[] {
   const folder = join(__dirname, "../../../../components");
   const files = readdirSync(folder, { recursive: true, encoding: "utf8" });
   const sources = files.filter(
     (file) => /\.(ts|sh)$/.test(file) && !/^(args|settings\/message-commands)/.test(file),
   );
-  const lines = sources.flatMap((file) => readFileSync(join(folder, file), "utf8").split("\n"));
-  return lines.filter((line) => /pulumi config (set|rm).*microsandbox:\w/.test(line));
+  return sources.flatMap((file) => readFileSync(join(folder, file), "utf8").split("\n"));
 }
+
+/** Those that set or remove a setting. */
+const remediesOfComponents = () =>
+  linesOfComponents().filter((line) => /pulumi config (set|rm).*microsandbox:\w/.test(line));
 
 it.each([
   ["Then: npm run up", "Then: npm run up -- --stack s"],
@@ -127,6 +130,33 @@ it.each([
   expect(withStack(expected, "s")).toContain("--stack s");
 });
 
+it.each([
+  ["Then: pulumi up", "Then: npm run up -- --stack s"],
+  [
+    "as it was, then: pulumi destroy; and: pulumi up",
+    "as it was, then: npm run destroy -- --stack s; and: npm run up -- --stack s",
+  ],
+  ["  to go on: pulumi up", "  to go on: npm run up -- --stack s"],
+  [
+    "on it:   pulumi stack init emulated --no-select && pulumi up --stack emulated",
+    "on it:   npm run pulumi -- stack init emulated --no-select && npm run up -- --stack emulated",
+  ],
+])("is one that npm passes on once the program has named the stack: %s", (text, expected) => {
+  expect(asNpmScripts(withStack(text, "s"))).toBe(expected);
+  expect(asNpmScripts(expected)).toBe(expected);
+});
+
+it("no line to type of the components is left to a pulumi that is not on the PATH, nor its options to npm", () => {
+  const lines = linesOfComponents().filter(
+    (line) => /pulumi (up|destroy)/.test(line) && !/^\s*(\/\/|\/?\*|#)/.test(line),
+  );
+  const typed = lines.map((line) => asNpmScripts(withStack(line, "s")));
+  expect(typed.length).toBeGreaterThan(5);
+  expect(
+    typed.filter((line) => /(?<![`(\w])pulumi (up|destroy)(?! failed)|npm run (up|destroy) --\w/.test(line)),
+  ).toEqual([]);
+});
+
 it("no message that only speaks of pulumi becomes a line to type; what Pulumi advises does", () => {
   const spoken = [
     "pulumi config failed: no",
@@ -161,6 +191,25 @@ it("is named in all that a program under Pulumi tells, also of one host among se
     .flatMap((name) => script(name).split("\n"))
     .filter((line) => /config (set|rm)/.test(line));
   expect(lines).toEqual([]);
+});
+
+it.each([
+  ["pulumi config rm microsandbox:sshHostKey", "pulumi config rm --path microsandbox:hosts.east.sshHostKey"],
+  ["pulumi config rm --path microsandbox:tls.key", "pulumi config rm --path microsandbox:hosts.east.tls.key"],
+  [
+    "pulumi config rm --path 'microsandbox:images[1]'",
+    "pulumi config rm --path 'microsandbox:hosts.east.images[1]'",
+  ],
+  [
+    "pulumi config set --secret --path microsandbox:tls.key < f",
+    "pulumi config set --secret --path microsandbox:hosts.east.tls.key < f",
+  ],
+  [
+    "pulumi config rm --path microsandbox:hosts.east.port",
+    "pulumi config rm --path microsandbox:hosts.east.port",
+  ],
+])("is about that host's own settings: %s", (line, expected) => {
+  expect(hostMessage("east", line)).toBe(`Host east: ${expected}`);
 });
 
 it("no script tells a program of somebody else's to run an npm script, without saying where", () => {
