@@ -1,8 +1,10 @@
-import { readFileSync } from "node:fs";
 import type { FastifyBaseLogger } from "fastify";
 import { listenForAdmin } from "./backends/msb/admin";
 import { MsbBackend } from "./backends/msb/backend";
 import { egressLimit } from "./backends/msb/egress-limit";
+import type { RemoteBackend } from "./backends/remote/client";
+import type { BackendServer, Certificates } from "./backends/remote/serve";
+import { CertificateFiles } from "./certificate-files";
 import type { Config } from "./config";
 import { ConfigError } from "./errors";
 import type { Metrics } from "./http/metrics";
@@ -59,20 +61,24 @@ async function openMsb(options: OpenOptions): Promise<Backend> {
     readiness: backend.readiness,
   });
   onClose(async () => void admin.close());
-  if (config.BACKEND_PORT) onClose((await offer(backend, config.BACKEND_PORT, config, log)).close);
+  if (config.BACKEND_PORT) onClose((await offer(backend, config.BACKEND_PORT, options)).close);
   return backend;
 }
 
-async function offer(backend: MsbBackend, port: number, config: Config, log: FastifyBaseLogger) {
+async function offer(backend: MsbBackend, port: number, options: OpenOptions): Promise<BackendServer> {
   const { serveBackend } = await import("./backends/remote/serve");
-  const tls = peerCertificates(config);
-  const identity = { number: config.SERVER_NUMBER, namesPerOwner: config.OWN_SANDBOXES };
-  return serveBackend(backend, { port, host: tls ? config.LISTEN_ADDRESS : "127.0.0.1", tls, identity, log });
+  const { LISTEN_ADDRESS, SERVER_NUMBER: number, OWN_SANDBOXES: namesPerOwner } = options.config;
+  let server: BackendServer | undefined;
+  const tls = peerCertificates(options, (renewed) => server?.renew(renewed));
+  const host = tls ? LISTEN_ADDRESS : "127.0.0.1";
+  const identity = { number, namesPerOwner };
+  server = await serveBackend(backend, { port, host, tls, identity, log: options.log });
+  return server;
 }
 
 /** Other servers, reached over HTTP. They know nothing of keys. */
 async function openServers(
-  { config, limitsOf, onClose }: OpenOptions,
+  options: OpenOptions,
   addresses: NonNullable<Config["SERVERS"]>,
 ): Promise<Backend> {
   // What only a router needs is loaded by a router alone.
@@ -80,11 +86,17 @@ async function openServers(
   const { ServersBackend } = await import("./backends/servers/backend");
   const { MemoryNames } = await import("./backends/servers/names");
   const { Server, Servers } = await import("./backends/servers/server");
-  const certificates = peerCertificates(config);
+  const { config, limitsOf, onClose } = options;
+  const remotes: RemoteBackend[] = [];
+  const certificates = peerCertificates(options, (renewed) => {
+    for (const remote of remotes) remote.renew(renewed);
+  });
   const servers = addresses.map(({ number, url, serverName }) => {
     const tls = certificates && { ...certificates, serverName };
     const identity = { number, namesPerOwner: config.OWN_SANDBOXES };
-    return new Server(number, new RemoteBackend({ name: `server ${number}`, url, tls, identity }));
+    const remote = new RemoteBackend({ name: `server ${number}`, url, tls, identity });
+    remotes.push(remote);
+    return new Server(number, remote);
   });
   const backend = new ServersBackend({
     servers: new Servers(servers),
@@ -96,11 +108,28 @@ async function openServers(
   return backend;
 }
 
-/** What servers and routers know each other by; undefined where they are on one machine, and nobody else is. */
-function peerCertificates({ PEER_TLS_FILE: own, PEER_CA_FILE: authority }: Config) {
-  if ((own === undefined) !== (authority === undefined))
+/**
+ * What servers and routers know each other by; undefined where they are on one machine, and nobody else is.
+ * @param renewed takes it whenever the files hold something else, too
+ */
+function peerCertificates(
+  { config, metrics, log, onClose }: OpenOptions,
+  renewed: (certificates: Certificates) => void,
+): Certificates | undefined {
+  const { PEER_TLS_FILE: path, PEER_CA_FILE: authorityPath } = config;
+  if ((path === undefined) !== (authorityPath === undefined))
     throw new ConfigError("PEER_TLS_FILE and PEER_CA_FILE: either both are set, or neither");
-  if (own === undefined || authority === undefined) return undefined;
-  const pem = readFileSync(own, "utf8");
-  return { cert: pem, key: pem, ca: readFileSync(authority, "utf8") };
+  if (path === undefined) return undefined;
+  let current: Certificates | undefined;
+  const use = (pem: string, ca = "") => {
+    current = { cert: pem, key: pem, ca };
+    renewed(current);
+  };
+  const endsSoon = "the certificate of PEER_TLS_FILE ends soon: put another one in its place";
+  const files = new CertificateFiles({ path, authorityPath, use, endsSoon, log });
+  onClose(async () => files.close());
+  metrics.watchPeerCertificate(files.endsAt);
+  if (!current)
+    throw new ConfigError(`PEER_TLS_FILE and PEER_CA_FILE: ${path} and ${authorityPath} can't be used`);
+  return current;
 }

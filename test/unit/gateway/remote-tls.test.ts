@@ -119,6 +119,10 @@ test("new certificates serve new connections, and open ones go on", async () => 
   server.renew(of(other.issue(SERVER, "serverAuth"), other));
   expect(await client(other.issue("router", "clientAuth"), other).version()).toMatch(/^\d/);
   await refused(client(router()).version(), "unavailable");
+  // A client that is given the new ones goes on, too: with calls, and with what it has open.
+  before.renew(of(other.issue("router", "clientAuth"), other));
+  expect(await before.version()).toMatch(/^\d/);
+  (await before.sandboxes.openAgent(id, within(20_000))).destroy();
   agent.write("still here");
   expect(String(await new Promise((resolve) => agent.once("data", resolve)))).toBe("still here");
   agent.destroy();

@@ -1,11 +1,8 @@
 import { createHash, randomBytes } from "node:crypto";
-import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
 import WebSocket from "ws";
 import { serverOf } from "../../../docker/gateway/src/sandboxes/ids";
-import { CertificateAuthority } from "../../harness/certificates";
-import { atFileEnd } from "../../harness/file-end";
 import { writeKeyFile } from "../../harness/key-file";
 import { freePort } from "../../harness/stack";
 import { type Answer, fakeAgent, newBody, START, TestGateway, temporaryFolder, until } from "./harness";
@@ -136,36 +133,4 @@ test("a server that ends takes nothing else with it", async () => {
   }
   const ready = await fetch(`${router.url}/readyz`);
   expect([ready.status, await ready.json()]).toEqual([200, { ready: true }]);
-});
-
-test("servers and routers know each other by their certificates, and nobody else is served", async () => {
-  const authority = new CertificateAuthority();
-  atFileEnd(() => authority.remove());
-  const folder = temporaryFolder();
-  const write = (name: string, text: string) => {
-    writeFileSync(join(folder, name), text, { mode: 0o600 });
-    return join(folder, name);
-  };
-  const PEER_CA_FILE = write("ca.pem", authority.certificate);
-  const peer = (name: string, usage: string) => {
-    const { cert, key } = authority.issue(name, usage);
-    return { PEER_CA_FILE, PEER_TLS_FILE: write(`${name}.pem`, cert + key) };
-  };
-  const port = await freePort();
-  const here = { LISTEN_ADDRESS: "127.0.0.1" };
-  const own = { SERVER_NUMBER: "7", BACKEND_PORT: `${port}`, ...peer("server-7", "serverAuth") };
-  await TestGateway.start({ ...here, ...own });
-  const address = { number: 7, url: `https://127.0.0.1:${port}`, serverName: "server-7" };
-  const SERVERS = JSON.stringify([address]);
-  const good = await TestGateway.start({ SERVERS, ...peer("router", "clientAuth") });
-  const { status, body } = await good.create("box");
-  expect([status, serverOf(body.id)]).toEqual([200, 7]);
-  for (const certificates of [peer("server-8", "serverAuth"), {}]) {
-    const bad = await TestGateway.start({ SERVERS, ...certificates });
-    expect((await bad.create("other")).status).toBe(503);
-    expect((await bad.get("/readyz")).status).toBe(503);
-  }
-  await expect(TestGateway.start({ SERVERS, PEER_CA_FILE })).rejects.toThrow(
-    /PEER_TLS_FILE and PEER_CA_FILE/,
-  );
 });

@@ -82,6 +82,12 @@ export class Metrics {
     this.gauge("msb_gateway_certificate_end_seconds", help, endsAt);
   }
 
+  /** Adds when the certificate ends that servers and routers show each other. */
+  watchPeerCertificate(endsAt: () => number): void {
+    const help = "End of the certificate for other servers and routers, in seconds since 1970";
+    this.gauge("msb_gateway_peer_certificate_end_seconds", help, endsAt);
+  }
+
   /** Adds what the bodies of requests take, and their answers. */
   watchBytes({ bodies, answers }: { bodies: () => number; answers: () => number }): void {
     this.gauge("msb_gateway_body_bytes", "Bytes of bodies whose requests are not over", bodies);

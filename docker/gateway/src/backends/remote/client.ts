@@ -55,6 +55,8 @@ export class RemoteBackend implements MirroredBackend {
   resume = async () => undefined;
   drain = async () => undefined;
   close = () => this.connection.close();
+  /** Makes new connections with these certificates; those that are open go on. */
+  renew: Connection["renew"] = (certificates) => this.connection.renew(certificates);
 }
 
 class RemoteSandboxes implements SandboxBackend, Mirrored {

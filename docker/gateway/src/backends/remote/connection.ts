@@ -59,6 +59,7 @@ const NOT_MADE = new Set([
 /** Connections to a server, kept alive. Whatever is wrong with one is told as `unavailable`, by the server's name. */
 export class Connection {
   readonly timeoutMs: number;
+  tls: ClientCertificates | undefined;
   /** Of every request. */
   readonly headers: Record<string, string> = {};
   private readonly calls: Transport;
@@ -71,6 +72,7 @@ export class Connection {
     // All that is under way listens to it.
     setMaxListeners(0, this.closing.signal);
     const { url, tls, identity } = options;
+    this.tls = tls;
     if (identity) this.headers = { [SERVER_HEADER]: JSON.stringify(identity) };
     this.calls = new Transport(url, this.headers, tls, CALL_CONNECTIONS);
     this.streams = new Transport(url, this.headers, tls);
@@ -200,6 +202,12 @@ export class Connection {
       for (const each of all) each.removeEventListener("abort", abort);
     };
     return { signal: life.signal, end };
+  }
+
+  /** Makes new connections with these, to a server of the same name; those that are open go on. */
+  renew(certificates: Omit<ClientCertificates, "serverName">): void {
+    this.tls = { ...certificates, serverName: this.tls?.serverName };
+    for (const transport of [this.calls, this.streams]) transport.renew(this.tls);
   }
 
   /** Ends a stream with all others. */

@@ -108,7 +108,8 @@ export async function serveBackend(backend: MirroredBackend, options: ServeOptio
   });
   return {
     port: (server.address() as AddressInfo).port,
-    renew: (renewed) => void ("setSecureContext" in server && server.setSecureContext(renewed)),
+    renew: (renewed) =>
+      void ("setSecureContext" in server && server.setSecureContext({ ...renewed, ...SECURITY })),
     close: () =>
       new Promise((resolve) => {
         endings.close();
@@ -126,6 +127,9 @@ const LIMITS = {
   ...{ keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_MS, noDelay: true },
   allowHalfOpen: true,
 };
+
+/** Of new certificates, too. */
+const SECURITY = { minVersion: "TLSv1.3" } as const;
 
 function tlsServer(tls: Certificates) {
   const security = { requestCert: true, rejectUnauthorized: true, minVersion: "TLSv1.3" } as const;

@@ -101,7 +101,7 @@ function upgraded(connection: Connection, id: string, signal: AbortSignal): Prom
   return new Promise((resolve, reject) => {
     const request = options.url.startsWith("https:") ? tlsRequest : plainRequest;
     // One of its own, as it lasts; each side of it ends by itself.
-    const own = { agent: false, allowHalfOpen: true, signal, ...tlsOptions(options.tls) };
+    const own = { agent: false, allowHalfOpen: true, signal, ...tlsOptions(connection.tls) };
     const asked = request(new URL(AGENT_PATH, options.url), { headers, ...own });
     asked.on("error", reject);
     asked.on("upgrade", (_response, socket, head) => {

@@ -43,7 +43,7 @@ export function tlsOptions(tls: ClientCertificates | undefined) {
 
 /** Requests to one server over connections that are kept alive. */
 export class Transport {
-  private readonly agent: PlainAgent;
+  private agent: PlainAgent;
   private readonly send: typeof plainRequest;
 
   /** @param connections at once; more requests wait. Default: as many as there are requests */
@@ -52,12 +52,25 @@ export class Transport {
     /** Of every request. */
     private readonly headers: Record<string, string>,
     tls: ClientCertificates | undefined,
-    connections = Number.POSITIVE_INFINITY,
+    private readonly connections = Number.POSITIVE_INFINITY,
   ) {
-    const isTls = url.startsWith("https:");
-    const options = { keepAlive: true, timeout: KEEP_ALIVE_MS, maxSockets: connections, noDelay: true };
-    this.agent = isTls ? new TlsAgent({ ...options, ...tlsOptions(tls) }) : new PlainAgent(options);
-    this.send = isTls ? tlsRequest : plainRequest;
+    this.agent = this.agentWith(tls);
+    this.send = url.startsWith("https:") ? tlsRequest : plainRequest;
+  }
+
+  /** Makes new connections with these. Those in use go on until their answer ends. */
+  renew(tls: ClientCertificates): void {
+    const { freeSockets } = this.agent;
+    this.agent = this.agentWith(tls);
+    for (const sockets of Object.values(freeSockets)) for (const socket of sockets ?? []) socket.destroy();
+  }
+
+  private agentWith(tls: ClientCertificates | undefined): PlainAgent {
+    const { url, connections: maxSockets } = this;
+    const options = { keepAlive: true, timeout: KEEP_ALIVE_MS, maxSockets, noDelay: true };
+    return url.startsWith("https:")
+      ? new TlsAgent({ ...options, ...tlsOptions(tls) })
+      : new PlainAgent(options);
   }
 
   /**
