@@ -1,4 +1,4 @@
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import type { Sandbox } from "../../../docker/gateway/src/sandboxes/backend";
 import { serverOf } from "../../../docker/gateway/src/sandboxes/ids";
 import { refused, wanted, within } from "./backend-contract/world";
@@ -79,6 +79,8 @@ describe("placement", () => {
     const mounting = (...names: string[]) => ({
       spec: { mounts: names.map((name) => ({ type: "named", name, guest: `/${name}` })) },
     });
+    // What it costs does not grow with the volumes of others.
+    const lists = world.worlds.map(({ backend }) => vi.spyOn(backend.volumes, "list"));
     for (const [server, name] of places)
       for (let turn = 0; turn < 4; turn++) {
         const { id } = await sandboxes.create(wanted(`${name}-${turn}`, mounting(name)));
@@ -87,6 +89,9 @@ describe("placement", () => {
     const error = await refused(sandboxes.create(wanted("both", mounting(...places.values()))), "conflict");
     for (const name of places.values()) expect(error.message).toContain(name);
     await refused(sandboxes.create(wanted("none", mounting("missing"))), "volumeNotFound");
+    for (const list of lists) expect(list).not.toHaveBeenCalled();
+    expect(await volumes.list({ owner: "bob" })).toEqual([]);
+    for (const list of lists) expect(list.mock.calls).toEqual([[{ owner: "bob" }]]);
   });
 });
 

@@ -1,5 +1,5 @@
 import { ServiceError, volumeNameTaken, volumeNotFound } from "../../errors";
-import type { Scope, Volume, VolumeBackend, Wanted, WantedVolume } from "../../sandboxes/backend";
+import type { Owner, Scope, Volume, VolumeBackend, Wanted, WantedVolume } from "../../sandboxes/backend";
 import { comparePositions } from "../../sandboxes/scope";
 import type { FileCaller, VolumeFiles } from "../../sandboxes/volume-files";
 import type { Claims } from "./claims";
@@ -10,8 +10,8 @@ import { firstAnswer, noServer, type Server, type Servers } from "./server";
 
 /** The volumes of all servers. Each is on one of them, and sandboxes that mount it are there, too. */
 export class ServersVolumes implements VolumeBackend {
-  /** What was last known of each server's. */
-  private readonly known = new WeakMap<Server, Volume[]>();
+  /** What was last known of each server's, of an owner or (undefined) of all. */
+  private readonly known = new WeakMap<Server, Map<Owner | undefined, Volume[]>>();
 
   constructor(
     private readonly servers: Servers,
@@ -29,13 +29,12 @@ export class ServersVolumes implements VolumeBackend {
    */
   async list({ owner }: Scope): Promise<Volume[]> {
     const known = (server: Server, error: unknown) => {
-      const volumes = this.known.get(server);
+      const volumes = this.known.get(server)?.get(owner);
       if (!volumes) throw error;
       return volumes;
     };
-    const lists = await this.servers.each((server) => this.look(server), known);
-    const all = lists.flat().filter((volume) => owner === undefined || volume.owner === owner);
-    return all.sort(comparePositions);
+    const lists = await this.servers.each((server) => this.look(server, owner), known);
+    return lists.flat().sort(comparePositions);
   }
 
   /** That of the first server: the other servers' guests do not see it. */
@@ -51,7 +50,7 @@ export class ServersVolumes implements VolumeBackend {
     const share = { vcpus: 0, memoryMib: 0, runs: false };
     const make = async (server: Server) => {
       const volume = await server.backend.volumes.create(wanted);
-      this.known.get(server)?.push(volume);
+      for (const each of [owner, undefined]) this.known.get(server)?.get(each)?.push(volume);
       return volume;
     };
     const asked = { volume: { gib: wanted.capacityGib ?? 0 } };
@@ -79,9 +78,9 @@ export class ServersVolumes implements VolumeBackend {
     const ask = ({ backend }: Server) => backend.hasName("volume", name, scope);
     const answers = this.servers.all().map((server) =>
       server.ask(ask).catch((error) => {
-        const known = this.known.get(server);
+        const known = this.known.get(server)?.get(scope.owner);
         if (!known) throw error;
-        return known.some((volume) => volume.name === name && isIn(volume, scope));
+        return known.some((volume) => volume.name === name);
       }),
     );
     return (await Promise.all(answers)).includes(true);
@@ -89,32 +88,30 @@ export class ServersVolumes implements VolumeBackend {
 
   /** The servers that have all named volumes of a spec; undefined for one that mounts none. */
   async serversWith({ spec: { mounts }, owner }: Wanted): Promise<readonly Server[] | undefined> {
-    const names = mounts.flatMap((mount) => (mount.type === "named" ? [mount.name] : []));
+    const mounted = mounts.flatMap((mount) => (mount.type === "named" ? [mount.name] : []));
+    const names = [...new Set(mounted)];
     if (names.length === 0) return undefined;
     const scope = this.namesPerOwner ? { owner } : {};
-    const found = await Promise.all(
-      names.map((name) =>
-        firstAnswer(this.servers.all(), async (server) =>
-          (await this.ask(server)).find((volume) => volume.name === name && isIn(volume, scope)),
-        ),
-      ),
-    );
+    const having = (name: string) => async (server: Server) => {
+      const has = await server.ask(({ backend }) => backend.hasName("volume", name, scope));
+      return has ? true : undefined;
+    };
+    const found = await Promise.all(names.map((name) => firstAnswer(this.servers.all(), having(name))));
     const missing = names.find((_, at) => !found[at]);
     if (missing !== undefined) throw volumeNotFound(missing);
-    const having = new Set(found.flatMap((each) => (each ? [each.server] : [])));
-    if (having.size > 1) {
+    const servers = new Set(found.flatMap((each) => (each ? [each.server] : [])));
+    if (servers.size > 1) {
       const places = found.map((each, at) => `${JSON.stringify(names[at])} on ${each?.server.number}`);
       const why = `volumes of one sandbox have to be on one server: ${places.join(", ")}`;
       throw new ServiceError("conflict", why);
     }
-    return [...having];
+    return [...servers];
   }
 
-  private ask = (server: Server): Promise<Volume[]> => server.ask((each) => this.look(each));
-
-  private async look(server: Server): Promise<Volume[]> {
-    const volumes = await server.backend.volumes.list({});
-    this.known.set(server, volumes);
+  private async look(server: Server, owner: Owner | undefined): Promise<Volume[]> {
+    const volumes = await server.backend.volumes.list(owner === undefined ? {} : { owner });
+    const known = this.known.get(server) ?? new Map<Owner | undefined, Volume[]>();
+    this.known.set(server, known.set(owner, volumes));
     return volumes;
   }
 
@@ -123,13 +120,12 @@ export class ServersVolumes implements VolumeBackend {
     const [only, ...others] = this.servers.having(id);
     if (only && others.length === 0) return only;
     const [first] = this.servers.all();
-    const having = await firstAnswer(this.servers.all(), async (server) =>
-      (await this.ask(server)).find((volume) => volume.id === id && isIn(volume, scope)),
-    );
+    const having = await firstAnswer(this.servers.all(), async (server) => {
+      const volumes = await server.ask((each) => this.look(each, scope.owner));
+      return volumes.find((volume) => volume.id === id);
+    });
     if (having) return having.server;
     if (!first || (await first.backend.volumes.shared()).id !== id) throw volumeNotFound(id);
     return first;
   }
 }
-
-const isIn = (volume: Volume, { owner }: Scope): boolean => owner === undefined || volume.owner === owner;
