@@ -70,7 +70,7 @@ export const finishScript = (): string =>
 export const finishHalfScript = (): string =>
   finishScript().replace(
     /swap_pending$/,
-    "if [ -e copies/.pending ] && { [ -e copies/.failed ] || grep -q ^restored- copies/.pending; }; then swap_pending; fi",
+    "if [ ! -e copies/.pending ] || [ -e copies/.failed ] || grep -q ^restored- copies/.pending; then swap_pending; fi",
   );
 
 /**

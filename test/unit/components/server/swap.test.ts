@@ -1,5 +1,5 @@
 import { spawnSync } from "node:child_process";
-import { cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, utimesSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -75,6 +75,34 @@ describe("a copy in the place of a state", () => {
       rmSync(`${folder}-before`, { recursive: true });
     }
     expect(commands).toBeGreaterThan(15);
+  });
+
+  it("loses nothing, and comes to its end, where an older server ran wherever it was cut off", () => {
+    cpSync(folder, `${folder}-before`, { recursive: true, verbatimSymlinks: true });
+    try {
+      for (let commands = 0, isDone = false; !isDone; commands++) {
+        rmSync(folder, { recursive: true });
+        cpSync(`${folder}-before`, folder, { recursive: true, verbatimSymlinks: true });
+        write("state/copies/.pending", `${name}\n`);
+        const written = new Date(Date.now() - 60_000);
+        utimesSync(join(folder, "state/copies/.pending"), written, written);
+        isDone = swapPending(commands);
+        if (isDone || filesOf("state")["copies/.pending"] === undefined) continue;
+        for (const path of ["state/db/msb.db", "state/db/wal", "workspace/file"]) write(path, "between");
+        expect(swapPending()).toBe(true);
+        expect(filesOf("state").added).toBe("new");
+        expect(filesOf("state")["copies/.pending"]).toBe(undefined);
+        const between = Object.entries(filesOf(".")).filter(([, text]) => text === "between");
+        for (const part of ["wal", "msb.db", "file"])
+          expect(
+            between.filter(([path]) => path.includes(part)),
+            `${commands}: ${part}`,
+          ).toHaveLength(1);
+        expect(swapPending()).toBe(true);
+      }
+    } finally {
+      rmSync(`${folder}-before`, { recursive: true });
+    }
   });
 
   it("keeps what was there under the name that is asked for, and goes back to it", () => {
