@@ -5,13 +5,14 @@ import { productionErrors } from "./production";
 import { type StackSettings, settingsSchema } from "./schema";
 import { type SettingError, show } from "./setting-errors";
 import { hasTls } from "./tls";
-import { formatSize, isLoopback } from "./values";
+import { formatSize, isLoopback, MIB } from "./values";
 
 /** What is wrong between settings that are right one by one. */
 export function crossErrors(given: Partial<StackSettings>): SettingError[] {
   return [
     cpuError(given),
     memoryError(given),
+    sandboxMemoryError(given),
     emulatedError(given),
     emulatedAddressError(given),
     emulatedPortError(given),
@@ -45,6 +46,19 @@ function memoryError({ memoryLimit, memoryReservation }: Partial<StackSettings>)
     problem: `is ${formatSize(memoryReservation)}, more than memoryLimit, which is ${limit}`,
     accepted: `at most ${limit}, or a higher memoryLimit`,
     fix: [{ key: "memoryReservation", value: limit }],
+  };
+}
+
+/** The kernel would end sandboxes that the server has let start. */
+function sandboxMemoryError({ memoryLimit, limits }: Partial<StackSettings>): SettingError | undefined {
+  const { memoryMiB } = limits ?? {};
+  if (memoryLimit === undefined || memoryMiB === undefined || memoryMiB * MIB <= memoryLimit)
+    return undefined;
+  return {
+    key: "limits.memoryMiB",
+    problem: `is ${memoryMiB}, more than memoryLimit, which is ${formatSize(memoryLimit)}`,
+    accepted: `at most ${memoryLimit / MIB}, or a higher memoryLimit; without a value it follows memoryLimit`,
+    fix: [{ key: "limits.memoryMiB", path: true }],
   };
 }
 

@@ -110,6 +110,14 @@ const wrong: [Record<string, unknown>, string][] = [
     ].join("\n"),
   ],
   [
+    { memoryLimit: "2G", memoryReservation: "1G", limits: { memoryMiB: 2049 } },
+    [
+      "  microsandbox:limits.memoryMiB is 2049, more than memoryLimit, which is 2G",
+      "    accepted: at most 2048, or a higher memoryLimit; without a value it follows memoryLimit",
+      "    fix:      pulumi config rm --path microsandbox:limits.memoryMiB",
+    ].join("\n"),
+  ],
+  [
     { bindAddress: "0.0.0.0" },
     [
       "  microsandbox:bindAddress is 0.0.0.0 in dev mode: anyone who reaches it could run code without an API key",
