@@ -1,4 +1,5 @@
 import { Command } from "commander";
+import { callerPath } from "./caller-path";
 import { backup } from "./commands/backup";
 import { destroy } from "./commands/destroy";
 import { doctor } from "./commands/doctor";
@@ -86,7 +87,7 @@ export function program(): Command {
       "Back up the server's volumes to a new FILE: sandboxes with their disks, images, volumes, /workspace. " +
         "The server is stopped meanwhile; running sandboxes are stopped cleanly and start again afterwards.",
     )
-    .argument("<file>", "a file that does not exist yet")
+    .argument("<file>", "a file that does not exist yet", callerPath)
     .option(...stackOption)
     .option(...hostOption)
     .action(backup);
@@ -96,7 +97,7 @@ export function program(): Command {
       "Restore a backup into a deployed stack, on the same host or another one of the same architecture. " +
         "The file is verified before anything is changed.",
     )
-    .argument("<file>", "a file written by `npm run backup`")
+    .argument("<file>", "a file written by `npm run backup`", callerPath)
     .option(...stackOption)
     .option(...hostOption)
     .option("--force", "replace the sandboxes, volumes and files that the stack has")
@@ -107,7 +108,7 @@ export function program(): Command {
     .description(
       "Print the SBOM (bill of materials, CycloneDX) of the server's image, or write it to a file.",
     )
-    .argument("[file]")
+    .argument("[file]", "default: standard output", callerPath)
     .option(...stackOption)
     .option(...hostOption)
     .action(sbom);

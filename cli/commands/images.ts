@@ -5,6 +5,7 @@ import { parseSize } from "../../components/settings/values";
 import { exec } from "../../setup/exec";
 import { createReporter } from "../../setup/report";
 import { UserError } from "../../setup/user-error";
+import { callerPath } from "../caller-path";
 import { parseDuration } from "../duration";
 import { cannotRead } from "../file-errors";
 import { whyDown } from "../server-down";
@@ -26,7 +27,7 @@ export async function images(words: string[], limits: PruneLimits, asked: Server
     return inServer(asked, ["node", "/opt/gateway/server.cjs", "prune", options]);
   }
   if (action !== "load" || !file || more.length > 0) throw new UserError(USAGE);
-  return inServer(asked, ["msb", "load"], { file, content: await archiveAt(file) });
+  return inServer(asked, ["msb", "load"], { file, content: await archiveAt(callerPath(file)) });
 }
 
 const ARCHIVE = "an archive of an image. To make one: docker save IMAGE > FILE.tar";
