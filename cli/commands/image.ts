@@ -62,10 +62,17 @@ export async function image(
       // That of a failed build stays: pulumi has named it.
       for (const architecture of ["amd64", "arm64"])
         await rm(join(projectRoot, `image-build-${stack}-${architecture}.log`), { force: true });
-      console.log(`npm run pulumi -- config set microsandbox:serverImage ${String(stdout).trim()}`);
+      console.log(deployLine(String(stdout).trim(), options.version));
     } finally {
       // The images here are of no use any more; the builder's cache stays.
       await pulumi(["destroy", "--yes", "--skip-preview"], "pipe");
     }
   });
+}
+
+/** What deploys a pushed image. A deployment refuses one of another version than its own. */
+export function deployLine(serverImage: string, version: string | undefined): string {
+  const set = (key: string, value: string) => `npm run pulumi -- config set microsandbox:${key} ${value}`;
+  const lines = [set("serverImage", serverImage), ...(version ? [set("version", version)] : [])];
+  return lines.join(" && ");
 }
