@@ -38,7 +38,8 @@ export interface MicrosandboxOptions extends pulumi.ComponentResourceOptions {
   baseName?: string;
   /**
    * Changes the arguments of the resources on the host: labels, another network, other log drivers. The service's own
-   * names, image, labels and mounts stay; the trial of an upgrade runs with the changes too.
+   * names, image, labels and mounts stay; the trial of an upgrade runs with the changes too. Labels of a network or volume
+   * that exists, and the options of such a network, stay as they are.
    * @example { container: { dns: ["10.0.0.2"] }, volumes: (args) => ({ ...args, driver: "zfs" }) }
    */
   transform?: {

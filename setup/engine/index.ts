@@ -135,7 +135,7 @@ function howToGetAnEngine(state: { daemonInstalled: boolean; reason: string }): 
     : process.platform === "linux"
       ? "Install one: sudo apt-get install docker.io (Debian, Ubuntu), sudo dnf install moby-engine (Fedora), " +
         "or follow the engine's own instructions. As root on Debian or Ubuntu, `npm run setup` does it for you."
-      : "Install Docker Desktop and start it.";
+      : "Use a Linux machine: this system is not supported.";
   return `No Docker engine answers here: ${state.reason}\n${advice}`;
 }
 
