@@ -1,5 +1,6 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
-import type { Backend } from "../sandboxes/backend";
+import { type Backend, noUsage } from "../sandboxes/backend";
+import { SharedRead } from "../shared-read";
 
 /** The server's figures for Prometheus. One registry per server, so that tests may have several. */
 export class Metrics {
@@ -132,6 +133,12 @@ export class Metrics {
 
   /** Adds the figures that are counted when asked for. */
   watch(backend: Pick<Backend, "usage" | "statuses" | "limits">): void {
+    let last = noUsage();
+    const read = new SharedRead(async () => {
+      last = await backend.usage();
+    });
+    // All gauges of one scrape ask at once.
+    const usage = () => read.refresh(0).then(() => last);
     new Gauge({
       name: "msb_gateway_sandboxes",
       help: "Known sandboxes by status",
@@ -141,10 +148,10 @@ export class Metrics {
         for (const [status, count] of Object.entries(await backend.statuses())) this.set({ status }, count);
       },
     });
-    const paused = async () => (await backend.usage()).paused;
+    const paused = async () => (await usage()).paused;
     this.gauge("msb_gateway_sandboxes_paused", "Sandboxes that are paused, of those that run", paused);
-    this.gauge("msb_gateway_snapshots", "Snapshots of disks", async () => (await backend.usage()).snapshots);
-    const bytes = async () => (await backend.usage()).snapshotBytes;
+    this.gauge("msb_gateway_snapshots", "Snapshots of disks", async () => (await usage()).snapshots);
+    const bytes = async () => (await usage()).snapshotBytes;
     this.gauge("msb_gateway_snapshot_bytes", "What snapshots take on the disk", bytes);
     new Gauge({
       name: "msb_gateway_promised",
@@ -152,7 +159,7 @@ export class Metrics {
       labelNames: ["resource", "kind"],
       registers: [this.registry],
       async collect() {
-        const { running, memoryMib, cpus } = await backend.usage();
+        const { running, memoryMib, cpus } = await usage();
         const limits = await backend.limits();
         for (const [resource, used, limit] of [
           ["sandboxes", running, limits.sandboxes],
