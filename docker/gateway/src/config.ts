@@ -23,7 +23,7 @@ function jsonOf<T extends z.ZodType>(schema: T) {
 /** A server that a router uses: its number, its BACKEND_PORT, and the name in its certificate (default: the URL's host). */
 const serverAddress = z.strictObject({
   number: z.number().int().min(0).max(65_535),
-  url: z.url(),
+  url: z.url({ protocol: /^https?$/ }),
   serverName: z.string().min(1).optional(),
 });
 

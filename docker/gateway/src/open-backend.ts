@@ -81,6 +81,7 @@ async function openServers(
   options: OpenOptions,
   addresses: NonNullable<Config["SERVERS"]>,
 ): Promise<Backend> {
+  checkRouter(options.config, addresses);
   // What only a router needs is loaded by a router alone.
   const { RemoteBackend } = await import("./backends/remote/client");
   const { ServersBackend } = await import("./backends/servers/backend");
@@ -106,6 +107,22 @@ async function openServers(
   });
   onClose(() => backend.close());
   return backend;
+}
+
+/** @throws ConfigError for what would be ignored in silence */
+function checkRouter(
+  { BACKEND_PORT, SERVER_NUMBER, WARM, PEER_TLS_FILE }: Config,
+  addresses: NonNullable<Config["SERVERS"]>,
+): void {
+  const others = { BACKEND_PORT, SERVER_NUMBER, WARM: WARM[0] };
+  for (const [name, value] of Object.entries(others))
+    if (value !== undefined)
+      throw new ConfigError(
+        `${name} and SERVERS: a router runs no sandboxes itself; leave ${name} out there`,
+      );
+  const plain = addresses.find(({ url }) => new URL(url).protocol === "http:");
+  if (PEER_TLS_FILE && plain)
+    throw new ConfigError(`SERVERS: ${plain.url} would not use PEER_TLS_FILE; begin it with https://`);
 }
 
 /**

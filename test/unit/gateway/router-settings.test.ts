@@ -53,3 +53,15 @@ test("names are for each key on both sides, or on neither", async () => {
     expect((await same.get("/readyz")).status).toBe(200);
   }
 });
+
+test("what a router would ignore is refused at its start, with the setting", async () => {
+  const SERVERS = settingOf([1], [0]);
+  const wrong: [Record<string, string>, RegExp][] = [
+    [{ SERVERS, BACKEND_PORT: "5557" }, /BACKEND_PORT/],
+    [{ SERVERS, SERVER_NUMBER: "1" }, /SERVER_NUMBER/],
+    [{ SERVERS, WARM: JSON.stringify([{ image: "starter", count: 1 }]) }, /WARM/],
+    [{ SERVERS, PEER_TLS_FILE: "/nowhere", PEER_CA_FILE: "/nowhere" }, /https:/],
+    [{ SERVERS: SERVERS.replace("http", "ftp") }, /SERVERS/],
+  ];
+  for (const [env, says] of wrong) await expect(TestGateway.start(env)).rejects.toThrow(says);
+});
