@@ -65,3 +65,23 @@ test("what a router would ignore is refused at its start, with the setting", asy
   ];
   for (const [env, says] of wrong) await expect(TestGateway.start(env)).rejects.toThrow(says);
 });
+
+test("however many strangers ask whether it is ready, servers are asked about once a second", async () => {
+  const { ports, gateways } = await servers();
+  const router = await TestGateway.start({ SERVERS: settingOf(ports, [0, 1, 2]), DEV_MODE: "false" });
+  let asked = 0;
+  for (const { gateway } of gateways) {
+    const { readiness } = gateway.backend;
+    gateway.backend.readiness = () => {
+      asked += 1;
+      return readiness();
+    };
+  }
+  const began = performance.now();
+  for (let turn = 0; turn < 20; turn++) {
+    const some = Array.from({ length: 10 }, () => fetch(`${router.url}/readyz`));
+    for (const { status } of await Promise.all(some)) expect(status).toBe(200);
+  }
+  expect(asked).toBeLessThanOrEqual(COUNT * (2 + (performance.now() - began) / 1_000));
+  expect(asked).toBeGreaterThan(0);
+});

@@ -3,6 +3,7 @@ import * as z from "zod";
 import packageFile from "../../../package.json";
 import { invalidRequest, ServiceError } from "../../errors";
 import type { KeyCheck } from "../../keys/key-check";
+import { SharedRead } from "../../shared-read";
 import { type BrowserGuardOptions, isOfBrowserPage } from "../browser-guard";
 import { errorResponses } from "../schema/common";
 import { type App, type Context, scopeFor, typed } from "./context";
@@ -16,6 +17,9 @@ const versions = z.object({
   node: z.string().optional(),
 });
 const tags = ["operations"];
+
+/** Milliseconds for which readiness is believed where somebody without a key asks. */
+const STRANGERS_MS = 1_000;
 
 export type Operations = {
   keys: Pick<KeyCheck, "recognize">;
@@ -37,6 +41,16 @@ export function openRoutes(
   const isKnown = (request: FastifyRequest) =>
     keys.recognize(request) !== undefined && !isOfBrowserPage(request, browsers);
 
+  let last: z.infer<typeof readiness> = { ready: false };
+  const shared = new SharedRead(async () => {
+    last = await check();
+  });
+  /** Strangers together cost one look a second: a router asks all its servers. */
+  const forStrangers = async () => {
+    await shared.refresh(STRANGERS_MS);
+    return { ready: last.ready };
+  };
+
   void plain.register(async (scope) => {
     const app = typed(scope);
     app.addHook("onRequest", async (request) => {
@@ -51,8 +65,8 @@ export function openRoutes(
       "/readyz",
       { schema: { tags, response: { 200: readiness, 503: readiness } } },
       async (request, reply) => {
-        const { ready, checks } = await check();
-        return reply.code(ready ? 200 : 503).send(isKnown(request) ? { ready, checks } : { ready });
+        const answer = await (isKnown(request) ? check() : forStrangers());
+        return reply.code(answer.ready ? 200 : 503).send(answer);
       },
     );
     app.get("/version", { schema: { tags, response: { 200: versions } } }, async (request) => {
