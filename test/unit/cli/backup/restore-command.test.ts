@@ -4,11 +4,12 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { Readable } from "node:stream";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import type { Archive, VolumeEntry } from "../../../../cli/backup/archive";
+import { type Archive, type VolumeEntry, verifyArchive } from "../../../../cli/backup/archive";
 import { ServerVolumes } from "../../../../cli/backup/volumes";
+import { backupOf } from "../../../../cli/commands/backup";
 import { restoreInto } from "../../../../cli/commands/restore";
 import type { DeployedServer } from "../../../../cli/commands/sandbox";
-import { createReporter } from "../../../../setup/report";
+import { createReporter, type Reporter } from "../../../../setup/report";
 import { filesBelow } from "../../../harness/files";
 
 const path = process.env.PATH;
@@ -47,6 +48,7 @@ case "$words" in
 *State.Running*) echo true ;;
 inspect*Health*) echo running healthy ;;
 inspect*) echo ;;
+*Server.Version*) echo 26.1 amd64 ;;
 "version "*) echo amd64 ;;
 "stop "*) cut stop ;;
 "ps "*) [ ! -e swapper ] || echo id ;;
@@ -68,7 +70,7 @@ const before = { state: { "db/msb.db": "stack", "sandboxes/a": "stack" }, worksp
 const after = { state: { "db/msb.db": "backup" }, workspace: { file: "backup" } };
 
 /** A backup, of which this is read. */
-function backupOf(read: (name: VolumeEntry, whole: Buffer) => Readable): Archive {
+function archiveOf(read: (name: VolumeEntry, whole: Buffer) => Readable): Archive {
   write("backup/state/db/msb.db", "backup");
   write("backup/workspace/file", "backup");
   const tar = (name: string) => spawnSync("tar", ["-C", join(folder, "backup", name), "-c", "."]).stdout;
@@ -80,18 +82,26 @@ function backupOf(read: (name: VolumeEntry, whole: Buffer) => Readable): Archive
   };
   return { manifest, read: (name) => read(name, whole[name]) };
 }
-const intact = () => backupOf((_name, whole) => Readable.from([whole]));
+const intact = () => archiveOf((_name, whole) => Readable.from([whole]));
 
-/** Restores with --force. */
-async function restored(archive: Archive, signal = new AbortController().signal) {
+/** Runs a command beside the server. */
+async function ran(
+  command: (
+    volumes: ServerVolumes,
+    how: { stack: string; report: Reporter; signal: AbortSignal },
+  ) => Promise<void>,
+  signal = new AbortController().signal,
+) {
   const said: string[] = [];
   const report = createReporter({ write: (line) => said.push(line) });
   const server = { container: "server", connection: { kind: "local" } } as unknown as DeployedServer;
-  const how = { force: true, stack: "dev", report, signal };
-  const done = restoreInto(new ServerVolumes(server, report, signal), archive, how);
+  const done = command(new ServerVolumes(server, report, signal), { stack: "dev", report, signal });
   const error = await done.then(() => undefined, String);
   return { error, said: said.join("\n") };
 }
+/** Restores with --force. */
+const restored = (archive: Archive, signal?: AbortSignal) =>
+  ran((volumes, how) => restoreInto(volumes, archive, { ...how, force: true }), signal);
 
 describe("a restore", () => {
   it("puts the backup in the place of what is there, and starts the server", async () => {
@@ -105,7 +115,7 @@ describe("a restore", () => {
     "leaves nothing where %s can't be unpacked",
     async (broken) => {
       const damaged = (whole: Buffer) => Buffer.concat([whole.subarray(0, 1024), Buffer.alloc(1024, "x")]);
-      const archive = backupOf((name, whole) => Readable.from([name === broken ? damaged(whole) : whole]));
+      const archive = archiveOf((name, whole) => Readable.from([name === broken ? damaged(whole) : whole]));
       expect((await restored(archive)).error).toMatch(`${broken} could not be unpacked on the host: `);
       expect(present()).toEqual(before);
       expect(existsSync(join(folder, "workspace/.restored"))).toBe(false);
@@ -116,7 +126,7 @@ describe("a restore", () => {
 
   it("leaves nothing where it is interrupted", async () => {
     const interruption = new AbortController();
-    const archive = backupOf((name, whole) => {
+    const archive = archiveOf((name, whole) => {
       if (name === "state.tar.zst") return Readable.from([whole]);
       // Not all of it comes.
       const slow = new Readable({ read() {} });
@@ -170,5 +180,33 @@ describe("a restore", () => {
     rmSync(join(folder, "bin/mv"));
     expect(await restored(intact())).toMatchObject({ error: undefined });
     expect(present()).toEqual(after);
+  });
+});
+
+describe("a backup", () => {
+  const half = () => {
+    write("state/copies/.pending", "restored-20260131T180000Z\n");
+    write("state/copies/restored-20260131T180000Z/db/msb.db", "backup");
+    write("workspace/.restored/restored-20260131T180000Z/file", "backup");
+  };
+  const file = () => join(folder, "new.tar");
+  const backedUp = () => ran((volumes, how) => backupOf(volumes, file(), how));
+
+  it("is of the whole state, where a restore was cut off before", async () => {
+    half();
+    expect(await backedUp()).toMatchObject({ error: undefined });
+    expect(present()).toEqual(after);
+    expect(calls()).toMatch(started);
+    write("state/db/msb.db", "other");
+    expect(await restored(await verifyArchive(file(), () => {}))).toMatchObject({ error: undefined });
+    expect(present()).toEqual(after);
+  });
+
+  it("is not made of half a state, and the server stays stopped", async () => {
+    half();
+    write("bin/mv", "#!/bin/sh\nexit 1\n");
+    expect((await backedUp()).error).toMatch("could not be put in its place");
+    expect(existsSync(file())).toBe(false);
+    expect(calls()).not.toMatch(started);
   });
 });
