@@ -1,6 +1,15 @@
 import { randomBytes } from "node:crypto";
-import { existsSync, linkSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { homedir } from "node:os";
+import {
+  existsSync,
+  linkSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
+import { homedir, tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { parse } from "yaml";
@@ -103,6 +112,27 @@ export function backendEnvironment(
   if (!isGiven && (source === "checkout" || existsSync(passphraseFile)))
     chosen.PULUMI_CONFIG_PASSPHRASE_FILE = makePassphrase();
   return chosen;
+}
+
+/**
+ * Runs what only reads. Pulumi needs a backend and a passphrase even to read settings: where the checkout has none yet, they
+ * are thrown away afterwards.
+ *
+ * @param stack the one that is asked for
+ */
+export async function readOnly<T>(stack: string | undefined, run: () => Promise<T>): Promise<T> {
+  if (findBackend(stack).source !== "checkout" || existsSync(stateFolder)) return run();
+  const folder = mkdtempSync(join(tmpdir(), "microsandbox-read-only-"));
+  process.env.PULUMI_BACKEND_URL = pathToFileURL(folder).href;
+  const isGiven = process.env.PULUMI_CONFIG_PASSPHRASE ?? process.env.PULUMI_CONFIG_PASSPHRASE_FILE;
+  if (isGiven === undefined) process.env.PULUMI_CONFIG_PASSPHRASE = "";
+  try {
+    return await run();
+  } finally {
+    delete process.env.PULUMI_BACKEND_URL;
+    if (isGiven === undefined) delete process.env.PULUMI_CONFIG_PASSPHRASE;
+    rmSync(folder, { recursive: true, force: true });
+  }
 }
 
 /** How plain pulumi sees the same stacks, in one line; undefined where it does already. */

@@ -10,6 +10,7 @@ import { createReporter, type Reporter } from "../../setup/report";
 import { inspectTools, type ToolStatus } from "../../setup/tools";
 import { UserError } from "../../setup/user-error";
 import { adviceFor } from "../advice";
+import { readOnly } from "../backend";
 import { type CheckContext, type CheckedHost, checkHost, type Finding } from "../deploy/host-checks";
 import { readResources } from "../deploy/recover";
 import { readSettings } from "../settings";
@@ -20,7 +21,16 @@ export async function doctor(asked?: string, askedHost?: string): Promise<void> 
   // The findings are the output; what is waited for is not.
   const report = { ...createReporter({ write: console.log }), wait: createReporter().wait };
   const present = await inspectTools();
-  // Read-only: without the tools, Pulumi can't be asked for the selected stack.
+  await readOnly(asked, () => examine(present, asked, askedHost, report));
+}
+
+async function examine(
+  present: readonly ToolStatus[],
+  asked: string | undefined,
+  askedHost: string | undefined,
+  report: Reporter,
+): Promise<void> {
+  // Without the tools, Pulumi can't be asked for the selected stack.
   const ready = present.every((tool) => tool.present);
   const open = ready ? await openStack(asked, report) : undefined;
   const stack = open?.stack ?? (await chooseStack(asked, [], report));

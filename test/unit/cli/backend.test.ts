@@ -1,7 +1,16 @@
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { pathToFileURL } from "node:url";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import { buildSync } from "esbuild";
 import fc from "fast-check";
 import { afterAll, describe, expect, it } from "vitest";
@@ -19,7 +28,7 @@ function checkout(name: string) {
   const shared = { platform: "node", format: "cjs", bundle: true } as const;
   buildSync({ entryPoints: ["cli/backend.ts"], outfile, ...shared });
   const ask = async (expression: string, env: Record<string, string> = {}, before = "") => {
-    const program = `const it = require(${JSON.stringify(outfile)}); ${before}; console.log(JSON.stringify(${expression}))`;
+    const program = `const it = require(${JSON.stringify(outfile)}); ${before}; Promise.resolve(${expression}).then((value) => console.log(JSON.stringify(value)))`;
     const clean = { PATH: process.env.PATH, HOME: root, ...env };
     const { stdout } = await exec("node", ["--eval", program], { env: clean, extendEnv: false });
     return JSON.parse(stdout);
@@ -45,6 +54,21 @@ it("takes the passphrase of another command that was first meanwhile", async () 
   expect(readFileSync(file, "utf8")).toMatch(/^[\w-]{43}\n$/);
   expect(statSync(file).mode & 0o777).toBe(0o600);
   expect(readdirSync(state)).toEqual(["passphrase"]);
+});
+
+it("leaves nothing in a checkout without a state where something is only read", async () => {
+  const { root, state, ask } = checkout("only-read");
+  const read = `it.readOnly("dev", async () => it.backendEnvironment())`;
+  const during = `it.readOnly("dev", async () => process.env.PULUMI_BACKEND_URL)`;
+  expect(await ask(read)).toEqual({});
+  const url = await ask(during);
+  expect(url).toMatch(/^file:/);
+  expect(existsSync(fileURLToPath(url))).toBe(false);
+  expect(existsSync(state)).toBe(false);
+  expect(await ask(`${during}.then(() => process.env.PULUMI_BACKEND_URL ?? "as before")`)).toBe("as before");
+  // With one it is that which is read.
+  mkdirSync(join(root, ".pulumi-state"));
+  expect(await ask(`it.readOnly("dev", async () => process.env.PULUMI_BACKEND_URL ?? "own")`)).toBe("own");
 });
 
 describe("the state is where plain pulumi has it, else in the checkout", () => {
