@@ -94,7 +94,9 @@ export class DockerHost extends pulumi.ComponentResource {
     this.preflight = asked.apply(async ([stdout, recorded, names, connection]) => {
       const report = namingHost(hostName, () => {
         const found = usableEngine(stdout, architecture);
-        refuse(movedHost(recorded, { kind: args.kind, connection }, found.objects));
+        refuse(
+          movedHost(recorded, { kind: args.kind, connection, isNew: args.isNew ?? false }, found.objects),
+        );
         refuseForeign(found, { ...recorded, ...stack, containerName, volumes: names });
         return found;
       });

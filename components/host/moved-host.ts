@@ -8,6 +8,8 @@ export interface HostNow {
   kind: "local" | "ssh" | "emulated";
   /** How to reach it; undefined where that is not known yet: an emulated host may still have to be made. */
   connection?: Connection;
+  /** Whether the same program creates the machine: it may have replaced the one of before. */
+  isNew?: boolean;
 }
 
 type Before = Pick<Recorded, "connection" | "isEmulated" | "objects">;
@@ -26,6 +28,15 @@ export function movedHost(
   if (before.objects.length === 0 || !before.connection) return undefined;
   const [old, next] = [settingOf(before), settingOf({ ...now, isEmulated: now.kind === "emulated" })];
   if (old.target === next.target || found.some(({ name }) => before.objects.includes(name))) return undefined;
+  if (now.isNew)
+    return (
+      `The stack is deployed on the host ${old.host}, and this program has made the host ${next.host} now, where nothing of ` +
+      "it is. Nothing was changed on either.\n" +
+      "  where the old machine is gone, with its data: have the state forget what was on it, then: pulumi up\n" +
+      "    to list it:   pulumi stack --show-urns | grep -o 'urn:.*docker:index/\\(network\\|volume\\):.*'\n" +
+      "    for each:     pulumi state delete --yes --force --target-dependents 'URN'\n" +
+      "  where it still runs: let host be its address again (docs/hosts.md, Move to another host)"
+    );
   return (
     `The stack is deployed on the host ${old.host}, and host is ${next.host} now, where nothing of it is. The server there ` +
     "would run on, and no command would reach it. Neither host was changed.\n" +

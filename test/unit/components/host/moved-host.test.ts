@@ -1,3 +1,4 @@
+import * as pulumi from "@pulumi/pulumi";
 import { describe, expect, it } from "vitest";
 import type { MicrosandboxArgs } from "../../../../components/args";
 import { Microsandbox } from "../../../../components/microsandbox";
@@ -48,6 +49,18 @@ describe("a stack that is deployed on one host", () => {
     const { resources, errors } = await rerun(first, second, objects);
     expect(errors).toEqual([]);
     expect(onHost(resources)).toHaveLength(5);
+  });
+
+  it("is told how the state forgets a machine that the same program has replaced", async () => {
+    const made = { host: pulumi.output(Promise.resolve("ssh://root@b.test")) };
+    const { resources, errors } = await rerun(a, made);
+    expect(errors).toHaveLength(1);
+    expect(errors[0]).toMatch(
+      /the host ssh:\/\/root@a\.test, and this program has made the host ssh:\/\/root@b\.test/,
+    );
+    expect(errors[0]).toMatch(/pulumi state delete --yes --force --target-dependents 'URN'/);
+    expect(errors[0]).not.toMatch(/set host as it was|the argument host/);
+    expect(onHost(resources)).toEqual([]);
   });
 
   it("may be on another one once nothing of it is left", async () => {
