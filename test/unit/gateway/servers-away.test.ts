@@ -86,7 +86,7 @@ test("a router that starts while a server is away says so, until it has heard th
 test("what a key may have is not forgotten with a server that is away", async () => {
   const world = await ServersWorld.make();
   const { router, ways } = world.anotherOverWays({
-    limitsOf: () => ({ totalSandboxes: 2, volumes: 1, snapshots: 1 }),
+    limitsOf: (owner) => (owner === "ann" ? { totalSandboxes: 2, volumes: 1, snapshots: 1 } : {}),
   });
   const box = await router.sandboxes.create(wanted("box", { desired: "running" }));
   await router.sandboxes.until(box.id, ({ settled }) => settled, within(20_000));
@@ -106,5 +106,8 @@ test("what a key may have is not forgotten with a server that is away", async ()
   expect((await router.snapshots.list({ limit: 10 })).items.map(({ name }) => name)).toEqual(["base"]);
   (ways[serverOf(volume.id) ?? 0] as Way).state = "closed";
   await refused(router.volumes.create({ name: "more", labels: {}, owner: "ann" }), "unavailable");
-  expect((await router.volumes.list({})).map(({ name }) => name)).toEqual(["data"]);
+  // Its name is free on all servers, as far as they are known, and no limit is to be looked at.
+  await router.volumes.create({ name: "data", labels: {}, owner: "bob" });
+  expect((await router.volumes.list({})).map(({ name }) => name)).toEqual(["data", "data"]);
+  expect(await router.volumes.list({ owner: "ann" })).toMatchObject([{ name: "data", owner: "ann" }]);
 });

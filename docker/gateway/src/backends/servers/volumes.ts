@@ -29,7 +29,7 @@ export class ServersVolumes implements VolumeBackend {
    */
   async list({ owner }: Scope): Promise<Volume[]> {
     const known = (server: Server, error: unknown) => {
-      const volumes = this.known.get(server)?.get(owner);
+      const volumes = this.lastKnown(server, owner);
       if (!volumes) throw error;
       return volumes;
     };
@@ -78,7 +78,7 @@ export class ServersVolumes implements VolumeBackend {
     const ask = ({ backend }: Server) => backend.hasName("volume", name, scope);
     const answers = this.servers.all().map((server) =>
       server.ask(ask).catch((error) => {
-        const known = this.known.get(server)?.get(scope.owner);
+        const known = this.lastKnown(server, scope.owner);
         if (!known) throw error;
         return known.some((volume) => volume.name === name);
       }),
@@ -106,6 +106,11 @@ export class ServersVolumes implements VolumeBackend {
       throw new ServiceError("conflict", why);
     }
     return [...servers];
+  }
+
+  private lastKnown(server: Server, owner: Owner | undefined): Volume[] | undefined {
+    const known = this.known.get(server);
+    return known?.get(owner) ?? known?.get(undefined)?.filter((volume) => volume.owner === owner);
   }
 
   private async look(server: Server, owner: Owner | undefined): Promise<Volume[]> {
