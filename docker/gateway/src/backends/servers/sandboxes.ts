@@ -59,19 +59,23 @@ export class ServersSandboxes implements SandboxBackend {
   async get(reference: Reference, scope: Scope): Promise<Sandbox | undefined> {
     const ask = async (server: Server) => server.told(await server.backend.sandboxes.get(reference, scope));
     if ("id" in reference) return (await firstAnswer(this.servers.having(reference.id), ask))?.found;
-    for (const { id } of this.servers.lists.named(reference.name, scope.owner))
+    const { name } = reference;
+    /** What a server answers; nothing where it is away, and had none of that name when it was last heard. */
+    const unlessAway = (server: Server, asked: ReturnType<typeof ask>) =>
+      asked.catch((error) => {
+        server.mirror.keepSeen();
+        const known = this.servers.lists.named(name, scope.owner);
+        if (!server.mirror.isKnown || known.some(({ id }) => server.mirror.get(id))) throw error;
+        return undefined;
+      });
+    for (const { id } of this.servers.lists.named(name, scope.owner))
       for (const server of this.servers.having(id)) {
-        const found = await ask(server);
+        const found = await unlessAway(server, ask(server));
         if (found && bearsName(found)) return found;
       }
     const ended: Sandbox[] = [];
     const found = await firstAnswer(this.servers.all(), async (server) => {
-      const answer = await server.ask(ask).catch((error) => {
-        server.mirror.keepSeen();
-        const known = this.servers.lists.named(reference.name, scope.owner);
-        if (!server.mirror.isKnown || known.some(({ id }) => server.mirror.get(id))) throw error;
-        return undefined;
-      });
+      const answer = await unlessAway(server, server.ask(ask));
       if (answer && !bearsName(answer)) ended.push(answer);
       return answer && bearsName(answer) ? answer : undefined;
     });
