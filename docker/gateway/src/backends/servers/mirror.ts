@@ -26,11 +26,13 @@ export class Mirror {
   private listening: AbortController | undefined;
   /** Whether the whole of it was read once. */
   isKnown = false;
+  /** When it was asked for last, by performance.now(). */
+  private readAt = Number.NEGATIVE_INFINITY;
   /** The server tells when something changes: what is known is up to date until it does. */
   private hears = false;
 
   constructor(private readonly server: Mirrored) {
-    this.read = new SharedRead(() => this.follow());
+    this.read = new SharedRead((askedAt) => this.follow(askedAt));
   }
 
   /** Told of everything that is known, and of every change from here on; until nobody is, of everything as gone. */
@@ -50,6 +52,11 @@ export class Mirror {
    * @throws ServiceError unavailable
    */
   refresh = (): Promise<void> => this.read.refresh(this.hears ? Number.POSITIVE_INFINITY : 0);
+
+  /** For what need not be exact: it may be so many milliseconds old, whatever was told since. @throws ServiceError unavailable */
+  refreshRoughly = async (ms: number): Promise<void> => {
+    if (performance.now() - this.readAt > ms) await this.refresh();
+  };
 
   /** Whether {@link refresh} would ask nothing. */
   isCurrent = (): boolean => this.hears && Number.isFinite(this.read.ageMs());
@@ -104,7 +111,7 @@ export class Mirror {
     }
   }
 
-  private async follow(): Promise<void> {
+  private async follow(askedAt: number): Promise<void> {
     const [since, seen] = [this.moment, new Map(this.unread)];
     let parts: Changes[] = [];
     for (let more = true; more; ) {
@@ -113,11 +120,12 @@ export class Mirror {
       more = part.more;
     }
     // Changes since then are not those since what was kept meanwhile.
-    if (this.moment !== since) return this.follow();
+    if (this.moment !== since) return this.follow(askedAt);
     // All at once: nobody sees a half of what is there.
     for (const part of parts) this.take(part);
     for (const [id, sandbox] of seen) if (this.unread.get(id) === sandbox) this.unread.delete(id);
     this.isKnown = true;
+    this.readAt = askedAt;
   }
 
   private take({ anew, changed, removed, moment }: Changes): void {

@@ -7,6 +7,9 @@ import { noServer, type Server, type Servers } from "./server";
 /** Servers that are compared for one decision. */
 const CANDIDATES = 4;
 
+/** Milliseconds for which it is believed what is used of a server: a create has just asked, for the names. */
+const USAGE_AGE_MS = 100;
+
 /** What something takes of a server. */
 export type Share = { vcpus: number; memoryMib: number; runs: boolean };
 
@@ -55,7 +58,7 @@ export class Placement {
 
   /** How much of it would be promised, above 1 for too much; infinite for one that does not answer. */
   private async load(server: Server, share: Share): Promise<number> {
-    const looks = [server.look(), server.ask(({ mirror }) => mirror.refresh())];
+    const looks = [server.look(), server.ask(({ mirror }) => mirror.refreshRoughly(USAGE_AGE_MS))];
     const isKnown = await Promise.all(looks).then(
       () => true,
       () => false,
