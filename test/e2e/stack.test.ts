@@ -21,7 +21,9 @@ import {
   snapshotOf,
   target,
 } from "./suites/guest-network";
+import { pausesAndForks } from "./suites/pauses-and-forks";
 import { SecretHunt } from "./suites/secrets";
+import { takesWarm, WARM } from "./suites/warm";
 
 const hostName = "microsandbox-test-e2e";
 const dataHome = process.env.XDG_DATA_HOME ?? join(homedir(), ".local/share");
@@ -229,6 +231,7 @@ it("upgrades: tries the new image on the state, keeps sandboxes, and boots them 
     privileged: false,
     tls: '{"generate":true}',
     egressAllow: JSON.stringify([`${OUTER}:${outer.port}`]),
+    warm: JSON.stringify(WARM),
   });
   const output = await up();
   expect(output).toMatch(/Stopping the server of 0\.7\.11: its sandboxes are stopped cleanly/);
@@ -270,6 +273,16 @@ it("lets guests reach what is opened, and nothing beside it", async () => {
   expect(await reached(stack, "opened", addresses)).toEqual([`${OUTER}:${outer.port}`]);
   expect((await stack.sandbox("rm", "--force", "opened")).exitCode).toBe(0);
 });
+
+it("gives a create that fits a sandbox that was booted before, under the same rules", () =>
+  takesWarm(
+    stack,
+    { server, key },
+    { open: [`${OUTER}:${outer.port}`], closed: [`${OUTER}:${url.split(":").at(-1)}`, "10.0.2.15:22"] },
+  ));
+
+it("pauses, resumes and forks microVMs with what they hold in memory", () =>
+  pausesAndForks(stack, server, key));
 
 it("gives a sandbox's disk back from the backup of the privileged server, as the server's own", async () => {
   const restored = await stack.restore(backup, "--force");
