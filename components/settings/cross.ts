@@ -194,12 +194,13 @@ export function registryError({
   if (registryUser === undefined && registryPassword === undefined) return undefined;
   const isPulled = serverImage !== undefined || Object.values(hosts).some((own) => own.serverImage);
   const lacking = { registry: registry ?? (isPulled || undefined), registryUser, registryPassword };
-  const [missing] = Object.entries(lacking).find(([, value]) => value === undefined) ?? [];
-  if (missing === undefined) return undefined;
+  const missing = Object.keys(lacking).filter((key) => lacking[key as keyof typeof lacking] === undefined);
+  const [key] = missing;
+  if (key === undefined) return undefined;
   return {
-    key: missing,
+    key,
     problem: "is missing",
     accepted: "registryUser and registryPassword together, with registry or serverImage",
-    fix: [{ key: missing, ask: missing === "registryPassword" ? "secret" : "plain" }],
+    fix: missing.map((each) => ({ key: each, ask: each === "registryPassword" ? "secret" : "plain" })),
   };
 }
