@@ -3,7 +3,6 @@ import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { CompactSpec } from "../../../docker/gateway/src/backends/msb/compact-spec";
 import { egressPolicy } from "../../../docker/gateway/src/backends/msb/egress";
 import { Entry, SandboxIndex } from "../../../docker/gateway/src/backends/msb/sandbox-index";
 import {
@@ -12,8 +11,12 @@ import {
   sandboxRecord,
 } from "../../../docker/gateway/src/backends/msb/sandbox-record";
 import { sandboxOf } from "../../../docker/gateway/src/backends/msb/sandbox-view";
+import { sent } from "../../../docker/gateway/src/backends/remote/calls";
+import { Mirror } from "../../../docker/gateway/src/backends/servers/mirror";
 import { readCreateRequest } from "../../../docker/gateway/src/http/create-request";
 import { createBody } from "../../../docker/gateway/src/http/schema/sandbox";
+import type { Changes, Mirrored } from "../../../docker/gateway/src/sandboxes/changes";
+import { CompactSpec } from "../../../docker/gateway/src/sandboxes/compact-spec";
 import { newBody } from "./harness";
 
 setFlagsFromString("--expose-gc");
@@ -72,6 +75,20 @@ test.each([
   expect(readAgain).toBeLessThan(bytes + MOST_BESIDE);
   console.log(`spec ${bytes} bytes: ${Math.round(made)} in memory, ${Math.round(readAgain)} after a restart`);
   expect([index.size, read.size]).toEqual([COUNT, COUNT]);
+});
+
+test("so does a router's copy of it", async () => {
+  const bytes = Buffer.byteLength(JSON.stringify(recordOf(manyThings).spec));
+  const answer = JSON.stringify(sent(sandboxOf(new Entry(recordOf(manyThings)))));
+  const changes = async (): Promise<Changes> => ({
+    ...{ anew: true, removed: [], moment: "1", more: false },
+    changed: Array.from({ length: COUNT }, (_each, at) => ({ ...JSON.parse(answer), id: `${at}` })),
+  });
+  const before = inUse();
+  const mirror = new Mirror({ changes } as Mirrored);
+  await mirror.refresh();
+  expect((inUse() - before) / COUNT).toBeLessThan(bytes + MOST_BESIDE);
+  expect(mirror.usage(undefined).total).toBe(COUNT);
 });
 
 test("a spec comes back as it was, whatever is in it", () => {

@@ -1,4 +1,4 @@
-import type { SandboxSpec } from "../../sandboxes/spec";
+import type { SandboxSpec } from "./spec";
 
 /**
  * A spec as it is in memory for each sandbox there is: as text, and beside it what is asked for all the time. As objects

@@ -6,7 +6,7 @@ export type ChangedIds = { anew: boolean; ids: string[]; moment: string; more: b
 export type ChangeLogLimits = {
   /** Changes that are kept of what is no more. Default: 10,000. */
   kept?: number;
-  /** Ids in one answer. Default: 1,000. */
+  /** Ids in one answer, each with a spec of up to 64 KiB. Default: 100. */
   atOnce?: number;
 };
 
@@ -29,7 +29,7 @@ export class ChangeLog {
   /** @param there what is there, by id */
   constructor(
     private readonly there: Pick<ReadonlyMap<string, unknown>, "has" | "size">,
-    { kept = 10_000, atOnce = 1_000 }: ChangeLogLimits = {},
+    { kept = 10_000, atOnce = 100 }: ChangeLogLimits = {},
   ) {
     this.mostKept = kept;
     this.mostAtOnce = atOnce;

@@ -1,7 +1,7 @@
 import { ServiceError, sandboxNotFound } from "../../errors";
+import type { CompactSpec } from "../../sandboxes/compact-spec";
 import type { WantedForks } from "../../sandboxes/forks";
 import { isUp } from "../../sandboxes/states";
-import type { CompactSpec } from "./compact-spec";
 import type { Entry } from "./sandbox-index";
 import type { SandboxRecord } from "./sandbox-record";
 import { isHidden, statusOf } from "./sandbox-view";

@@ -1,10 +1,10 @@
 import { isDeepStrictEqual } from "node:util";
 import { isKind, ServiceError } from "../../errors";
 import type { RegistryLogin } from "../../sandboxes/backend";
+import { CompactSpec } from "../../sandboxes/compact-spec";
 import { keptSpec } from "../../sandboxes/payload";
 import type { SandboxSpec } from "../../sandboxes/spec";
 import { type Actions, NothingMade } from "./actions";
-import { CompactSpec } from "./compact-spec";
 import type { CreatePlan } from "./create-plan";
 import type { EgressPolicy } from "./egress";
 import type { EgressLimit } from "./egress-limit";

@@ -1,10 +1,10 @@
 import * as z from "zod";
 import type { ErrorKind } from "../../errors";
 import type { Wanted } from "../../sandboxes/backend";
+import { CompactSpec } from "../../sandboxes/compact-spec";
 import { keptSpec, storedSpec } from "../../sandboxes/payload";
 import { boundedResolved } from "../../sandboxes/resolved";
 import { desiredState, isUp, STATES, type State, sandboxState } from "../../sandboxes/states";
-import { CompactSpec } from "./compact-spec";
 import { type EgressPolicy, recordedEgress } from "./egress";
 
 const time = z.iso.datetime({ offset: true });

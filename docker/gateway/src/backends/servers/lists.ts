@@ -1,18 +1,19 @@
 import type { ListQuery, Page, Sandbox } from "../../sandboxes/backend";
+import type { CompactSandbox } from "../../sandboxes/compact-sandbox";
 import { labelFilter, OrderedByOwner } from "../../sandboxes/ordered-entries";
 import type { Owner } from "../../sandboxes/scope";
 import type { MirrorWatcher } from "./mirror";
 
 /** A place in the order. */
-type Placed = { record: Sandbox };
+type Placed = { record: CompactSandbox };
 
 /** The sandboxes of all servers in the order of their creation, as they were last known. */
 export class Lists implements MirrorWatcher {
   private readonly ordered = new OrderedByOwner<Placed>();
-  private readonly byName = new Map<string, Set<Sandbox>>();
-  private readonly places = new Map<Sandbox, Placed>();
+  private readonly byName = new Map<string, Set<CompactSandbox>>();
+  private readonly places = new Map<CompactSandbox, Placed>();
 
-  put(sandbox: Sandbox): void {
+  put(sandbox: CompactSandbox): void {
     const { name } = sandbox;
     const place = { record: sandbox };
     this.places.set(sandbox, place);
@@ -20,7 +21,7 @@ export class Lists implements MirrorWatcher {
     this.byName.set(name, (this.byName.get(name) ?? new Set()).add(sandbox));
   }
 
-  delete(sandbox: Sandbox): void {
+  delete(sandbox: CompactSandbox): void {
     const place = this.places.get(sandbox);
     if (!place) return;
     const { name } = sandbox;
@@ -37,7 +38,9 @@ export class Lists implements MirrorWatcher {
 
   page({ labels, charged = (work) => work(), ...query }: ListQuery): Page {
     const fits = labelFilter(labels);
-    const { entries, more } = charged(() => this.ordered.page(query, ({ record }) => fits(record)));
+    const { entries, more } = charged(() =>
+      this.ordered.page(query, ({ record: { labels, resolved } }) => fits({ spec: { labels }, resolved })),
+    );
     return { items: entries.map(({ record }) => record), more };
   }
 }

@@ -1,13 +1,15 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { noUsage, type Sandbox, type Usage } from "../../sandboxes/backend";
 import type { Changes, Mirrored } from "../../sandboxes/changes";
+import { CompactSandbox, sizeFrom } from "../../sandboxes/compact-sandbox";
+import { CompactSpec } from "../../sandboxes/compact-spec";
 import type { Owner } from "../../sandboxes/scope";
 import { SharedRead } from "../../shared-read";
 
 /** What is told of each change. */
 export type MirrorWatcher = {
-  put: (sandbox: Sandbox) => void;
-  delete: (sandbox: Sandbox) => void;
+  put: (sandbox: CompactSandbox) => void;
+  delete: (sandbox: CompactSandbox) => void;
 };
 
 /** How long after a server has stopped telling of changes it is asked to again. */
@@ -15,7 +17,7 @@ const LISTEN_AGAIN_MS = 1_000;
 
 /** What was last known of a server's sandboxes: those that its lists hold. */
 export class Mirror {
-  private readonly sandboxes = new Map<string, Sandbox>();
+  private readonly sandboxes = new Map<string, CompactSandbox>();
   private readonly read: SharedRead;
   private readonly used = new Map<Owner, Usage>();
   private readonly usedByAll = noUsage();
@@ -139,9 +141,11 @@ export class Mirror {
   }
 
   private put(sandbox: Sandbox): void {
-    this.sandboxes.set(sandbox.id, sandbox);
-    this.count(sandbox, 1);
-    this.watcher?.put(sandbox);
+    const { version, spec } = sandbox;
+    const kept = new CompactSandbox(sandbox, version, spec && new CompactSpec(spec));
+    this.sandboxes.set(kept.id, kept);
+    this.count(kept, 1);
+    this.watcher?.put(kept);
   }
 
   private drop(id: string): void {
@@ -152,7 +156,7 @@ export class Mirror {
     this.watcher?.delete(sandbox);
   }
 
-  private count(sandbox: Sandbox, sign: 1 | -1): void {
+  private count(sandbox: CompactSandbox, sign: 1 | -1): void {
     const ofOwner = this.used.get(sandbox.owner) ?? noUsage();
     this.used.set(sandbox.owner, ofOwner);
     const usage = usageOf(sandbox);
@@ -162,10 +166,10 @@ export class Mirror {
   }
 }
 
-function usageOf(sandbox: Sandbox): Usage {
+function usageOf(sandbox: CompactSandbox): Usage {
   const usage = { ...noUsage(), total: 1 };
   if (!holdsRoom(sandbox)) return usage;
-  const { vcpus: cpus, memoryMib } = sizeOf(sandbox);
+  const { vcpus: cpus, memoryMib } = sandbox.size;
   const paused = sandbox.paused ? 1 : 0;
   return { ...usage, running: 1, paused, ephemeralRunning: sandbox.ephemeral ? 1 : 0, memoryMib, cpus };
 }
@@ -175,10 +179,10 @@ export const holdsRoom = ({ status }: Sandbox): boolean =>
   status === "running" || status === "starting" || status === "stopping";
 
 /** What it takes of them. */
-export const sizeOf = ({ spec, resolved }: Sandbox): { vcpus: number; memoryMib: number } => ({
-  vcpus: spec?.resources.vcpus ?? resolved?.vcpus ?? 1,
-  memoryMib: spec?.resources.memory_mib ?? resolved?.memoryMib ?? 512,
-});
+export function sizeOf({ spec, resolved }: Sandbox): CompactSandbox["size"] {
+  const asked = spec && { vcpus: spec.resources.vcpus, memoryMib: spec.resources.memory_mib };
+  return sizeFrom(asked, resolved);
+}
 
 /** One that ended by itself answers to its name only where no other bears it. */
 export const bearsName = ({ ephemeral, status, ended }: Sandbox): boolean =>
