@@ -103,7 +103,9 @@ export class MsbVolumes implements VolumeBackend {
 
   async create({ name, labels, owner, capacityGib }: WantedVolume): Promise<Volume> {
     await this.options.files.disk.check();
-    if (await this.hasName(name, this.options.namesPerOwner ? { owner } : {})) throw volumeNameTaken(name);
+    await this.view.refresh(LIST_AGE_MS);
+    // No await between this and the record: else several would find the name free.
+    if (this.index.named(name, this.options.namesPerOwner ? owner : undefined)) throw volumeNameTaken(name);
     const size = { gib: capacityGib ?? 0, labels: sizeOfLabels(labels) };
     this.index.checkLimits(owner, size, this.options);
     const id = this.options.newId();
