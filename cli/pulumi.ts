@@ -46,7 +46,8 @@ export function pulumiWith(tools: Tools, backend: Backend, report: Reporter): Pu
     const run = () => exec(`${tools.binDir}/pulumi`, args, { ...how, reject: false });
     const { exitCode, stdout, stderr } = await report.wait(`waiting for Pulumi (${commandOf(args)})`, run);
     if (exitCode === 0) return String(stdout);
-    const stack = args[args.indexOf("--stack") + 1] ?? "";
+    // As in `--stack NAME`, or in `stack init NAME`.
+    const stack = args[args.indexOf("--stack") + 1 || 2] ?? "";
     if (/incorrect passphrase|passphrase must be set/.test(String(stderr)))
       throw new UserError(explainPassphrase(stack, String(stderr)));
     throw new UserError(`pulumi ${args[0]} failed: ${String(stderr || stdout).trim()}`);

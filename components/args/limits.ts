@@ -17,7 +17,7 @@ export interface LimitsArgs {
   /**
    * Memory of all running sandboxes together. If not set, `memoryLimit` minus a reserve for the server: an eighth of it, but at least 512 MiB and at most a quarter.
    * Accepted: a whole number of MiB from 64 to 67108864.
-   * @example 8192
+   * @example 3072
    */
   memoryMiB?: pulumi.Input<number>;
   /**

@@ -14,7 +14,7 @@ export const limits = z.strictObject({
   memoryMiB: optionalInteger(64, 67_108_864, {
     description:
       "Memory of all running sandboxes together. If not set, `memoryLimit` minus a reserve for the server: an eighth of it, but at least 512 MiB and at most a quarter.",
-    example: "8192",
+    example: "3072",
     unit: "MiB",
   }),
   cpus: optionalInteger(1, 4096, {

@@ -38,7 +38,7 @@ test("what a key may have of them is an option of keys add, a setting, and the s
   const options = keysCommand(["--stack <name>", ""]).commands.find((each) => each.name() === "add")?.options;
   const given = (options ?? [])
     .map((option) => option.attributeName())
-    .filter((name) => !["stack", "expires"].includes(name));
+    .filter((name) => !["stack", "expires", "metrics"].includes(name));
   const read = limitsOf(Object.fromEntries(given.map((name) => [name, name === "memory" ? "70M" : "70"])));
   expect(Object.keys(read).sort()).toEqual(names.sort());
   for (const name of names) expect(Object.keys(limits.shape)).toContain(name);
