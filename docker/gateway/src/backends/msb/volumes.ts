@@ -94,17 +94,15 @@ export class MsbVolumes implements VolumeBackend {
 
   async shared(): Promise<Volume> {
     const { birthtime, mtime } = await stat(this.options.workspace);
-    return {
-      ...{ id: DEFAULT_ID, name: null, owner: null, labels: {}, usedBytes: null, capacityBytes: null },
-      createdAt: birthtime.toISOString(),
-      updatedAt: mtime.toISOString(),
-    };
+    const nothing = { name: null, owner: null, labels: {}, usedBytes: null, capacityBytes: null };
+    const [createdAt, updatedAt] = [birthtime.toISOString(), mtime.toISOString()];
+    return { ...nothing, id: DEFAULT_ID, createdAt, updatedAt };
   }
 
   async create({ name, labels, owner, capacityGib }: WantedVolume): Promise<Volume> {
     await this.options.files.disk.check();
     await this.view.refresh(LIST_AGE_MS);
-    // No await between this and the record: else several would find the name free.
+    // No await between this and the record.
     if (this.index.named(name, this.options.namesPerOwner ? owner : undefined)) throw volumeNameTaken(name);
     const size = { gib: capacityGib ?? 0, labels: sizeOfLabels(labels) };
     this.index.checkLimits(owner, size, this.options);
