@@ -73,7 +73,9 @@ onMachines("adds hosts to a stack with one, whose server stays as it is", async 
   fleet.configure({ hosts: { east, west } });
   const refused = await fleet.up();
   expect(refused.exitCode).toBe(1);
-  expect(refused.output).toMatch(/names east, west, but not default[\s\S]*hosts\.east\.allowRemoval true/);
+  // The fix keeps the server: what has it removed is no line to type.
+  expect(refused.output).toMatch(/names east, west, but not default[\s\S]*fix: .*the name default/);
+  expect(refused.output).not.toContain("hosts.east.allowRemoval");
 
   fleet.configure({ hostPort: port, hosts: { default: { hostPort: localPort }, east, west } });
   const output = await up();
