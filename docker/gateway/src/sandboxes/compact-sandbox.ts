@@ -1,6 +1,8 @@
 import type { Resolved, Sandbox } from "./backend";
 import type { CompactSpec } from "./compact-spec";
 
+type Standing = Pick<Sandbox, "status" | "paused" | "settled" | "ended">;
+
 /**
  * A sandbox whose spec is text in memory, and made whole when somebody asks for it. A class, as lists make many, and an
  * object with a getter of its own takes fifty times as long to make.
@@ -24,22 +26,31 @@ export class CompactSandbox implements Sandbox {
   readonly #version: number;
   readonly #spec: CompactSpec | null;
 
-  constructor(fields: Omit<Sandbox, "version" | "spec">, version: number, spec: CompactSpec | null) {
-    this.id = fields.id;
-    this.name = fields.name;
-    this.slug = fields.slug;
-    this.owner = fields.owner;
-    this.ephemeral = fields.ephemeral;
-    this.forkOf = fields.forkOf;
-    this.resolved = fields.resolved;
-    this.status = fields.status;
-    this.paused = fields.paused;
-    this.settled = fields.settled;
-    this.ended = fields.ended;
-    this.failure = fields.failure;
-    this.createdAt = fields.createdAt;
-    this.startedAt = fields.startedAt;
-    this.stoppedAt = fields.stoppedAt;
+  /**
+   * @param kept what is kept of it
+   * @param now how it stands
+   */
+  constructor(
+    kept: Omit<Sandbox, keyof Standing | "version" | "spec">,
+    now: Standing,
+    version: number,
+    spec: CompactSpec | null,
+  ) {
+    this.id = kept.id;
+    this.name = kept.name;
+    this.slug = kept.slug;
+    this.owner = kept.owner;
+    this.ephemeral = kept.ephemeral;
+    this.forkOf = kept.forkOf;
+    this.resolved = kept.resolved;
+    this.status = now.status;
+    this.paused = now.paused;
+    this.settled = now.settled;
+    this.ended = now.ended;
+    this.failure = kept.failure;
+    this.createdAt = kept.createdAt;
+    this.startedAt = kept.startedAt;
+    this.stoppedAt = kept.stoppedAt;
     this.#version = version;
     this.#spec = spec;
   }

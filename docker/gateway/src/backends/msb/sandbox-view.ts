@@ -22,37 +22,6 @@ export function statusOf({ record }: Entry): Sandbox["status"] {
 /** A sandbox as it stands, for everybody above. */
 export function sandboxOf(entry: Entry): Sandbox {
   const { record, version, settled, ended } = entry;
-  const {
-    id,
-    name,
-    slug,
-    owner,
-    ephemeral,
-    forkOf,
-    resolved,
-    failure,
-    createdAt,
-    startedAt,
-    stoppedAt,
-    spec,
-  } = record;
-  const [status, paused] = [statusOf(entry), isPaused(record)];
-  const fields = {
-    id,
-    name,
-    slug,
-    owner,
-    ephemeral,
-    forkOf,
-    resolved,
-    failure,
-    createdAt,
-    startedAt,
-    stoppedAt,
-    status,
-    paused,
-    settled,
-    ended,
-  };
-  return new CompactSandbox(fields, version, spec);
+  const now = { status: statusOf(entry), paused: isPaused(record), settled, ended };
+  return new CompactSandbox(record, now, version, record.spec);
 }

@@ -142,7 +142,7 @@ export class Mirror {
 
   private put(sandbox: Sandbox): void {
     const { version, spec } = sandbox;
-    const kept = new CompactSandbox(sandbox, version, spec && new CompactSpec(spec));
+    const kept = new CompactSandbox(sandbox, sandbox, version, spec && new CompactSpec(spec));
     this.sandboxes.set(kept.id, kept);
     this.count(kept, 1);
     this.watcher?.put(kept);
