@@ -43,9 +43,18 @@ export async function pausesAndForks(stack: TestStack, server: Asked, key: strin
   const made = await ask(server, path, { method: "POST", key, body: spec });
   expect(made.status, made.text).toBe(200);
   const { id } = JSON.parse(made.text);
-  // On a slow host the server answers before it is done; msb's own command does not wait for it.
-  const becomes = (status: string) =>
-    expect.poll(() => statusInMsb(id), { timeout: 120_000, interval: 1_000 }).toBe(status);
+  // On a slow host the server answers before it is done; msb's own command does not wait for it, and msb's list
+  // shows it before its other commands know.
+  const becomes = async (status: "Running" | "Paused") => {
+    const told = async () => {
+      const { text } = await ask(server, `/v1/sandboxes/${id}`, { key });
+      const { status, paused } = JSON.parse(text);
+      return [status, paused];
+    };
+    const within = { timeout: 120_000, interval: 1_000 };
+    await expect.poll(told, within).toEqual(["running", status === "Paused"]);
+    await expect.poll(() => statusInMsb(id), within).toBe(status);
+  };
   const pid = await inGuest(
     "held",
     "echo kept > /dev/shm/mark; sleep 100000 </dev/null >/dev/null 2>&1 & echo $!",

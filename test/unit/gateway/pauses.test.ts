@@ -109,7 +109,8 @@ describe("pause and resume over HTTP", () => {
     expect(metrics).toContain("msb_gateway_sandboxes_paused 1\n");
     expect(metrics).toContain('msb_gateway_sandboxes{status="running"} 1\n');
     told(gateway.home, "fail");
-    expect((await gateway.post(`${path}/resume`)).status).toBe(502);
+    for (const verb of ["resume", "start?wait_for=running"])
+      expect([verb, (await gateway.post(`${path}/${verb}`)).status]).toEqual([verb, 502]);
     told(gateway.home, "well");
     expect((await gateway.post(`${path}/resume`)).body).toMatchObject({ status: "running", paused: false });
   });
@@ -159,7 +160,7 @@ describe("what moves a paused sandbox without a request for it", () => {
     const reconciler = new Reconciler(lifecycle, { has: () => true }, { seen: () => undefined }, randomUUID);
     const entry = index.get(record.id) as Entry;
     entry.changedAt = performance.now();
-    const listed = (observed: "running" | "stopped", askedMsLater: number) => {
+    const listed = (observed: "running" | "paused" | "stopped", askedMsLater: number) => {
       reconciler.observe(
         [{ name: record.handle, observed, createdAt: record.createdAt }],
         entry.changedAt + askedMsLater,
@@ -171,6 +172,9 @@ describe("what moves a paused sandbox without a request for it", () => {
     // An end is taken in at once.
     lifecycle.change(entry, { state: "paused", desired: "paused" });
     expect(listed("stopped", 1)).toEqual(["stopped", "stopped"]);
+    // It was resumed for that.
+    expect(listed("paused", 1_000)).toEqual(["stopped", "stopped"]);
+    expect(listed("paused", 10_000)).toEqual(["paused", "paused"]);
   });
 
   test("its maximum duration goes on: it is resumed, and stopped cleanly", async () => {

@@ -117,8 +117,9 @@ export class SandboxService {
   async start({ id }: Sandbox, waitMs: number): Promise<Sandbox> {
     await this.backend.want(id, "running");
     const sandbox = await this.waitUntilSettled(id, waitMs);
-    // One that failed before anything was made is as it was: created, with the reason.
-    if (sandbox.settled && sandbox.status !== "running" && sandbox.failure)
+    // One that failed is as it was, with the reason: created, or paused.
+    const runs = sandbox.status === "running" && !sandbox.paused;
+    if (sandbox.settled && !runs && sandbox.failure)
       throw new ServiceError(sandbox.failure.kind, sandbox.failure.message);
     return sandbox;
   }

@@ -61,7 +61,7 @@ export class Reconciler {
       }
       const { state, handle, desired, ephemeral, keepUntil } = entry.record;
       const next = STATES[state].observed?.[seen.get(handle) ?? "missing"];
-      if (!next || (isPause(state, next.state) && askedAt < entry.changedAt + LISTED_LATE_MS)) continue;
+      if (!next || (isLate(state, next.state) && askedAt < entry.changedAt + LISTED_LATE_MS)) continue;
       // A list alone ends no record: with the record goes the disk.
       if (next.state === "end" && this.folders.has(handle)) {
         unlisted.add(entry);
@@ -157,8 +157,8 @@ export class Reconciler {
   }
 }
 
-/** Between a sandbox that runs and one that is paused. */
-const isPause = (one: State, other: State | "end"): boolean =>
-  (one === "running" && other === "paused") || (one === "paused" && other === "running");
+/** Whether a list that is late would say that: of what was paused a moment ago, or was resumed, and stopped since. */
+const isLate = (state: State, next: State | "end"): boolean =>
+  next === "paused" || (state === "paused" && next === "running");
 
 const isToLive = (desired: Desired): boolean => desired === "running" || desired === "paused";
