@@ -1,19 +1,21 @@
 import { join } from "node:path";
 import { afterEach, expect, it, vi } from "vitest";
+import * as backups from "../../../cli/commands/backup";
 import { program } from "../../../cli/program";
 
-const asked = vi.hoisted(() => ({ file: "" }));
-vi.mock("../../../cli/commands/backup", () => ({
-  backup: (file: string) => {
-    asked.file = file;
-  },
-  mebibytes: String,
-}));
 const before = process.env.INIT_CWD;
 afterEach(() => {
+  vi.restoreAllMocks();
   if (before === undefined) delete process.env.INIT_CWD;
   else process.env.INIT_CWD = before;
 });
+
+/** The file that the command works on. */
+async function fileOf(given: string): Promise<string | undefined> {
+  const backup = vi.spyOn(backups, "backup").mockResolvedValue(undefined);
+  await program().parseAsync(["backup", given], { from: "user" });
+  return backup.mock.calls[0]?.[0];
+}
 
 it.each([
   ["a.tar", "/somewhere/a.tar"],
@@ -21,12 +23,10 @@ it.each([
   ["/tmp/a.tar", "/tmp/a.tar"],
 ])("a file %s is one of the folder that npm was called in", async (given, expected) => {
   process.env.INIT_CWD = "/somewhere";
-  await program().parseAsync(["backup", given], { from: "user" });
-  expect(asked.file).toBe(expected);
+  expect(await fileOf(given)).toBe(expected);
 });
 
 it("a file is one of this folder without npm", async () => {
   delete process.env.INIT_CWD;
-  await program().parseAsync(["backup", "a.tar"], { from: "user" });
-  expect(asked.file).toBe(join(process.cwd(), "a.tar"));
+  expect(await fileOf("a.tar")).toBe(join(process.cwd(), "a.tar"));
 });
