@@ -124,7 +124,7 @@ export async function about(
   const sure = end() && !unsure && !model.inDoubt(name);
   const others = verb === "get" ? [404] : [404, 409];
   // Whether it runs, no model knows; it may end before msb is asked.
-  const runs = verb === "pause" || verb === "resume" ? [409, 502] : [];
+  const runs = verb === "pause" || verb === "resume" ? [409, 502] : verb === "start" ? [502] : [];
   // It may meet a create that never boots, and is told why.
   const neverBoots = verb === "start" ? [400, 502] : [];
   check(

@@ -1,5 +1,6 @@
 import { nameTaken, sandboxNotFound, serverStopping } from "../../errors";
 import type { Capacity } from "../../limits/capacity";
+import { isUp } from "../../sandboxes/states";
 import { type Entry, type SandboxIndex, shareOf } from "./sandbox-index";
 import type { SandboxRecord } from "./sandbox-record";
 import type { StatusCache } from "./status-cache";
@@ -62,7 +63,8 @@ export class Admission {
   /** Looks anew at one that seems to run, and for room where there seems to be none. @throws ServiceError diskFull */
   async lookForStart(entry: Entry): Promise<void> {
     this.refuseWhileDraining();
-    if (entry.record.state === "running" && entry.settled) await this.view.refresh(0);
+    // It may have ended a moment ago, and is to be started then.
+    if (isUp(entry.record.state) && entry.settled) await this.view.refresh(0);
     if (entry.holdsRoom) return;
     await this.options.disk.check();
     await this.lookForRoom(entry.record);
