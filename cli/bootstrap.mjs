@@ -86,6 +86,8 @@ async function installPackages(folder) {
       "ci",
       "--include=dev",
       "--include=optional",
+      // Those of Pulumi's packages would fetch plugins for a pulumi on PATH, needed or not; the set-up gets what is.
+      "--ignore-scripts",
       "--no-audit",
       "--no-fund",
       "--loglevel=error",
