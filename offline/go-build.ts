@@ -1,5 +1,5 @@
 import { existsSync } from "node:fs";
-import { chmod } from "node:fs/promises";
+import { chmod, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Reporter } from "../setup/report";
 import { makeEntry } from "../setup/tools/cache";
@@ -25,7 +25,7 @@ export function findBuilt(cache: string, recipe: GoRecipe): string | undefined {
 /**
  * Builds a tool from its pinned Go modules into the cache, and returns the executable's path.
  *
- * Go's own caches (GOMODCACHE, GOCACHE) keep the modules and objects, some 5 GB for all tools;
+ * Go's own caches (GOMODCACHE, GOCACHE) keep the modules and objects, some 5 GB for the tools of every stack;
  * `go clean -cache -modcache` frees them.
  *
  * @throws UserError if there is no Go toolchain or the build fails; nothing of it stays in the cache.
@@ -51,17 +51,31 @@ export async function buildTool(
 }
 
 const goBuild: GoBuilder = async (recipe, output, report) => {
-  const { execa } = await import("execa");
   const go = await findGo(report);
-  const flags = [
-    "-trimpath",
-    "-mod=readonly",
-    "-buildvcs=false",
-    "-ldflags",
-    `-s -w -X ${recipe.versionFlag}`,
-  ];
+  const linked = recipe.variables.map((variable) => ` -X ${variable}`).join("");
+  const flags = ["-trimpath", "-mod=readonly", "-buildvcs=false", "-ldflags", `-s -w${linked}`];
   if (recipe.tags) flags.push("-tags", recipe.tags);
-  const result = await execa("nice", ["-n", "10", go, "build", ...flags, "-o", output, recipe.packagePath], {
+  const overlay = `${output}.overlay.json`;
+  if (recipe.embeds) {
+    await writeFile(overlay, await embedded(go, recipe, recipe.embeds));
+    flags.push("-overlay", overlay);
+  }
+  await runGo(recipe, "nice", ["-n", "10", go, "build", ...flags, "-o", output, recipe.packagePath]);
+  await rm(overlay, { force: true });
+};
+
+/** Go's overlay that puts a module's file beside our main: generated files stay out of this repository. */
+async function embedded(go: string, recipe: GoRecipe, { module, file, as }: Embeds): Promise<string> {
+  const answer = await runGo(recipe, go, ["mod", "download", "-json", module]);
+  const { Dir: folder } = JSON.parse(answer) as { Dir: string };
+  return JSON.stringify({ Replace: { [join(goRoot, recipe.dir, as)]: join(folder, file) } });
+}
+type Embeds = NonNullable<GoRecipe["embeds"]>;
+
+/** Runs Go in the folder of a recipe, and returns its standard output. */
+async function runGo(recipe: GoRecipe, program: string, words: readonly string[]): Promise<string> {
+  const { execa } = await import("execa");
+  const result = await execa(program, words, {
     cwd: join(goRoot, recipe.dir),
     // Without cgo no C compiler is needed, and the binary runs on any libc.
     env: { CGO_ENABLED: "0", GOWORK: "off" },
@@ -69,11 +83,11 @@ const goBuild: GoBuilder = async (recipe, output, report) => {
     all: true,
     reject: false,
   });
-  if (result.exitCode === 0) return;
+  if (result.exitCode === 0) return result.stdout;
   const tail = (result.all ?? result.message ?? "").split("\n").slice(-15).join("\n");
   throw new UserError(
     `Building ${recipe.name} ${recipe.version} from Go modules failed:\n${tail}\n` +
       `Needed: Go ${OLDEST_GO} or newer, which may fetch a newer toolchain (go env GOTOOLCHAIN), and a reachable Go module proxy (go env GOPROXY).\n` +
       "Try again with: npm run setup",
   );
-};
+}

@@ -3,5 +3,6 @@
  * command plugin. setup/tools/resolve.ts is the one door to them; nothing else knows of this folder.
  */
 export { buildTool, builtEntry, findBuilt, type GoBuilder } from "./go-build";
-export { goRecipes } from "./recipes";
+export { clusterRecipes, kubernetesPluginRecipe } from "./kubernetes";
+export { type GoRecipe, goRecipes } from "./recipes";
 export { bundleStandIn, standInEntry } from "./stand-in";

@@ -1,8 +1,8 @@
 import { accessSync, constants, existsSync, readdirSync, realpathSync, statSync } from "node:fs";
 import { homedir } from "node:os";
 import { delimiter, dirname, join, sep } from "node:path";
-import { accepts, pins } from "./pins";
-import type { ToolName } from "./types";
+import { accepts, kubernetesPlugin, pins } from "./pins";
+import type { Extras, ToolName } from "./types";
 
 /** An executable on the machine that may serve, before its version has been asked. */
 export interface Candidate {
@@ -22,7 +22,11 @@ export function userPulumiHome(cache: string, env: NodeJS.ProcessEnv = process.e
  * What PATH and the user's pulumi folder hold of the tools, best first. Only the file system is read.
  * Folders of our own cache are passed over: they are on PATH when a command runs inside `npm run pulumi`.
  */
-export function findCandidates(cache: string, env: NodeJS.ProcessEnv = process.env): Candidate[] {
+export function findCandidates(
+  cache: string,
+  env: NodeJS.ProcessEnv = process.env,
+  { kubernetes = false }: Extras = {},
+): Candidate[] {
   const home = userPulumiHome(cache, env);
   const dirs = [...(env.PATH ?? "").split(delimiter), join(home, "bin")].filter(
     (dir) => dir !== "" && !isBelow(dir, cache),
@@ -32,15 +36,13 @@ export function findCandidates(cache: string, env: NodeJS.ProcessEnv = process.e
       .map((dir) => join(dir, name))
       .filter(isExecutable)
       .map((path) => ({ name, path }));
+  const plugins = [pins.docker, pins.command, ...(kubernetes ? [kubernetesPlugin] : [])];
   return [
     // The CLI looks for its language hosts beside its own executable, so one without them is of no use.
     ...onPath("pulumi").filter(({ path }) =>
       isExecutable(join(dirname(realpathSync(path)), pins.language.name)),
     ),
-    ...installed(home, pins.docker),
-    ...onPath("pulumi-resource-docker"),
-    ...installed(home, pins.command),
-    ...onPath("pulumi-resource-command"),
+    ...plugins.flatMap((pin) => [...installed(home, pin), ...onPath(pin.name)]),
   ];
 }
 

@@ -2,14 +2,14 @@ import type { Reporter } from "../report";
 import { toolsCache } from "./cache";
 import { acceptCandidate, type Candidate, findCandidates, fingerprint } from "./found";
 import { pins } from "./pins";
-import { findCached, resolveTools, sourcesFingerprint } from "./resolve";
+import { findCached, resolveClusterTools, resolveTools, sourcesFingerprint } from "./resolve";
 import { type Manifest, readSet, setEntry, setEnvironment, writeSet } from "./tool-set";
-import type { Origin, ToolName, ToolStatus, Tools } from "./types";
+import type { ClusterToolName, Extras, Origin, ToolName, ToolStatus, Tools } from "./types";
 
-export type { Origin, ToolName, ToolStatus, Tools } from "./types";
+export type { ClusterToolName, Extras, Origin, ToolName, ToolStatus, Tools } from "./types";
 
 /**
- * Makes available the pulumi CLI, its Node.js language host and the docker and command plugins. For each:
+ * Makes available the pulumi CLI, its Node.js language host, the docker and command plugins and the extras. For each:
  * one on the machine in an accepted version, else the vendor's download (checksum-verified), else built
  * from Go modules pinned by go.sum; for the command plugin, a stand-in bundled from this repository.
  *
@@ -18,19 +18,34 @@ export type { Origin, ToolName, ToolStatus, Tools } from "./types";
  *
  * @throws UserError with what to type, where a tool can be had in no way.
  */
-export async function ensureTools(report: Reporter): Promise<Tools> {
+export async function ensureTools(report: Reporter, extras: Extras = {}): Promise<Tools> {
   const cache = toolsCache();
-  const candidates = findCandidates(cache);
-  const entry = currentSet(candidates);
+  const candidates = findCandidates(cache, process.env, extras);
+  const entry = currentSet(candidates, extras);
   const ready = readSet(cache, entry);
   if (ready) return setEnvironment(cache, entry, ready);
 
-  const tools = await resolveTools({ cache, candidates }, report);
+  const tools = await resolveTools({ cache, candidates, extras }, report);
   await writeSet(cache, entry, tools, report);
   for (const [name, tool] of Object.entries(tools)) {
     report.say(`  ${name} ${tool.version}: ${originWords[tool.origin]}`);
   }
   return setEnvironment(cache, entry, tools);
+}
+
+/**
+ * Makes available programs of a Kubernetes cluster, each in one pinned version: the vendor's download
+ * (checksum-verified), else built from Go modules pinned by go.sum. With nothing to do it starts no process.
+ *
+ * @returns the paths of the executables.
+ * @throws UserError with what to type, where one can be had in no way.
+ * @example const { etcd } = await ensureClusterTools(["etcd", "kube-apiserver"], report);
+ */
+export async function ensureClusterTools<Name extends ClusterToolName>(
+  names: readonly Name[],
+  report: Reporter,
+): Promise<Record<Name, string>> {
+  return resolveClusterTools({ cache: toolsCache() }, names, report);
 }
 
 /** Tells for each tool whether it is there and what would be done if not. Changes nothing. */
@@ -50,8 +65,8 @@ const originWords: Record<Origin, string> = {
 };
 
 /** A set stands for all that decides which tools are used: the sources, the pins and what the machine has. */
-function currentSet(candidates: readonly Candidate[]): string {
-  return setEntry(["layout 1", ...sourcesFingerprint(), ...candidates.map(fingerprint)]);
+function currentSet(candidates: readonly Candidate[], extras: Extras = {}): string {
+  return setEntry(["layout 1", ...sourcesFingerprint(extras), ...candidates.map(fingerprint)]);
 }
 
 function statusOf(name: ToolName, version: string, tools: Manifest): ToolStatus {

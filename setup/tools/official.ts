@@ -1,20 +1,22 @@
 import { createHash } from "node:crypto";
 import { createReadStream, createWriteStream } from "node:fs";
+import { chmod } from "node:fs/promises";
 import { join } from "node:path";
 import { Readable, Transform } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import type { Reporter } from "../report";
 import { makeEntry } from "./cache";
-import { pins } from "./pins";
+import { kubernetesPlugin, pins } from "./pins";
 import { proxyFor } from "./proxy";
 
-/** An archive of the vendor's, and the file beside it that lists its SHA-256. */
+/** A download of the vendor's, and the file beside it that lists its SHA-256. */
 export interface OfficialRelease {
   /** Name and version, for cache entries and messages. */
   name: string;
   version: string;
   /** Address of the folder that holds both files, without a trailing slash. */
   base: string;
+  /** An archive (`.tar.gz`), or else the program itself. */
   archive: string;
   checksums: string;
 }
@@ -41,7 +43,7 @@ const defaultLimits: DownloadLimits = { connect: 5_000, stall: 30_000 };
 export function officialReleases(
   platform: NodeJS.Platform = process.platform,
   arch: string = process.arch,
-): { pulumi: OfficialRelease; docker: OfficialRelease; command: OfficialRelease } {
+): Record<"pulumi" | "docker" | "command" | "kubernetes", OfficialRelease> {
   const plugin = (pin: { name: string; version: string }, project: string): OfficialRelease => ({
     name: pin.name,
     version: pin.version,
@@ -59,6 +61,7 @@ export function officialReleases(
     },
     docker: plugin(pins.docker, "pulumi-docker"),
     command: plugin(pins.command, "pulumi-command"),
+    kubernetes: plugin(kubernetesPlugin, "pulumi-kubernetes"),
   };
 }
 
@@ -95,14 +98,16 @@ export async function download(
             `${release.archive} has SHA-256 ${actual}, but the vendor published ${expected}`,
           );
         }
-        await unpack(archive, temporary);
+        if (release.archive.endsWith(".tar.gz")) await unpack(archive, temporary);
+        else await chmod(archive, 0o755);
       },
     ),
   );
 }
 
-/** The SHA-256 that a checksum file (lines of `<hex>  <file>`) gives for a file, in lower case. */
+/** The SHA-256 that a checksum file (lines of `<hex>  <file>`, or one digest) gives for a file, in lower case. */
 export function findChecksum(list: string, file: string): string | undefined {
+  if (/^[0-9a-f]{64}\s*$/i.test(list)) return list.trim().toLowerCase();
   for (const line of list.split("\n")) {
     const [digest, name] = line.trim().split(/\s+/);
     if (name?.replace(/^\*/, "") === file && digest && /^[0-9a-f]{64}$/i.test(digest))

@@ -16,6 +16,21 @@ export const pins = {
   command: { name: "pulumi-resource-command", version: "1.2.1", accepts: "1.2.1 or newer, below 2" },
 } as const satisfies Record<string, Pin>;
 
+/** Pulumi's Kubernetes plugin, which only stacks on a cluster need: the version of npm's @pulumi/kubernetes. */
+export const kubernetesPlugin = {
+  name: "pulumi-resource-kubernetes",
+  version: "4.34.2",
+  accepts: "4.34.2 or newer, below 5",
+} as const satisfies Pin;
+
+/** Versions of the programs of a Kubernetes cluster. */
+export const clusterVersions = {
+  etcd: "3.7.3",
+  kubernetes: "1.37.2",
+  // Kubernetes 1.36 and newer need containerd 2.
+  containerd: "2.4.2",
+} as const;
+
 /**
  * Whether a version found on the machine may stand in for the pinned one: the same major version, and not
  * older. A leading `v` is allowed; pre-releases are refused, they sort before their release.

@@ -4,13 +4,16 @@ import {
   buildTool,
   builtEntry,
   bundleStandIn,
+  clusterRecipes,
   findBuilt,
   type GoBuilder,
   goRecipes,
+  kubernetesPluginRecipe,
   standInEntry,
 } from "../../offline";
 import type { Reporter } from "../report";
 import { UserError } from "../user-error";
+import { type ClusterRelease, clusterRelease } from "./cluster-releases";
 import { acceptCandidate, type Candidate } from "./found";
 import {
   ChecksumMismatch,
@@ -20,14 +23,15 @@ import {
   officialReleases,
   Unreachable,
 } from "./official";
-import { pins } from "./pins";
+import { kubernetesPlugin, pins } from "./pins";
 import { languageBeside, type Manifest, officialPulumi, type ResolvedTool } from "./tool-set";
-import type { ToolName } from "./types";
+import type { ClusterToolName, Extras, ToolName } from "./types";
 
 /** What the search for tools works with; tests put their own in. */
 export interface ResolveContext {
   cache: string;
   candidates: readonly Candidate[];
+  extras?: Extras;
   releases?: ReturnType<typeof officialReleases>;
   build?: GoBuilder;
   standInEntry?: string;
@@ -43,16 +47,44 @@ export async function resolveTools(context: ResolveContext, report: Reporter): P
   const official = vendor(context, report);
   const tools: Manifest = {};
   Object.assign(tools, await resolvePulumi(context, official, report));
-  tools[pins.docker.name] = await resolveDocker(context, official, report);
+  tools[pins.docker.name] = await resolvePlugin(context, "docker", official, report);
   const command = await resolveCommand(context, official, report);
   if (command) tools[pins.command.name] = command;
+  if (context.extras?.kubernetes)
+    tools[kubernetesPlugin.name] = await resolvePlugin(context, "kubernetes", official, report);
   return tools;
+}
+
+/** Finds or makes programs of a cluster: in the cache, else the vendor's download, else built. Their paths. */
+export async function resolveClusterTools<Name extends ClusterToolName>(
+  context: ClusterContext,
+  names: readonly Name[],
+  report: Reporter,
+): Promise<Record<Name, string>> {
+  const { cache, release: releaseOf = clusterRelease, build } = context;
+  const official = vendor(context, report);
+  const paths: Partial<Record<ClusterToolName, string>> = {};
+  for (const name of names) {
+    const release = releaseOf(name);
+    const built = findBuilt(cache, clusterRecipes[name]);
+    const dir = built ? undefined : await official(release);
+    if (dir) paths[name] = join(dir, release.program);
+    else paths[name] = built ?? (await buildTool(cache, clusterRecipes[name], report, build));
+  }
+  return paths as Record<Name, string>;
+}
+
+/** What the search for a cluster's programs works with; tests put their own in. */
+export interface ClusterContext {
+  cache: string;
+  release?: (name: ClusterToolName) => ClusterRelease;
+  build?: GoBuilder;
 }
 
 type Vendor = (release: OfficialRelease) => Promise<string | undefined>;
 
-/** The vendor's download; once the site has not answered, it is not tried again in this run. */
-function vendor(context: ResolveContext, report: Reporter): Vendor {
+/** The vendor's download; once a site has not answered, none is tried again in this run. */
+function vendor(context: { cache: string }, report: Reporter): Vendor {
   let unreachable = false;
   return async (release) => {
     const cached = join(context.cache, officialEntry(release));
@@ -102,18 +134,26 @@ async function resolvePulumi(context: ResolveContext, official: Vendor, report: 
   };
 }
 
-async function resolveDocker(
+/** The plugins that come as the vendor's download or are built. */
+const plugins = {
+  docker: { pin: pins.docker, recipe: goRecipes.docker },
+  kubernetes: { pin: kubernetesPlugin, recipe: kubernetesPluginRecipe },
+} as const;
+
+async function resolvePlugin(
   context: ResolveContext,
+  which: keyof typeof plugins,
   official: Vendor,
   report: Reporter,
 ): Promise<ResolvedTool> {
-  const found = await acceptCandidate(context.candidates, pins.docker);
+  const { pin, recipe } = plugins[which];
+  const found = await acceptCandidate(context.candidates, pin);
   if (found) return { origin: "path", ...found };
-  const built = findBuilt(context.cache, goRecipes.docker);
-  const dir = built ? undefined : await official((context.releases ?? officialReleases()).docker);
-  if (dir) return { origin: "official", version: pins.docker.version, path: join(dir, pins.docker.name) };
-  const path = built ?? (await buildTool(context.cache, goRecipes.docker, report, context.build));
-  return { origin: "built", version: pins.docker.version, path };
+  const built = findBuilt(context.cache, recipe);
+  const dir = built ? undefined : await official((context.releases ?? officialReleases())[which]);
+  if (dir) return { origin: "official", version: pin.version, path: join(dir, pin.name) };
+  const path = built ?? (await buildTool(context.cache, recipe, report, context.build));
+  return { origin: "built", version: pin.version, path };
 }
 
 async function resolveCommand(
@@ -150,11 +190,19 @@ export function findCached(cache: string, name: ToolName): string | undefined {
       join(cache, officialEntry(releases.command), name),
       standIn && join(cache, standIn, name),
     ],
+    "pulumi-resource-kubernetes": [
+      join(cache, officialEntry(releases.kubernetes), name),
+      findBuilt(cache, kubernetesPluginRecipe),
+    ],
   };
   return places[name].find((path) => path !== undefined && existsSync(path));
 }
 
 /** Identifies the sources that tools are built from. */
-export function sourcesFingerprint(): string[] {
-  return [...Object.values(goRecipes).map(builtEntry), standInEntry() ?? "no stand-in"];
+export function sourcesFingerprint({ kubernetes = false }: Extras = {}): string[] {
+  return [
+    ...Object.values(goRecipes).map(builtEntry),
+    standInEntry() ?? "no stand-in",
+    ...(kubernetes ? [builtEntry(kubernetesPluginRecipe)] : []),
+  ];
 }

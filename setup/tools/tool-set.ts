@@ -6,7 +6,7 @@ import { z } from "zod";
 import type { Reporter } from "../report";
 import { makeEntry } from "./cache";
 import { userPulumiHome } from "./found";
-import { pins } from "./pins";
+import { kubernetesPlugin, pins } from "./pins";
 import type { Tools } from "./types";
 
 const resolvedTool = z.object({
@@ -59,7 +59,7 @@ export async function writeSet(
     await symlink(workspaces, join(temporary, "home", "workspaces"));
     for (const [name, tool] of Object.entries(tools)) {
       await place(tool, join(bin, name));
-      const plugin = [pins.docker, pins.command].find((pin) => pin.name === name);
+      const plugin = [pins.docker, pins.command, kubernetesPlugin].find((pin) => pin.name === name);
       if (!plugin) continue;
       // Named by the version that the npm package asks for: pulumi takes no other, not even a newer one.
       const dir = `${plugin.name.replace(/^pulumi-/, "")}-v${plugin.version}`;

@@ -75,6 +75,13 @@ describe("the vendor's download", () => {
     expect(requests).toBe(2);
   });
 
+  it("may be the program itself", async () => {
+    const program = Buffer.from("#!/bin/sh\necho I am it\n");
+    const release = await serve(files(digest(program), program));
+    const dir = await download(cache, { ...release, archive: "tool" }, silentReporter, patient);
+    expect(execFileSync(join(dir, "tool"), { encoding: "utf8" })).toBe("I am it\n");
+  });
+
   it("is refused where the file is another one than the vendor published", async () => {
     const tampered = Buffer.concat([archive, Buffer.from("x")]);
     const release = await serve(files(`${digest(archive)}  tool.tar.gz\n`, tampered));
@@ -126,6 +133,8 @@ describe("where the vendor's files are", () => {
 
   it("reads the vendor's checksum files", () => {
     const sum = "AB".repeat(32);
+    expect(findChecksum(`${sum}\n`, "a")).toBe(sum.toLowerCase());
+    expect(findChecksum(`${sum}  b\n`, "a")).toBeUndefined();
     expect(findChecksum(`${sum} *a.tar.gz\r\n`, "a.tar.gz")).toBe(sum.toLowerCase());
     expect(findChecksum(`${sum}  b/a.tar.gz\n`, "a.tar.gz")).toBeUndefined();
     expect(findChecksum("abc  a.tar.gz\n", "a.tar.gz")).toBeUndefined();

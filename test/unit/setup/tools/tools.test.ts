@@ -16,12 +16,12 @@ import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { isNewEnough } from "../../../../offline/go";
 import type { GoBuilder } from "../../../../offline/go-build";
-import { hashFolder } from "../../../../offline/sources";
+import { hashFolder, npmVersion } from "../../../../offline/sources";
 import type { Reporter } from "../../../../setup/report";
 import { acceptCandidate, findCandidates, fingerprint, userPulumiHome } from "../../../../setup/tools/found";
 import { officialReleases } from "../../../../setup/tools/official";
 import { accepts, pins } from "../../../../setup/tools/pins";
-import { findCached, resolveTools } from "../../../../setup/tools/resolve";
+import { findCached, resolveTools, sourcesFingerprint } from "../../../../setup/tools/resolve";
 import { readSet, setEnvironment, writeSet } from "../../../../setup/tools/tool-set";
 import { UserError } from "../../../../setup/user-error";
 
@@ -169,6 +169,41 @@ describe("getting the tools", () => {
     });
     expect(said.filter((line) => line.startsWith("Download"))).toHaveLength(1);
     expect(findCached(cache, "pulumi")).toBe(tools.pulumi?.path);
+  });
+
+  it("gets the Kubernetes plugin for those alone who ask for it", async () => {
+    const built: string[] = [];
+    const build: GoBuilder = async (recipe, output) => {
+      built.push(recipe.name);
+      executable(output, recipe.version);
+    };
+    const context = { cache, candidates: [], releases: unreachable(), build, standInEntry: standInEntry() };
+    const name = "pulumi-resource-kubernetes";
+    expect(await resolveTools(context, report)).not.toHaveProperty(name);
+    expect(built).not.toContain(name);
+    expect(said.join("\n")).not.toContain("kubernetes");
+    expect(sourcesFingerprint().join("\n")).not.toContain("kubernetes");
+
+    built.length = 0;
+    const extras = { kubernetes: true };
+    const tools = await resolveTools({ ...context, extras }, report);
+    expect(tools[name]).toMatchObject({ origin: "built", version: "4.34.2" });
+    expect(built).toEqual([name]);
+    await writeSet(cache, "set-2", tools, report);
+    const { env } = setEnvironment(cache, "set-2", tools);
+    // By the version that the npm package asks for.
+    const version = npmVersion("@pulumi/kubernetes");
+    const plugin = join(env.PULUMI_HOME ?? "", "plugins", `resource-kubernetes-v${version}`, name);
+    expect(realpathSync(plugin)).toBe(tools[name]?.path);
+  });
+
+  it("takes the machine's Kubernetes plugin only where it is asked for", () => {
+    const home = join(work, "home");
+    const name = "pulumi-resource-kubernetes";
+    executable(join(home, "plugins", "resource-kubernetes-v4.40.0", name));
+    const found = (extras: object) =>
+      findCandidates(cache, { PULUMI_HOME: home, PATH: "" }, extras).map((candidate) => candidate.name);
+    expect([found({}), found({ kubernetes: true })]).toEqual([[], [name]]);
   });
 
   it("does without a stand-in whose sources are not there", async () => {
