@@ -1,5 +1,6 @@
 import type { Connection } from "../components/host/connection";
-import type { Pulumi } from "./pulumi";
+import { UserError } from "../setup/user-error";
+import { type Pulumi, reasonOf, saysNoStack } from "./pulumi";
 
 /** A server's container, and how to reach its host. */
 export interface Server {
@@ -20,7 +21,15 @@ export interface StackOutputs extends ServerOutputs {
   hosts?: Record<string, ServerOutputs>;
 }
 
-/** The outputs of the last `up`; none of a stack that was never deployed. */
-export async function readOutputs(stack: string, pulumi: Pulumi): Promise<StackOutputs> {
-  return JSON.parse(await pulumi.read(["stack", "output", "--json", "--stack", stack]).catch(() => "{}"));
+/** The outputs of the last `up`; none of a stack that was never deployed. @throws UserError where they can't be read */
+export async function readOutputs(stack: string, pulumi: Pick<Pulumi, "read">): Promise<StackOutputs> {
+  try {
+    return JSON.parse(await pulumi.read(["stack", "output", "--json", "--stack", stack]));
+  } catch (error) {
+    if (saysNoStack(error)) return {};
+    throw new UserError(
+      `The outputs of stack ${stack} can't be read: ${reasonOf(error)}\n` +
+        `To see them: npm run pulumi -- stack output --stack ${stack}\nThen run the command again.`,
+    );
+  }
 }

@@ -27,6 +27,17 @@ function commandOf(args: readonly string[]): string {
 }
 
 /**
+ * Whether a command of pulumi has failed because its backend has no stack of this name. After any other failure, there may
+ * be one: a backend that does not answer is no answer.
+ */
+export const saysNoStack = (error: unknown): boolean =>
+  // The second: a backend that is no cloud, asked for a stack of an organization.
+  /no stack named|organization name must be/.test(String(error));
+
+/** The words of an error. */
+export const reasonOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
+
+/**
  * Pulumi for this checkout, from the tools that set-up has found or made.
  *
  * @param backend where the state is

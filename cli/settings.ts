@@ -4,7 +4,7 @@ import { basename, join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { NAMESPACE } from "../components/settings/schema";
 import { projectRoot, stackName } from "../setup/project";
-import type { Pulumi } from "./pulumi";
+import { type Pulumi, saysNoStack } from "./pulumi";
 
 /** The settings of a stack by their names, as Pulumi has them: text, or JSON as text. */
 export interface Settings {
@@ -25,7 +25,7 @@ export async function readSettings(stack: string, file: string, pulumi: PulumiRe
   try {
     return parseSettings(await pulumi.read(words));
   } catch (error) {
-    if (!/no stack named/.test(String(error))) throw error;
+    if (!saysNoStack(error)) throw error;
     return readUnmade(stack, file, pulumi);
   }
 }

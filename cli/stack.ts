@@ -14,7 +14,7 @@ import { ensureTools, type Tools } from "../setup/tools";
 import { UserError } from "../setup/user-error";
 import { type Backend, findBackend, findBackends } from "./backend";
 import { localKvm } from "./kvm";
-import { type Pulumi, pulumiWith } from "./pulumi";
+import { type Pulumi, pulumiWith, saysNoStack } from "./pulumi";
 import { readSettings, type Settings } from "./settings";
 
 /** {@link chooseStack}'s rule, for the help of every command. */
@@ -110,8 +110,8 @@ export async function hasStack(stack: string, pulumi: Pick<Pulumi, "read">): Pro
     await pulumi.read(["stack", "--show-name", "--stack", stack]);
     return true;
   } catch (error) {
-    if (!/no stack named/.test(String(error))) throw error;
-    return false;
+    if (saysNoStack(error)) return false;
+    throw error;
   }
 }
 

@@ -1,10 +1,10 @@
 import { Command } from "commander";
 import { keyLimits } from "../../components/settings/keys";
 import { MIB, parseSize } from "../../components/settings/values";
-import { stackName } from "../../setup/project";
-import { createReporter, type Reporter } from "../../setup/report";
+import { createReporter } from "../../setup/report";
 import { UserError } from "../../setup/user-error";
 import { parseDuration } from "../duration";
+import { type Changed, changeKeys } from "../keys/change-keys";
 import {
   addKey,
   type KeyRow,
@@ -15,18 +15,8 @@ import {
   revokeKey,
   rotateKey,
 } from "../keys/keyring";
-import {
-  readKeys,
-  readUses,
-  recordKeys,
-  type StackKeys,
-  saveKeys,
-  serversWithKeys,
-  tellServer,
-  withKeysLocked,
-} from "../keys/stack-keys";
-import type { Pulumi } from "../pulumi";
-import { makeStack, openStack } from "../stack";
+import { readKeys, readUses, serversWithKeys, withKeysLocked } from "../keys/stack-keys";
+import { openStack } from "../stack";
 
 interface LimitOptions {
   sandboxes?: string;
@@ -105,76 +95,13 @@ export function keysCommand(stackOption: readonly [string, string]): Command {
   return keys;
 }
 
-/** A changed keyring, the message about it, and the new key, if any. */
-type Changed = { keyring: Keyring; key?: string; said: string };
-
 /** Changes the keys in the stack's file, then in the running servers, then in Pulumi's state. */
 async function change(
   asked: string | undefined,
   make: (keyring: Keyring, now: Date) => Changed,
 ): Promise<void> {
-  const { stack, pulumi, report } = await open(asked);
-  await withKeysLocked(stack, report, async () => {
-    const known = await readKeys(stack, pulumi);
-    const { keyring: before, hostsWith } = known;
-    const hosts = Object.values(hostsWith(before));
-    if (hosts.every(({ devMode }) => devMode)) {
-      throw new UserError(
-        `Stack ${stack} does not check API keys: devMode is true.\n` +
-          `To use keys: npm run pulumi -- config --stack ${stack} set devMode false && npm run up -- --stack ${stack}`,
-      );
-    }
-    const { keyring, key, said } = make(before, new Date());
-    if (!known.isStackMade) await makeStack(stack, pulumi, report);
-    await saveKeys(stack, known, keyring, pulumi);
-    if (key) {
-      // Printed first, so that the key is not lost if the next step fails.
-      report.say(`${said} of stack ${stack}, shown only once:`);
-      console.log(key);
-    } else {
-      report.say(`${said} in Pulumi.${stackName(stack)}.yaml.`);
-      if (hosts.some(({ isolateByKey }) => isolateByKey))
-        report.say(
-          "Its sandboxes are kept: npm run sandbox -- ls shows them, and a new key with that id owns them.",
-        );
-      if (isEmpty(keyring))
-        report.say(`No key is left. To create one: npm run keys -- add NAME --stack ${stack}`);
-    }
-    await apply({ stack, keyring, hostsWith, pulumi, report });
-  });
-}
-
-const isEmpty = ({ apiKey, keys }: Keyring): boolean => !apiKey && keys.length === 0;
-
-type Apply = Pick<StackKeys, "keyring" | "hostsWith"> & { stack: string; pulumi: Pulumi; report: Reporter };
-
-async function apply({ stack, keyring, hostsWith, pulumi, report }: Apply): Promise<void> {
-  const up = `npm run up -- --stack ${stack}`;
-  const servers = await serversWithKeys(stack, pulumi);
-  if (servers.length === 0)
-    return report.say(`No server of stack ${stack} uses keys yet. To deploy one: ${up}`);
-  const settings = hostsWith(keyring);
-  const failures: string[] = [];
-  for (const server of servers) {
-    const { host, container } = server;
-    const tell = () => tellServer(server, settings[host] ?? keyring);
-    await report.wait(`giving ${container} its keys`, tell).then(
-      () => report.say(`${container} was updated: the change is in effect.`),
-      (error: Error) =>
-        failures.push(`${container} was not updated and keeps its current keys: ${error.message}`),
-    );
-  }
-  if (failures.length > 0) throw new UserError(`${failures.join("\n")}\nTo update it: ${up}`);
-  // Without a key left, the program would refuse to run.
-  if (isEmpty(keyring)) return;
-  const record = () => recordKeys(stack, pulumi);
-  await report.wait("recording the change in Pulumi's state", record).catch((error: Error) => {
-    throw new UserError(
-      `The change is not in Pulumi's state, so a running up may undo it: ${error.message}\n` +
-        `To make it permanent: ${up}`,
-    );
-  });
-  report.say("Pulumi's state is up to date: the next up has nothing to change.");
+  const on = await open(asked);
+  await withKeysLocked(on.stack, on.report, () => changeKeys(on, make));
 }
 
 async function list(asked?: string): Promise<void> {

@@ -43,7 +43,7 @@ export interface StackKeys {
 }
 
 /** Reads the keys of a stack, decrypted. @throws UserError if a setting is wrong */
-export async function readKeys(stack: string, pulumi: Pulumi): Promise<StackKeys> {
+export async function readKeys(stack: string, pulumi: Pick<Pulumi, "read">): Promise<StackKeys> {
   const isStackMade = await hasStack(stack, pulumi);
   const { values, secret } = await readSettings(stack, stackFile(stack), pulumi);
   const check = (change: Record<string, unknown>) => {
@@ -63,7 +63,7 @@ export async function readKeys(stack: string, pulumi: Pulumi): Promise<StackKeys
 }
 
 /** The API key that a deployed stack has, of its first host; undefined where it has none. */
-export async function readApiKey(stack: string, pulumi: Pulumi): Promise<string | undefined> {
+export async function readApiKey(stack: string, pulumi: Pick<Pulumi, "read">): Promise<string | undefined> {
   const words = ["stack", "output", "--json", "--show-secrets", "--stack", stack];
   const outputs: { apiKey?: string; apiKeys?: Record<string, string> } = JSON.parse(await pulumi.read(words));
   return [outputs.apiKey, ...Object.values(outputs.apiKeys ?? {})].find((key) => key);
@@ -74,7 +74,7 @@ export async function saveKeys(
   stack: string,
   { keyring: before, isMade }: Pick<StackKeys, "keyring" | "isMade">,
   keyring: Keyring,
-  pulumi: Pulumi,
+  pulumi: Pick<Pulumi, "read" | "write">,
 ): Promise<void> {
   const text = ({ keys }: Keyring) => (keys.length > 0 ? JSON.stringify(keys) : undefined);
   for (const [name, old, value] of [
@@ -91,7 +91,7 @@ export async function saveKeys(
 }
 
 /** The deployed servers that check keys. */
-export async function serversWithKeys(stack: string, pulumi: Pulumi): Promise<Server[]> {
+export async function serversWithKeys(stack: string, pulumi: Pick<Pulumi, "read">): Promise<Server[]> {
   const { hosts, ...single } = await readOutputs(stack, pulumi);
   return Object.entries(hosts ?? { [DEFAULT_HOST]: single }).flatMap(([host, { server, environment }]) =>
     server && environment?.MSB_API_KEY === undefined ? [{ host, ...server }] : [],
@@ -111,7 +111,7 @@ export async function tellServer(
 }
 
 /** Brings the deployment up to date with what the server was told, so that the next `up` finds nothing to do. */
-export async function recordKeys(stack: string, pulumi: Pulumi): Promise<void> {
+export async function recordKeys(stack: string, pulumi: Pick<Pulumi, "read">): Promise<void> {
   const flags = ["--yes", "--skip-preview", ...keyResources.flatMap((urn) => ["--target", urn])];
   await pulumi.read(["up", ...flags, "--stack", stack]);
 }

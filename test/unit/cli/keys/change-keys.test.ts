@@ -1,0 +1,124 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import fc from "fast-check";
+import { afterEach, beforeEach, expect, it, vi } from "vitest";
+import { changeKeys } from "../../../../cli/keys/change-keys";
+import { addKey, revokeKey, rotateKey } from "../../../../cli/keys/keyring";
+import { readOutputs } from "../../../../cli/outputs";
+import { keyHash } from "../../../../components/server/key-file";
+import { createReporter } from "../../../../setup/report";
+
+let folder = "";
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "microsandbox-keys-"));
+  // An engine that notes which server was given keys, and does not answer for the server of `away`.
+  const docker = `#!/bin/sh
+cat >/dev/null
+case "$*" in *away*) echo "no answer" >&2; exit 1 ;; esac
+echo "$3" >>"${folder}/told"
+`;
+  writeFileSync(join(folder, "docker"), docker, { mode: 0o755 });
+  vi.stubEnv("PATH", `${folder}:${process.env.PATH}`);
+  vi.spyOn(console, "log").mockReturnValue();
+});
+afterEach(() => {
+  vi.unstubAllEnvs();
+  vi.restoreAllMocks();
+  rmSync(folder, { recursive: true });
+});
+
+const settings = {
+  devMode: "false",
+  apiKey: "a".repeat(40),
+  keys: JSON.stringify([{ id: "ci", hash: keyHash("ci") }]),
+};
+const connection = { kind: "local" };
+const deployed = (...names: string[]) => ({
+  hosts: Object.fromEntries(
+    names.map((name) => [
+      name,
+      { server: { container: `${name}-server`, connection }, environment: { MSB_BACKEND: "cloud" } },
+    ]),
+  ),
+});
+
+/** The reads of the commands, by their words; each may fail. */
+const READS = ["stack --show-name", "config --json", "stack output"];
+
+/** A pulumi with these settings and outputs, and what it was asked to change. */
+function pulumiWith(outputs: object, failing?: { words: string; error: string }, config: object = settings) {
+  const changes: string[] = [];
+  const values = Object.entries(config).map(([key, value]) => [
+    `microsandbox:${key}`,
+    { value, secret: false },
+  ]);
+  const read = async (args: string[]) => {
+    const words = args.slice(0, 2).join(" ");
+    if (words === failing?.words) throw new Error(failing.error);
+    if (words === "config --json") return JSON.stringify(Object.fromEntries(values));
+    if (words === "stack output") return JSON.stringify(outputs);
+    if (words !== "stack --show-name") changes.push(words);
+    return "";
+  };
+  const write = async (args: string[]) => void changes.push(args.slice(0, 2).join(" "));
+  return { changes, pulumi: { read, write } };
+}
+
+type Make = Parameters<typeof changeKeys>[1];
+const makes = {
+  revoke: (keyring) => ({ keyring: revokeKey(keyring, "ci"), said: "Revoked ci" }),
+  rotate: (keyring, now) => ({ ...rotateKey(keyring, "ci", { overlapMs: 0 }, now), said: "The new key ci" }),
+  add: (keyring, now) => ({ ...addKey(keyring, "bob", {}, now), said: "Key bob" }),
+} satisfies Record<string, Make>;
+
+/** Runs a change; what it said. */
+async function run(
+  pulumi: ReturnType<typeof pulumiWith>["pulumi"],
+  make: Make = makes.revoke,
+): Promise<string> {
+  const lines: string[] = [];
+  const report = createReporter({ write: (line) => void lines.push(line) });
+  await changeKeys({ stack: "prod", pulumi, report }, make);
+  return lines.join("\n");
+}
+const told = () => readFileSync(join(folder, "told"), "utf8").trim().split("\n");
+
+it("tells each server, then records it", async () => {
+  const { pulumi, changes } = pulumiWith(deployed("east", "west"));
+  expect(await run(pulumi)).toMatch(/east-server was updated[\s\S]*west-server was updated/);
+  expect(told()).toEqual(["east-server", "west-server"]);
+  expect(changes.at(-1)).toBe("up --yes");
+});
+
+it("fails with nothing changed where Pulumi can't be asked, whatever the failure, the read and the change", async () => {
+  const errors = ["error: 503 Service Unavailable", "error: load checkpoint: EOF", "error: 429", "killed"];
+  const cases = [
+    fc.constantFrom(...READS),
+    fc.constantFrom(...errors),
+    fc.constantFrom(...Object.values<Make>(makes)),
+  ] as const;
+  await fc.assert(
+    fc.asyncProperty(...cases, async (words, error, make) => {
+      const { pulumi, changes } = pulumiWith(deployed("east"), { words, error });
+      await expect(run(pulumi, make)).rejects.toThrow(error);
+      expect(changes).toEqual([]);
+    }),
+    { numRuns: 30 },
+  );
+});
+
+it("fails and names the server that keeps a key, after the others were told", async () => {
+  const { pulumi, changes } = pulumiWith(deployed("away", "east"));
+  await expect(run(pulumi)).rejects.toThrow(
+    /^away-server was not updated and keeps its current keys: no answer\nTo update it: npm run up -- --stack prod/,
+  );
+  expect(told()).toEqual(["east-server"]);
+  expect(changes).toEqual(["config rm"]);
+});
+
+it("has outputs of a stack that was never deployed: none", async () => {
+  const { pulumi } = pulumiWith({}, { words: "stack output", error: "error: no stack named 'prod' found" });
+  expect(await readOutputs("prod", pulumi)).toEqual({});
+  expect(await run(pulumiWith({}).pulumi)).toContain("No server of stack prod uses keys yet");
+});
