@@ -59,15 +59,21 @@ function projectBackend(): Backend | undefined {
   return url ? { source: "project", url } : undefined;
 }
 
-/** Where `pulumi login` has been, by the file that it writes; a token alone means Pulumi Cloud. */
+/** Where `pulumi login` has been, by the file that it writes; a token alone means Pulumi Cloud. @throws UserError */
 function loginBackend(environment: NodeJS.ProcessEnv): Backend | undefined {
   const home = environment.PULUMI_HOME || join(environment.HOME || homedir(), ".pulumi");
   const file = join(environment.PULUMI_CREDENTIALS_PATH || home, "credentials.json");
   try {
     const { current } = JSON.parse(readFileSync(file, "utf8"));
     if (current) return { source: "login", url: current };
-  } catch {
-    // Nobody has logged in, or pulumi will tell what is wrong with the file.
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    // Nobody has logged in. Of any other failure that is not known, and the checkout's folder has other stacks.
+    if (code !== "ENOENT" && code !== "ENOTDIR")
+      throw new UserError(
+        `The file of \`pulumi login\`, which says where the state is, can't be read (${code ?? "it is not JSON"}): ${file}\n` +
+          "Correct it with: pulumi login, or name the backend:  export PULUMI_BACKEND_URL=…",
+      );
   }
   return environment.PULUMI_ACCESS_TOKEN ? { source: "login", url: "https://api.pulumi.com" } : undefined;
 }

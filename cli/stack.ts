@@ -14,7 +14,7 @@ import { ensureTools, type Tools } from "../setup/tools";
 import { UserError } from "../setup/user-error";
 import { type Backend, findBackend, findBackends } from "./backend";
 import { localKvm } from "./kvm";
-import { type Pulumi, pulumiWith, saysNoStack } from "./pulumi";
+import { type Pulumi, pulumiWith, reasonOf, saysNoStack } from "./pulumi";
 import { readSettings, type Settings } from "./settings";
 
 /** {@link chooseStack}'s rule, for the help of every command. */
@@ -49,7 +49,7 @@ export async function openStack(asked: string | undefined, report: Reporter): Pr
  * selected (`up` selects what it deploys), else the one that fits this machine. From then on every line to type names it.
  *
  * @param places Pulumi with each backend that may have it; none where the tools are not there: nothing was selected then
- * @throws UserError where there is no such stack, with those that there are
+ * @throws UserError where there is no such stack, with those that there are, or where a backend does not answer
  */
 export async function chooseStack(
   asked: string | undefined,
@@ -82,10 +82,20 @@ export function withoutProject(stack: string): string {
 
 async function selectedIn(places: readonly Pick<Pulumi, "read">[]): Promise<string | undefined> {
   for (const pulumi of places) {
-    const name = await pulumi.read(["stack", "--show-name", "--fully-qualify-stack-names"]).catch(() => "");
-    if (name.trim()) return name.trim();
+    const ask = pulumi.read(["stack", "--show-name", "--fully-qualify-stack-names"]);
+    const name = (await ask.catch(noneSelected)).trim();
+    if (name) return name;
   }
   return undefined;
+}
+
+/** Nothing of a backend where none is selected. One that does not answer may have another stack than those that do. */
+function noneSelected(error: unknown): string {
+  if (/no stack selected/.test(String(error))) return "";
+  throw new UserError(
+    `Which stack is selected can't be read: ${reasonOf(error)}\n` +
+      "Nothing was changed. Run the command again once Pulumi's backend answers, or name the stack: --stack NAME",
+  );
 }
 
 async function fitting(report: Reporter): Promise<string> {
@@ -100,8 +110,11 @@ async function fitting(report: Reporter): Promise<string> {
 
 /** Whether a backend has a stack of this name: its settings may come from elsewhere than a file. */
 async function isKnown(stack: string, places: readonly Pick<Pulumi, "read">[]): Promise<boolean> {
-  const found = await Promise.all(places.map((pulumi) => hasStack(stack, pulumi).catch(() => false)));
-  return found.includes(true);
+  const answers = await Promise.allSettled(places.map((pulumi) => hasStack(stack, pulumi)));
+  if (answers.some((answer) => answer.status === "fulfilled" && answer.value)) return true;
+  const failed = answers.find(({ status }) => status === "rejected");
+  if (failed?.status === "rejected") throw failed.reason;
+  return false;
 }
 
 /** Whether the backend has a stack. Pulumi is asked: it alone knows which organization a short name means. */

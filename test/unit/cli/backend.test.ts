@@ -114,6 +114,18 @@ describe("the state is where plain pulumi has it, else in the checkout", () => {
     );
   });
 
+  it("not in the checkout because the file of the login can't be read", async () => {
+    await find({ login: "https://login" }, ["dev"]);
+    const file = join(root, ".pulumi/credentials.json");
+    for (const text of ["", '{"current": "https', "null"]) {
+      writeFileSync(file, text);
+      await expect(ask("it.findBackends()")).rejects.toThrow(`can't be read (it is not JSON): ${file}`);
+    }
+    rmSync(file);
+    mkdirSync(file);
+    await expect(ask("it.findBackends()")).rejects.toThrow("can't be read (EISDIR)");
+  });
+
   it("a stack that was deployed in the checkout goes on being found there, and no other one", async () => {
     const login = "https://login";
     const found = { source: "checkout", url: own, otherwise: login };

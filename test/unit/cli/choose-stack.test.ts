@@ -47,6 +47,48 @@ it("is the one selected in the folder of the checkout where the login has none",
   expect(await chooseStack(undefined, [...having([]), ...having(["prod"], "prod")], report)).toBe("prod");
 });
 
+/** A pulumi whose backend does not answer. */
+const failing = (words: string) => [{ read: () => Promise.reject(new Error(`error: ${words}`)) }];
+const failures = fc.constantFrom(
+  "PULUMI_ACCESS_TOKEN must be set for login during non-interactive CLI sessions",
+  'performing HTTP request: Get "https://api.pulumi.com/api/user": dial tcp: i/o timeout',
+  "read .pulumi/meta.yaml: 503 Service Unavailable",
+);
+
+it("is never another one because a backend that was asked first does not answer", async () => {
+  const place = fc.constantFrom("none", "prod", "fails");
+  await fc.assert(
+    fc.asyncProperty(fc.array(place, { minLength: 1, maxLength: 3 }), failures, async (places, words) => {
+      const all = places.flatMap((each) =>
+        each === "fails" ? failing(words) : having([], each === "prod" ? each : undefined),
+      );
+      const first = places.find((each) => each !== "none");
+      const chosen = chooseStack(undefined, all, report);
+      if (first === "fails")
+        await expect(chosen).rejects.toThrow(
+          /^Which stack is selected can't be read: error: [\s\S]*--stack NAME/,
+        );
+      else if (first === "prod") expect(await chosen).toBe("prod");
+      else expect(["dev", "emulated"]).toContain(await chosen);
+    }),
+    { numRuns: 50 },
+  );
+});
+
+it("without a settings file is one that a backend has, and none only where all of them have said so", async () => {
+  const place = fc.constantFrom("none", "elsewhere", "fails");
+  await fc.assert(
+    fc.asyncProperty(fc.array(place, { minLength: 1, maxLength: 3 }), failures, async (places, words) => {
+      const all = places.flatMap((each) => (each === "fails" ? failing(words) : having([each])));
+      const chosen = chooseStack("elsewhere", all, report);
+      if (places.includes("elsewhere")) expect(await chosen).toBe("elsewhere");
+      else if (places.includes("fails")) await expect(chosen).rejects.toThrow(words);
+      else await expect(chosen).rejects.toThrow("There is no stack elsewhere");
+    }),
+    { numRuns: 50 },
+  );
+});
+
 it("needs no settings file where the backend has the stack", async () => {
   expect(await chooseStack("elsewhere", having(["elsewhere"]), report)).toBe("elsewhere");
   expect(await chooseStack(undefined, having(["elsewhere"], "elsewhere"), report)).toBe("elsewhere");
@@ -122,6 +164,10 @@ it("is in the backend where pulumi finds it; any other failure is no answer", as
   if (!pulumi) throw new Error("none");
   expect(await hasStack("org/prod", pulumi)).toBe(true);
   expect(await hasStack("prod", pulumi)).toBe(false);
+  const noCloud = {
+    read: () => Promise.reject(new Error("error: organization name must be 'organization'")),
+  };
+  expect(await hasStack("org/prod", noCloud)).toBe(false);
   const unreachable = { read: () => Promise.reject(new Error("error: could not reach the backend")) };
   await expect(hasStack("prod", unreachable)).rejects.toThrow("could not reach");
 });
