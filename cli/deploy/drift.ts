@@ -58,12 +58,13 @@ export interface Repair {
   await?: string;
 }
 
-/** Lists what is on a host, for `parseObjects`. */
-export const listScript = `l='{{.Label "io.microsandbox.project"}}\t{{.Label "io.microsandbox.stack"}}'
+/** Lists what is on a host, for `parseObjects`. Fails where a list does: what is not in half of them may be there. */
+export const listScript = `set -e
+l='{{.Label "io.microsandbox.project"}}\t{{.Label "io.microsandbox.stack"}}'
 docker ps --all --no-trunc --format "container\t{{.ID}}\t{{.Names}}\t{{.State}}\t$l\t{{.Status}}"
 docker volume ls --format "volume\t{{.Name}}\t{{.Name}}\t\t$l"
 docker network ls --no-trunc --format "network\t{{.ID}}\t{{.Name}}\t\t$l"
-docker image ls --no-trunc --quiet | sed 's/^/image\t/'`;
+docker image ls --no-trunc --format "image\t{{.ID}}"`;
 
 /** @param stdout what `listScript` printed */
 export function parseObjects(stdout: string): HostObject[] {

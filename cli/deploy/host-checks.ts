@@ -74,13 +74,24 @@ export async function checkHost(host: CheckedHost, context: CheckContext): Promi
 /** What of the deployed server is stopped, gone or ill. */
 async function changesOn(host: CheckedHost, context: CheckContext): Promise<Finding[]> {
   if (context.resources.length === 0) return [];
-  const objects = parseObjects(await ask(host, listScript, context));
-  return compare(host, objects, context.resources).changes.map(({ what, fate, advice = "" }) => {
-    const next = fate === undefined ? "" : `npm run up -- --stack ${context.stack}   (${fate})`;
-    const verdict = fate === undefined ? "warns" : "fixes";
-    return { verdict, what: `${host.host}: ${what}`, remedy: [next, advice].filter(Boolean).join("\n") };
-  });
+  const [program = "", ...words] = hostCommand(host, ["sh", "-c", listScript]);
+  const options = { stdin: "ignore", env: context.environment, reject: false } as const;
+  const { failed, stdout, stderr } = await exec(program, words, options);
+  if (failed) return [unlisted(host, String(stderr))];
+  return compare(host, parseObjects(String(stdout)), context.resources).changes.map(
+    ({ what, fate, advice = "" }) => {
+      const next = fate === undefined ? "" : `npm run up -- --stack ${context.stack}   (${fate})`;
+      const verdict = fate === undefined ? "warns" : "fixes";
+      return { verdict, what: `${host.host}: ${what}`, remedy: [next, advice].filter(Boolean).join("\n") };
+    },
+  );
 }
+
+const unlisted = ({ host }: CheckedHost, stderr: string): Finding => ({
+  verdict: "warns",
+  what: `${host}: Docker can't list what is there: ${stderr.trim().split("\n").at(-1)}`,
+  remedy: "What of the server is stopped or gone is not known. Run this again.",
+});
 
 async function named({ host }: CheckedHost, check: () => Promise<Finding>): Promise<Finding> {
   try {

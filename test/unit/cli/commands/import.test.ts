@@ -14,6 +14,7 @@ beforeEach(() => {
   // The engine of a host that has the whole deployment of the stack `dev`.
   const labels = `${projectName()}\tdev`;
   const docker = `#!/bin/sh
+[ "$1" != "$(cat "${folder}/unlisted")" ] || exit 1
 case "$*" in
 "ps "*) printf 'container\\tid1\\tbase-server\\trunning\\t${labels}\\tUp 2 hours (healthy)\\n' ;;
 "volume ls "*) printf 'volume\\tbase-state\\tbase-state\\t\\t${labels}\\n' ;;
@@ -24,6 +25,7 @@ esac
 `;
   writeFileSync(join(folder, "docker"), docker, { mode: 0o755 });
   writeFileSync(join(folder, "changes"), "");
+  writeFileSync(join(folder, "unlisted"), "");
   process.env.PATH = `${folder}:${path}`;
 });
 afterEach(() => {
@@ -46,6 +48,12 @@ it("leaves a server alone that Pulumi's state has, and deploys nothing", async (
   const known = [recorded("id1"), recorded("net1"), recorded("base-state")];
   expect(await adopt("dev", [host()], known, true, reporter)).toBe(false);
   expect(said.join("\n")).toMatch(/^Nothing to import: stack dev is deployed.*npm run up -- --stack dev$/);
+  expect(changes()).toEqual([]);
+});
+
+it.each(["ps", "volume", "network", "image"])("changes nothing where docker %s fails", async (list) => {
+  writeFileSync(join(folder, "unlisted"), list);
+  await expect(adopt("dev", [host()], [], true, silentReporter)).rejects.toThrow("does not answer");
   expect(changes()).toEqual([]);
 });
 

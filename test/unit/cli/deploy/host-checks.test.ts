@@ -119,6 +119,16 @@ describe("a host of this machine is asked what `up` asks it", () => {
     );
   });
 
+  it("has lost nothing that a list which failed does not have", async () => {
+    const type = "docker:index/container:Container";
+    const outputs = { name: "microsandbox-dev-server" };
+    const urn = `urn:pulumi:dev::microsandbox::${type}::microsandbox-server-container`;
+    const [, ...found] = await findings({ unlisted: true }, {}, { resources: [{ urn, type, outputs }] });
+    expect(found).toMatchObject([
+      { verdict: "warns", what: expect.stringMatching(/^local: Docker can't list what is there/) },
+    ]);
+  });
+
   it("is the host that the stack is deployed on", async () => {
     const urn = (type: string, name: string) => `urn:pulumi:dev::microsandbox::${type}::${name}`;
     const docker = "docker:index/volume:Volume";

@@ -42,6 +42,7 @@ async function repaired(lists: string[], code: number, approve?: Approve) {
 cd "${folder}"
 case "$*" in
 "ps "*)
+  [ "$(head -n 1 lists)" != fails ] || exit 1
   printf 'container\\tc1\\tmicrosandbox-dev-server\\t%s\\tmicrosandbox\\tdev\\t%s\\n' "$(head -n 1 lists | cut -d , -f 1)" "$(head -n 1 lists | cut -d , -f 2)"
   sed -i 1d lists
   exit 0 ;;
@@ -64,6 +65,11 @@ it("ends a restore that was cut off before it starts the server", async () => {
     calls: ["run", "start c1"],
     error: undefined,
   });
+});
+
+it("leaves a server alone of which the engine can't say whether it is there", async () => {
+  const { calls, said, error } = await repaired(["fails"], 0);
+  expect({ calls, said, error }).toEqual({ calls: [""], said: [], error: undefined });
 });
 
 it("touches nothing that is not approved, and asks for nothing where there is nothing to do", async () => {

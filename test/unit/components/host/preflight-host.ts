@@ -47,6 +47,8 @@ export interface Host {
   containers?: string[];
   /** Lines of the list that cli/deploy/drift.ts asks for: kind, id, name, state, project, stack and status, with tabs. */
   listed?: string[];
+  /** Whether that list fails. */
+  unlisted?: boolean;
   /** Lines of `docker network ls` and `docker volume ls`: name and labels. */
   networks?: string[];
   volumes?: string[];
@@ -184,11 +186,12 @@ export function writeFakeDocker(bin: string, folder: string, host: Host): void {
   writeFileSync(join(folder, "listed"), lines(host.listed));
   writeFileSync(join(folder, "network"), lines(host.networks?.map((line) => `network|${line}`)));
   writeFileSync(join(folder, "mtu"), `${host.mtu ?? ""}\n`);
+  writeFileSync(join(folder, "image"), "");
   writeFileSync(join(folder, "volume"), lines(host.volumes?.map((line) => `volume|${line}`)));
   const answer = `#!/bin/sh
 echo "$1" >> "${folder}/calls"
 if [ "$1" = version ] && [ -s "${folder}/error" ]; then cat "${folder}/error" >&2; exit 1; fi
-case "$*" in *{{.State}}*) cat "${folder}/listed"; exit ;; esac
+case "$*" in *{{.State}}*) cat "${folder}/listed"; exit ${host.unlisted ? 1 : 0} ;; esac
 if [ "$2" = inspect ]; then cat "${folder}/mtu"; else cat "${folder}/$1"; fi
 `;
   writeFileSync(join(bin, "docker"), answer);
