@@ -123,5 +123,11 @@ const program = isFile ? [join(root, command), ...args] : [join(root, "cli", "ma
 const cli = ["--import", import.meta.resolve("tsx"), ...program];
 // An interrupt reaches the child too, being in the same process group: wait for it to end by itself.
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => {});
-const { status, signal } = spawnSync(process.execPath, cli, { stdio: "inherit" });
-process.exit(status ?? (signal ? 1 : 0));
+const { status, error } = spawnSync(process.execPath, cli, { stdio: "inherit" });
+if (error)
+  refuse(
+    `The command could not be started: ${error.message}. Nothing was done.\n` +
+      "Is this machine out of memory or of processes? Then run the command again.",
+  );
+// Ended by a signal, it has no status.
+process.exit(status ?? 1);

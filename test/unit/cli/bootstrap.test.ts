@@ -160,6 +160,24 @@ it.each([
   expect(JSON.parse(stdout).slice(-expected.length)).toEqual(expected);
 });
 
+it("fails where the command can't be started, and says why", async () => {
+  const root = checkout();
+  await run(root);
+  writeFileSync(join(root, "no-node.cjs"), 'process.execPath = "/none/node";');
+  const { exitCode, stderr } = await run(root, { NODE_OPTIONS: `--require ${join(root, "no-node.cjs")}` });
+  expect([exitCode, stderr]).toEqual([
+    1,
+    expect.stringMatching(/^The command could not be started: .*ENOENT[\s\S]*run the command again/),
+  ]);
+});
+
+it("fails where the command was killed", async () => {
+  const root = checkout();
+  await run(root);
+  writeFileSync(join(root, "node_modules/tsx/index.mjs"), 'process.kill(process.pid, "SIGKILL");');
+  expect((await run(root)).exitCode).toBe(1);
+});
+
 it.each(["SIGINT", "SIGTERM", "SIGHUP"] as const)(
   "%s is left to the command, which ends by itself",
   async (signal) => {
