@@ -4,6 +4,8 @@ import type { Options, Result } from "execa";
 /**
  * Runs a program through execa. execa is an ES module and the code here is CommonJS (Pulumi's loader needs it so),
  * hence the import at the time of the call.
+ *
+ * With `reject: false`, the reason why a program could not be started is where its own words would be.
  */
 export async function exec<const Given extends Options = Record<never, never>>(
   program: string,
@@ -11,9 +13,35 @@ export async function exec<const Given extends Options = Record<never, never>>(
   options?: Given,
 ): Promise<Result<Given>> {
   const { execa } = await import("execa");
-  const run: (program: string, args: readonly string[], options?: Given) => PromiseLike<unknown> = execa;
+  const run: (program: string, args: readonly string[], options?: Given) => PromiseLike<Ended> = execa;
+  const ended = await run(program, args, options);
+  tellUnstarted(program, ended, options);
   // The declared result of execa is this one for any fixed type of options; TypeScript can't see it for a variable one.
-  return (await run(program, args, options)) as Result<Given>;
+  return ended as Result<Given>;
+}
+
+/** The parts of execa's result that tell a program that could not be started, as on a machine without memory. */
+interface Ended {
+  exitCode?: number;
+  signal?: string;
+  /** @example "ENOENT", "EAGAIN" */
+  code?: unknown;
+  originalMessage?: string;
+  /** Undefined where they are not read, and where the program's arguments are too long to start it. */
+  stdout?: unknown;
+  stderr?: unknown;
+}
+
+/** Such a program has said nothing: its standard error tells why, wherever that goes. */
+function tellUnstarted(program: string, ended: Ended, options?: Options): void {
+  const { exitCode, signal, code, originalMessage } = ended;
+  if (exitCode !== undefined || signal !== undefined || typeof code !== "string") return;
+  const why = `${program} can't be started: ${originalMessage ?? code}`;
+  const all = options?.stdio;
+  const target = options?.stderr ?? (Array.isArray(all) ? all[2] : all);
+  if (target === "inherit") process.stderr.write(`${why}\n`);
+  ended.stdout ??= "";
+  ended.stderr ||= why;
 }
 
 /** A program whose streams are read or fed while it runs. */
@@ -34,6 +62,9 @@ export async function pipe(
   const child = execa(program, args, { buffer: { stdout: false }, cancelSignal, reject: false });
   // A program that ends early closes its input; its own words are the error that counts.
   child.stdin.on("error", () => undefined);
-  const ended = child.then(({ failed, stderr }) => ({ ok: !failed, stderr }));
+  const ended = child.then((result) => {
+    tellUnstarted(program, result);
+    return { ok: !result.failed, stderr: result.stderr };
+  });
   return { stdin: child.stdin, stdout: child.stdout, ended };
 }
