@@ -15,7 +15,7 @@ export interface SettingError {
 }
 
 /** A setting to set (in the text form of Pulumi's configuration) or, with nothing but its key, to remove. */
-interface Fix {
+export interface Fix {
   key: string;
   value?: string;
   /** The key is a path into an object. */
@@ -26,6 +26,10 @@ interface Fix {
   correct?: string;
   /** What to do with the setting where it is stored, as no command does it. */
   edit?: string;
+  /** What to do by hand before an `up`, as no setting is wrong. @example "put a certificate into /etc/server.pem" */
+  todo?: string;
+  /** A file of the user's whose text is the value; encrypted if `ask` is `secret`. */
+  from?: string;
 }
 
 /** How the lines that fix a setting are written. */
@@ -103,9 +107,15 @@ export function explainErrors(errors: readonly SettingError[], style: FixStyle =
   return `${count}; no host was changed.\n\n${blocks.join("\n\n")}\n`;
 }
 
-/** The commands, or arguments, that fix one. */
-export const fixLines = ({ fix }: SettingError, style: FixStyle): string =>
-  fix.map((each) => fixLine(each, style)).join(" && ");
+/** The commands, or arguments, that fix one; first what is to be done by hand. */
+export function fixLines({ fix }: SettingError, style: FixStyle): string {
+  const todos = fix.flatMap(({ todo }) => todo ?? []);
+  const commands = fix.filter(({ todo }) => todo === undefined).map((each) => fixLine(each, style));
+  const lines = commands.join(" && ");
+  if (todos.length === 0) return lines;
+  const first = todos.join(", ");
+  return lines === "" ? `${first}, then: pulumi up` : `${first}, then: ${lines} && pulumi up`;
+}
 
 function fixLine(fix: Fix, style: FixStyle): string {
   if (style.source === "code") return inCode(fix);
@@ -119,6 +129,9 @@ function fixLine(fix: Fix, style: FixStyle): string {
     const [get, set] = [line(["get", ...path, key]), line(["set", "--secret", ...path, key])];
     return `${get} > ${file}, correct ${fix.correct} in it, then: ${set} < ${file} && rm ${file}`;
   }
+  if (fix.from && fix.ask === "secret") return `${line(["set", "--secret", ...path, key])} < ${fix.from}`;
+  // Pulumi would take a value that begins with a hyphen for an option.
+  if (fix.from) return `${line(["set", ...path, key])} "$(printf '\\n'; cat ${fix.from})"`;
   if (fix.ask) return line(["set", ...(fix.ask === "secret" ? ["--secret"] : []), ...path, key]);
   const remove = line(["rm", ...path, key]);
   if (fix.value === undefined) return remove;
@@ -127,8 +140,9 @@ function fixLine(fix: Fix, style: FixStyle): string {
   return [remove, ...leaves(key, parts).map((words) => line(["set", "--path", ...words]))].join(" && ");
 }
 
-function inCode({ key, value, ask, correct, edit }: Fix): string {
+function inCode({ key, value, ask, correct, edit, from }: Fix): string {
   if (edit) return edit;
+  if (from) return `${key}: the text of ${from}`;
   if (correct !== undefined) return `correct ${correct} in ${key}`;
   if (ask) return `set ${key}`;
   return value === undefined ? `remove ${key}` : `${key}: ${value}`;

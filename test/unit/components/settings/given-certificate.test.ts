@@ -1,11 +1,13 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import fc from "fast-check";
 import { afterAll, afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { certificate, wrongSettings } from "../../../../cli/commands/doctor";
 import { checkSettings } from "../../../../components/settings/checks";
 import { certificateWarning } from "../../../../components/settings/given-certificate";
 import { parseSettings } from "../../../../components/settings/parse-settings";
+import type { Fix } from "../../../../components/settings/setting-errors";
 import { testAuthority } from "../../../harness/authority";
 
 const DAY = 24 * 3_600_000;
@@ -26,6 +28,7 @@ function issued(...names: string[]) {
 const local = issued("127.0.0.1", "localhost");
 const other = issued("127.0.0.1");
 const named = issued("*.example.com", "sandboxes.example.com");
+const certificates = [local, other, named, issued("*.example.org")];
 const empty = join(folder, "empty");
 writeFileSync(empty, "");
 
@@ -92,18 +95,93 @@ it.each<[string, object, RegExp, object?]>([
     { ...local.file, names: ["127.0.0.1", "example.com"] },
     /connect to example\.com\n/,
   ],
-])("refuses %s, and says what to type", (_name, tls, message, more) => {
+])("refuses %s, and says what to do", (_name, tls, message, more) => {
   const said = refusal(tls, more);
   expect(said).toMatch(message);
-  expect(said).toMatch(/fix: {6}pulumi config set .*--stack dev\n/);
+  expect(said).toMatch(/fix: {6}(pulumi config .*--stack dev|put .* into .*, then: pulumi up)\n/);
   expect(said).not.toContain("PRIVATE KEY");
+});
+
+/** The settings of `tls`, with each of their files copied, as doing what a fix says writes into them. */
+function ownFiles(tls: Tls): Tls {
+  const entries = Object.entries(tls).map(([name, value]) => {
+    if (!name.endsWith("File") || !existsSync(String(value))) return [name, value];
+    const copy = join(folder, `copy-${copies++}`);
+    copyFileSync(String(value), copy);
+    return [name, copy];
+  });
+  return Object.fromEntries(entries);
+}
+type Tls = Record<string, unknown>;
+let copies = 0;
+
+/** The text of the certificate that the settings give; undefined where there is none. */
+function certificateOf({ certificate, certificateFile }: Tls): unknown {
+  if (certificate !== undefined || !existsSync(String(certificateFile))) return certificate;
+  return readFileSync(String(certificateFile), "utf8");
+}
+
+/** The settings after a fix, by one who has a certificate for this machine, and the keys of all others. */
+function mended(tls: Tls, { key, value, ask, from, todo }: Fix): Tls {
+  const own = certificateOf(tls);
+  const right = certificates.find(({ text }) => text.certificate === own) ?? local;
+  const name = key.replace(/^tls\./, "");
+  if (todo) {
+    const [, what = "", file = ""] = /^put (.*) into (\S+)$/.exec(todo) ?? [];
+    writeFileSync(file, (what.includes("key") ? right.text.key : local.text.certificate) ?? "");
+    return tls;
+  }
+  if (from || ask) {
+    const { text, file } = name.startsWith("certificate") ? local : right;
+    const given: Tls = { ...text, ...file };
+    return { ...tls, [name]: given[name] };
+  }
+  if (value === undefined) return Object.fromEntries(Object.entries(tls).filter(([each]) => each !== name));
+  if (name === "names[0]") return { ...tls, names: [value] };
+  return { ...tls, [name]: /^[[{tf]/.test(value) ? JSON.parse(value) : value };
+}
+
+it("has a fix for each error that ends it, until none is left, whatever is wrong at first", () => {
+  const none = join(folder, "none");
+  const maybe = <T>(...values: T[]) => fc.constantFrom(undefined, ...values);
+  const tlsOf = fc.record({
+    generate: maybe(true, false),
+    names: maybe<string[]>([], ["127.0.0.1"], ["127.0.0.1", "a.test"], ["a.test", "b.test"]),
+    certificate: maybe(...certificates.map(({ text }) => text.certificate)),
+    certificateFile: maybe(...certificates.map(({ file }) => file.certificateFile), empty, none),
+    key: maybe(...certificates.map(({ text }) => text.key)),
+    keyFile: maybe(...certificates.map(({ file }) => file.keyFile), empty, none),
+  });
+  fc.assert(
+    fc.property(tlsOf, (given) => {
+      let tls = ownFiles(
+        Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)),
+      );
+      const problems: string[] = [];
+      for (;;) {
+        const { errors } = checkSettings({ tls });
+        const [error] = errors;
+        if (error === undefined) break;
+        expect(problems, `${error.problem}, again`).not.toContain(error.problem);
+        problems.push(error.problem);
+        tls = error.fix.reduce(mended, tls);
+      }
+    }),
+    { numRuns: 300 },
+  );
 });
 
 it("refuses one that has ended, and one that is not good yet", () => {
   const now = Date.now();
   vi.setSystemTime(now + 91 * DAY);
   expect(refusal(local.text)).toMatch(/certificate that expired on \d{4}-\d\d-\d\d\n/);
-  expect(refusal(local.file)).toContain(`put it into ${local.file.certificateFile}`);
+  const { certificateFile, keyFile } = local.file;
+  const renewed = `put one that is valid today into ${certificateFile}, put its key into ${keyFile}, then: pulumi up`;
+  expect(refusal(local.file)).toContain(`fix:      ${renewed}`);
+  expect(refusal(local.text)).toContain(
+    "pulumi config set --path microsandbox:tls.certificate --stack dev \"$(printf '\\n'; cat server.pem)\" && " +
+      "pulumi config set --secret --path microsandbox:tls.key --stack dev < server.key\n",
+  );
   vi.setSystemTime(now - 2 * DAY);
   expect(refusal(local.text)).toMatch(/not valid before \d{4}-\d\d-\d\d/);
 });

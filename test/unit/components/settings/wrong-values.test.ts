@@ -138,7 +138,7 @@ const wrong: [Record<string, unknown>, string][] = [
     [
       "  microsandbox:tls has a certificate without a key, or a key without a certificate",
       "    accepted: generate true alone, or a certificate with its key, each as text or as a file",
-      "    fix:      pulumi config set --path microsandbox:tls.generate true",
+      "    fix:      pulumi config set --path microsandbox:tls.keyFile",
     ].join("\n"),
   ],
   [
