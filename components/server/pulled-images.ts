@@ -1,8 +1,10 @@
 import * as command from "@pulumi/command";
 import * as pulumi from "@pulumi/pulumi";
-import { type Connection, hostShell } from "../host/connection";
+import { type Connection, hostShell, remoteCommand } from "../host/connection";
 import { forProgram } from "../settings/message-commands";
 import { shellQuote } from "../settings/shell";
+import { writeServerFile } from "./server-file";
+import { serverPath } from "./stack-files";
 
 export interface PulledImagesArgs {
   /** References to pull. @example ["python:3.13-slim"] */
@@ -17,23 +19,46 @@ export interface PulledImagesArgs {
   containerId: pulumi.Input<string>;
 }
 
-/** Sandbox images pulled into the server's cache while deploying, so that a first start is not a download. */
+/**
+ * Sandbox images pulled into the server's cache while deploying, so that a first start is not a download. Their list is on
+ * the state volume: the server removes none of them, and pulls what is missing again, for example after a restore.
+ */
 export class PulledImages extends pulumi.ComponentResource {
   constructor(name: string, args: PulledImagesArgs, opts?: pulumi.ComponentResourceOptions) {
     super("microsandbox:index:PulledImages", name, {}, opts);
-    for (const image of args.images) {
-      new command.local.Command(
-        `${name}-${image}`,
-        {
-          create: pulumi.output(args.connection).apply(hostShell),
-          stdin: pulumi
-            .all([args.containerName, args.mirrors])
-            .apply(([container, mirrors]) => pullCommand(image, container, mirrors)),
-          triggers: [image, args.containerId],
-        },
-        { parent: this, deleteBeforeReplace: true },
-      );
-    }
+    const connection = pulumi.output(args.connection);
+    const pulled = args.images.map(
+      (image) =>
+        new command.local.Command(
+          `${name}-${image}`,
+          {
+            create: connection.apply(hostShell),
+            stdin: pulumi
+              .all([args.containerName, args.mirrors])
+              .apply(([container, mirrors]) => pullCommand(image, container, mirrors)),
+            triggers: [image, args.containerId],
+          },
+          { parent: this, deleteBeforeReplace: true },
+        ),
+    );
+    // After the pulls: the server would begin with the same.
+    new command.local.Command(
+      `${name}-list`,
+      {
+        create: connection.apply(hostShell),
+        delete: pulumi
+          .all([connection, args.containerName])
+          .apply(
+            ([host, container]) =>
+              `${remoteCommand(host, `docker exec ${shellQuote(container)} rm -f ${serverPath("images")}`)} || true`,
+          ),
+        stdin: pulumi
+          .output(args.containerName)
+          .apply((container) => writeServerFile(container, "images", JSON.stringify(args.images))),
+        triggers: [args.containerId],
+      },
+      { parent: this, dependsOn: pulled, deleteBeforeReplace: true },
+    );
     this.registerOutputs({});
   }
 }

@@ -6,6 +6,7 @@ const written = {
   keys: "gateway/keys",
   tls: "gateway/tls.pem",
   hostRanges: "gateway/host-ranges.json",
+  images: "gateway/images.json",
 } as const;
 export type StackFile = keyof typeof written;
 
@@ -21,7 +22,12 @@ export const registryFiles: readonly string[] = [
  * All that the stack's settings write to the state volume, the keys aside: it is of this stack and this host, so it is in
  * no backup, and stays where one is restored.
  */
-export const settingsFiles: readonly string[] = [...registryFiles, written.tls, written.hostRanges];
+export const settingsFiles: readonly string[] = [
+  ...registryFiles,
+  written.tls,
+  written.hostRanges,
+  written.images,
+];
 
 /** The keys: in a backup, and the stack's own stay where one is restored unless the backup's are asked for. */
 export const keysPath = written.keys;

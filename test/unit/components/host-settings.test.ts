@@ -24,6 +24,12 @@ describe("every setting of images, registries and the host reaches its resource"
       ["sandboxes-server-container-id"],
     ],
     [
+      "images, told to the server, which keeps them",
+      { images: ["alpine:3.22"] },
+      (r) => only(r, "Command", "images-list").stdin,
+      expect.stringMatching(/images\.json.* <<'END OF FILE'\n\["alpine:3\.22"\]\nEND OF FILE\n$/),
+    ],
+    [
       "images under a mirror",
       { images: ["alpine:3.22"], registries: { mirrors: { "docker.io": "mirror.test/hub/" } } },
       (r) => only(r, "Command", "alpine:3.22").stdin,

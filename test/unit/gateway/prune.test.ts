@@ -1,8 +1,9 @@
 import { execFileSync } from "node:child_process";
-import { existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { beforeEach, describe, expect, test } from "vitest";
+import { serverHome, serverPath } from "../../../components/server/stack-files";
 import { adminSocket, askServer } from "../../../docker/gateway/src/backends/msb/admin";
 import type { PruneReport } from "../../../docker/gateway/src/backends/msb/image-prune";
 import { applyRegistrySettings } from "../../../docker/gateway/src/backends/msb/registry-settings";
@@ -22,6 +23,9 @@ function cached(name: string, days = 0, bytes = 0): void {
   writeFileSync(join(images, name), `${new Date(Date.now() - days * DAY * 1000).toISOString()}\n`);
   if (bytes > 0) writeFileSync(join(layers, name), Buffer.alloc(bytes, 1));
 }
+/** As the stack writes its setting. */
+const setImages = (images: string[]) =>
+  writeFileSync(join(gateway.home, serverPath("images").slice(serverHome.length)), JSON.stringify(images));
 const isCached = (name: string) => existsSync(join(gateway.home, "fake", "images", name));
 const prune = async (options: object = {}) =>
   (await askServer(gateway.home, "/images/prune", options)) as PruneReport;
@@ -92,6 +96,16 @@ describe("prune", () => {
     });
   });
 
+  test("keeps what the setting images names, in any spelling and under a mirror", async () => {
+    await applyRegistrySettings(gateway.home, { mirrors: { "docker.io": "mirror/" } });
+    for (const name of ["named", "mirror%library%mirrored:latest", "other"]) cached(name, 30);
+    setImages(["docker.io/library/named:latest", "mirrored"]);
+    const { removed, kept } = await prune({ maxBytes: 0 });
+    expect(removed).toEqual(["other"]);
+    for (const reference of ["named", "mirror/library/mirrored:latest"])
+      expect(kept).toContainEqual({ reference, reason: "the setting images names it" });
+  });
+
   test("against starts before and during a removal: no start meets an image that is going", async () => {
     cached("another");
     await prune();
@@ -134,6 +148,27 @@ test("before a pull beyond the room for images, those go that nobody used for th
   const { status, body } = await gateway.create("fourth", { reference: "another" });
   expect([status, body.error.code]).toEqual([429, "quota_exceeded"]);
   expect(body.error.message).toMatch(/images take 1\.2 GiB, 1\.0 GiB are allowed/);
+});
+
+test("what the setting images names and a restore has taken away is pulled again, and tried again", async () => {
+  await gateway.close();
+  gateway = await TestGateway.start({ AUTO_PULL_IMAGES: "false" }, undefined, { resume: false });
+  setImages(["unreachable", "named", "also-named"]);
+  cached("also-named");
+  await gateway.gateway.backend.resume();
+  // It waits for the pulls under way.
+  await gateway.gateway.backend.sweep();
+  const pulls = () =>
+    readFileSync(join(gateway.home, "fake", "pulls.log"), "utf8").match(/[\w-]+(?= login)/g);
+  expect(pulls()).toEqual(["unreachable", "named"]);
+  // With no pull of its own a create finds it.
+  expect((await gateway.create("user", { reference: "named" })).status).toBe(200);
+  expect((await gateway.create("other", { reference: "other" })).body.error.message).toMatch(/not cached/);
+  rmSync(join(gateway.home, "fake", "images", "also-named"));
+  await prune({ olderThanSeconds: DAY });
+  await gateway.gateway.backend.sweep();
+  // What can't be pulled is left alone for a while.
+  expect(pulls()).toEqual(["unreachable", "named", "also-named"]);
 });
 
 test("what the socket does not know it refuses, and a server that is gone is told of", async () => {

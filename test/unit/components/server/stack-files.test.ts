@@ -10,7 +10,10 @@ import { registered } from "../../../harness/pulumi-mocks";
 
 it("a backup leaves out, and a restore keeps, exactly what the program writes to the server's volume", async () => {
   const resources = await registered(
-    () => new Microsandbox("sandboxes", { devMode: false, apiKey: "k".repeat(40), tls: { generate: true } }),
+    () =>
+      new Microsandbox("sandboxes", {
+        ...{ devMode: false, apiKey: "k".repeat(40), tls: { generate: true }, images: ["alpine:3.22"] },
+      }),
   );
   const written = resources.flatMap(({ inputs: { stdin } }) =>
     [...String(stdin?.value ?? stdin ?? "").matchAll(/mv -f (\S+)\.new /g)].map(([, path]) => path),

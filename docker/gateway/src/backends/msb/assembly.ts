@@ -17,6 +17,7 @@ import { ImageCache } from "./image-cache";
 import { Lifecycle, type LifecycleLog } from "./lifecycle";
 import { Liveness } from "./liveness";
 import { Modifications } from "./modifications";
+import { KeptImages, keptImages, wantedImages } from "./needed-images";
 import { PayloadStore } from "./payload-store";
 import { ReadinessProbe } from "./readiness";
 import { Reconciler } from "./reconciler";
@@ -29,7 +30,7 @@ import { sandboxActions } from "./sandbox-actions";
 import { SandboxCommands } from "./sandbox-commands";
 import { SandboxFolders } from "./sandbox-folders";
 import { SandboxIndex } from "./sandbox-index";
-import { type SandboxRecord, sandboxRecord } from "./sandbox-record";
+import { isUnmade, type SandboxRecord, sandboxRecord } from "./sandbox-record";
 import { MsbSandboxes, type SandboxesOptions } from "./sandboxes";
 import { SnapshotCommands } from "./snapshot-commands";
 import { snapshotRecord } from "./snapshot-record";
@@ -101,6 +102,7 @@ export type Parts = {
   snapshotWork: SnapshotWork;
   compaction: Compaction;
   images: ImageCache;
+  keptImages: KeptImages;
   warm: WarmPool;
 };
 
@@ -124,6 +126,7 @@ export async function assemble(options: MsbBackendOptions): Promise<Parts> {
   const images = await ImageCache.open({
     ...{ home, msb, rules, maxBytes: limits.imageGib * 1024 ** 3, disk: files.disk },
     wanted: () => wantedImages(index, rules),
+    kept: () => keptImages(home),
     closedRanges: () => [...egress.now().hostRanges, ...ownNetworks()],
   });
   const payloads = new PayloadStore(join(state, "payloads"));
@@ -238,14 +241,6 @@ export async function assemble(options: MsbBackendOptions): Promise<Parts> {
   return {
     ...{ options, msb, claim, records, index, lifecycle, reconciler, liveness, view, folders, resume },
     ...{ starter, probe, sandboxes, volumes, snapshots, snapshotWork, compaction, images, warm },
+    keptImages: new KeptImages(home, images, log),
   };
 }
-
-/** What sandboxes will start from that msb knows nothing of yet. */
-function* wantedImages(index: SandboxIndex, rules: RegistryRules): Generator<string> {
-  for (const { record } of index.all())
-    if (record.spec && isUnmade(record)) yield* rules.namesOf(record.spec.reference);
-}
-
-const isUnmade = ({ state }: SandboxRecord): boolean =>
-  state === "created" || state === "making" || state === "unmade";

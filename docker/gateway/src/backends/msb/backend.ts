@@ -78,6 +78,7 @@ export class MsbBackend implements MirroredBackend {
     await this.parts.starter.ensure();
     this.parts.reconciler.sweep();
     this.parts.snapshotWork.sweep();
+    void this.parts.keptImages.bring();
     await this.parts.resume.run();
     this.parts.warm.begin();
   }
@@ -91,11 +92,12 @@ export class MsbBackend implements MirroredBackend {
 
   /** Goes on with all that was not finished, and ends what is over; resolves when the slow of it is done. Never rejects. */
   private async beginSweep(now?: number): Promise<void> {
-    const { reconciler, options, claim, snapshotWork, compaction, warm } = this.parts;
+    const { reconciler, options, claim, snapshotWork, compaction, warm, keptImages } = this.parts;
     reconciler.sweep(now);
     this.volumes.sweep();
     snapshotWork.sweep(now);
-    await Promise.all([compaction.sweep(), warm.fill(), claim.settle().catch(options.unusable)]);
+    const settled = claim.settle().catch(options.unusable);
+    await Promise.all([compaction.sweep(), warm.fill(), keptImages.bring(), settled]);
   }
 
   /** What is done now and then, from here on. */
@@ -111,6 +113,7 @@ export class MsbBackend implements MirroredBackend {
   async drain(deadline: number): Promise<void> {
     this.sandboxes.drain();
     this.parts.warm.end();
+    this.parts.keptImages.end();
     const { view, resume, options, compaction, claim } = this.parts;
     // One that is interrupted might leave half a disk.
     const compacted = compaction.finish(deadline);
@@ -129,6 +132,7 @@ export class MsbBackend implements MirroredBackend {
     for (const timer of this.timers) clearInterval(timer);
     this.parts.lifecycle.close();
     this.parts.warm.end();
+    this.parts.keptImages.end();
     this.parts.liveness.close();
     this.parts.index.changeWatch.close();
     await Promise.all([this.parts.records.flush(), this.images.close()]);

@@ -49,6 +49,8 @@ export type ImageCacheOptions = {
   rules: RegistryRules;
   /** References that sandboxes not made yet will start from. */
   wanted: () => Iterable<string>;
+  /** References that are never removed. */
+  kept: () => Promise<string[]>;
   /** Bytes that the cache may take before a pull. */
   maxBytes: number;
   /** The disk of msb's home. */
@@ -153,7 +155,7 @@ export class ImageCache {
     return this.uses.during(reference, work);
   }
 
-  /** Removes images that no sandbox uses, those first that nobody asked for the longest. */
+  /** Removes images that no sandbox uses and no setting names, those first that nobody asked for the longest. */
   async prune(options: PruneOptions, now = Date.now()): Promise<PruneReport> {
     await this.pulls.removeUnfinished();
     await this.catalog.refresh();
@@ -161,7 +163,9 @@ export class ImageCache {
       reference,
       usedAt: Math.max(Date.parse(created_at), this.uses.lastOf(reference)),
     }));
-    const remove = (reference: string) => this.remove(reference);
+    const kept = await this.kept();
+    const remove = async (reference: string) =>
+      kept.has(canonical(reference)) ? "the setting images names it" : this.remove(reference);
     return pruneImages(this.options.home, images, remove, options, now);
   }
 
@@ -176,6 +180,13 @@ export class ImageCache {
     this.proxy.close();
     await within(this.forgetRemoved(), CLOSE_WAIT_MS).catch(() => false);
     await this.uses.save();
+  }
+
+  /** Canonical names of what no prune removes. */
+  private async kept(): Promise<Set<string>> {
+    const { rules, kept } = this.options;
+    await rules.current();
+    return new Set((await kept()).flatMap((name) => rules.namesOf(name)).map(canonical));
   }
 
   private usable(names: string[], owner: string): string | undefined {

@@ -55,7 +55,7 @@ export async function makeRoom(
   const [taken, allowed] = [bytes, maxBytes].map((size) => (size / GIB).toFixed(1));
   throw new ServiceError(
     "noCapacity",
-    `images take ${taken} GiB, ${allowed} GiB are allowed, and sandboxes use them all; remove some sandboxes`,
+    `images take ${taken} GiB, ${allowed} GiB are allowed, and all are in use by sandboxes or named by the setting images; remove some sandboxes`,
   );
 }
 

@@ -187,3 +187,7 @@ export function entering(before: SandboxRecord, state: State): Partial<SandboxRe
     return { state, stoppedAt: now };
   return { state };
 }
+
+/** Whether msb knows nothing of it yet. */
+export const isUnmade = ({ state }: SandboxRecord): boolean =>
+  state === "created" || state === "making" || state === "unmade";
