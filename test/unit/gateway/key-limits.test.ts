@@ -1,6 +1,29 @@
 import { describe, expect, test } from "vitest";
+import { keyLimits } from "../../../components/settings/keys";
+import { limits, limitVariables } from "../../../components/settings/limits";
 import { until } from "./harness";
 import { bearer, withKeys } from "./with-keys";
+
+test("/v1/quotas has every limit that can be set, of the server and of a key", async () => {
+  // It refuses nobody for what he asks for.
+  const { LIMIT_DISK_RESERVE_MIB: _free, ...ofServer } = limitVariables(different(limits, 5000));
+  const ofKey = different(keyLimits, 500);
+  const { gateway } = await withKeys(
+    [
+      { id: "small", key: "s", limits: ofKey },
+      { id: "free", key: "f" },
+    ],
+    Object.fromEntries(Object.entries(ofServer).map(([name, value]) => [name, String(value)])),
+  );
+  const told = async (key: string) => Object.values((await gateway.get("/v1/quotas", bearer(key))).body);
+  for (const [name, value] of Object.entries(ofServer)) expect(await told("f"), name).toContain(value);
+  for (const [name, value] of Object.entries(ofKey)) expect(await told("s"), name).toContain(value);
+});
+
+/** Each another number, none larger than that of the limit before. */
+function different({ shape }: { shape: object }, first: number): Record<string, number> {
+  return Object.fromEntries(Object.keys(shape).map((name, at) => [name, first - at]));
+}
 
 describe("limits of a key", () => {
   test("sandboxes, memory and CPUs of one key leave the others theirs", async () => {

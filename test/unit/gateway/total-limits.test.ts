@@ -80,6 +80,14 @@ describe("in all", () => {
     expect((await volume(gateway, "two", "a")).status).toBe(200);
     expect((await volume(gateway, "three", "a")).status).toBe(429);
     expect((await volume(gateway, "large", "b", 9)).status).toBe(429);
+    const gib = async (key: string) => {
+      const { volume_gib_used, max_volume_gib } = (await gateway.get("/v1/quotas", bearer(key))).body;
+      return [volume_gib_used, max_volume_gib];
+    };
+    expect([await gib("a"), await gib("b")]).toEqual([
+      [2, 3],
+      [2, 10],
+    ]);
     expect((await volume(gateway, "four", "b")).status).toBe(200);
     expect((await volume(gateway, "five", "b")).status).toBe(429);
     await gateway.request("DELETE", `/v1/volumes/${made.body.id}`, { headers: bearer("a") });

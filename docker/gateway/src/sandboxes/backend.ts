@@ -91,6 +91,8 @@ export type Usage = {
   memoryMib: number;
   cpus: number;
   volumes: number;
+  /** GiB promised to volumes that have a capacity. */
+  volumeGib: number;
   snapshots: number;
   /** What snapshots take on the disk. */
   snapshotBytes: number;
@@ -104,6 +106,7 @@ export const noUsage = (): Usage => ({
   memoryMib: 0,
   cpus: 0,
   volumes: 0,
+  volumeGib: 0,
   snapshots: 0,
   snapshotBytes: 0,
 });

@@ -50,7 +50,7 @@ export class MsbBackend implements MirroredBackend {
 
   async usage(owner?: Owner): Promise<Usage> {
     const { index, volumes, snapshots } = this.parts;
-    return { ...index.usage(owner), volumes: volumes.count(owner), ...snapshots.usage(owner) };
+    return { ...index.usage(owner), ...volumes.usage(owner), ...snapshots.usage(owner) };
   }
 
   async hasName(kind: NamedKind, name: string, scope: Scope): Promise<boolean> {

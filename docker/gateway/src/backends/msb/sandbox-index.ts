@@ -223,6 +223,7 @@ function usageOf(entry: Entry): Usage {
     memoryMib: running ? memoryMib : 0,
     cpus: running ? vcpus : 0,
     volumes: 0,
+    volumeGib: 0,
     snapshots: 0,
     snapshotBytes: 0,
   };

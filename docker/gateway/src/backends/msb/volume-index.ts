@@ -1,6 +1,6 @@
 import { ServiceError, volumeNotFound } from "../../errors";
 import type { Limits, OwnerLimits } from "../../limits/capacity";
-import type { Owner, Scope } from "../../sandboxes/backend";
+import type { Owner, Scope, Usage } from "../../sandboxes/backend";
 import { sizeOfLabels } from "../../sandboxes/fields";
 import type { RecordStore } from "./record-store";
 import type { VolumeRecord } from "./volume-record";
@@ -26,11 +26,13 @@ export class VolumeIndex {
     return all.sort((a, b) => (a.createdAt < b.createdAt ? -1 : 1));
   }
 
-  /** How many there are. Those on their way out count too: what is left of them takes room. */
-  count = (owner?: Owner): number =>
-    [...this.store.all()].filter(
+  /** How many there are, and what they are promised. Those on their way out count too: what is left of them takes room. */
+  usage(owner?: Owner): Pick<Usage, "volumes" | "volumeGib"> {
+    const made = [...this.store.all()].filter(
       (record) => record.state !== "making" && (owner === undefined || record.owner === owner),
-    ).length;
+    );
+    return { volumes: made.length, volumeGib: Math.ceil(promisedGib(made)) };
+  }
 
   /** The one of that name, of one owner or of all: one that is being made holds its name, one that is removed does not. */
   named(name: string, owner: Owner | undefined): VolumeRecord | undefined {
@@ -66,8 +68,7 @@ export class VolumeIndex {
       const { volumes: count = Infinity, volumeGib = Infinity } = most;
       if (volumes.length + 1 > count)
         throw new ServiceError("noCapacity", `${whose} at most ${count} volumes; remove some`);
-      const promised = volumes.reduce((sum, { capacityBytes }) => sum + (capacityBytes ?? 0) / GIB, 0);
-      if (gib > 0 && promised + gib > volumeGib)
+      if (gib > 0 && promisedGib(volumes) + gib > volumeGib)
         throw new ServiceError("noCapacity", `${whose} at most ${volumeGib} GiB in volumes with a capacity`);
       const kept = volumes.reduce((sum, volume) => sum + sizeOfLabels(volume.labels), 0);
       if (labels > 0 && kept + labels > mostLabels)
@@ -80,3 +81,6 @@ export class VolumeIndex {
     check(`the key ${JSON.stringify(owner)} may have`, own, limitsOf(owner), MOST_LABELS.own);
   }
 }
+
+const promisedGib = (volumes: VolumeRecord[]): number =>
+  volumes.reduce((sum, { capacityBytes }) => sum + (capacityBytes ?? 0) / GIB, 0);

@@ -194,7 +194,7 @@ export class MsbVolumes implements VolumeBackend {
     return new Set(ids.filter((id) => capacity(id) !== null));
   }
 
-  count = (owner?: Owner): number => this.index.count(owner);
+  usage = (owner?: Owner) => this.index.usage(owner);
 
   /** Takes in what was made with msb itself, and lets go of what was removed with it. */
   private async reconcile(askedAt: number): Promise<void> {
