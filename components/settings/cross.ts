@@ -6,6 +6,7 @@ import { type StackSettings, settingsSchema } from "./schema";
 import { type SettingError, show } from "./setting-errors";
 import { hasTls } from "./tls";
 import { formatSize, isLoopback, MIB } from "./values";
+import { warmError } from "./warm-room";
 
 /** What is wrong between settings that are right one by one. */
 export function crossErrors(given: Partial<StackSettings>): SettingError[] {
@@ -13,6 +14,7 @@ export function crossErrors(given: Partial<StackSettings>): SettingError[] {
     cpuError(given),
     memoryError(given),
     sandboxMemoryError(given),
+    warmError(given),
     emulatedError(given),
     emulatedAddressError(given),
     emulatedPortError(given),

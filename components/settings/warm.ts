@@ -19,7 +19,7 @@ export const warm = z.array(kind).max(20).prefault([]).register(settingMeta, {
   example: '[{"image":"starter","count":2}]',
 });
 
-/** The server's variable: docker/gateway/src/backends/msb/warm-pool.ts reads it. */
+/** The server's variable; docker/gateway/src/config.ts reads it. */
 export const warmVariable = (kinds: z.output<typeof warm>): string =>
   JSON.stringify(
     kinds.map(({ cpus, memoryMiB, ...kind }) => ({ ...kind, vcpus: cpus, memoryMib: memoryMiB })),

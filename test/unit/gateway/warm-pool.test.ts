@@ -1,9 +1,13 @@
 import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import fc from "fast-check";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { agentSocketPath } from "../../../docker/gateway/src/backends/msb/agent-socket";
+import { DiskReserve } from "../../../docker/gateway/src/limits/disk-reserve";
+import { settled, wanted } from "./backend-contract/world";
 import { TestGateway, temporaryFolder, until } from "./harness";
+import { MsbWorld } from "./msb-world";
 import { WarmGuests, warmHandles } from "./warm-guests";
 
 const KIND = { image: "starter", count: 2, vcpus: 1, memoryMib: 64 };
@@ -162,6 +166,49 @@ test("a guest that does not take its name is removed, and the create boots anoth
     await until(() => !isMade(gateway, first), "the end of that guest");
   }
 }, 60_000);
+
+test("a pool that the limits have no room for says so once, and is as large as it can be", async () => {
+  const lines: { err?: string }[] = [];
+  const log = {
+    info: () => undefined,
+    error: () => undefined,
+    warn: (line: object) => void lines.push(line),
+  };
+  const pools = (count: number) => ({
+    kinds: [{ ...KIND, count }],
+    idleSeconds: 0,
+    claimed: () => undefined,
+  });
+  for (const [count, told] of [
+    [4, []],
+    [5, ["the setting warm needs 5 sandboxes, 320 MiB and 5 CPUs; the limits are 100, 256 MiB and 64"]],
+  ] as const) {
+    const world = await MsbWorld.make({ limits: { memoryMib: 256 } }, { log, warm: pools(count) });
+    for (let round = 0; round < 3; round++) await world.backend.sweep();
+    expect(world.backend.warm()).toBe(4);
+    // While sandboxes use the room there is nothing to tell.
+    const { id } = await world.backend.sandboxes.create(wanted("box", { desired: "running" }));
+    expect(await settled(world, id)).toMatchObject({ status: "running" });
+    await world.backend.sweep();
+    expect(lines.map(({ err }) => err)).toEqual(told);
+  }
+}, 30_000);
+
+test("while the disk is full none goes that is too old: no other could take its place", async () => {
+  const { gateway, guests } = await start({ LIMIT_IDLE_TIMEOUT_SECONDS: "2" }, [{ ...KIND, count: 1 }]);
+  await full(gateway, 1);
+  const before = guests.handles();
+  const disk = vi.spyOn(DiskReserve.prototype, "check").mockRejectedValue(new Error("the disk is full"));
+  try {
+    await sleep(1_100);
+    await gateway.gateway.backend.sweep();
+    expect(guests.handles()).toEqual(before);
+  } finally {
+    disk.mockRestore();
+  }
+  await gateway.gateway.backend.sweep();
+  expect(guests.handles()).not.toEqual(before);
+});
 
 describe("the pool gives way", () => {
   test("to whatever is asked for: the limits are as they are without it", async () => {

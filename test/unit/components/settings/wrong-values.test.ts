@@ -118,6 +118,37 @@ const wrong: [Record<string, unknown>, string][] = [
     ].join("\n"),
   ],
   [
+    {
+      ...{ memoryLimit: "4G", memoryReservation: "1G" },
+      warm: [
+        { image: "starter", count: 1 },
+        { image: "alpine:3.22", count: 8, memoryMiB: 1500 },
+        { image: "debian:13", count: 1, memoryMiB: 1024 },
+      ],
+    },
+    [
+      "  microsandbox:warm needs 13536 MiB, more than memoryLimit allows: 4096",
+      "    accepted: at most 4096 MiB in all, or a higher memoryLimit",
+      "    fix:      pulumi config rm microsandbox:warm && " +
+        [
+          ...["'microsandbox:warm[0].image' starter", "'microsandbox:warm[0].count' 1"],
+          ...["'microsandbox:warm[0].cpus' 1", "'microsandbox:warm[0].memoryMiB' 512"],
+          ...["'microsandbox:warm[1].image' alpine:3.22", "'microsandbox:warm[1].count' 2"],
+          ...["'microsandbox:warm[1].cpus' 1", "'microsandbox:warm[1].memoryMiB' 1500"],
+        ]
+          .map((line) => `pulumi config set --path ${line}`)
+          .join(" && "),
+    ].join("\n"),
+  ],
+  [
+    { limits: { cpus: 1 }, warm: [{ image: "starter", count: 1, cpus: 2 }] },
+    [
+      "  microsandbox:warm needs 2 CPUs, more than limits.cpus allows: 1",
+      "    accepted: at most 1 CPUs in all, or a higher limits.cpus",
+      "    fix:      pulumi config rm microsandbox:warm",
+    ].join("\n"),
+  ],
+  [
     { bindAddress: "0.0.0.0" },
     [
       "  microsandbox:bindAddress is 0.0.0.0 in dev mode: anyone who reaches it could run code without an API key",

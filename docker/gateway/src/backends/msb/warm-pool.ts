@@ -157,15 +157,36 @@ export class WarmPool {
       const useless = own().filter((vm) => vm.key !== key);
       await Promise.all(useless.map(({ handle }) => this.vms.discard(handle, kind)));
       while ((own().length < kind.count || tooOld()) && !signal.aborted && !this.options.isBusy()) {
+        // Before one goes that another is to replace.
+        await checkDisk();
         // One after the other: most of the pool stays, and it takes no more memory meanwhile.
         const old = tooOld();
         if (old) await this.vms.discard(old.handle, kind);
-        await checkDisk();
         // No await between this and the boot, which counts from then on.
-        if (!this.vms.hasRoom(kind)) return;
+        if (!this.vms.hasRoom(kind)) {
+          this.checkLimits();
+          return;
+        }
         await this.vms.boot(kind, { plan, key, recheck: image.recheck }, signal);
       }
     });
+  }
+
+  /** @throws Error where the limits have no room for the whole pool, even while no sandbox runs */
+  private checkLimits(): void {
+    const { kinds, limits } = this.options;
+    const all = { running: 0, memoryMib: 0, cpus: 0 };
+    for (const { count, memoryMib, vcpus } of kinds) {
+      all.running += count;
+      all.memoryMib += count * memoryMib;
+      all.cpus += count * vcpus;
+    }
+    const { sandboxes, memoryMib, cpus } = limits;
+    if (all.running <= sandboxes && all.memoryMib <= memoryMib && all.cpus <= cpus) return;
+    throw new Error(
+      `the setting warm needs ${all.running} sandboxes, ${all.memoryMib} MiB and ${all.cpus} CPUs; ` +
+        `the limits are ${sandboxes}, ${memoryMib} MiB and ${cpus}`,
+    );
   }
 
   private async setHostName(handle: string, spec: SandboxSpec, signal: AbortSignal): Promise<void> {
