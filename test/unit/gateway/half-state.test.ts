@@ -17,7 +17,7 @@ it.each<[string, Record<string, string>, RegExp]>([
   [
     "of a restore that has not moved anything yet",
     { "copies/.pending": "restored-20260131T180000Z\n", "db/msb.db": "old" },
-    /^A restore was interrupted[\s\S]*npm run up$/,
+    /^A restore was interrupted[\s\S]*run up for the stack that it belongs to: npm run up$/,
   ],
   [
     "of a restore that has moved all out",

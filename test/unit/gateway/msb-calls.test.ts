@@ -60,7 +60,7 @@ test.each([
   "runtime error: runtime version probe timed out",
   "Sandbox::start is not supported by this backend: selected msb runtime does not support network.http.deny_response; " +
     "upgrade msb in the configured home or select a newer runtime explicitly",
-])("a boot that msb gave up on a busy host is tried once more: %s", async (sentence) => {
+])("a boot that msb gave up on a busy host is tried three times in all: %s", async (sentence) => {
   const home = temporaryFolder();
   const busy = join(home, "msb");
   const said = `error: ${sentence}`;
@@ -68,9 +68,10 @@ test.each([
     busy,
     `#!/bin/sh
 case $1 in create | start)
+  read -r failures <"$MSB_HOME/failures"
+  echo $((failures - 1)) >"$MSB_HOME/failures"
   # By then msb has made the sandbox's folder, and no row: \`msb rm\` does not find it.
-  if [ ! -e "$MSB_HOME/asked-$1" ]; then
-    : >"$MSB_HOME/asked-$1"
+  if [ "$failures" -gt 0 ]; then
     for name in "$@"; do :; done
     mkdir -p "$MSB_HOME/sandboxes/$name"
     echo "${said}" >&2
@@ -82,11 +83,17 @@ exec ${FAKE_MSB} "$@"
   );
   chmodSync(busy, 0o755);
   gateway = await TestGateway.start({ MSB_PATH: busy }, home);
+  const failing = (times: number) => writeFileSync(join(home, "failures"), `${times}\n`);
+  failing(2);
   const { status, body } = await gateway.create("patient");
   expect([status, body.status]).toEqual([200, "running"]);
+  const start = () => gateway.post(`/v1/sandboxes/${body.id}/start?wait_for=running&wait_timeout=90`);
   await gateway.post(`/v1/sandboxes/${body.id}/stop`);
-  const again = await gateway.post(`/v1/sandboxes/${body.id}/start?wait_for=running&wait_timeout=90`);
-  expect([again.status, again.body.status]).toEqual([200, "running"]);
+  failing(3);
+  expect((await start()).status).toBe(502);
+  expect(readFileSync(join(home, "failures"), "utf8")).toBe("0\n");
+  failing(2);
+  expect((await start()).body.status).toBe("running");
 });
 
 test("one made with msb a moment before the server's stop is stopped cleanly, and runs again afterwards", async () => {

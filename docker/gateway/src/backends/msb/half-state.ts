@@ -16,7 +16,7 @@ export function halfState(home: string): string | undefined {
   return (
     `${isRestore ? "A restore" : "The rollback of an upgrade"} was interrupted: the state volume may hold half of it. ` +
     "The server does not start on that; nothing is lost.\n" +
-    "To finish it and start the server: npm run up"
+    "To finish it and start the server, run up for the stack that it belongs to: npm run up"
   );
 }
 

@@ -20,7 +20,7 @@ async function mayUse(home: string, version: string): Promise<boolean> {
   if (isNewer(last, version))
     throw new ConfigError(
       `The state volume was last used by microsandbox ${last}; this server is ${version} and would damage it.\n` +
-        `To go on with it: npm run pulumi -- config set version ${last} && npm run up`,
+        `To go on with it: set version to ${last} in the settings of its stack, then run up.`,
     );
   return last !== version;
 }
