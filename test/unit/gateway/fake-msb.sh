@@ -94,6 +94,25 @@ create() {
   set_status "$name" Running
 }
 
+# merge FOLDER: makes one file of those in its root-disk.json, a path a line, as msb does. With a file
+# MSB_HOME/fake/slow-merges each step takes a while. Its process leaves a line in merges.log.
+merge() {
+  echo $$ >>"$fake/merges.log"
+  [ -f "$1/root-disk.json" ] || return 0
+  stage=.compact-$$
+  mkdir "$1/$stage"
+  sed -n 's/.*"path":"\([^"]*\)".*/\1/p' "$1/root-disk.json" >"$1/$stage.paths"
+  while read -r path; do
+    cat "$1/$path" >>"$1/$stage/disk"
+    [ ! -f "$fake/slow-merges" ] || sleep 0.05
+  done <"$1/$stage.paths"
+  printf '{"layers":[\n{"path":"%s"}\n]}\n' "$stage/disk" >"$1/root-disk.json.new"
+  mv "$1/root-disk.json.new" "$1/root-disk.json"
+  [ ! -f "$fake/slow-merges" ] || sleep 0.05
+  while read -r path; do rm -f "$1/$path"; done <"$1/$stage.paths"
+  rm -f "$1/$stage.paths"
+}
+
 # modify [--dry-run] [--next-start | --restart] --secret-rm=NAME... --format json -- NAME; each leaves a line in modifies.log
 modify() {
   load "$last"
@@ -103,6 +122,7 @@ modify() {
     untouched "$last"
     [ "$status" != Running ] || fail "local deadline expired (delivery: Unknown)"
     [ ! -f "$fake/slow-modify" ] || sleep 0.5
+    merge "$MSB_HOME/sandboxes/$last/runtime"
     echo 1 >"$sandboxes/$last.layers"
     return 0
     ;;

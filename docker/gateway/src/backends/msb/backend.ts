@@ -115,7 +115,7 @@ export class MsbBackend implements MirroredBackend {
     this.parts.warm.end();
     this.parts.keptImages.end();
     const { view, resume, options, compaction, claim } = this.parts;
-    // One that is interrupted might leave half a disk.
+    // One that is cut off is begun anew by the next process: it would cost as much again.
     const compacted = compaction.finish(deadline);
     await this.snapshots.drain(Date.now() + (deadline - Date.now()) / 4);
     // One that was made with msb itself a moment ago is stopped cleanly, too.

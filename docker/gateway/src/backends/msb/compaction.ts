@@ -9,7 +9,11 @@ const COMPACT_ABOVE = 32;
 /** How long one for which that failed is left alone. */
 const AGAIN_MS = 10 * 60_000;
 
-/** Merges the layers of disks of sandboxes that were captured often, while they are stopped. One at a time. */
+/**
+ * Merges the layers of disks of sandboxes that were captured often, while they are stopped. One at a time. The number of
+ * layers in the record says that a merge is due until one is through: one that the end of the server, or of msb, cuts off
+ * leaves the disk as it was, and the next process begins it anew.
+ */
 export class Compaction {
   private underWay: Promise<void> | undefined;
   private stopping = false;
@@ -19,7 +23,7 @@ export class Compaction {
   constructor(
     private readonly index: SandboxIndex,
     private readonly lifecycle: Lifecycle,
-    private readonly commands: Pick<SnapshotCommands, "compact" | "inTurn">,
+    private readonly commands: Pick<SnapshotCommands, "compact" | "inTurn" | "removeMergeLeftovers">,
     private readonly log: LifecycleLog,
   ) {}
 
@@ -47,7 +51,15 @@ export class Compaction {
       await this.commands.inTurn({ owner: owner ?? "" }, async () => {
         // It may have been started while this waited. No await between this and the hold.
         if (!this.isDue(entry)) return;
-        await this.lifecycle.hold(entry, () => this.commands.compact(handle));
+        await this.lifecycle.hold(entry, async () => {
+          await this.commands.compact(handle);
+          await this.commands.removeMergeLeftovers(handle).catch((error) => {
+            this.log.warn(
+              { sandbox, err: errorText(error) },
+              "a merge of its disk that was cut off has left files",
+            );
+          });
+        });
         await this.lifecycle.update(entry, { layers: 0 });
         this.log.info({ sandbox }, "the layers of its disk were merged");
       });

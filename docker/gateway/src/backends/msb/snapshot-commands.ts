@@ -6,6 +6,7 @@ import type { Owner } from "../../sandboxes/scope";
 import { canonicalTime, manifestDigest, snapshotManifest } from "../../sandboxes/snapshot-manifest";
 import { allocatedBytes } from "./allocated-bytes";
 import { inTermsOf, type Msb, outputOf } from "./command-line";
+import { removeMergeLeftovers } from "./merge-leftovers";
 import type { CallOptions } from "./sandbox-commands";
 import type { MadeSnapshot, SnapshotRecord } from "./snapshot-record";
 
@@ -118,6 +119,9 @@ export class SnapshotCommands {
     const result = await this.msb.runNow(args, { deadlineMs: Date.now() + COMPACT_TIMEOUT_MS });
     told("sandbox", handle, () => outputOf(args, result));
   }
+
+  /** Removes what merges of that disk have left that were cut off; right after one. @throws Error */
+  removeMergeLeftovers = (handle: string): Promise<void> => removeMergeLeftovers(this.home, handle);
 
   /** Paths of msb's folders of a snapshot. */
   async artifacts(id: string): Promise<string[]> {
