@@ -1,7 +1,7 @@
 import * as z from "zod";
 import { egressPolicy } from "./backends/msb/egress";
 import { warmKind } from "./backends/msb/warm-kind";
-import { ConfigError } from "./errors";
+import { readEnvironment } from "./environment";
 
 const flag = z.stringbool({ truthy: ["true", "1", "yes", "on"], falsy: ["false", "0", "no", "off", ""] });
 const seconds = z.coerce.number().int().min(0);
@@ -145,16 +145,5 @@ export const environmentSchema = z.object({
 export type Config = z.infer<typeof environmentSchema>;
 
 /** Reads the configuration; every mistake is reported at once, in one {@link ConfigError}. */
-export function readConfig(environment: Record<string, string | undefined>): Config {
-  // An empty variable means "not set": compose-like tools can't leave one out.
-  const given = Object.fromEntries(
-    Object.entries(environment).filter(([name, value]) => value !== "" || name === "STARTER_ARCHIVE"),
-  );
-  const result = environmentSchema.safeParse(given);
-  if (result.success) return result.data;
-  const lines = result.error.issues.map((issue) => {
-    const name = issue.path.join(".");
-    return `${name}=${JSON.stringify(environment[name] ?? "")}: ${issue.message}`;
-  });
-  throw new ConfigError(`The server's environment has ${lines.length} mistake(s):\n${lines.join("\n")}`);
-}
+export const readConfig = (environment: Record<string, string | undefined>): Config =>
+  readEnvironment("server", environmentSchema, environment, ["STARTER_ARCHIVE"]);

@@ -9,6 +9,7 @@ import { invalidRequest, ServiceError } from "../errors";
 import { mostConnections } from "../limits/descriptors";
 import { SharedPlaces } from "../limits/shared-places";
 import { Strangers } from "../limits/strangers";
+import { logOptions } from "../log-lines";
 import { accountForRequests } from "./access-log";
 import { boundAnswers, bytesForAnswers } from "./answer-memory";
 import { boundBodies, bytesForBodies } from "./body-memory";
@@ -17,7 +18,6 @@ import { errorBodyOf, sendError, statusOf } from "./errors";
 import { JoinedRequest } from "./joined-request";
 import { acceptJson } from "./json-body";
 import { KeyConnections } from "./key-connections";
-import { boundedLines } from "./log-lines";
 import type { Metrics } from "./metrics";
 import { MAX_PARAMETER } from "./schema/common";
 import { endSlowBodies } from "./slow-body";
@@ -44,13 +44,7 @@ export async function createServer(
     ...((config.TLS_FILE ? { https: { ...options, minVersion: MIN_TLS } } : { http: options }) as object),
     // A file may take hours to arrive; other bodies have slow-body.ts.
     requestTimeout: 0,
-    logger: {
-      level: config.LOG_LEVEL,
-      base: { service: "gateway" },
-      timestamp: () => `,"time":"${new Date().toISOString()}"`,
-      ...boundedLines,
-      ...(logTo && { stream: logTo }),
-    },
+    logger: { ...logOptions("gateway", config.LOG_LEVEL), ...(logTo && { stream: logTo }) },
     logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: config.LIMIT_BODY_BYTES,
     forceCloseConnections: true,

@@ -2,11 +2,14 @@
 const MOST_TEXT = 1_000;
 const MOST_STACK = 4_000;
 
-/** Options of the logger that bound what one line takes: 16 KiB at most, whatever a text is made of. */
-export const boundedLines = {
+/** Options of a program's logger: the form of its lines, and 16 KiB for one at most, whatever a text is made of. */
+export const logOptions = (service: string, level: string) => ({
+  level,
+  base: { service },
+  timestamp: () => `,"time":"${new Date().toISOString()}"`,
   formatters: { log: cutTexts },
   serializers: { err: cutError },
-};
+});
 
 function cutTexts(fields: Record<string, unknown>): Record<string, unknown> {
   const isShort = (value: unknown) => typeof value !== "string" || value.length <= MOST_TEXT;
