@@ -23,6 +23,9 @@ const FILES = {
     'import { e } from "../../errors";\nimport { m } from "../../sandboxes/model";\nexport const r = [e, m];',
   "backends/remote/bad.ts": 'import type { W } from "../msb/works";\nexport type R = W;',
   "backends/remote/settings.ts": 'import { k } from "../../keys/check";\nexport const s = k;',
+  "device-plugin/fine.ts":
+    'import { e } from "../errors";\nimport { m } from "./bad";\nexport const d = [e, m];',
+  "device-plugin/bad.ts": 'import { m } from "../sandboxes/model";\nexport { m };',
   "limits/composed.ts": 'import { app } from "../app";\nexport const c = app;',
   "app.ts":
     'import { w } from "./backends/msb/works";\nimport { f } from "./http/fine";\nexport const app = [w, f];',
@@ -63,6 +66,7 @@ test("who may import whom, circles of types, promises that nobody waits for, and
     "backends/msb/bad.ts noRestrictedImports",
     "backends/remote/bad.ts noRestrictedImports",
     "backends/remote/settings.ts noRestrictedImports",
+    "device-plugin/bad.ts noRestrictedImports",
     "files/floating.ts noFloatingPromises",
     "files/floating.ts noFloatingPromises",
     "files/one.ts noImportCycles",
