@@ -1,0 +1,111 @@
+import type { Input } from "@pulumi/pulumi";
+
+/** A toleration of a taint, as in a pod. */
+export interface Toleration {
+  key?: string;
+  operator?: string;
+  value?: string;
+  effect?: string;
+}
+
+export interface DevicePluginArgs {
+  /** The server's image, which holds the plugin, too. */
+  image: Input<string>;
+  /** Resource that nodes offer, and servers' pods ask for. @example "microsandbox.dev/kvm" */
+  resource: string;
+  /** The nodes: those of the servers. */
+  cluster: {
+    /** Labels that a node must have. @default none: all nodes */
+    nodeSelector?: Record<string, string>;
+    /** Taints that a node may have. @default none */
+    tolerations?: Toleration[];
+  };
+  /** Containers of one node that can have the device at once, 1 to 10,000. @default 1000 */
+  devices?: number;
+  /**
+   * Whether /dev/kvm of the node is mounted, to be looked at. A pod then waits, in ContainerCreating, on a node that has
+   * none, and a `pulumi up` waits for the pod: false is for a selector that takes in such nodes. The plugin then goes by
+   * the kernel's word, and the pod runs and offers no device.
+   * @default true
+   */
+  mountDevice?: boolean;
+  /** Secrets with the credentials of the image's registry. @default none */
+  imagePullSecrets?: { name: string }[];
+  /** Labels of the pods, which never change. @default the name "microsandbox", the component "device-plugin" */
+  labels?: Record<string, string>;
+}
+
+/** The kubelet's folder for sockets of plugins: a fixed path, whatever the kubelet's own root folder is. */
+const FOLDER = "/var/lib/kubelet/device-plugins";
+const DEVICE = "/dev/kvm";
+
+/** What Node holds of the heap, in MiB: the program needs a tenth. Without it, a quarter of the node's memory would be its limit. */
+const HEAP_MIB = 32;
+
+/**
+ * The pod of the device plugin: by it a pod without privileges gets /dev/kvm. It has no privileges itself, no token of
+ * Kubernetes and no capability. It is root all the same: the folder of the kubelet belongs to root, mode 0750.
+ *
+ * No default of Kubernetes is left out that would show as a change at a refresh.
+ */
+export const devicePluginPodSpec = (args: DevicePluginArgs) => ({
+  automountServiceAccountToken: false,
+  enableServiceLinks: false,
+  ...{ nodeSelector: args.cluster.nodeSelector ?? {}, tolerations: args.cluster.tolerations ?? [] },
+  ...(args.imagePullSecrets && { imagePullSecrets: args.imagePullSecrets }),
+  terminationGracePeriodSeconds: 10,
+  securityContext: {
+    ...{ runAsUser: 0, runAsGroup: 0, runAsNonRoot: false },
+    seccompProfile: { type: "RuntimeDefault" },
+  },
+  containers: [container(args)],
+  volumes: [
+    { name: "device-plugins", hostPath: { path: FOLDER, type: "Directory" } },
+    // With another type, the container's runtime would make a folder where the device is missing.
+    ...(mounts(args) ? [{ name: "kvm", hostPath: { path: DEVICE, type: "CharDevice" } }] : []),
+  ],
+});
+
+const mounts = ({ mountDevice = true }: DevicePluginArgs): boolean => mountDevice;
+
+const container = (args: DevicePluginArgs) => ({
+  name: "device-plugin",
+  image: args.image,
+  imagePullPolicy: "IfNotPresent",
+  // Not the image's own command, which is the server's.
+  command: ["node", `--max-old-space-size=${HEAP_MIB}`, "/opt/gateway/device-plugin.cjs"],
+  env: [
+    { name: "KVM_RESOURCE", value: args.resource },
+    { name: "KVM_DEVICES", value: String(args.devices ?? 1000) },
+    { name: "KVM_DEVICE", value: mounts(args) ? DEVICE : "" },
+    { name: "DEVICE_PLUGINS_FOLDER", value: FOLDER },
+  ],
+  securityContext: {
+    privileged: false,
+    allowPrivilegeEscalation: false,
+    readOnlyRootFilesystem: true,
+    capabilities: { drop: ["ALL"] },
+  },
+  resources: {
+    requests: { cpu: "10m", memory: "64Mi" },
+    limits: { cpu: "500m", memory: "128Mi" },
+  },
+  volumeMounts: [
+    { name: "device-plugins", mountPath: FOLDER, readOnly: false },
+    // Only to be looked at: a container can't open a device that it was not given.
+    ...(mounts(args) ? [{ name: "kvm", mountPath: DEVICE, readOnly: true }] : []),
+  ],
+});
+
+/** All of the DaemonSet's specification. One pod of a node ends before the next starts: running sandboxes keep the device. */
+export const devicePluginDaemonSet = (args: DevicePluginArgs) => {
+  const labels = args.labels ?? {
+    "app.kubernetes.io/name": "microsandbox",
+    "app.kubernetes.io/component": "device-plugin",
+  };
+  return {
+    selector: { matchLabels: labels },
+    updateStrategy: { type: "RollingUpdate", rollingUpdate: { maxSurge: 0, maxUnavailable: 1 } },
+    template: { metadata: { labels }, spec: devicePluginPodSpec(args) },
+  };
+};
