@@ -1,5 +1,4 @@
-import { deployHosts, SERVICE, stackOutputs } from "./components/fleet";
-import { readStackSettings } from "./components/stack-settings";
+import { deployStack } from "./components/stack";
 
-/** The stack: one sandbox service on each host that the settings name, which is one as a rule. */
-export = stackOutputs(deployHosts(SERVICE, readStackSettings()));
+/** The stack: one sandbox service on each host that the settings name, which is one as a rule, or on a cluster. */
+export = deployStack();

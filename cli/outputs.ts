@@ -19,6 +19,8 @@ export interface ServerOutputs {
 /** The outputs of a stack: those of its only host, or those of each one by its name. */
 export interface StackOutputs extends ServerOutputs {
   hosts?: Record<string, ServerOutputs>;
+  /** Of a cluster: where all of it is. */
+  namespace?: string;
 }
 
 /** The outputs of the last `up`; none of a stack that was never deployed. @throws UserError where they can't be read */

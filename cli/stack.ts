@@ -234,6 +234,10 @@ export function hostsOf(stack: string, { values }: Pick<Settings, "values">): Se
   }));
 }
 
+/** Whether a stack changes only when somebody has seen how: one of its hosts, or its cluster, is in production. */
+export const isInProduction = ({ values }: Pick<Settings, "values">, hosts: readonly SetupHost[]): boolean =>
+  hosts.length > 0 ? hosts.some(({ production }) => production) : values.production === "true";
+
 /** Why these hosts can't be made under the stack's name; undefined where they can. */
 export const nameError = (stack: string, hosts: readonly Pick<SetupHost, "host" | "baseName">[]) =>
   hosts

@@ -2,17 +2,18 @@
 import { getStack } from "@pulumi/pulumi/metadata";
 import * as stackConfig from "@pulumi/pulumi/runtime/config";
 import { checkSettings } from "./settings/checks";
-import { type HostSettings, NAMESPACE } from "./settings/schema";
+import { type HostSettings, NAMESPACE, type StackSettings } from "./settings/schema";
 import { explainErrors } from "./settings/setting-errors";
 import { VisibleError } from "./settings/visible-error";
 
 /**
  * Reads the settings of the current stack: everything below `microsandbox:`.
  *
- * @returns the settings of each host by its name; of the host `default` where the stack has no `hosts`
+ * @returns the stack's own settings, and those of each host by its name: of the host `default` where the stack has no
+ *   `hosts`, of none on a cluster
  * @throws VisibleError as `parseSettings` does; a value that is stored as a secret is not shown in it
  */
-export function readStackSettings(): Record<string, HostSettings> {
+export function readStackSettings(): { settings: StackSettings; hosts: Record<string, HostSettings> } {
   const raw: Record<string, unknown> = {};
   const secretKeys: string[] = [];
   for (const [name, value] of Object.entries(stackConfig.allConfig())) {
@@ -21,9 +22,9 @@ export function readStackSettings(): Record<string, HostSettings> {
     raw[key] = value;
     if (isSecret(name)) secretKeys.push(key);
   }
-  const { hosts, errors } = checkSettings(raw, secretKeys);
-  if (hosts === undefined) throw new VisibleError(explainErrors(errors, { stack: getStack() }));
-  return hosts;
+  const { settings, hosts, errors } = checkSettings(raw, secretKeys);
+  if (settings === undefined) throw new VisibleError(explainErrors(errors, { stack: getStack() }));
+  return { settings, hosts };
 }
 
 /** Whether the stack's configuration holds a key encrypted. Pulumi knows, but doesn't declare it. */

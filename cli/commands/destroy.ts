@@ -1,3 +1,4 @@
+import { stackFile } from "../../setup/project";
 import { createReporter } from "../../setup/report";
 import { UserError } from "../../setup/user-error";
 import { openAutomation, sayWords } from "../automation";
@@ -6,7 +7,8 @@ import type { StateResource } from "../deploy/drift";
 import { isMachine } from "../deploy/host-resources";
 import { explainKept } from "../deploy/kept";
 import { readResources, recoverStack } from "../deploy/recover";
-import { hasStack, hostsForSetup, openStack } from "../stack";
+import { readSettings } from "../settings";
+import { hasStack, hostsOf, isInProduction, openStack } from "../stack";
 
 /** `npm run destroy`: removes what `up` has made. Volumes stay unless `volumes.keep` is false. */
 export async function destroy(asked?: string, yes?: boolean): Promise<void> {
@@ -16,8 +18,9 @@ export async function destroy(asked?: string, yes?: boolean): Promise<void> {
     report.say(`Nothing to destroy: stack ${stack} was never deployed from this checkout.`);
     return;
   }
-  const hosts = await hostsForSetup(stack, pulumi);
-  const isProduction = hosts.some(({ production }) => production);
+  const settings = await readSettings(stack, stackFile(stack), pulumi);
+  const hosts = hostsOf(stack, settings);
+  const isProduction = isInProduction(settings, hosts);
   const line = `npm run destroy -- --yes --stack ${stack}`;
   const question = `Repair the production stack ${stack}, before it is destroyed?`;
   const repairs = new Repairs(isProduction ? { question, yes, line } : undefined);

@@ -148,7 +148,12 @@ export function takeOptions(args: string[]): [ServerSelection, string[]] {
 
 /** @throws UserError where the server is not deployed, or one of several hosts has to be named */
 export function chooseServer(stack: string, host: string | undefined, outputs: StackOutputs): Server {
-  const { server, hosts } = outputs;
+  const { server, hosts, namespace } = outputs;
+  if (namespace !== undefined)
+    throw new UserError(
+      `Stack ${stack} is on a cluster: this command works on hosts only. Clients use the endpoint: docs/cluster.md\n` +
+        `To see its servers: kubectl get pods --namespace ${namespace}`,
+    );
   const deploy = `To deploy it: npm run up -- --stack ${stack}`;
   if (!server && !hosts) throw new UserError(`No server is deployed in stack ${stack}. ${deploy}`);
   const names = Object.keys(hosts ?? {});

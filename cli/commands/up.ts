@@ -1,3 +1,4 @@
+import { stackFile } from "../../setup/project";
 import { createReporter, type Reporter } from "../../setup/report";
 import { UserError } from "../../setup/user-error";
 import { type Ended, openAutomation, sayWords } from "../automation";
@@ -10,7 +11,8 @@ import { leaveOutUnreachable } from "../deploy/unreachable";
 import { readApiKey } from "../keys/stack-keys";
 import { readOutputs, type ServerOutputs, type StackOutputs } from "../outputs";
 import type { Pulumi } from "../pulumi";
-import { hostsForSetup, makeStack, nameError, type OpenStack, openStack } from "../stack";
+import { readSettings } from "../settings";
+import { hostsOf, isInProduction, makeStack, nameError, type OpenStack, openStack } from "../stack";
 import { prepare } from "./setup";
 
 /** What may be said to `npm run up`. */
@@ -54,12 +56,13 @@ export async function deploy(
   const plain = plainPulumi(backend);
   if (plain) report.say(plain);
   await makeStack(stack, pulumi, report, { selects: true });
-  const hosts = await hostsForSetup(stack, pulumi);
+  const settings = await readSettings(stack, stackFile(stack), pulumi);
+  const hosts = hostsOf(stack, settings);
   const tooLong = nameError(stack, hosts);
   if (tooLong) throw new UserError(tooLong);
   await prepare(stack, hosts, report);
   const names = hosts.map(({ name }) => name);
-  const isProduction = hosts.some(({ production }) => production);
+  const isProduction = isInProduction(settings, hosts);
   const line = `npm run up -- --yes --stack ${stack}`;
   const question = `Repair the production stack ${stack}, before its changes are planned?`;
   const repairs = new Repairs(isProduction ? { question, yes, line } : undefined);
@@ -139,11 +142,11 @@ function sayReady({ hosts, ...single }: StackOutputs, canShowKey: boolean, repor
   sayEnvironment(server, canShowKey ? readKey : undefined, report);
 }
 
-function saySingle(server: ServerOutputs, canShowKey: boolean, report: Reporter): void {
-  report.say(`\nReady: ${server.endpoint}`);
-  report.say('Try it:  npm run sandbox -- run starter -- echo "Hello from sandbox"');
+function saySingle(single: ServerOutputs, canShowKey: boolean, report: Reporter): void {
+  report.say(`\nReady: ${single.endpoint}`);
+  if (single.server) report.say('Try it:  npm run sandbox -- run starter -- echo "Hello from sandbox"');
   report.say("SDKs and msb:");
-  sayEnvironment(server, canShowKey ? "stack output apiKey --show-secrets" : undefined, report);
+  sayEnvironment(single, canShowKey ? "stack output apiKey --show-secrets" : undefined, report);
 }
 
 /** @param readKey arguments of pulumi that print the key; undefined where only hashes of keys are kept */

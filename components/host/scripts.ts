@@ -24,6 +24,7 @@ export function packageRoot(): string {
 type ScriptName =
   | "host/kvm-check"
   | "host/preflight"
+  | "cluster/preflight"
   | "server/boot-check"
   | "server/volume-owner"
   | "host/host-advice"
@@ -52,6 +53,7 @@ export function outliving(inner: string): string {
 const preludes: Partial<Record<ScriptName, string[]>> = {
   "host/kvm-check": ["host/report"],
   "host/preflight": ["host/report", "host/preflight-port"],
+  "cluster/preflight": ["host/report"],
   "image/push-image": ["image/registry-login"],
   "image/pull-image": ["image/registry-login"],
   "server/boot-check": ["server/boots"],

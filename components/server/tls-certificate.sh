@@ -1,6 +1,6 @@
 #!/bin/sh
 # Prints a new private key and a certificate of the authority for it.
-# Variables: AUTHORITY (the authority's key and certificate, not exported), NAMES (DNS:…,IP:…), DAYS.
+# Variables: AUTHORITY (the authority's key and certificate, not exported), NAMES (DNS:…,IP:…), DAYS, USAGE (serverAuth…).
 set -eu
 umask 077
 folder=$(mktemp -d)
@@ -10,7 +10,7 @@ printf '%s\n' "$AUTHORITY" >authority
 cat >extensions <<EXTENSIONS
 basicConstraints = critical, CA:FALSE
 keyUsage = critical, digitalSignature
-extendedKeyUsage = serverAuth
+extendedKeyUsage = $USAGE
 subjectAltName = $NAMES
 EXTENSIONS
 cat >ca <<CA

@@ -1,17 +1,10 @@
-import { isIP } from "node:net";
 import * as command from "@pulumi/command";
 import * as pulumi from "@pulumi/pulumi";
-import { type Connection, hostShell, withVariables } from "../host/connection";
-import { script } from "../host/scripts";
+import { type Connection, hostShell } from "../host/connection";
 import { givenPem } from "../settings/given-certificate";
-import { shellQuote } from "../settings/shell";
 import type { TlsSettings } from "../settings/tls";
-import { secretFrom } from "./secret-command";
+import { ownCertificate } from "./certificate";
 import { writeServerFile } from "./server-file";
-
-/** Days that a certificate of our own is good for, and after which the next `up` makes another: a third is left. */
-const LIFE_DAYS = 90;
-const PERIOD_DAYS = 60;
 
 /** The server looks every second whether its certificate is another. */
 const SEEN = "sleep 2";
@@ -46,37 +39,17 @@ export class Tls extends pulumi.ComponentResource {
 
   constructor(name: string, args: TlsArgs, opts?: pulumi.ComponentResourceOptions) {
     super("microsandbox:index:Tls", name, {}, opts);
-    let pem: pulumi.Output<string>;
-    if (!args.isGenerated) {
-      this.authority = pulumi.output("");
-      pem = pulumi.secret(
-        pulumi.output(args.settings).apply((settings) => {
-          const { certificate = "", key = "" } = givenPem(settings);
-          return `${key}\n${certificate}`;
-        }),
-      );
-    } else {
-      // Made once, for no change of the script again: clients have the authority's certificate.
-      const authority = secretFrom(
-        `${name}-authority`,
-        withVariables({ NAME: args.authorityName }, script("server/tls-authority")),
-        { parent: this },
-      );
-      const names = pulumi.output(args.names).apply((all) => [...new Set(all)]);
-      const stdin = pulumi.all([authority, names]).apply(([signer, all]) => certificateScript(signer, all));
-      const period = Math.floor(Date.now() / (PERIOD_DAYS * 24 * 3_600_000));
-      pem = secretFrom(`${name}-certificate`, stdin, { parent: this, triggers: [period] });
-      this.authority = pulumi.unsecret(
-        authority.apply((text) => text.slice(text.indexOf("-----BEGIN CERTIFICATE"))),
-      );
-    }
+    const own = args.isGenerated
+      ? ownCertificate(name, { ...args, usage: "serverAuth" }, this)
+      : { pem: givenCertificate(args.settings), authority: pulumi.output("") };
+    this.authority = own.authority;
     this.ready = new command.local.Command(
       `${name}-file`,
       {
         create: pulumi.output(args.connection).apply(hostShell),
         stdin: pulumi.secret(
           pulumi
-            .all([args.containerName, pem])
+            .all([args.containerName, own.pem])
             .apply(([container, text]) => writeServerFile(container, "tls", text.trim(), SEEN)),
         ),
         triggers: [args.containerId],
@@ -88,9 +61,11 @@ export class Tls extends pulumi.ComponentResource {
   }
 }
 
-/** A script for this machine that prints a key and the authority's certificate for it. */
-export function certificateScript(authority: string, names: string[]): string {
-  const list = names.map((each) => `${isIP(each) ? "IP" : "DNS"}:${each}`).join(",");
-  // Not exported, as the other variables are: a key is in no environment.
-  return `AUTHORITY=${shellQuote(authority.trim())}\n${withVariables({ NAMES: list, DAYS: LIFE_DAYS }, script("server/tls-certificate"))}`;
-}
+/** The certificate of the settings with its key, PEM; a secret. */
+export const givenCertificate = (settings: pulumi.Input<TlsSettings>): pulumi.Output<string> =>
+  pulumi.secret(
+    pulumi.output(settings).apply((tls) => {
+      const { certificate = "", key = "" } = givenPem(tls);
+      return `${key}\n${certificate}`;
+    }),
+  );

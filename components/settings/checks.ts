@@ -1,4 +1,5 @@
 import { type CheckedHosts, checkHosts } from "./check-hosts";
+import { checkCluster, isCluster } from "./cluster-errors";
 import { crossErrors, registryError } from "./cross";
 import { DEFAULT_HOST, isHostName } from "./hosts";
 import { registryKeys } from "./image-registry";
@@ -28,6 +29,12 @@ export function checkSettings(given: Record<string, unknown>, secrets: readonly 
   const { good, errors } = checkKeys(raw, secretKeys);
   const lacking = registryError(good);
   if (lacking && !errors.some(({ key }) => key === lacking.key)) errors.push(lacking);
+  if (isCluster(good)) {
+    const checked = checkCluster(raw, good);
+    errors.push(...checked.errors.filter(({ key }) => !errors.some((known) => known.key === key)));
+    if (errors.length > 0) return { errors };
+    return { settings: checked.settings as StackSettings, hosts: {}, errors: [] };
+  }
   const overrides = good.hosts ?? {};
   if (Object.keys(overrides).length === 0) {
     errors.push(...crossErrors(good));
@@ -62,7 +69,7 @@ export function checkKnown(
 
 /**
  * The settings of each host as far as they can be read without secrets: encrypted and wrong ones are left out, and settings
- * are not checked against each other.
+ * are not checked against each other. A cluster has none.
  *
  * @param given values by key, without the namespace
  */
@@ -70,7 +77,9 @@ export function readableHosts(given: Record<string, unknown>): Record<string, Pa
   const raw = withCurrentNames(given);
   const { hosts: _, ...all } = raw;
   const common = withoutSecrets(all);
-  const named = Object.entries(checkKeys(raw, []).good.hosts ?? {}).filter(([name]) => isHostName(name));
+  const { good } = checkKeys(raw, []);
+  if (isCluster(good)) return {};
+  const named = Object.entries(good.hosts ?? {}).filter(([name]) => isHostName(name));
   const overrides: [string, Record<string, unknown>][] = named.length > 0 ? named : [[DEFAULT_HOST, {}]];
   return Object.fromEntries(
     overrides.map(([name, own]) => [name, checkKeys(mergeOverrides(common, withoutSecrets(own)), []).good]),
@@ -143,7 +152,7 @@ function hostsOf(
 }
 
 /** Settings that are the same on all hosts. */
-const stackKeys: readonly Key[] = ["hosts", ...registryKeys];
+const stackKeys: readonly Key[] = ["hosts", "cluster", ...registryKeys];
 
 function stackError(key: Key): SettingError {
   return {

@@ -1,4 +1,5 @@
 import * as z from "zod";
+import { cluster, clusterSetting } from "./cluster";
 import { egress, egressAllow } from "./egress";
 import {
   address,
@@ -40,6 +41,7 @@ export const settingFields = {
   limits: limits.shape,
   registries: registries.shape,
   tls: tls.shape,
+  cluster: cluster.shape,
 };
 
 /** Every setting below `microsandbox:`, in the order of the settings table. */
@@ -107,6 +109,7 @@ export const settingsSchema = z.strictObject({
     suggest: (given) => nearest(given, ["local", "emulated"]) ?? asSshHost(given),
   }),
   hosts,
+  cluster: clusterSetting,
   sshKeyFile: optionalText(PATH, {
     description: "Private key file for an `ssh://` host; ssh's default if not set. Only its path is stored.",
     accepts: 'the path of a file, without " and ${',
@@ -196,10 +199,10 @@ export const settingsSchema = z.strictObject({
 export type StackSettings = z.infer<typeof settingsSchema>;
 
 /** The settings of one host. */
-export type HostSettings = Omit<StackSettings, "hosts">;
+export type HostSettings = Omit<StackSettings, "hosts" | "cluster">;
 
 /** The settings of one host before they are checked: plain values, all of them optional. */
-export type SettingsInput = Omit<z.input<typeof settingsSchema>, "hosts">;
+export type SettingsInput = Omit<z.input<typeof settingsSchema>, "hosts" | "cluster">;
 
 /** Each image is pulled by a resource of its name. */
 function refuseDoubles(images: readonly string[], context: z.RefinementCtx): void {

@@ -1,7 +1,7 @@
 import { execFileSync } from "node:child_process";
 import { withVariables } from "../../components/host/connection";
 import { script } from "../../components/host/scripts";
-import { certificateScript } from "../../components/server/tls";
+import { certificateScript } from "../../components/server/certificate";
 
 const run = (text: string) => execFileSync("sh", ["-s"], { input: text, encoding: "utf8" });
 
@@ -10,6 +10,6 @@ export function testAuthority(): { certificate: string; issue: (names: string[])
   const authority = run(withVariables({ NAME: "test authority" }, script("server/tls-authority")));
   return {
     certificate: authority.slice(authority.indexOf("-----BEGIN CERTIFICATE")),
-    issue: (names) => run(certificateScript(authority, names)),
+    issue: (names) => run(certificateScript(authority, names, "serverAuth")),
   };
 }

@@ -15,6 +15,8 @@ export interface Registered {
   /** URNs of all that it waits for. */
   dependencies: string[];
   protect: boolean;
+  /** Whether it is left where it is when the program has it no more. */
+  retainOnDelete: boolean;
   /** Of a component: what it registers as its outputs, once it does. */
   outputs?: Record<string, unknown>;
 }
@@ -23,6 +25,8 @@ export interface Registered {
 export interface FakeHost {
   kvm: Record<string, unknown>;
   preflight: Record<string, unknown>;
+  /** What kubectl tells of a cluster. */
+  cluster?: Record<string, unknown>;
   /** What the state holds before the run. */
   state?: StateResources;
   /** Id that a build gives to an image; by default the same for each of one name. */
@@ -65,6 +69,24 @@ export const healthyHost: FakeHost = {
     addresses: ["127.0.0.1", "10.1.2.3"],
     objects: [],
   },
+};
+
+export const healthyCluster = {
+  ok: true,
+  cluster: "0b5e3a5e-8a54-4a0f-9d0b-3f1f7a0f2c11",
+  version: { serverVersion: { major: "1", minor: "37" } },
+  nodes: [{ name: "a", labels: { kvm: "true" }, allocatable: { cpu: "2" }, addresses: [[]], taints: [] }],
+  storageClasses: [
+    {
+      name: "standard",
+      annotations: [{ "storageclass.kubernetes.io/is-default-class": "true" }],
+      expands: [true],
+    },
+    { name: "fast", annotations: [], expands: [] },
+    { name: "local-path", annotations: [], expands: [] },
+  ],
+  namespaces: [],
+  denied: [],
 };
 
 export interface RunOptions {
@@ -114,7 +136,7 @@ function mocks(
     newResource({ type, name, inputs, id, provider }) {
       resources.push({
         ...{ type, name, inputs, provider, replaceOnChanges: [] },
-        ...{ dependencies: [], protect: false },
+        ...{ dependencies: [], protect: false, retainOnDelete: false },
       });
       const known = { id: id || `${name}-id`, state: { ...inputs, ...computed(type, name, inputs, host) } };
       if (!before || type !== "command:local:Command") return known;
@@ -141,6 +163,7 @@ function recordOptions(resources: Registered[]): void {
     getReplaceonchangesList(): string[];
     getDependenciesList(): string[];
     getProtect(): boolean;
+    getRetainondelete(): boolean;
   }
   interface OutputsRequest {
     getUrn(): string;
@@ -164,6 +187,7 @@ function recordOptions(resources: Registered[]): void {
     made.replaceOnChanges.push(...request.getReplaceonchangesList());
     made.dependencies.push(...request.getDependenciesList());
     made.protect = request.getProtect();
+    made.retainOnDelete = request.getRetainondelete();
   };
 }
 
@@ -201,6 +225,7 @@ function answer(inputs: Record<string, unknown>, host: FakeHost): string {
     return JSON.stringify({ running: true, wanted: 3, owner: host.emulatedOwner ?? "" });
   if (stdin.startsWith("docker version")) return "engine answers\n";
   if (stdin.includes("echo no image")) return host.imageGone ? "no image\n" : "";
+  if (stdin.includes("kube-system")) return JSON.stringify(host.cluster ?? healthyCluster);
   if (stdin.includes("HOST_PORT=")) return JSON.stringify(host.preflight);
   if (stdin.length > 0) return JSON.stringify(host.kvm);
   return "";

@@ -67,7 +67,7 @@ const isGroup = ({ owner, name }: Field) =>
 describe("the args of a service", () => {
   it.each(Object.entries(owners))("%s has the fields of the settings", (owner, shape) => {
     const names = fields.filter((field) => field.owner === owner).map(({ name }) => name);
-    const others = owner === "MicrosandboxArgs" ? ["hosts"] : [];
+    const others = owner === "MicrosandboxArgs" ? ["hosts", "cluster"] : [];
     expect([...names, ...others].sort()).toEqual(Object.keys(shape).sort());
   });
 

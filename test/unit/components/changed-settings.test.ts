@@ -93,7 +93,7 @@ const elsewhere: (keyof typeof settingsSchema.shape)[] = [
     "sshHostKey",
   ] as const),
   ...(["emulatedMemory", "emulatedDisk", "architecture", "images", "registries", "production"] as const),
-  ...(["kvmCheck", "upgradeCopies", "serverImage", "builder"] as const),
+  ...(["kvmCheck", "upgradeCopies", "serverImage", "builder", "cluster"] as const),
 ];
 
 it("each setting either ends in the container, and is changed here, or does not", () => {

@@ -1,7 +1,7 @@
 import { X509Certificate } from "node:crypto";
 import { expect, it } from "vitest";
 import { Microsandbox } from "../../../../components/microsandbox";
-import { certificateScript } from "../../../../components/server/tls";
+import { certificateScript } from "../../../../components/server/certificate";
 import { testAuthority } from "../../../harness/authority";
 import { healthyHost, registered } from "../../../harness/pulumi-mocks";
 
@@ -25,7 +25,7 @@ it("a certificate of our own is good for its names, by its authority, for 90 day
 });
 
 it("the authority's key is exported to no program", () => {
-  const script = certificateScript("-----BEGIN PRIVATE KEY-----", ["127.0.0.1"]);
+  const script = certificateScript("-----BEGIN PRIVATE KEY-----", ["127.0.0.1"], "serverAuth");
   expect(script).toMatch(/^AUTHORITY=/);
   expect(script).not.toMatch(/export AUTHORITY/);
 });

@@ -218,6 +218,6 @@ describe("the stack's configuration", () => {
       "microsandbox:hostPort": "6000",
       "microsandbox:hosts": `{"a":{"host":"${a}","allowRemoval":true}}`,
     });
-    expect(readStackSettings()).toMatchObject({ a: { host: a, hostPort: 6000 } });
+    expect(readStackSettings().hosts).toMatchObject({ a: { host: a, hostPort: 6000 } });
   });
 });

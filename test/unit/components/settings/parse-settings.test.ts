@@ -98,7 +98,7 @@ describe("the stack's configuration", () => {
       "microsandbox:images": '["alpine:3.22"]',
       "other:hostPort": "1",
     });
-    expect(readStackSettings().default).toMatchObject({
+    expect(readStackSettings().hosts.default).toMatchObject({
       hostPort: 8080,
       port: 5555,
       images: ["alpine:3.22"],
@@ -125,8 +125,9 @@ describe("the settings table", () => {
     if (key.includes(".") || example.includes("…")) return;
     const login = { registry: "r.test", registryUser: "me", registryPassword: "secret" };
     const others = {
-      devMode: !["bindAddress", "isolateByKey"].includes(key),
+      devMode: !["bindAddress", "isolateByKey", "cluster"].includes(key),
       exposeHttp: true,
+      ...(key === "cluster" && { serverImage: `r.test/server@sha256:${"0".repeat(64)}` }),
       ...(["registryUser", "registryPassword"].includes(key) && login),
     };
     const fit = key === "production" ? { devMode: false, privileged: false, kvmCheck: "boot" } : {};

@@ -1,0 +1,20 @@
+import { names } from "./layout";
+
+/**
+ * What routers may do in their namespace, and nowhere else: read which servers there are, read and watch the keys, and
+ * hold names while sandboxes and volumes are made. docker/gateway/src/kubernetes asks for no more.
+ */
+export const routerRules = [
+  {
+    apiGroups: ["apps"],
+    resources: ["statefulsets"],
+    resourceNames: [names.servers],
+    verbs: ["get", "list", "watch"],
+  },
+  { apiGroups: [""], resources: ["secrets"], resourceNames: [names.keys], verbs: ["get", "list", "watch"] },
+  {
+    apiGroups: ["coordination.k8s.io"],
+    resources: ["leases"],
+    verbs: ["get", "list", "create", "update", "delete"],
+  },
+];

@@ -1,0 +1,136 @@
+import * as kubernetes from "@pulumi/kubernetes";
+import type * as pulumi from "@pulumi/pulumi";
+import type { StackSettings } from "../settings/schema";
+import { hasTls } from "../settings/tls";
+import { routerRules } from "./access";
+import { BACKEND_PORT, names, type Part, selector } from "./layout";
+import { networkPolicies } from "./network-policies";
+import { routerDeployment } from "./router-pods";
+import { serverSet } from "./server-pods";
+
+export type ChildOptions = { parent: pulumi.Resource; provider: pulumi.ProviderResource };
+
+export interface PodsArgs {
+  settings: StackSettings;
+  namespace: string;
+  /** What is in each secret, as text. */
+  secrets: Record<string, Record<string, pulumi.Input<string>>>;
+  /** Options of what is in the namespace. */
+  space: ChildOptions;
+}
+
+/** What has been made in the namespace. */
+export interface Pods {
+  /** The routers' service. */
+  service: kubernetes.core.v1.Service;
+  /** Settled once routers and servers are ready. */
+  ready: pulumi.Resource[];
+  resources: pulumi.Resource[];
+}
+
+/** Servers, routers and all that they need in their namespace. */
+export function pods(name: string, { settings, namespace, secrets, space }: PodsArgs): Pods {
+  const image = settings.serverImage ?? "";
+  const meta = (object: string) => ({ name: object, namespace });
+  const filled = Object.entries(secrets).map(
+    ([secret, stringData]) =>
+      new kubernetes.core.v1.Secret(`${name}-${secret}`, { metadata: meta(secret), stringData }, space),
+  );
+  const policies = Object.entries(networkPolicies(settings)).map(
+    ([policy, spec]) =>
+      new kubernetes.networking.v1.NetworkPolicy(
+        `${name}-${policy}-policy`,
+        { metadata: meta(policy), spec },
+        space,
+      ),
+  );
+  const access = routerAccess(name, meta, space);
+  const disruptions = (["servers", "router"] as const).map((part) =>
+    disruption(`${name}-${part}`, part, meta, space),
+  );
+  const before = { ...space, dependsOn: [...filled, ...policies, ...access] };
+  const headless = new kubernetes.core.v1.Service(
+    `${name}-servers-service`,
+    {
+      metadata: meta(names.servers),
+      spec: {
+        clusterIP: "None",
+        selector: selector("servers"),
+        // A server that is not ready is asked all the same, and says why.
+        publishNotReadyAddresses: true,
+        ports: [{ name: "backend", port: BACKEND_PORT, protocol: "TCP", targetPort: BACKEND_PORT }],
+      },
+    },
+    space,
+  );
+  const service = new kubernetes.core.v1.Service(
+    `${name}-router-service`,
+    { metadata: meta(names.router), spec: routerService(settings) },
+    space,
+  );
+  const servers = new kubernetes.apps.v1.StatefulSet(
+    `${name}-servers`,
+    { metadata: meta(names.servers), spec: serverSet(settings, image) },
+    // What a claim asks for can't be changed in a set; what is there keeps its size.
+    { ...before, customTimeouts: { create: "20m", update: "60m" } },
+  );
+  const router = new kubernetes.apps.v1.Deployment(
+    `${name}-router`,
+    {
+      metadata: meta(names.router),
+      spec: routerDeployment({ settings, image, hasTls: hasTls(settings.tls) }),
+    },
+    // They are ready when a server is.
+    { ...before, customTimeouts: { create: "20m", update: "20m" } },
+  );
+  const ready = [servers, router];
+  return {
+    service,
+    ready,
+    resources: [...filled, ...policies, ...access, ...disruptions, headless, service, ...ready],
+  };
+}
+
+function routerService({ port, cluster }: Pick<StackSettings, "port" | "cluster">) {
+  const nodePort = cluster.service === "NodePort" ? cluster.nodePort : undefined;
+  return {
+    type: cluster.service,
+    selector: selector("router"),
+    ports: [{ name: "api", port, protocol: "TCP", targetPort: port, ...(nodePort ? { nodePort } : {}) }],
+  };
+}
+
+type Meta = (object: string) => { name: string; namespace: string };
+
+function routerAccess(name: string, meta: Meta, space: ChildOptions): pulumi.Resource[] {
+  const { namespace } = meta(names.router);
+  const account = new kubernetes.core.v1.ServiceAccount(
+    `${name}-router-account`,
+    { metadata: meta(names.router) },
+    space,
+  );
+  const role = new kubernetes.rbac.v1.Role(
+    `${name}-router-role`,
+    { metadata: meta(names.router), rules: routerRules },
+    space,
+  );
+  const binding = new kubernetes.rbac.v1.RoleBinding(
+    `${name}-router-binding`,
+    {
+      metadata: meta(names.router),
+      roleRef: { apiGroup: "rbac.authorization.k8s.io", kind: "Role", name: names.router },
+      subjects: [{ kind: "ServiceAccount", name: names.router, namespace }],
+    },
+    { ...space, dependsOn: [account, role] },
+  );
+  return [account, role, binding];
+}
+
+/** A node is drained while at most one pod of a part is away. */
+function disruption(name: string, part: Part, meta: Meta, space: ChildOptions): pulumi.Resource {
+  return new kubernetes.policy.v1.PodDisruptionBudget(
+    `${name}-disruption`,
+    { metadata: meta(part), spec: { maxUnavailable: 1, selector: { matchLabels: selector(part) } } },
+    space,
+  );
+}

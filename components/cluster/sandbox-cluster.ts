@@ -1,0 +1,117 @@
+import { homedir } from "node:os";
+import * as kubernetes from "@pulumi/kubernetes";
+import * as pulumi from "@pulumi/pulumi";
+import { deploymentId } from "../host/deployment";
+import { baseNameOf } from "../host/names";
+import { madeApiKey, requireKey, takesMadeKey } from "../server/api-key";
+import { ownCertificate } from "../server/certificate";
+import { keyLines } from "../server/key-file";
+import { Protection } from "../server/protection";
+import { givenCertificate } from "../server/tls";
+import type { StackSettings } from "../settings/schema";
+import { hasTls } from "../settings/tls";
+import { clusterProvider } from "./cluster-provider";
+import { devicePlugin, devicesNamespace } from "./devices";
+import { endpointOf } from "./endpoint";
+import { names, serverHost } from "./layout";
+import { namespaceLabels, namespaceMeta, namespaceOf } from "./namespaces";
+import { pods } from "./objects";
+import { clusterPreflight } from "./preflight";
+
+/**
+ * A private sandbox service on a Kubernetes cluster: servers on nodes with KVM, each with volumes of its own, and routers
+ * before them that are one endpoint. All of it is in one namespace, which no other stack may have; the device plugin is
+ * in a second one, since it needs what the first forbids.
+ *
+ * @example new SandboxCluster("sandboxes", parseSettings({ cluster: { servers: 3 }, serverImage: "…" }))
+ */
+export class SandboxCluster extends pulumi.ComponentResource {
+  /** URL of the routers. */
+  readonly endpoint: pulumi.Output<string>;
+  /** The API key, a secret: the setting `apiKey` or the generated one; empty if only `keys` is set. */
+  readonly apiKey: pulumi.Output<string>;
+  /** CA certificate for clients to trust, PEM; empty without `tls.generate`. */
+  readonly caCertificate: pulumi.Output<string>;
+  /** Name of the namespace. */
+  readonly namespace: pulumi.Output<string>;
+
+  constructor(name: string, settings: StackSettings, opts?: pulumi.ComponentResourceOptions) {
+    super("microsandbox:index:SandboxCluster", name, {}, opts);
+    const owner = { project: pulumi.getProject(), stack: pulumi.getStack() };
+    const namespace = settings.cluster.namespace ?? namespaceOf(baseNameOf(name, owner));
+    const own = deploymentId(name, this).apply((id) => namespaceLabels(id));
+    const cluster = withKubeconfig(settings.cluster);
+    const namespaces = [namespace, devicesNamespace(settings, namespace)] as const;
+    const report = clusterPreflight({ ...cluster, namespaces, own }, this);
+    const provider = clusterProvider(
+      `${name}-provider`,
+      cluster,
+      report.apply((found) => found.cluster),
+      this,
+    );
+    const child = { parent: this, provider };
+    const space = new kubernetes.core.v1.Namespace(
+      `${name}-namespace`,
+      { metadata: namespaceMeta(namespace, own, "restricted") },
+      // The claims are in it.
+      { ...child, retainOnDelete: settings.volumes.keep },
+    );
+    const inside = { ...child, parent: space };
+
+    const made = takesMadeKey(settings)
+      ? madeApiKey(`${name}-api-key`, settings.keys.length === 0, this)
+      : "";
+    const apiKey = pulumi.output(settings.apiKey ?? made);
+    const keys = apiKey.apply((key) => {
+      requireKey(settings.keys, key);
+      return keyLines({ apiKey: key, keys: settings.keys }).join("\n");
+    });
+    const peers = ownCertificate(
+      `${name}-peers`,
+      {
+        authorityName: `${namespace} servers`,
+        names: [serverHost("*", namespace).replace(`${names.servers}-`, "")],
+        usage: "serverAuth,clientAuth",
+      },
+      this,
+    );
+    const tls = certificateOf(`${name}-tls`, settings, namespace, this);
+    const secrets = {
+      [names.keys]: { keys },
+      [names.peers]: { "tls.pem": peers.pem, "ca.pem": peers.authority },
+      ...(tls ? { [names.tls]: { "tls.pem": tls.pem } } : {}),
+    };
+    const inNamespace = pods(name, { settings, namespace, secrets, space: inside });
+    const devices = devicePlugin(name, { settings, namespace, own, child });
+
+    const all = [space, peers.pem, ...inNamespace.resources, ...devices].filter((each) =>
+      pulumi.Resource.isInstance(each),
+    );
+    new Protection(`${name}-protection`, { protect: settings.volumes.protect, all }, { parent: this });
+    this.namespace = space.metadata.name;
+    this.apiKey = pulumi.secret(apiKey);
+    this.caCertificate = tls?.authority ?? pulumi.output("");
+    this.endpoint = endpointOf(settings, {
+      namespace,
+      service: inNamespace.service,
+      ready: inNamespace.ready,
+    });
+    this.registerOutputs({ endpoint: this.endpoint });
+  }
+}
+
+/** Paths of the home folder are those of who deploys. */
+const withKubeconfig = (cluster: StackSettings["cluster"]) => ({
+  ...cluster,
+  kubeconfig: cluster.kubeconfig?.replace(/^~(?=\/)/, () => homedir()),
+});
+
+/** What clients are shown: their names for the service, and those that it has in the cluster. */
+function certificateOf(name: string, settings: StackSettings, namespace: string, parent: pulumi.Resource) {
+  if (!hasTls(settings.tls)) return undefined;
+  if (!settings.tls.generate) return { pem: givenCertificate(settings.tls), authority: pulumi.output("") };
+  const inCluster = [`${names.router}.${namespace}`, `${names.router}.${namespace}.svc`];
+  const all = [...settings.tls.names, ...inCluster, "localhost", "127.0.0.1"];
+  const authorityName = `${namespace} authority`;
+  return ownCertificate(name, { authorityName, names: all, usage: "serverAuth" }, parent);
+}

@@ -1,0 +1,104 @@
+import { crossErrors } from "./cross";
+import { type StackSettings, settingsSchema } from "./schema";
+import type { SettingError } from "./setting-errors";
+import { hasTls } from "./tls";
+
+type Key = keyof StackSettings;
+
+/** Settings of a single host's engine, network and disks: a cluster has its own ways, or none. */
+const OF_HOSTS: readonly string[] = [
+  "host",
+  "hosts",
+  "sshKeyFile",
+  "sshKnownHostsFile",
+  "sshHostKey",
+  "emulatedMemory",
+  "emulatedDisk",
+  "bindAddress",
+  "hostPort",
+  "privileged",
+  "pidsLimit",
+  "logMaxSize",
+  "logMaxFiles",
+  "upgradeCopies",
+  "architecture",
+  "builder",
+  "registry",
+  "registryUser",
+  "registryPassword",
+  "debianVersion",
+  "registryPrefix",
+  "version",
+  "versionSha256",
+  "images",
+  "registries",
+  "devMode",
+  "exposeDevMode",
+  "kvmCheck",
+] as const satisfies readonly Key[];
+
+/** What holds on a cluster in any case: requests need a key, and servers have no privileges. */
+const ALWAYS = { devMode: false, privileged: false } as const;
+
+/** Whether the settings are those of a cluster. */
+export const isCluster = ({ cluster }: Partial<Pick<StackSettings, "cluster">>): boolean =>
+  (cluster?.servers ?? 0) > 0;
+
+/** The settings of a cluster, or what is wrong between those that are right one by one. */
+export function checkCluster(
+  raw: Record<string, unknown>,
+  good: Partial<StackSettings>,
+): { settings: Partial<StackSettings>; errors: SettingError[] } {
+  const settings = { ...good, ...ALWAYS };
+  const errors: SettingError[] = OF_HOSTS.filter(
+    (key) => raw[key] !== undefined && !isHarmless(key, good),
+  ).map(notOfCluster);
+  const { serverImage, tls, exposeHttp, cluster, volumes } = settings;
+  if (serverImage === undefined && raw.serverImage === undefined) errors.push(imageError);
+  if (exposeHttp === false && tls !== undefined && !hasTls(tls)) errors.push(plainHttpError);
+  if (cluster?.nodePort !== undefined && cluster.service !== "NodePort") errors.push(nodePortError(cluster));
+  for (const name of ["state", "workspace"] as const)
+    if (volumes?.[name] !== undefined) errors.push(notOfCluster(`volumes.${name}`));
+  const known = new Set([...errors.map(({ key }) => key), ...OF_HOSTS]);
+  const between = crossErrors({ ...settings, kvmCheck: "boot" });
+  return { settings, errors: [...errors, ...between.filter(({ key }) => !known.has(key))] };
+}
+
+/** A value that says what holds anyway. */
+function isHarmless(key: string, good: Partial<StackSettings>): boolean {
+  const name = key as Key;
+  // One that is wrong has its error already.
+  if (!Object.hasOwn(good, name)) return true;
+  const holds = Object.hasOwn(ALWAYS, name)
+    ? ALWAYS[name as keyof typeof ALWAYS]
+    : settingsSchema.shape[name].safeParse(undefined).data;
+  return JSON.stringify(good[name]) === JSON.stringify(holds);
+}
+
+const notOfCluster = (key: string): SettingError => ({
+  key,
+  problem: "has no meaning on a cluster, which `cluster.servers` deploys to",
+  accepted: "no value; docs/cluster.md names the settings that a cluster takes",
+  fix: [{ key, path: key.includes(".") || undefined }],
+});
+
+const imageError: SettingError = {
+  key: "serverImage",
+  problem: "is missing: the nodes of a cluster pull the server's image from a registry",
+  accepted: "an image by its digest; `npm run image -- push REPOSITORY` makes one",
+  fix: [{ key: "serverImage", ask: "plain" }],
+};
+
+const plainHttpError: SettingError = {
+  key: "tls",
+  problem: "is not set: API keys and data could be read in transit",
+  accepted: "tls.generate true, a certificate of your own, or exposeHttp true",
+  fix: [{ key: "tls.generate", value: "true", path: true }],
+};
+
+const nodePortError = ({ nodePort, service }: StackSettings["cluster"]): SettingError => ({
+  key: "cluster.nodePort",
+  problem: `is ${nodePort}, but cluster.service is ${service}`,
+  accepted: "a node port with cluster.service NodePort, or none",
+  fix: [{ key: "cluster.nodePort", path: true }],
+});

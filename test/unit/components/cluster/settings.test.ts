@@ -1,0 +1,86 @@
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { deployCluster } from "../../../../components/cluster-stack";
+import { checkSettings } from "../../../../components/settings/checks";
+import { explainErrors } from "../../../../components/settings/setting-errors";
+import { settingsTable } from "../../../../docs/settings-table";
+import { healthyCluster, healthyHost, type Registered, registered } from "../../../harness/pulumi-mocks";
+
+const given = {
+  cluster: { servers: 2 },
+  serverImage: `registry.test/server@sha256:${"a".repeat(64)}`,
+  tls: { generate: true },
+  apiKey: "k".repeat(40),
+};
+
+const deploy = (raw: Record<string, unknown>): Promise<Registered[]> => {
+  const { settings, errors } = checkSettings(raw);
+  if (settings === undefined) throw new Error(explainErrors(errors));
+  const nodes = healthyCluster.nodes.map((node) => ({
+    ...node,
+    allocatable: { "devices.kubevirt.io/kvm": "1000" },
+  }));
+  const host = { ...healthyHost, cluster: { ...healthyCluster, nodes } };
+  return registered(() => deployCluster("microsandbox", settings), host);
+};
+
+/** The settings of a cluster with another value of one, by its path. */
+function withSetting(path: string, text: string): Record<string, unknown> {
+  const raw: Record<string, unknown> = structuredClone(given);
+  const [key = "", field] = path.split(".");
+  if (field === undefined) return { ...raw, [key]: text };
+  const value: unknown = /^[[{]|^\d+$|^(true|false)$/.test(text) ? JSON.parse(text) : text;
+  return { ...raw, [key]: { ...(raw[key] as object | undefined), [field]: value } };
+}
+
+/** Settings that decide whether others are accepted, hold on a cluster in any case, or are set already. */
+const NO_EFFECT = [
+  ...["production", "exposeHttp", "generateApiKey", "devMode", "privileged"],
+  ...["cluster", "volumes", "limits", "tls", "tls.generate"],
+];
+/** Settings that need others beside them. */
+const TOGETHER: Record<string, Record<string, unknown>> = {
+  "cluster.nodePort": { cluster: { servers: 3, service: "NodePort", nodePort: 30555 } },
+  isolateByKey: { isolateByKey: true, keys: [{ id: "ci", hash: `sha256:${"0".repeat(64)}` }] },
+};
+
+test("each setting gets to what is deployed, or is refused", async () => {
+  const before = JSON.stringify(await deploy(given));
+  const rows = settingsTable().filter(
+    ({ key, example }) => !NO_EFFECT.includes(key) && !example.includes("…"),
+  );
+  expect(rows.length).toBeGreaterThan(60);
+  const lost: string[] = [];
+  for (const { key, example } of rows) {
+    const raw = { ...withSetting(key, example), ...TOGETHER[key] };
+    const { errors } = checkSettings(raw);
+    if (errors.some((error) => error.key.startsWith(key) || key.startsWith(error.key))) continue;
+    expect([key, errors]).toEqual([key, []]);
+    if (JSON.stringify(await deploy(raw)) === before) lost.push(key);
+  }
+  expect(lost).toEqual([]);
+});
+
+test("a cluster without an image, without TLS, or with a host is refused, with what to type", () => {
+  const faults = fc.subarray(["image", "tls", "host", "port", "volume", "dev"] as const, { minLength: 1 });
+  const broken = {
+    image: { serverImage: undefined },
+    tls: { tls: {} },
+    host: { host: "ssh://root@host.test" },
+    port: { cluster: { servers: 3, nodePort: 30_000 } },
+    volume: { volumes: { state: "other" } },
+    dev: { devMode: true },
+  };
+  const keys = {
+    ...{ image: "serverImage", tls: "tls", host: "host", port: "cluster.nodePort" },
+    ...{ volume: "volumes.state", dev: "devMode" },
+  };
+  fc.assert(
+    fc.property(faults, (all) => {
+      const raw = Object.assign({ ...given }, ...all.map((fault) => broken[fault]));
+      const { errors } = checkSettings(raw);
+      expect(errors.map(({ key }) => key).sort()).toEqual(all.map((fault) => keys[fault]).sort());
+      for (const { fix } of errors) expect(fix).toHaveLength(1);
+    }),
+  );
+});
