@@ -128,6 +128,7 @@ modify() {
     ;;
   esac
   [ ! -f "$fake/slow-modify" ] || sleep 0.5
+  while [ -f "$fake/hanging-modifies" ]; do sleep 0.05; done
   policy=no_restart applied=true changes='' removed=''
   for argument in "$@"; do
     case $argument in

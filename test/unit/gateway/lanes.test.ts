@@ -1,4 +1,4 @@
-import { chmodSync, existsSync, readFileSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
@@ -8,8 +8,6 @@ import { FAKE_MSB, newBody, START, TestGateway, temporaryFolder, until } from ".
 
 const OWNERS = ["ann", "bob", "cid"] as const;
 type Owner = (typeof OWNERS)[number];
-/** What must not wait for any pull gets that long. */
-const SOON_MS = 2_000;
 
 const as = (owner: Owner) => ({ authorization: `Bearer key-of-${owner}` });
 
@@ -69,7 +67,8 @@ describe.each([16, 40])("while %i creates wait for their images", (count) => {
     const countOf = (owner?: Owner) => running().filter(({ image }) => ownerOf(image) === owner).length;
     await until(() => pullersOf().size === 3, "pulls of all three", 10_000);
 
-    const timed: [what: string, work: () => Promise<{ status: number }>][] = [
+    // The pulls never end by themselves: what is answered has waited for none of them.
+    const others: [what: string, work: () => Promise<{ status: number }>][] = [
       ["list", () => ask("bob", "GET", "/v1/sandboxes")],
       ["get", () => ask("ann", "GET", "/v1/sandboxes/by-name/runs")],
       ["quotas", () => ask("ann", "GET", "/v1/quotas")],
@@ -83,11 +82,7 @@ describe.each([16, 40])("while %i creates wait for their images", (count) => {
         () => ask("ann", "POST", `/v1/sandboxes/by-name/runs/start?wait_for=running&wait_timeout=90`),
       ],
     ];
-    for (const [what, work] of timed) {
-      const began = performance.now();
-      expect([what, (await work()).status]).toEqual([what, 200]);
-      expect(performance.now() - began, what).toBeLessThan(SOON_MS);
-    }
+    for (const [what, work] of others) expect([what, (await work()).status]).toEqual([what, 200]);
     expect(pullersOf().size).toBe(3);
 
     // A client that goes, and a delete: the process is gone, and the next pull has begun.
@@ -101,11 +96,11 @@ describe.each([16, 40])("while %i creates wait for their images", (count) => {
       if (end === "leave") create.leave();
       else
         expect((await ask(create.owner, "DELETE", `/v1/sandboxes/by-name/${create.name}`)).status).toBe(200);
-      await until(() => !isThere(pull.pid), "the end of the pull", SOON_MS);
+      await until(() => !isThere(pull.pid), "the end of the pull", 10_000);
       await until(
         () => pullsOf(gateway).length > begun && running().length === before,
         "the next one",
-        SOON_MS,
+        10_000,
       );
       if (end === "delete") expect((await create.answer)?.status).toBeGreaterThanOrEqual(400);
       await until(
@@ -153,18 +148,18 @@ test("readiness has a limit of its own, where msb does not answer", async () => 
   const hanging = join(home, "msb");
   writeFileSync(
     hanging,
-    `#!/bin/sh\n[ "$1" != ls ] || [ ! -e "$MSB_HOME/hang" ] || exec sleep 15\nexec ${FAKE_MSB} "$@"\n`,
+    `#!/bin/sh\n[ "$1" != ls ] || while [ -e "$MSB_HOME/hang" ]; do sleep 0.1; done\nexec ${FAKE_MSB} "$@"\n`,
   );
   chmodSync(hanging, 0o755);
   const gateway = await TestGateway.start({ MSB_PATH: hanging, KVM_DEVICE: "/dev/null" }, home);
   expect((await gateway.get("/readyz")).status).toBe(200);
   writeFileSync(join(home, "hang"), "");
+  // What was answered by then is too old. No answer comes while it hangs.
   await sleep(5_500);
-  const began = performance.now();
   // It answered a moment ago: a busy host is slow, not broken.
   const { status, body } = await gateway.get("/readyz");
   expect([status, body.checks.msb.reason]).toEqual([200, expect.stringContaining("takes longer")]);
-  expect(performance.now() - began).toBeLessThan(8_000);
+  rmSync(join(home, "hang"));
 }, 40_000);
 
 test("a server whose msb has never answered is not ready", async () => {
@@ -196,15 +191,15 @@ test("while one key asks for many plans of a change, another makes a volume", as
   const ask = (owner: Owner, method: string, path: string, body?: unknown) =>
     gateway.request(method, path, { body, headers: as(owner) });
   const { id } = (await ask("ann", "POST", `/v1/sandboxes?${START}`, newBody("box"))).body;
-  writeFileSync(join(gateway.home, "fake", "slow-modify"), "");
+  const inFake = (name: string) => join(gateway.home, "fake", name);
+  const [hang, asked] = [inFake("hanging-modifies"), inFake("modifies.log")];
+  writeFileSync(hang, "");
   const plans = Array.from({ length: 30 }, () =>
     ask("ann", "POST", `/v1/sandboxes/${id}/modifications/plan`, { secrets_remove: ["X"] }),
   );
-  let planned = 0;
-  for (const plan of plans) void plan.then(() => planned++);
-  await until(() => planned > 0, "the first plans");
+  await until(() => existsSync(asked), "the first plans");
+  // No plan comes to its end before.
   expect((await ask("bob", "POST", "/v1/volumes", { name: "data" })).status).toBe(200);
-  // All the others waited for each other meanwhile.
-  expect(planned).toBeLessThan(20);
+  rmSync(hang);
   expect((await Promise.all(plans)).map(({ status }) => status)).toEqual(plans.map(() => 200));
 });

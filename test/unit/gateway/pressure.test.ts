@@ -1,9 +1,8 @@
 import { connect } from "node:net";
-import { setTimeout as sleep } from "node:timers/promises";
 import { expect, test } from "vitest";
 import { mostConnections } from "../../../docker/gateway/src/limits/descriptors";
 import { atFileEnd } from "../../harness/file-end";
-import { TestGateway } from "./harness";
+import { TestGateway, until } from "./harness";
 import { fakeHeap } from "./heap-figures";
 
 test("without memory left: 503 for what makes or writes, and the rest is served", async () => {
@@ -11,9 +10,9 @@ test("without memory left: 503 for what makes or writes, and the rest is served"
   await gateway.create("box");
   fakeHeap({ used_heap_size: 2 ** 50 });
   atFileEnd(() => fakeHeap());
-  // It is looked at every three seconds.
-  await sleep(3_500);
   const box = "/v1/sandboxes/by-name/box";
+  // It is looked at every three seconds.
+  await until(async () => (await gateway.post(`${box}/start`)).status === 503, "a look", 20_000);
   const refused = await gateway.create("more");
   expect([refused.status, refused.body.error.code]).toEqual([503, "orchestrator_unreachable"]);
   expect(refused.headers.get("retry-after")).toBe("5");
@@ -25,8 +24,7 @@ test("without memory left: 503 for what makes or writes, and the rest is served"
   for (const path of ["/healthz", "/metrics", "/v1/quotas"])
     expect((await gateway.get(path)).status).toBe(200);
   fakeHeap();
-  await sleep(3_500);
-  expect((await gateway.create("more")).status).toBe(200);
+  await until(async () => (await gateway.create("more")).status === 200, "a look", 20_000);
 });
 
 test("headers that trickle are ended, and so is a connection that says nothing", async () => {

@@ -1,11 +1,13 @@
 import { renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { serverOf } from "../../../docker/gateway/src/sandboxes/ids";
 import { CertificateAuthority } from "../../harness/certificates";
 import { atFileEnd } from "../../harness/file-end";
 import { freePort } from "../../harness/stack";
 import { TestGateway, temporaryFolder, until } from "./harness";
+
+const NO_CERTIFICATE = /no certificate that could be used/;
 
 test("servers and routers know each other by their certificates, and nobody else is served", async () => {
   const authority = new CertificateAuthority();
@@ -80,8 +82,14 @@ test("certificates of another authority are used on both sides without a restart
     let attempt = 0;
     const created = async () => (await router.create(`box-${round}-${attempt++}`)).status === 200;
     await until(created, "the router to have them", 20_000);
+    const refused = vi.spyOn(router.gateway.app.log, "error");
     write("router.pem", "this is no certificate");
-    await new Promise((resolve) => setTimeout(resolve, 1_500));
+    await until(
+      () => refused.mock.calls.some(([, what]) => NO_CERTIFICATE.test(`${what}`)),
+      "a look at it",
+      20_000,
+    );
+    refused.mockRestore();
     expect((await router.get("/readyz")).status).toBe(200);
   }
   const ends = /^msb_gateway_peer_certificate_end_seconds (\d+)/m;

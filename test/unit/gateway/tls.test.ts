@@ -30,7 +30,7 @@ async function start(pem?: string) {
   const close = async () => {
     await app.close();
   };
-  return { readiness, file, port, close };
+  return { app, readiness, file, port, close };
 }
 
 /** A GET over TLS, trusting the authority alone. */
@@ -79,7 +79,7 @@ test.each([
 });
 
 test("another certificate serves new connections without a restart, and open ones go on", async () => {
-  const { port, file, close } = await start(issue());
+  const { app, port, file, close } = await start(issue());
   const before = (await get(port, "/healthz")).serial;
   const open = connect({ host: "127.0.0.1", port, ca: authority.certificate });
   await new Promise((resolve) => open.once("secureConnect", resolve));
@@ -94,8 +94,14 @@ test("another certificate serves new connections without a restart, and open one
   // What can't be used takes nobody's place.
   const now = (await get(port, "/healthz")).serial;
   rmSync(file);
+  const refused = vi.spyOn(app.log, "error");
   writeFileSync(file, "not a certificate");
-  await new Promise((resolve) => setTimeout(resolve, 1_500));
+  await until(
+    () => /no certificate that could be used/.test(`${refused.mock.calls}`),
+    "a look at it",
+    20_000,
+  );
+  refused.mockRestore();
   expect((await get(port, "/healthz")).serial).toBe(now);
   open.destroy();
   await close();
