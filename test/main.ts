@@ -4,9 +4,11 @@ import { join } from "node:path";
 import { prepareAll } from "../cli/commands/setup";
 import { exec } from "../setup/exec";
 import { projectRoot } from "../setup/project";
-import { createReporter } from "../setup/report";
+import { createReporter, type Reporter } from "../setup/report";
 import { runProgram } from "../setup/run-program";
+import { ensureClusterTools } from "../setup/tools";
 import { UserError } from "../setup/user-error";
+import { controlPlaneTools } from "./harness/control-plane";
 import { FAILURES_FILE, type Failure } from "./harness/failures-reporter";
 
 /** The projects of vitest.config.mts that belong to each kind. */
@@ -37,7 +39,9 @@ async function runTests(asked?: string): Promise<void> {
   const failures: Failure[] = [];
   for (const kind of wanted) {
     if (kind !== "unit") await prepareAll("emulated", report);
+    const building = kind === "integration" ? buildClusterTools(report) : undefined;
     const results = await report.step(`Tests: ${kind}`, () => runKind(kind));
+    await building;
     passed += results.passed;
     failed += results.failed;
     failures.push(...results.failures);
@@ -53,6 +57,18 @@ function wantedKinds(asked: string | undefined): Kind[] {
   const found = known.find((kind) => kind === asked);
   if (found === undefined) throw new UserError(`There are no ${asked} tests. Kinds: ${known.join(", ")}.`);
   return [found];
+}
+
+/**
+ * Gets what the tests of Kubernetes alone need, beside the others, which leave the processor idle now and then. Those
+ * that need it wait for the same entries of the cache; where a build fails they try it again, and say why.
+ */
+async function buildClusterTools(report: Reporter): Promise<void> {
+  try {
+    await ensureClusterTools(controlPlaneTools, report);
+  } catch (error) {
+    report.say(`  ${error instanceof Error ? error.message : String(error)}`);
+  }
 }
 
 interface Results {

@@ -1,5 +1,6 @@
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { isIP } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -16,10 +17,16 @@ export class CertificateAuthority {
     this.certificate = this.read("ca.pem");
   }
 
-  /** @param usage for example "serverAuth"; none: the certificate says nothing of it */
+  /**
+   * @param name a host name or an IP address
+   * @param usage for example "serverAuth"; none: the certificate says nothing of it
+   */
   issue(name: string, usage?: string): Issued {
     this.run(["req", ...NEW_KEY, "-subj", `/CN=${name}`], "key", "request");
-    const lines = [`subjectAltName=DNS:${name}`, ...(usage ? [`extendedKeyUsage=${usage}`] : [])];
+    const lines = [
+      `subjectAltName=${isIP(name) ? "IP" : "DNS"}:${name}`,
+      ...(usage ? [`extendedKeyUsage=${usage}`] : []),
+    ];
     writeFileSync(join(this.folder, "extensions"), `${lines.join("\n")}\n`);
     const signer = ["-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "1"];
     this.openssl(["x509", "-req", "-in", "request", ...signer, "-extfile", "extensions", "-out", "pem"]);
