@@ -24,7 +24,7 @@ import { endSlowBodies } from "./slow-body";
 import { MIN_TLS } from "./tls";
 import { upgradesOf } from "./upgrades";
 import { validatorCompiler } from "./validate";
-import { MAX_MESSAGE, MOST_CHUNKS, MOST_FRAGMENTS } from "./web-socket-pipe";
+import { FAREWELL_MS, MAX_MESSAGE, MOST_CHUNKS, MOST_FRAGMENTS } from "./web-socket-pipe";
 
 /** Where lines of the log go, each with its line break. */
 export type LogStream = { write: (line: string) => void };
@@ -113,6 +113,13 @@ export async function createServer(
       request.failure = new ServiceError("invalidRequest", error.message);
       socket.terminate();
     },
+  });
+  // The plugin has said goodbye to all; who does not answer is not to keep the server from its end.
+  app.addHook("preClose", async () => {
+    const terminate = () => {
+      for (const client of app.websocketServer.clients) client.terminate();
+    };
+    setTimeout(terminate, FAREWELL_MS).unref();
   });
   return app;
 }

@@ -29,8 +29,8 @@ const PING_MS = 30_000;
  * since: one that reads slowly, or not at all for a while, comes to the ping only behind all that.
  */
 const MOST_SILENT_MS = 10 * 60_000;
-/** What a client gets to take the news that its key is no more. */
-const FAREWELL_MS = 2_000;
+/** What a client gets to take the news that its key is no more, or that the server stops. */
+export const FAREWELL_MS = 2_000;
 /** What a sandbox gets to take a client's last bytes. */
 const LAST_BYTES_MS = 10_000;
 
