@@ -1,19 +1,13 @@
-import type { Connection } from "../components/host/connection";
 import { UserError } from "../setup/user-error";
 import { type Pulumi, reasonOf, saysNoStack } from "./pulumi";
-
-/** A server's container, and how to reach its host. */
-export interface Server {
-  container: string;
-  connection: Connection;
-}
 
 /** Outputs of one server, as components/fleet.ts writes them. */
 export interface ServerOutputs {
   endpoint?: string;
   /** In dev mode with a placeholder key: any is accepted. */
   environment?: Record<string, string>;
-  server?: Server;
+  /** Where its container is: set for one on a host. */
+  server?: unknown;
 }
 
 /** The outputs of a stack: those of its only host, or those of each one by its name. */

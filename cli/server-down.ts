@@ -2,7 +2,7 @@ import { hostArgv } from "../components/host/connection";
 import { exec } from "../setup/exec";
 import type { Reporter } from "../setup/report";
 import { UserError } from "../setup/user-error";
-import type { Server } from "./outputs";
+import type { Server } from "./servers";
 
 /**
  * What of a deployed server is down, asked once a command on it has failed: its host, its container or what runs in it.

@@ -1,11 +1,13 @@
 import { hostArgv } from "../../components/host/connection";
+import { DEFAULT_HOST } from "../../components/settings/hosts";
 import { exec } from "../../setup/exec";
 import { createReporter, elapsed, type Reporter } from "../../setup/report";
 import { inspectTools } from "../../setup/tools";
 import { UserError } from "../../setup/user-error";
-import { readOutputs, type Server, type StackOutputs } from "../outputs";
+import { readOutputs, type StackOutputs } from "../outputs";
 import { type MsbRow, type Named, namePositions, namesOf, sandboxTable, withHandles } from "../sandbox-names";
 import { whyDown } from "../server-down";
+import { readServers, type Server, type StackServer } from "../servers";
 import { openStack } from "../stack";
 import { isPlainVolumeList, volumePositions, volumeTable, withVolumeHandles } from "../volume-names";
 
@@ -130,7 +132,9 @@ async function output({ connection, container }: Server, words: string[]): Promi
 /** The selected server. @throws UserError where there is none, or one of several hosts has to be named */
 export async function deployedServer(asked: ServerSelection, report: Reporter): Promise<DeployedServer> {
   const { stack, pulumi } = await openStack(asked.stack, report);
-  return { stack, ...chooseServer(stack, asked.host, await readOutputs(stack, pulumi)) };
+  const servers = await readServers(stack, pulumi);
+  if (servers.length === 0) refuseCluster(stack, await readOutputs(stack, pulumi));
+  return { stack, ...chooseServer(stack, asked.host, servers) };
 }
 
 /** `--stack NAME` and `--host NAME` in front of msb's own words. */
@@ -146,27 +150,36 @@ export function takeOptions(args: string[]): [ServerSelection, string[]] {
   }
 }
 
-/** @throws UserError where the server is not deployed, or one of several hosts has to be named */
-export function chooseServer(stack: string, host: string | undefined, outputs: StackOutputs): Server {
-  const { server, hosts, namespace } = outputs;
-  if (namespace !== undefined)
-    throw new UserError(
-      `Stack ${stack} is on a cluster: this command works on hosts only. Clients use the endpoint: docs/cluster.md\n` +
-        `To see its servers: kubectl get pods --namespace ${namespace}`,
-    );
-  const deploy = `To deploy it: npm run up -- --stack ${stack}`;
-  if (!server && !hosts) throw new UserError(`No server is deployed in stack ${stack}. ${deploy}`);
-  const names = Object.keys(hosts ?? {});
-  if (host === undefined) {
-    if (server) return server;
-    throw new UserError(
-      `Stack ${stack} has several hosts: ${names.join(", ")}. Choose one: --host ${names[0] ?? "NAME"}`,
-    );
-  }
-  const named = hosts?.[host]?.server;
-  if (named) return named;
-  if (!hosts) throw new UserError(`Stack ${stack} has one host: leave --host ${host} out.`);
+/** @throws UserError where the stack is on a cluster */
+function refuseCluster(stack: string, { namespace }: StackOutputs): void {
+  if (namespace === undefined) return;
   throw new UserError(
-    `The host ${host} of stack ${stack} was not deployed by the last \`up\`; these were: ${names.join(", ")}. ${deploy}`,
+    `Stack ${stack} is on a cluster: this command works on hosts only. Clients use the endpoint: docs/cluster.md\n` +
+      `To see its servers: kubectl get pods --namespace ${namespace}`,
+  );
+}
+
+/** @throws UserError where the server is not deployed, or one of several hosts has to be named */
+export function chooseServer(
+  stack: string,
+  host: string | undefined,
+  servers: readonly StackServer[],
+): StackServer {
+  const [first, ...others] = servers;
+  const deploy = `To deploy it: npm run up -- --stack ${stack}`;
+  if (first === undefined) throw new UserError(`No server is deployed in stack ${stack}. ${deploy}`);
+  const names = servers.map((each) => each.host).join(", ");
+  if (host === undefined) {
+    if (others.length === 0) return first;
+    throw new UserError(`Stack ${stack} has several hosts: ${names}. Choose one: --host ${first.host}`);
+  }
+  const named = servers.find((each) => each.host === host);
+  if (named) return named;
+  if (others.length === 0 && first.host === DEFAULT_HOST)
+    throw new UserError(
+      `Stack ${stack} has one server: leave --host ${host} out, or deploy that host: npm run up -- --stack ${stack}`,
+    );
+  throw new UserError(
+    `Stack ${stack} has no server on the host ${host}; it has one on each of these: ${names}. ${deploy}`,
   );
 }

@@ -21,6 +21,7 @@ export interface StateResource {
     triggers?: unknown[];
     hosts?: unknown;
     connection?: unknown;
+    envs?: unknown;
   };
 }
 

@@ -95,12 +95,12 @@ export async function recoverStack(
 }
 
 /** What Pulumi's state knows of a stack. */
-export const readResources = async (stack: string, pulumi: Pulumi) =>
+export const readResources = async (stack: string, pulumi: Pick<Pulumi, "read">) =>
   (await exportState(stack, pulumi)).resources;
 
 async function exportState(
   stack: string,
-  pulumi: Pulumi,
+  pulumi: Pick<Pulumi, "read">,
 ): Promise<{ pending: string[]; resources: StateResource[] }> {
   const { deployment } = JSON.parse(await pulumi.read(["stack", "export", "--stack", stack]));
   const operations: { type: string; resource: { urn: string } }[] = deployment.pending_operations ?? [];

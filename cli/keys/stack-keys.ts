@@ -4,7 +4,7 @@ import { hostArgv, hostShell } from "../../components/host/connection";
 import { keyLines, writeKeys } from "../../components/server/key-file";
 import { serverHome } from "../../components/server/stack-files";
 import { checkSettings } from "../../components/settings/checks";
-import { DEFAULT_HOST, SERVICE } from "../../components/settings/hosts";
+import { SERVICE } from "../../components/settings/hosts";
 import { type HostSettings, NAMESPACE } from "../../components/settings/schema";
 import { explainErrors } from "../../components/settings/setting-errors";
 import { exec } from "../../setup/exec";
@@ -12,8 +12,8 @@ import { stackFile, stackName } from "../../setup/project";
 import type { Reporter } from "../../setup/report";
 import { UserError } from "../../setup/user-error";
 import { stateFolder } from "../backend";
-import { type Server as Deployed, readOutputs } from "../outputs";
 import type { Pulumi } from "../pulumi";
+import { readServers, type Server, type StackServer } from "../servers";
 import { readSettings } from "../settings";
 import { hasStack } from "../stack";
 import type { Keyring } from "./keyring";
@@ -23,12 +23,6 @@ const usesFile = `${serverHome}/gateway/keys-used.json`;
 
 /** The resources of components/server/keys.ts and api-key.ts. */
 const keyResources = [`**::${SERVICE}*-key-file`, `**::${SERVICE}-api-key`];
-
-/** A server that checks keys. */
-interface Server extends Deployed {
-  /** Its host's name; `default` for the only one. */
-  host: string;
-}
 
 /** The keys of a stack. */
 export interface StackKeys {
@@ -90,13 +84,9 @@ export async function saveKeys(
   }
 }
 
-/** The deployed servers that check keys. */
-export async function serversWithKeys(stack: string, pulumi: Pick<Pulumi, "read">): Promise<Server[]> {
-  const { hosts, ...single } = await readOutputs(stack, pulumi);
-  return Object.entries(hosts ?? { [DEFAULT_HOST]: single }).flatMap(([host, { server, environment }]) =>
-    server && environment?.MSB_API_KEY === undefined ? [{ host, ...server }] : [],
-  );
-}
+/** The deployed servers that check keys. @throws UserError where they can't be read */
+export const serversWithKeys = async (stack: string, pulumi: Pick<Pulumi, "read">): Promise<StackServer[]> =>
+  (await readServers(stack, pulumi)).filter(({ checksKeys }) => checksKeys);
 
 /** Gives a running server its keys: it takes them within a second. @throws UserError if it can't be reached */
 export async function tellServer(

@@ -172,6 +172,8 @@ onMachines(
 
     await machines.west.fix();
     expect(await idOn("west"), "left alone").toBe(before);
+    const reached = await fleet.sandbox("--host", "west", "image", "ls");
+    expect(reached.exitCode, reached.output).toBe(0);
     fleet.configure({ hosts: { default: { hostPort: localPort }, east, west } });
     await up();
     expect(await logFiles("west")).toBe("2");

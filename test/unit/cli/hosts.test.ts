@@ -13,35 +13,39 @@ import { DEFAULT_DEBIAN } from "../../../components/settings/versions";
 import { projectName } from "../../../setup/project";
 
 describe("which server is meant", () => {
-  const server = (container: string) => ({ container, connection: { kind: "local" } as const });
-  const several = { hosts: { a: { server: server("a") }, b: { server: server("b") } } };
+  const on = (...hosts: string[]) =>
+    hosts.map((host) => ({
+      ...{ host, container: `${host}-server`, checksKeys: true },
+      connection: { kind: "local" as const },
+    }));
 
-  it.each<[string, string | undefined, Parameters<typeof chooseServer>[2], string]>([
-    ["the only one", undefined, { server: server("one") }, "one"],
-    ["the one that is named", "b", several, "b"],
-    ["the only one of a map", undefined, { server: server("a"), hosts: { a: { server: server("a") } } }, "a"],
-  ])("%s", (_name, host, outputs, container) => {
-    expect(chooseServer("dev", host, outputs).container).toBe(container);
+  it.each<[string, string | undefined, string[], string]>([
+    ["the only one", undefined, ["default"], "default"],
+    ["the only one, by its name", "default", ["default"], "default"],
+    ["the one that is named", "b", ["a", "b"], "b"],
+    ["the only one of a map", undefined, ["a"], "a"],
+  ])("%s", (_name, host, hosts, expected) => {
+    expect(chooseServer("dev", host, on(...hosts)).container).toBe(`${expected}-server`);
   });
 
-  it.each<[string, string | undefined, Parameters<typeof chooseServer>[2], RegExp]>([
+  it.each<[string, string | undefined, string[], RegExp]>([
     [
       "nothing is deployed",
       undefined,
-      {},
+      [],
       /No server is deployed in stack dev[\s\S]*npm run up -- --stack dev/,
     ],
-    ["it has to be said", undefined, several, /several hosts: a, b\. Choose one: --host a/],
-    ["there is one only", "a", { server: server("one") }, /has one host: leave --host a out/],
+    ["it has to be said", undefined, ["a", "b"], /several hosts: a, b\. Choose one: --host a/],
+    ["there is one only", "a", ["default"], /has one server: leave --host a out/],
     [
-      "it failed or is none",
+      "it was never deployed or is none",
       "c",
-      several,
-      /host c of stack dev was not deployed by the last `up`[\s\S]*a, b/,
+      ["a", "b"],
+      /no server on the host c;.* these: a, b\. To deploy it/,
     ],
-    ["it is a name of JavaScript's", "constructor", several, /host constructor/],
-  ])("says what to type: %s", (_name, host, outputs, message) => {
-    expect(() => chooseServer("dev", host, outputs)).toThrow(message);
+    ["it is a name of JavaScript's", "constructor", ["a", "b"], /host constructor/],
+  ])("says what to type: %s", (_name, host, hosts, message) => {
+    expect(() => chooseServer("dev", host, on(...hosts))).toThrow(message);
   });
 
   it.each<[string[], ReturnType<typeof takeOptions>]>([

@@ -33,21 +33,31 @@ const settings = {
   apiKey: "a".repeat(40),
   keys: JSON.stringify([{ id: "ci", hash: keyHash("ci") }]),
 };
-const connection = { kind: "local" };
-const deployed = (...names: string[]) => ({
-  hosts: Object.fromEntries(
-    names.map((name) => [
-      name,
-      { server: { container: `${name}-server`, connection }, environment: { MSB_BACKEND: "cloud" } },
-    ]),
-  ),
-});
+const urn = (type: string, name: string) => `urn:pulumi:prod::p::${type}::${name}`;
+/** The state with a server on each of these hosts. */
+const deployed = (...hosts: string[]) =>
+  hosts.flatMap((host) => {
+    const [component, container] = ["microsandbox:index:Microsandbox", "docker:index/container:Container"];
+    const ssh = "microsandbox:index:DockerHost";
+    return [
+      { urn: urn(component, `microsandbox-${host}`), type: component },
+      { urn: urn(ssh, `microsandbox-${host}-host`), type: ssh, outputs: { connection: { kind: "local" } } },
+      {
+        ...{ urn: urn(container, `microsandbox-${host}-server-container`), type: container },
+        outputs: { name: `${host}-server`, envs: ["DEV_MODE=false"] },
+      },
+    ];
+  });
 
 /** The reads of the commands, by their words; each may fail. */
-const READS = ["stack --show-name", "config --json", "stack output"];
+const READS = ["stack --show-name", "config --json", "stack export"];
 
-/** A pulumi with these settings and outputs, and what it was asked to change. */
-function pulumiWith(outputs: object, failing?: { words: string; error: string }, config: object = settings) {
+/** A pulumi with these settings and this state, and what it was asked to change. */
+function pulumiWith(
+  resources: object[],
+  failing?: { words: string; error: string },
+  config: object = settings,
+) {
   const changes: string[] = [];
   const values = Object.entries(config).map(([key, value]) => [
     `microsandbox:${key}`,
@@ -57,7 +67,7 @@ function pulumiWith(outputs: object, failing?: { words: string; error: string },
     const words = args.slice(0, 2).join(" ");
     if (words === failing?.words) throw new Error(failing.error);
     if (words === "config --json") return JSON.stringify(Object.fromEntries(values));
-    if (words === "stack output") return JSON.stringify(outputs);
+    if (words === "stack export") return JSON.stringify({ deployment: { resources } });
     if (words !== "stack --show-name") changes.push(words);
     return "";
   };
@@ -117,8 +127,25 @@ it("fails and names the server that keeps a key, after the others were told", as
   expect(changes).toEqual(["config rm"]);
 });
 
-it("has outputs of a stack that was never deployed: none", async () => {
-  const { pulumi } = pulumiWith({}, { words: "stack output", error: "error: no stack named 'prod' found" });
-  expect(await readOutputs("prod", pulumi)).toEqual({});
-  expect(await run(pulumiWith({}).pulumi)).toContain("No server of stack prod uses keys yet");
+it("fails and names the server where it keeps the last key", async () => {
+  const { pulumi } = pulumiWith(deployed("away"), undefined, {
+    ...settings,
+    apiKey: undefined,
+    generateApiKey: "false",
+  });
+  await expect(run(pulumi)).rejects.toThrow("away-server was not updated and keeps its current keys");
+});
+
+it("changes the file alone where no server is deployed", async () => {
+  const { pulumi, changes } = pulumiWith([]);
+  expect(await run(pulumi)).toContain("No server of stack prod uses keys yet");
+  expect(changes).toEqual(["config rm"]);
+});
+
+it("has no outputs of a stack that was never deployed, and fails where they can't be read", async () => {
+  const failing = (error: string) => ({ read: () => Promise.reject(new Error(error)) });
+  expect(await readOutputs("prod", failing("error: no stack named 'prod' found"))).toEqual({});
+  await expect(readOutputs("prod", failing("error: 503"))).rejects.toThrow(
+    /can't be read: error: 503\nTo see/,
+  );
 });
