@@ -29,3 +29,13 @@ export async function readOutputs(stack: string, pulumi: Pick<Pulumi, "read">): 
     );
   }
 }
+
+/** Whether an output has the API key of a host; without one, of the only host. */
+export type KeyShown = (host?: string) => boolean;
+
+/** Which API keys are in the outputs of a deployed stack. */
+export async function showsKey(stack: string, pulumi: Pick<Pulumi, "read">): Promise<KeyShown> {
+  const words = ["stack", "output", "--json", "--show-secrets", "--stack", stack];
+  const outputs: { apiKey?: string; apiKeys?: Record<string, string> } = JSON.parse(await pulumi.read(words));
+  return (host) => Boolean(host === undefined ? outputs.apiKey : outputs.apiKeys?.[host]);
+}

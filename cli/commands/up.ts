@@ -8,9 +8,7 @@ import { readResources, recoverStack } from "../deploy/recover";
 import { repairDrift } from "../deploy/repair-drift";
 import { unfinishedUpgrades } from "../deploy/unfinished-upgrade";
 import { leaveOutUnreachable } from "../deploy/unreachable";
-import { readApiKey } from "../keys/stack-keys";
-import { readOutputs, type ServerOutputs, type StackOutputs } from "../outputs";
-import type { Pulumi } from "../pulumi";
+import { type KeyShown, readOutputs, type ServerOutputs, type StackOutputs, showsKey } from "../outputs";
 import { readSettings } from "../settings";
 import { hostsOf, isInProduction, makeStack, nameError, type OpenStack, openStack } from "../stack";
 import { prepare } from "./setup";
@@ -84,7 +82,7 @@ export async function deploy(
   const outputs = await readOutputs(stack, pulumi);
   const missing = names.filter((host) => outputs.hosts && !Object.hasOwn(outputs.hosts, host));
   const isDone = done.ok && !done.interrupted;
-  if (isDone || missing.length > 0) sayReady(outputs, await hasApiKey(stack, pulumi), report);
+  if (isDone || missing.length > 0) sayReady(outputs, await showsKey(stack, pulumi), report);
   if (isDone) return;
   for (const text of unfinishedUpgrades(stack, hosts, await readResources(stack, pulumi)))
     report.say(`\n${text}`);
@@ -122,12 +120,10 @@ export async function askAboutPlan(
   });
 }
 
-const hasApiKey = async (stack: string, pulumi: Pulumi) => (await readApiKey(stack, pulumi)) !== undefined;
-
-/** @param canShowKey whether the key is in an output; else only hashes of keys are kept */
-function sayReady({ hosts, ...single }: StackOutputs, canShowKey: boolean, report: Reporter): void {
+/** @param shown whether the key of a host is in an output; else only hashes of keys are kept */
+function sayReady({ hosts, ...single }: StackOutputs, shown: KeyShown, report: Reporter): void {
   if (hosts === undefined) {
-    if (single.endpoint) saySingle(single, canShowKey, report);
+    if (single.endpoint) saySingle(single, shown(), report);
     return;
   }
   const ready = Object.entries(hosts);
@@ -139,7 +135,7 @@ function sayReady({ hosts, ...single }: StackOutputs, canShowKey: boolean, repor
   report.say(`Try it:  npm run sandbox -- --host ${host} run starter -- echo "Hello from sandbox"`);
   report.say(`SDKs and msb, for the host ${host}:`);
   const readKey = `stack output apiKeys --json --show-secrets | jq -r '.["${host}"]'`;
-  sayEnvironment(server, canShowKey ? readKey : undefined, report);
+  sayEnvironment(server, shown(host) ? readKey : undefined, report);
 }
 
 function saySingle(single: ServerOutputs, canShowKey: boolean, report: Reporter): void {

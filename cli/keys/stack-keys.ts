@@ -1,5 +1,6 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { z } from "zod";
 import { hostArgv, hostShell } from "../../components/host/connection";
 import { keyLines, writeKeys } from "../../components/server/key-file";
 import { serverHome } from "../../components/server/stack-files";
@@ -47,7 +48,7 @@ export async function readKeys(stack: string, pulumi: Pick<Pulumi, "read">): Pro
   };
   const { apiKey, keys, generateApiKey } = check({}).settings;
   const mayBeMade = isStackMade && apiKey === undefined && generateApiKey;
-  const made = mayBeMade ? await readApiKey(stack, pulumi) : undefined;
+  const made = mayBeMade ? await readMadeKey(stack, pulumi) : undefined;
   return {
     isStackMade,
     keyring: { apiKey: apiKey ?? made, keys },
@@ -56,12 +57,25 @@ export async function readKeys(stack: string, pulumi: Pick<Pulumi, "read">): Pro
   };
 }
 
-/** The API key that a deployed stack has, of its first host; undefined where it has none. */
-export async function readApiKey(stack: string, pulumi: Pick<Pulumi, "read">): Promise<string | undefined> {
-  const words = ["stack", "output", "--json", "--show-secrets", "--stack", stack];
-  const outputs: { apiKey?: string; apiKeys?: Record<string, string> } = JSON.parse(await pulumi.read(words));
-  return [outputs.apiKey, ...Object.values(outputs.apiKeys ?? {})].find((key) => key);
+/**
+ * The API key that the first `up` made; undefined where none was. From its own resource: a host may have another key, and
+ * the outputs don't tell which.
+ */
+async function readMadeKey(stack: string, pulumi: Pick<Pulumi, "read">): Promise<string | undefined> {
+  const state = JSON.parse(await pulumi.read(["stack", "export", "--show-secrets", "--stack", stack]));
+  const { resources = [] } = z.object({ resources: z.array(madeKey).optional() }).parse(state.deployment);
+  const made = resources.find(({ urn }) => urn.endsWith(`::${SERVICE}-api-key`));
+  const text = made?.outputs?.stdout?.plaintext;
+  const key = text === undefined ? "" : String(JSON.parse(text)).trim();
+  // Empty where none was needed when it was made.
+  return key === "" ? undefined : key;
 }
+
+/** A resource of the state, as far as it may be the made key: of a secret, Pulumi exports the JSON text. */
+const madeKey = z.object({
+  urn: z.string(),
+  outputs: z.object({ stdout: z.object({ plaintext: z.string() }).optional().catch(undefined) }).optional(),
+});
 
 /** Writes what has changed into the stack's file, encrypted; values go through standard input, never as arguments. */
 export async function saveKeys(

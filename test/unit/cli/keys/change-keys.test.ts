@@ -71,8 +71,12 @@ function pulumiWith(
     if (words !== "stack --show-name") changes.push(words);
     return "";
   };
-  const write = async (args: string[]) => void changes.push(args.slice(0, 2).join(" "));
-  return { changes, pulumi: { read, write } };
+  const written: string[] = [];
+  const write = async (args: string[], input: string) => {
+    changes.push(args.slice(0, 2).join(" "));
+    written.push(input);
+  };
+  return { changes, written, pulumi: { read, write } };
 }
 
 type Make = Parameters<typeof changeKeys>[1];
@@ -134,6 +138,32 @@ it("fails and names the server where it keeps the last key", async () => {
     generateApiKey: "false",
   });
   await expect(run(pulumi)).rejects.toThrow("away-server was not updated and keeps its current keys");
+});
+
+it("replaces the key that the first up made, whatever keys of their own some hosts have", async () => {
+  const own = { apiKey: "o".repeat(40) };
+  const key = `msb_${"0".repeat(64)}`;
+  const secret = (text: string) => ({ stdout: { plaintext: JSON.stringify(text) } });
+  const type = "command:local:Command";
+  const made = { urn: urn(type, "microsandbox-api-key"), type, outputs: secret(`${key}\n`) };
+  const other = { urn: urn(type, "microsandbox-tls-certificate"), type, outputs: { stdout: "text" } };
+  await fc.assert(
+    fc.asyncProperty(fc.subarray(["default", "east", "west"], { maxLength: 2 }), async (withOwn) => {
+      const hosts = ["default", "east", "west"].map((host, index) => [
+        host,
+        { hostPort: 6000 + index, ...(withOwn.includes(host) ? own : {}) },
+      ]);
+      const config = { devMode: "false", hosts: JSON.stringify(Object.fromEntries(hosts)) };
+      const { pulumi, written } = pulumiWith([other, made], undefined, config);
+      await run(pulumi, (keyring, now) => ({
+        ...rotateKey(keyring, "default", { overlapMs: 3_600_000 }, now),
+        said: "The new key default",
+      }));
+      const [, keys] = written;
+      expect(JSON.parse(keys ?? "")).toMatchObject([{ id: "default", hash: keyHash(key) }]);
+    }),
+    { numRuns: 5 },
+  );
 });
 
 it("changes the file alone where no server is deployed", async () => {
