@@ -5,6 +5,7 @@ import { type AddressInfo, isIP, type Socket, connect as systemConnect } from "n
 import { pipeline } from "node:stream";
 import ipaddr from "ipaddr.js";
 import { isWithin, RESERVED_RANGES, TRANSLATED_RANGES } from "./ip-ranges";
+import { passAnswer } from "./registry-answer";
 import type { Reach } from "./registry-rules";
 
 export type ProxyOptions = {
@@ -116,12 +117,7 @@ export class PullProxy {
       headers: { ...headers, host: target.host, connection: "close" },
       createConnection: () => upstream,
     });
-    asked.once("response", (response) => {
-      answer.writeHead(response.statusCode ?? 502, response.headers);
-      pipeline(response, answer, () => undefined);
-    });
-    // Also after the first: one that nobody hears ends the process.
-    asked.on("error", () => answer.destroy());
+    passAnswer(asked, answer);
     incoming.pipe(asked);
   }
 
