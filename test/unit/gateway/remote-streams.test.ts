@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { RemoteBackend } from "../../../docker/gateway/src/backends/remote/client";
 import { serveBackend } from "../../../docker/gateway/src/backends/remote/serve";
-import { linesOf, textOf } from "../../../docker/gateway/src/backends/remote/wire";
+import { linesOf, textOf } from "../../../docker/gateway/src/byte-streams";
 import { ERROR_KINDS, type ErrorKind, ServiceError } from "../../../docker/gateway/src/errors";
 import type { LogEntry, Sandbox } from "../../../docker/gateway/src/sandboxes/backend";
 import type { FileInfo } from "../../../docker/gateway/src/sandboxes/volume-files";

@@ -1,6 +1,7 @@
 import { setMaxListeners } from "node:events";
 import type { Duplex } from "node:stream";
 import type * as z from "zod";
+import { linesOf, textOf } from "../../byte-streams";
 import { ServiceError } from "../../errors";
 import { withFirstSignal } from "../../first-signal";
 import { CALLS, type CallArguments, type CallName, type CallResult } from "./calls";
@@ -20,10 +21,8 @@ import {
   errorOf,
   HEARTBEAT_MS,
   type Identity,
-  linesOf,
   SERVER_HEADER,
   STREAM_PATH,
-  textOf,
 } from "./wire";
 
 export type RemoteOptions = {

@@ -3,6 +3,7 @@ import { createServer as createTlsServer } from "node:https";
 import type { AddressInfo, Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import type { TLSSocket } from "node:tls";
+import { textOf } from "../../byte-streams";
 import { ConfigError, errorText, invalidRequest, ServiceError } from "../../errors";
 import { mostConnections } from "../../limits/descriptors";
 import { Strangers } from "../../limits/strangers";
@@ -30,7 +31,6 @@ import {
   SERVER_HEADER,
   STREAM_PATH,
   sentError,
-  textOf,
   WRITE_PATH,
 } from "./wire";
 

@@ -1,6 +1,7 @@
 import { request as plainRequest } from "node:http";
 import { request as tlsRequest } from "node:https";
 import { type Duplex, PassThrough, type Readable } from "node:stream";
+import { textOf } from "../../byte-streams";
 import { ServiceError } from "../../errors";
 import type { WriteOptions } from "../../sandboxes/volume-files";
 import type { Connection } from "./connection";
@@ -14,7 +15,6 @@ import {
   encodeArguments,
   READ_PATH,
   SIZE_HEADER,
-  textOf,
   WRITE_PATH,
 } from "./wire";
 
