@@ -26,6 +26,11 @@ const FILES = {
   "device-plugin/fine.ts":
     'import { e } from "../errors";\nimport { m } from "./bad";\nexport const d = [e, m];',
   "device-plugin/bad.ts": 'import { m } from "../sandboxes/model";\nexport { m };',
+  "backends/servers/names.ts": "export const n = 1;",
+  "backends/servers/bad.ts": 'import { p } from "../../kubernetes/fine";\nexport const q = p;',
+  "kubernetes/fine.ts":
+    'import { n } from "../backends/servers/names";\nimport { e } from "../errors";\nexport const p = [n, e];',
+  "kubernetes/bad.ts": 'import { k } from "../keys/check";\nexport const b = k;',
   "limits/composed.ts": 'import { app } from "../app";\nexport const c = app;',
   "app.ts":
     'import { w } from "./backends/msb/works";\nimport { f } from "./http/fine";\nexport const app = [w, f];',
@@ -66,6 +71,7 @@ test("who may import whom, circles of types, promises that nobody waits for, and
     "backends/msb/bad.ts noRestrictedImports",
     "backends/remote/bad.ts noRestrictedImports",
     "backends/remote/settings.ts noRestrictedImports",
+    "backends/servers/bad.ts noRestrictedImports",
     "device-plugin/bad.ts noRestrictedImports",
     "files/floating.ts noFloatingPromises",
     "files/floating.ts noFloatingPromises",
@@ -74,6 +80,7 @@ test("who may import whom, circles of types, promises that nobody waits for, and
     "files/two.ts noImportCycles",
     "http/server.ts noRestrictedImports",
     "keys/bad.ts noRestrictedImports",
+    "kubernetes/bad.ts noRestrictedImports",
     "limits/bad.ts noRestrictedImports",
     "limits/composed.ts noRestrictedImports",
     "sandboxes/bad.ts noRestrictedImports",

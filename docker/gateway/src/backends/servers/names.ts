@@ -17,6 +17,9 @@ export type Hold = {
  */
 export const KEPT_MS = { making: 15 * 60_000, made: 60_000, lost: 60 * 60_000 };
 
+/** Whether a hold still counts. */
+export const isKept = ({ state, since }: Hold): boolean => Date.now() - since < KEPT_MS[state];
+
 /**
  * Names of what is being made, and for a while of what was made. Whichever routers ask at once, one of them gets a name.
  * Which names are taken for good, the servers know.
@@ -90,5 +93,3 @@ export class MemoryNames implements Names {
   private isHeldBy = (name: string, { revision }: Hold): boolean =>
     this.holds.get(name)?.revision === revision;
 }
-
-const isKept = ({ state, since }: Hold): boolean => Date.now() - since < KEPT_MS[state];
