@@ -3,7 +3,7 @@ import type { Server } from "node:https";
 import { join } from "node:path";
 import type { FastifyInstance } from "fastify";
 import { halfState } from "./backends/msb/half-state";
-import type { Config } from "./config";
+import { type Config, isRouter } from "./config";
 import { ConfigError } from "./errors";
 import { guardedScope } from "./http/guarded-scope";
 import { KeptAnswers } from "./http/kept-answers";
@@ -24,6 +24,8 @@ import { ServerCertificate } from "./http/tls";
 import { KeyCheck } from "./keys/key-check";
 import { ConnectionLimit, RateLimit } from "./limits/rate-limit";
 import { openBackend } from "./open-backend";
+import { openCluster } from "./open-cluster";
+import { checkRouter } from "./router-settings";
 import type { Backend, Owner } from "./sandboxes/backend";
 import { SandboxService } from "./sandboxes/service";
 
@@ -47,8 +49,9 @@ export async function createGateway(
   config: Config,
   { unusable = () => undefined, logTo }: GatewayOptions = {},
 ): Promise<Gateway> {
+  checkRouter(config);
   // Before anything is written there.
-  const half = config.SERVERS ? undefined : halfState(config.MSB_HOME);
+  const half = isRouter(config) ? undefined : halfState(config.MSB_HOME);
   if (half) throw new ConfigError(half);
   const metrics = new Metrics();
   const app = await createServer(config, metrics, logTo);
@@ -60,6 +63,9 @@ export async function createGateway(
   }
   const state = join(config.MSB_HOME, "gateway");
   mkdirSync(state, { recursive: true, mode: 0o700 });
+  const onClose = (close: () => Promise<void>) => void app.addHook("onClose", close);
+  // Before the keys are read.
+  const kubernetes = await openCluster(config, log, onClose);
   const keys = new KeyCheck({
     file: config.API_KEYS_FILE,
     devMode: config.DEV_MODE,
@@ -69,8 +75,7 @@ export async function createGateway(
   });
   app.addHook("onClose", () => keys.close());
   const limitsOf = (owner: Owner) => keys.limitsOf(owner);
-  const onClose = (close: () => Promise<void>) => void app.addHook("onClose", close);
-  const backend = await openBackend({ config, limitsOf, metrics, log, unusable, onClose });
+  const backend = await openBackend({ config, limitsOf, metrics, log, unusable, onClose, kubernetes });
   metrics.watch(backend);
 
   const hostNames = config.HOST_NAMES.toLowerCase().split(",").filter(Boolean);

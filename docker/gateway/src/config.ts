@@ -8,6 +8,12 @@ const seconds = z.coerce.number().int().min(0);
 const count = z.coerce.number().int().min(1);
 const port = z.coerce.number().int().min(1).max(65_535);
 
+/** Name of an object of Kubernetes. */
+const objectName = z
+  .string()
+  .max(63)
+  .regex(/^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/);
+
 function jsonOf<T extends z.ZodType>(schema: T) {
   const parsed = z.string().transform((text, context): unknown => {
     try {
@@ -86,6 +92,24 @@ export const environmentSchema = z.object({
         "a number is there twice",
       ),
   ).optional(),
+  /**
+   * The StatefulSet whose pods are the servers that this one is a router before, in place of SERVERS; and their
+   * BACKEND_PORT. Routers before the same one share their names. kubernetes/open.ts says what the account has to be
+   * allowed.
+   */
+  STATEFUL_SET: objectName.optional(),
+  STATEFUL_SET_PORT: port.optional(),
+  /**
+   * The Secret whose entries are written into API_KEYS_FILE, one after the other, whenever they change. Until the Secret was
+   * read once no key is taken.
+   */
+  KEYS_SECRET: objectName.optional(),
+  /** The API of Kubernetes. */
+  KUBERNETES_API: z.url({ protocol: /^https?$/ }).default("https://kubernetes.default.svc"),
+  /** The namespace of STATEFUL_SET, KEYS_SECRET and the names; default: that of the account. */
+  KUBERNETES_NAMESPACE: objectName.optional(),
+  /** Folder with the files token, ca.crt and namespace of the service account. */
+  KUBERNETES_ACCOUNT: z.string().startsWith("/").default("/var/run/secrets/kubernetes.io/serviceaccount"),
   /** What servers and routers show each other: a certificate with its key, PEM; and the authority of all of them. */
   PEER_TLS_FILE: z.string().startsWith("/").optional(),
   PEER_CA_FILE: z.string().startsWith("/").optional(),
@@ -143,6 +167,10 @@ export const environmentSchema = z.object({
 });
 
 export type Config = z.infer<typeof environmentSchema>;
+
+/** Whether it runs no sandboxes itself, but others do for it. */
+export const isRouter = ({ SERVERS, STATEFUL_SET }: Config): boolean =>
+  SERVERS !== undefined || STATEFUL_SET !== undefined;
 
 /** Reads the configuration; every mistake is reported at once, in one {@link ConfigError}. */
 export const readConfig = (environment: Record<string, string | undefined>): Config =>

@@ -25,6 +25,8 @@ export type ServersBackendOptions = {
   namesPerOwner: boolean;
   /** What an owner may have on all servers together, which know nothing of it. Default: no limits. */
   limitsOf?: (owner: Owner) => OwnerLimits;
+  /** What else has to hold before it is ready. Default: nothing. */
+  checks?: () => Record<string, Check>;
 };
 
 /** Several servers as one. It keeps nothing of its own but copies: any number may stand before the same servers. */
@@ -33,10 +35,13 @@ export class ServersBackend implements Backend {
   readonly volumes: ServersVolumes;
   readonly snapshots: ServersSnapshots;
   private readonly servers: Servers;
+  private readonly checks: () => Record<string, Check>;
   private draining = false;
 
-  constructor({ servers, names, namesPerOwner, limitsOf = () => ({}) }: ServersBackendOptions) {
+  constructor(options: ServersBackendOptions) {
+    const { servers, names, namesPerOwner, limitsOf = () => ({}), checks = () => ({}) } = options;
     this.servers = servers;
+    this.checks = checks;
     const isTaken = ({ kind, owner, name }: Claim, before?: Hold): Promise<boolean> => {
       const scope = namesPerOwner ? { owner } : {};
       if (kind === "sandbox") return this.sandboxes.hasName(name, scope, before);
@@ -121,9 +126,20 @@ export class ServersBackend implements Backend {
       const wrong = Object.values(all[at]?.checks ?? {}).find(({ ok }) => !ok);
       return [`server-${number}`, all[at]?.ready ? { ok: true } : { ok: false, reason: wrong?.reason }];
     });
-    const ready = all.some((each) => each.ready) && servers.every(({ mirror }) => mirror.isKnown);
+    const others = this.checks();
+    const ready =
+      all.some((each) => each.ready) &&
+      servers.every(({ mirror }) => mirror.isKnown) &&
+      Object.values(others).every(({ ok }) => ok);
     const none: Check = { ok: false, reason: "there is no server" };
-    return { ready, checks: checks.length === 0 ? { servers: none } : Object.fromEntries(checks) };
+    const joining = this.servers.notYet().map(({ number }): [string, Check] => {
+      return [`server-${number}`, { ok: false, reason: "it is new, and has not answered yet" }];
+    });
+    const ofServers = [...checks, ...joining];
+    return {
+      ready,
+      checks: { ...(ofServers.length === 0 ? { servers: none } : Object.fromEntries(ofServers)), ...others },
+    };
   }
 
   async resume(): Promise<void> {

@@ -73,6 +73,7 @@ const PATIENCE_MS = 2_000;
 export class Servers {
   readonly lists = new Lists();
   private current: readonly Server[] = [];
+  private joining: readonly Server[] = [];
 
   constructor(servers: readonly Server[]) {
     this.replace(servers);
@@ -81,8 +82,16 @@ export class Servers {
   /** In the order of their numbers. */
   all = (): readonly Server[] => this.current;
 
-  /** From here on it is these. What is on those that are no more is nobody's. */
-  replace(servers: readonly Server[]): void {
+  /** Those that nobody waits for yet. */
+  notYet = (): readonly Server[] => this.joining;
+
+  /**
+   * From here on it is these. What is on those that are no more is nobody's.
+   * @param joining new ones, of which nothing was heard yet: they are asked for what bears their number, and lists and new
+   * names don't wait for them. Default: none
+   */
+  replace(servers: readonly Server[], joining: readonly Server[] = []): void {
+    this.joining = joining;
     for (const server of this.current) if (!servers.includes(server)) server.mirror.watch(undefined);
     for (const server of servers) if (!this.current.includes(server)) server.mirror.watch(this.lists);
     this.current = [...servers].sort((a, b) => a.number - b.number);
@@ -116,7 +125,8 @@ export class Servers {
   /** Those that something of this id may be on: the one that it names or, where it names none, all. */
   having(id: string): readonly Server[] {
     const number = serverOf(id);
-    return number === undefined ? this.current : this.current.filter((server) => server.number === number);
+    if (number === undefined) return this.current;
+    return [...this.current, ...this.joining].filter((server) => server.number === number);
   }
 
   /** What each of them answers; of one that doesn't, what is known else. @throws what `known` throws */
