@@ -1,8 +1,12 @@
 import { once } from "node:events";
 import * as http2 from "node:http2";
 import { connect } from "node:net";
+import { Writable } from "node:stream";
 import * as grpc from "@grpc/grpc-js";
+import fc from "fast-check";
 import { afterEach, expect, test } from "vitest";
+import type { Health } from "../../../../docker/gateway/src/device-plugin/api";
+import { Watchers } from "../../../../docker/gateway/src/device-plugin/watchers";
 import { type DeviceList, PluginConnection } from "./fake-kubelet";
 import { World } from "./world";
 
@@ -16,7 +20,7 @@ const sessions: http2.ClientHttp2Session[] = [];
 afterEach(async () => {
   for (const connection of connections.splice(0)) connection.close();
   for (const session of sessions.splice(0)) session.destroy();
-  await world.end();
+  await world?.end();
 });
 
 async function registered(devices?: number): Promise<void> {
@@ -111,7 +115,48 @@ test("one that does not read holds nobody up, costs no more than what it holds, 
   world.takeDevice();
   await world.kubeletSees("Unhealthy");
   slow.read();
+  // Whatever was held for it comes before these.
+  for (let index = 0; index < 3; index++) await flap();
+  world.takeDevice();
+  await world.kubeletSees("Unhealthy");
   await world.until(() => slow.told().at(-1) === "Unhealthy");
   expect(slow.told()[0]).toBe("Healthy");
   expect(slow.told().length).toBeLessThan(FLAPS / 2);
+});
+
+test("whatever is read when, one list at most is on its way, and the last one is of the state", async () => {
+  const steps = fc.array(fc.constantFrom("changes", "is looked at", "is read"), { maxLength: 40 });
+  await fc.assert(
+    fc.asyncProperty(steps, async (all) => {
+      let health: Health = "Healthy";
+      const read: string[] = [];
+      const unread: (() => void)[] = [];
+      const stream = new Writable({
+        objectMode: true,
+        write: ({ devices: [first] }: DeviceList, _encoding, done) => {
+          unread.push(() => {
+            read.push(first?.health ?? "none");
+            done();
+          });
+        },
+      });
+      const watchers = new Watchers(["kvm-0"], () => health);
+      // Of a stream of gRPC, what is used is a Writable's.
+      watchers.add(stream as unknown as Parameters<Watchers["add"]>[0]);
+      const readOne = async () => {
+        unread.shift()?.();
+        await new Promise(setImmediate);
+      };
+      for (const step of all) {
+        if (step === "changes") health = health === "Healthy" ? "Unhealthy" : "Healthy";
+        else if (step === "is looked at") watchers.tellAll();
+        else await readOne();
+        expect(stream.writableLength).toBeLessThanOrEqual(1);
+      }
+      watchers.tellAll();
+      while (unread.length > 0) await readOne();
+      expect(read.at(-1)).toBe(health);
+      expect(read.every((each, index) => each !== read[index - 1])).toBe(true);
+    }),
+  );
 });
