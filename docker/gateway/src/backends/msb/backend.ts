@@ -87,7 +87,8 @@ export class MsbBackend implements MirroredBackend {
   async sweep(now?: number): Promise<void> {
     await this.beginSweep(now);
     const never = new AbortController().signal;
-    for (const entry of [...this.parts.index.all()]) while (entry.underWay) await entry.changed(never);
+    for (const entry of [...this.parts.index.all()])
+      if (entry.underWay) await entry.until(({ underWay }) => !underWay, never);
   }
 
   /** Goes on with all that was not finished, and ends what is over; resolves when the slow of it is done. Never rejects. */

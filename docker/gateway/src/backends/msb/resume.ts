@@ -204,5 +204,5 @@ const isAlive = ({ ended, record: { state } }: Entry): boolean =>
 const abortAfter = (ms: number): AbortSignal => AbortSignal.timeout(Math.max(0, Math.floor(ms)));
 
 async function settled(entry: Entry, signal: AbortSignal): Promise<void> {
-  while (!entry.settled && !signal.aborted) await entry.changed(signal);
+  if (!entry.settled) await entry.until(({ settled }) => settled, signal);
 }

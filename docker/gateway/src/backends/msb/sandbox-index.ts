@@ -13,6 +13,7 @@ import { STATES } from "../../sandboxes/states";
 import { type ChangedIds, ChangeLog } from "./change-log";
 import { ChangeWatch } from "./change-watch";
 import { isInterrupted, isPaused, type SandboxRecord } from "./sandbox-record";
+import { Waits } from "./waits";
 
 /** What a sandbox takes of the limits. */
 export type Share = { vcpus: number; memoryMib: number };
@@ -41,7 +42,7 @@ export class Entry {
   /** A number of this record alone, among all of all sandboxes. */
   version = 0;
   private current!: SandboxRecord;
-  private readonly listeners = new Set<() => void>();
+  private readonly waits = new Waits<Entry>(() => this);
 
   constructor(record: SandboxRecord) {
     this.record = record;
@@ -70,22 +71,12 @@ export class Entry {
 
   /** Wakes whoever waits for a change. */
   notify(): void {
-    for (const listener of [...this.listeners]) listener();
+    this.waits.wake();
   }
 
-  /** Resolves at the next change, or when the signal aborts. */
-  changed(signal: AbortSignal): Promise<void> {
-    return new Promise((resolve) => {
-      const done = () => {
-        this.listeners.delete(done);
-        signal.removeEventListener("abort", done);
-        resolve();
-      };
-      if (signal.aborted) return resolve();
-      this.listeners.add(done);
-      signal.addEventListener("abort", done, { once: true });
-    });
-  }
+  /** Resolves after a change with which it holds, or when the signal aborts. */
+  until = (holds: (entry: Entry) => boolean, signal: AbortSignal): Promise<Entry> =>
+    this.waits.until(holds, signal);
 }
 
 /**

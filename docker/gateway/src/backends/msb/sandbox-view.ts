@@ -19,9 +19,15 @@ export function statusOf({ record }: Entry): Sandbox["status"] {
   return status;
 }
 
+/** The last view that was made: many may wait for one sandbox, and look at it one after the other. */
+let last: { entry: Entry; sandbox: CompactSandbox } | undefined;
+
 /** A sandbox as it stands, for everybody above. */
 export function sandboxOf(entry: Entry): Sandbox {
   const { record, version, settled, ended } = entry;
+  const { sandbox: known } = last?.entry === entry ? last : {};
+  if (known?.version === version && known.settled === settled && known.ended === ended) return known;
   const now = { status: statusOf(entry), paused: isPaused(record), settled, ended };
-  return new CompactSandbox(record, now, version, record.spec);
+  last = { entry, sandbox: new CompactSandbox(record, now, version, record.spec) };
+  return last.sandbox;
 }

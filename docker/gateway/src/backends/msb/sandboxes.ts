@@ -169,11 +169,9 @@ export class MsbSandboxes implements SandboxBackend, Mirrored {
 
   async until(id: string, holds: (sandbox: Sandbox) => boolean, signal: AbortSignal): Promise<Sandbox> {
     const entry = this.entry(id);
-    for (;;) {
-      const sandbox = sandboxOf(entry);
-      if (entry.ended || signal.aborted || holds(sandbox)) return sandbox;
-      await entry.changed(signal);
-    }
+    const isOver = () => entry.ended || signal.aborted || holds(sandboxOf(entry));
+    if (!isOver()) await entry.until(isOver, signal);
+    return sandboxOf(entry);
   }
 
   planModification = async (id: string, change: PlannedModification): Promise<ModificationPlan> =>
@@ -238,7 +236,7 @@ export class MsbSandboxes implements SandboxBackend, Mirrored {
 
   private async whenSettled(entry: Entry | undefined): Promise<void> {
     const never = new AbortController().signal;
-    while (entry && !entry.ended && entry.underWay) await entry.changed(never);
+    if (entry?.underWay) await entry.until(({ ended, underWay }) => ended || !underWay, never);
   }
 }
 

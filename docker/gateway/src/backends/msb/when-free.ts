@@ -17,9 +17,7 @@ export async function whenFree<T>(
   { signal, check }: { signal: AbortSignal; check: (entry: Entry) => void },
   work: () => Promise<T>,
 ): Promise<T> {
-  const free = async (over: AbortSignal) => {
-    while (entry.underWay && !over.aborted) await entry.changed(over);
-  };
+  const free = (over: AbortSignal) => entry.until(({ underWay }) => !underWay, over);
   const deadline = performance.now() + BUSY_WAIT_MS;
   // By the time that the wait is over, something else may have begun.
   for (let left = BUSY_WAIT_MS; entry.underWay && left > 0; left = deadline - performance.now()) {
