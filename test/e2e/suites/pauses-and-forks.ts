@@ -43,8 +43,8 @@ export async function pausesAndForks(stack: TestStack, server: Asked, key: strin
   const made = await ask(server, path, { method: "POST", key, body: spec });
   expect(made.status, made.text).toBe(200);
   const { id } = JSON.parse(made.text);
-  // On a slow host the server answers before it is done; msb's own command does not wait for it, and msb's list
-  // shows it before its other commands know.
+  // On a slow host the server answers before it is done, and msb's own commands do not wait for it. Its `exec` goes by
+  // msb's database, into which a list of msb's that was begun before a resume can write "Paused" after it.
   const becomes = async (status: "Running" | "Paused") => {
     const told = async () => {
       const { text } = await ask(server, `/v1/sandboxes/${id}`, { key });
@@ -54,6 +54,9 @@ export async function pausesAndForks(stack: TestStack, server: Asked, key: strin
     const within = { timeout: 120_000, interval: 1_000 };
     await expect.poll(told, within).toEqual(["running", status === "Paused"]);
     await expect.poll(() => statusInMsb(id), within).toBe(status);
+    if (status === "Paused") return;
+    const works = async () => (await stack.sandbox("exec", "held", "--", "true")).exitCode;
+    await expect.poll(works, within).toBe(0);
   };
   const pid = await inGuest(
     "held",

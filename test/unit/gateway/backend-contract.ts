@@ -40,6 +40,7 @@ export function describeBackend(name: string, make: MakeWorld): void {
         memoryMib: 0,
         cpus: 0,
         volumes: 0,
+        volumeGib: 0,
         ...none,
       };
       expect(await backend.usage()).toEqual(nothing);

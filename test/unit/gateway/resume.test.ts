@@ -125,7 +125,7 @@ describe("the version on the state volume", () => {
     mkdirSync(join(home, "gateway"));
     writeFileSync(join(home, "gateway", "version"), "0.8.0");
     await expect(TestGateway.start({}, home)).rejects.toThrow(
-      /0\.8\.0[\s\S]*0\.7\.11[\s\S]*set version 0\.8\.0/,
+      /0\.8\.0[\s\S]*0\.7\.11[\s\S]*set version to 0\.8\.0/,
     );
     expect(version(home)).toBe("0.8.0");
     await claimState(home, "0.8.1");
