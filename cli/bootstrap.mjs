@@ -1,9 +1,10 @@
 // Entry of every npm script: installs the pinned npm packages where they are missing or incomplete, then hands over to
 // cli/main.ts. Plain JavaScript without dependencies, since on a fresh clone there are none.
-import { spawn, spawnSync } from "node:child_process";
+import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, lstatSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { isatty } from "node:tty";
 import { fileURLToPath } from "node:url";
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
@@ -121,13 +122,19 @@ if (isFile) await installPackages(join(root, "docker", "gateway"));
 
 const program = isFile ? [join(root, command), ...args] : [join(root, "cli", "main.ts"), command, ...args];
 const cli = ["--import", import.meta.resolve("tsx"), ...program];
-// An interrupt reaches the child too, being in the same process group: wait for it to end by itself.
-for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => {});
-const { status, error } = spawnSync(process.execPath, cli, { stdio: "inherit" });
-if (error)
+const child = spawn(process.execPath, cli, { stdio: "inherit" });
+// A terminal sends Ctrl+C to the child, too. Whoever else asks this process to end, like a service manager or a CI runner,
+// may signal it alone. It waits for the child, which ends by itself after its clean-up.
+const hasTerminal = [0, 1, 2].some((descriptor) => isatty(descriptor));
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"])
+  process.on(signal, () => {
+    if (signal !== "SIGINT" || !hasTerminal) child.kill(signal);
+  });
+child.once("error", (error) =>
   refuse(
     `The command could not be started: ${error.message}. Nothing was done.\n` +
       "Is this machine out of memory or of processes? Then run the command again.",
-  );
+  ),
+);
 // Ended by a signal, it has no status.
-process.exit(status ?? 1);
+child.once("exit", (status) => process.exit(status ?? 1));

@@ -178,24 +178,26 @@ it("fails where the command was killed", async () => {
   expect((await run(root)).exitCode).toBe(1);
 });
 
-it.each(["SIGINT", "SIGTERM", "SIGHUP"] as const)(
-  "%s is left to the command, which ends by itself",
-  async (signal) => {
-    const root = checkout();
-    await run(root);
-    const command = `setInterval(() => {}, 1e3);
+it.each(
+  (["SIGINT", "SIGTERM", "SIGHUP"] as const).flatMap((signal) => [
+    { signal, to: "all, as a terminal does," },
+    { signal, to: "this process alone, as a service manager does," },
+  ]),
+)("$signal to $to reaches the command, which ends by itself", async ({ signal, to }) => {
+  const root = checkout();
+  await run(root);
+  const command = `setInterval(() => {}, 1e3);
     process.on("${signal}", () => setTimeout(() => process.exit(7), 50));
     console.log("working");
     await new Promise(() => {});`;
-    writeFileSync(join(root, "node_modules/tsx/index.mjs"), command);
-    const npm = spawn("node", [join(root, "cli/bootstrap.mjs"), "up"], { cwd: root, detached: true });
-    const ended = new Promise((resolve) => npm.once("exit", (...how) => resolve(how)));
-    await new Promise((resolve) => npm.stdout.once("data", resolve));
-    // As a terminal does.
-    process.kill(-(npm.pid ?? 0), signal);
-    expect(await ended).toEqual([7, null]);
-  },
-);
+  writeFileSync(join(root, "node_modules/tsx/index.mjs"), command);
+  const npm = spawn("node", [join(root, "cli/bootstrap.mjs"), "up"], { cwd: root, detached: true });
+  const ended = new Promise((resolve) => npm.once("exit", (...how) => resolve(how)));
+  await new Promise((resolve) => npm.stdout.once("data", resolve));
+  const pid = npm.pid ?? 0;
+  process.kill(to.startsWith("all") ? -pid : pid, signal);
+  expect(await ended).toEqual([7, null]);
+});
 
 it("works in any folder, from any other, or says in a sentence that it can't", {
   timeout: 120_000,
