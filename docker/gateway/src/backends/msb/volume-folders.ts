@@ -19,9 +19,15 @@ export class VolumeFolders {
   /** Whether the folder of a volume is there: then it was not removed, whatever msb's list says. */
   has = (handle: string): boolean => existsSync(this.path(handle));
 
-  /** Removes what is left of a volume that msb has not. Only what bears an id of the gateway's can be its own. */
-  async remove(handle: string): Promise<void> {
-    if (UUID.test(handle)) await rm(this.path(handle), { recursive: true, force: true });
+  /**
+   * Removes what is left of a volume that msb has not. Only what bears an id of the gateway's can be its own.
+   * @param empty removes all that is in the folder
+   */
+  async remove(handle: string, empty: () => Promise<void>): Promise<void> {
+    if (UUID.test(handle)) {
+      await empty();
+      await rm(this.path(handle), { recursive: true, force: true });
+    }
     this.unlisted.delete(handle);
   }
 

@@ -238,7 +238,7 @@ export class MsbVolumes implements VolumeBackend {
       if (record.state !== "deleting")
         await this.store.put({ ...record, state: "deleting" }).catch((error) => this.complain(record, error));
       // msb goes down a tree by recursion, and ends at one that is very deep.
-      if (record.capacityBytes === null) await this.options.files.empty(this.folders.path(record.handle));
+      if (record.capacityBytes === null) await this.empty(record);
       try {
         await this.msb.ok(["volume", "rm", "--", record.handle], {
           timeoutMs: REMOVE_TIMEOUT_MS,
@@ -246,7 +246,7 @@ export class MsbVolumes implements VolumeBackend {
         });
       } catch (error) {
         if (!isKind(translate(record.name, error), "volumeNotFound")) throw error;
-        await this.folders.remove(record.handle);
+        await this.folders.remove(record.handle, () => this.empty(record));
       }
       this.removed.set(record.handle, performance.now());
       // Until then the sweep looks again.
@@ -265,6 +265,9 @@ export class MsbVolumes implements VolumeBackend {
       this.removing.delete(record.id);
     }
   }
+
+  private empty = ({ handle, owner }: VolumeRecord): Promise<void> =>
+    this.options.files.empty(this.folders.path(handle), owner);
 
   private complain({ id }: VolumeRecord, error: unknown): void {
     this.options.log.warn({ volume: id, err: errorText(error) }, "volume cleanup failed; it is retried");

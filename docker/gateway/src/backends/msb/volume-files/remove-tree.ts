@@ -6,6 +6,7 @@ import { at, FOLDER } from "./walk";
 
 /** How often a folder may turn out to be filled again, or to be another one, while it is emptied. */
 const MAX_SURPRISES = 1000;
+/** How many names are read, or removed, at once. */
 const BATCH = 64;
 
 type Level = { name: string; dev: number; ino: number };
@@ -20,10 +21,10 @@ export async function removeTree(
   turn: RunTurn = (work) => work(),
 ): Promise<void> {
   for (let surprises = 0; surprises < MAX_SURPRISES; surprises++) {
-    if (await removeFile(folder, name)) return;
+    if (await turn(() => removeFile(folder, name))) return;
     try {
-      await emptyTree(await open(at(folder, name), FOLDER), turn);
-      return await rmdir(at(folder, name));
+      await emptyTree(await turn(() => open(at(folder, name), FOLDER)), turn);
+      return await turn(() => rmdir(at(folder, name)));
     } catch (error) {
       ignoreSurprise(error);
     }
@@ -31,7 +32,10 @@ export async function removeTree(
   throw stillFilled();
 }
 
-/** Removes all that is in a folder, and closes it. The files of each folder take a turn of their own. */
+/**
+ * Removes all that is in a folder, and closes it. No step takes a turn for long, however much is in a folder: others
+ * have theirs in between.
+ */
 export async function emptyTree(top: FileHandle, turn: RunTurn = (work) => work()): Promise<void> {
   const levels: Level[] = [];
   let surprises = 0;
@@ -39,30 +43,32 @@ export async function emptyTree(top: FileHandle, turn: RunTurn = (work) => work(
     ignoreSurprise(error);
     if (++surprises > MAX_SURPRISES) throw stillFilled();
   };
+  // The one that is closed at the end, whatever fails.
   let current = top;
+  const down = async (name: string) => {
+    const next = await open(at(current, name), FOLDER).catch(surprise);
+    if (!next) return;
+    const above = current;
+    current = next;
+    const { dev, ino } = await above.stat().finally(() => above.close());
+    levels.push({ name, dev, ino });
+  };
+  const up = async (level: Level) => {
+    const above = await open(at(current, ".."), FOLDER);
+    await current.close();
+    current = above;
+    // The way up is a path: from a folder that was moved meanwhile it leads elsewhere.
+    const { dev, ino } = await current.stat();
+    if (dev !== level.dev || ino !== level.ino) throw MOVED;
+    await rmdir(at(current, level.name)).catch(surprise);
+  };
   try {
     for (;;) {
-      const folder = current;
-      const below = await turn(() => removeFiles(folder));
-      if (below !== undefined) {
-        const next = await open(at(current, below), FOLDER).catch(surprise);
-        if (!next) continue;
-        const above = current;
-        // From here on it is this one that is closed at the end, whatever fails.
-        current = next;
-        const { dev, ino } = await above.stat().finally(() => above.close());
-        levels.push({ name: below, dev, ino });
-        continue;
-      }
-      const level = levels.pop();
-      if (!level) return;
-      const above = await open(at(current, ".."), FOLDER);
-      await current.close();
-      current = above;
-      // The way up is a path: from a folder that was moved meanwhile it leads elsewhere.
-      const { dev, ino } = await current.stat();
-      if (dev !== level.dev || ino !== level.ino) throw MOVED;
-      await rmdir(at(current, level.name)).catch(surprise);
+      const below = await removeFiles(current, turn);
+      const level = below === undefined ? levels.pop() : undefined;
+      if (below !== undefined) await turn(() => down(below));
+      else if (level) await turn(() => up(level));
+      else return;
     }
   } finally {
     await current.close();
@@ -79,9 +85,29 @@ function ignoreSurprise(error: unknown): undefined {
 const stillFilled = () => new ServiceError("conflict", "a sandbox goes on changing the folder");
 
 /** Removes the files of a folder. @returns the first folder in it; undefined when there is nothing left */
-async function removeFiles(folder: FileHandle): Promise<string | undefined> {
-  for await (const name of namesIn(folder)) if (!(await removeFile(folder, name))) return name;
-  return undefined;
+async function removeFiles(folder: FileHandle, turn: RunTurn): Promise<string | undefined> {
+  const names = namesIn(folder);
+  try {
+    for (;;) {
+      const result = await turn(() => removeBatch(folder, names));
+      if (result.over) return result.below;
+    }
+  } finally {
+    await names.return(undefined);
+  }
+}
+
+/** Removes the next files, up to a folder. */
+async function removeBatch(
+  folder: FileHandle,
+  names: AsyncGenerator<string>,
+): Promise<{ over: boolean; below?: string }> {
+  for (let count = 0; count < BATCH; count++) {
+    const { done, value } = await names.next();
+    if (done) return { over: true };
+    if (!(await removeFile(folder, value))) return { over: true, below: value };
+  }
+  return { over: false };
 }
 
 /** Removes what is not a folder. @returns whether nothing is there any more */

@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import { DiskReserve } from "../../../limits/disk-reserve";
+import type { Owner } from "../../../sandboxes/scope";
 import type { FileCaller, VolumeFiles } from "../../../sandboxes/volume-files";
 import { codeOf, NOTHING_THERE } from "./errors";
 import { MsbVolumeFiles } from "./msb-volume-files";
@@ -52,12 +53,17 @@ export class VolumeFileStore {
     });
   }
 
-  /** Removes all that is in a volume's folder, however deep; nothing where there is no such folder. */
-  async empty(root: string): Promise<void> {
-    const folder = await openFolder(root, []).catch((error) => {
-      if (!NOTHING_THERE.has(codeOf(error) ?? "")) throw error;
+  /**
+   * Removes all that is in a volume's folder, however deep; nothing where there is no such folder. Some volumes are
+   * emptied at once, the others wait.
+   */
+  empty(root: string, owner: Owner): Promise<void> {
+    return this.turns.removal(owner, async (turn) => {
+      const folder = await openFolder(root, []).catch((error) => {
+        if (!NOTHING_THERE.has(codeOf(error) ?? "")) throw error;
+      });
+      if (folder) await emptyTree(folder, turn);
     });
-    if (folder) await emptyTree(folder, this.turns.of({ owner: Symbol("server") }).turn);
   }
 
   /** Removes what uploads left that a crash interrupted. */
