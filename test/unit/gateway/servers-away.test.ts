@@ -111,3 +111,24 @@ test("what a key may have is not forgotten with a server that is away", async ()
   expect((await router.volumes.list({})).map(({ name }) => name)).toEqual(["data", "data"]);
   expect(await router.volumes.list({ owner: "ann" })).toMatchObject([{ name: "data", owner: "ann" }]);
 });
+
+test("a volume that was removed is in no list and takes no name when its server goes, whoever lists meanwhile", async () => {
+  const random = randomFrom(seedFromEnvironment("SERVERS_SEED"));
+  const world = await ServersWorld.make();
+  const { router, ways } = world.anotherOverWays();
+  for (let round = 0; round < 10; round++) {
+    const { id } = await router.volumes.create({ name: "data", labels: {}, owner: "ann" });
+    const scopes = [{}, { owner: "ann" }].slice(random.between(0, 1));
+    for (const scope of scopes) await router.volumes.list(scope);
+    // Lists are on their way while it goes.
+    const lists = scopes.map((scope) => router.volumes.list(scope));
+    await router.volumes.remove(id, { owner: "ann" });
+    await Promise.all(lists);
+    const way = ways[serverOf(id) ?? 0] as Way;
+    way.state = "closed";
+    for (const scope of scopes) expect([round, await router.volumes.list(scope)]).toEqual([round, []]);
+    const { id: another } = await router.volumes.create({ name: "data", labels: {}, owner: "ann" });
+    way.state = "open";
+    await router.volumes.remove(another, { owner: "ann" });
+  }
+}, 60_000);

@@ -12,6 +12,8 @@ import { firstAnswer, noServer, type Server, type Servers } from "./server";
 export class ServersVolumes implements VolumeBackend {
   /** What was last known of each server's, of an owner or (undefined) of all. */
   private readonly known = new WeakMap<Server, Map<Owner | undefined, Volume[]>>();
+  /** For each list that is on its way, what was removed meanwhile. */
+  private readonly removedMeanwhile = new Set<Set<string>>();
 
   constructor(
     private readonly servers: Servers,
@@ -61,7 +63,15 @@ export class ServersVolumes implements VolumeBackend {
   }
 
   async remove(id: string, scope: Scope): Promise<void> {
-    await (await this.holding(id, scope)).backend.volumes.remove(id, scope);
+    const server = await this.holding(id, scope);
+    await server.backend.volumes.remove(id, scope);
+    for (const removed of this.removedMeanwhile) removed.add(id);
+    const known = this.known.get(server);
+    for (const [owner, volumes] of known ?? [])
+      known?.set(
+        owner,
+        volumes.filter((volume) => volume.id !== id),
+      );
   }
 
   async files(id: string, scope: Scope, caller: FileCaller): Promise<VolumeFiles> {
@@ -114,10 +124,17 @@ export class ServersVolumes implements VolumeBackend {
   }
 
   private async look(server: Server, owner: Owner | undefined): Promise<Volume[]> {
-    const volumes = await server.backend.volumes.list(owner === undefined ? {} : { owner });
-    const known = this.known.get(server) ?? new Map<Owner | undefined, Volume[]>();
-    this.known.set(server, known.set(owner, volumes));
-    return volumes;
+    const removed = new Set<string>();
+    this.removedMeanwhile.add(removed);
+    try {
+      const listed = await server.backend.volumes.list(owner === undefined ? {} : { owner });
+      const volumes = listed.filter(({ id }) => !removed.has(id));
+      const known = this.known.get(server) ?? new Map<Owner | undefined, Volume[]>();
+      this.known.set(server, known.set(owner, volumes));
+      return volumes;
+    } finally {
+      this.removedMeanwhile.delete(removed);
+    }
   }
 
   /** The server of a volume; the shared one is the first server's. @throws ServiceError volumeNotFound */
