@@ -132,6 +132,7 @@ export class MsbBackend implements MirroredBackend {
   async close(): Promise<void> {
     for (const timer of this.timers) clearInterval(timer);
     this.parts.lifecycle.close();
+    this.volumes.close();
     this.parts.warm.end();
     this.parts.keptImages.end();
     this.parts.liveness.close();

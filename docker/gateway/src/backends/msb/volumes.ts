@@ -1,13 +1,14 @@
 import { stat } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { errorText, isKind, ServiceError, volumeNameTaken, volumeNotFound } from "../../errors";
+import { LineBudget } from "../../limits/line-budget";
 import type { Owner, Scope, Volume, VolumeBackend, WantedVolume } from "../../sandboxes/backend";
 import { sizeOfLabels } from "../../sandboxes/fields";
 import type { SandboxSpec } from "../../sandboxes/spec";
 import type { FileCaller, VolumeFiles } from "../../sandboxes/volume-files";
 import { SharedRead } from "../../shared-read";
 import { inTermsOf, type Msb } from "./command-line";
-import type { LifecycleLog } from "./lifecycle";
+import { FAILURES, type LifecycleLog } from "./lifecycle";
 import type { RecordStore } from "./record-store";
 import { backoffMs } from "./retries";
 import type { SandboxIndex } from "./sandbox-index";
@@ -51,6 +52,8 @@ export class MsbVolumes implements VolumeBackend {
   private readonly removed = new Map<string, number>();
   private readonly index: VolumeIndex;
   private readonly folders: VolumeFolders;
+  /** Lines for the failures of each owner's volumes: they are tried again for ever. */
+  private readonly failures: LineBudget;
 
   constructor(
     private readonly msb: Msb,
@@ -60,6 +63,11 @@ export class MsbVolumes implements VolumeBackend {
   ) {
     this.index = new VolumeIndex(store);
     this.folders = new VolumeFolders(options.home, options.log);
+    this.failures = new LineBudget(options.log, { rate: FAILURES, what: "cleanups of volumes that failed" });
+  }
+
+  close(): void {
+    this.failures.close();
   }
 
   /** Why msb's list is not to be trusted, where it lacks volumes whose folders are there; as of sandboxes. */
@@ -269,7 +277,8 @@ export class MsbVolumes implements VolumeBackend {
   private empty = ({ handle, owner }: VolumeRecord): Promise<void> =>
     this.options.files.empty(this.folders.path(handle), owner);
 
-  private complain({ id }: VolumeRecord, error: unknown): void {
+  private complain({ id, owner }: VolumeRecord, error: unknown): void {
+    if (!this.failures.take(owner ?? "")) return;
     this.options.log.warn({ volume: id, err: errorText(error) }, "volume cleanup failed; it is retried");
   }
 }

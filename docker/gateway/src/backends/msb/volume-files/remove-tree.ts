@@ -1,8 +1,9 @@
-import { type FileHandle, open, opendir, rmdir, unlink } from "node:fs/promises";
+import { constants } from "node:fs";
+import { chmod, type FileHandle, open, opendir, rmdir, unlink } from "node:fs/promises";
 import { ServiceError } from "../../../errors";
 import { codeOf } from "./errors";
 import type { RunTurn } from "./turns";
-import { at, FOLDER } from "./walk";
+import { at, FOLDER, PINNED, using } from "./walk";
 
 /** How often a folder may turn out to be filled again, or to be another one, while it is emptied. */
 const MAX_SURPRISES = 1000;
@@ -23,7 +24,7 @@ export async function removeTree(
   for (let surprises = 0; surprises < MAX_SURPRISES; surprises++) {
     if (await turn(() => removeFile(folder, name))) return;
     try {
-      await emptyTree(await turn(() => open(at(folder, name), FOLDER)), turn);
+      await emptyTree(await turn(() => openToEmpty(at(folder, name))), turn);
       return await turn(() => rmdir(at(folder, name)));
     } catch (error) {
       ignoreSurprise(error);
@@ -46,7 +47,7 @@ export async function emptyTree(top: FileHandle, turn: RunTurn = (work) => work(
   // The one that is closed at the end, whatever fails.
   let current = top;
   const down = async (name: string) => {
-    const next = await open(at(current, name), FOLDER).catch(surprise);
+    const next = await openToEmpty(at(current, name)).catch(surprise);
     if (!next) return;
     const above = current;
     current = next;
@@ -73,6 +74,40 @@ export async function emptyTree(top: FileHandle, turn: RunTurn = (work) => work(
   } finally {
     await current.close();
   }
+}
+
+/** What a folder's owner needs to list it and to remove what is in it. */
+const OWNER_ALL = 0o700;
+
+/**
+ * Opens a folder that is to be emptied. A guest may have given it any mode, also one that keeps the server, whose it is,
+ * from its files: then that is changed first.
+ */
+export async function openToEmpty(path: string | Buffer): Promise<FileHandle> {
+  const folder = await open(path, FOLDER).catch((error) => {
+    if (codeOf(error) !== "EACCES") throw error;
+  });
+  if (!folder) return using(await open(path, PINNED | constants.O_DIRECTORY), openPinned);
+  try {
+    const { mode } = await folder.stat();
+    // Of another user's, only what is in it tells whether it can be removed.
+    if ((mode & OWNER_ALL) !== OWNER_ALL) await folder.chmod(OWNER_ALL).catch(ignoreForeign);
+    return folder;
+  } catch (error) {
+    await folder.close();
+    throw error;
+  }
+}
+
+function ignoreForeign(error: unknown): void {
+  if (codeOf(error) !== "EPERM") throw error;
+}
+
+/** Opens the very folder that a descriptor without rights is of, whatever its path leads to by now. */
+async function openPinned({ fd }: FileHandle): Promise<FileHandle> {
+  const itself = `/proc/self/fd/${fd}`;
+  await chmod(itself, OWNER_ALL);
+  return open(itself, constants.O_RDONLY | constants.O_DIRECTORY);
 }
 
 const MOVED = Object.assign(new Error("a folder is no more where it was"), { code: "MOVED" });

@@ -4,10 +4,9 @@ import type { Owner } from "../../../sandboxes/scope";
 import type { FileCaller, VolumeFiles } from "../../../sandboxes/volume-files";
 import { codeOf, NOTHING_THERE } from "./errors";
 import { MsbVolumeFiles } from "./msb-volume-files";
-import { emptyTree } from "./remove-tree";
+import { emptyTree, openToEmpty } from "./remove-tree";
 import { Staging } from "./staging";
 import { FileTurns } from "./turns";
-import { openFolder } from "./walk";
 
 export type VolumeFileStoreOptions = {
   /** msb's home: the volumes of a name are below it. */
@@ -59,7 +58,7 @@ export class VolumeFileStore {
    */
   empty(root: string, owner: Owner): Promise<void> {
     return this.turns.removal(owner, async (turn) => {
-      const folder = await openFolder(root, []).catch((error) => {
+      const folder = await openToEmpty(root).catch((error) => {
         if (!NOTHING_THERE.has(codeOf(error) ?? "")) throw error;
       });
       if (folder) await emptyTree(folder, turn);
