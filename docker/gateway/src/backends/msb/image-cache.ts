@@ -5,9 +5,10 @@ import { type Msb, MsbError } from "./command-line";
 import { ImageNotCached } from "./error-sentences";
 import { ImageAccess } from "./image-access";
 import { ImageCatalog } from "./image-catalog";
-import { makeRoom, type PruneOptions, type PruneReport, pruneImages } from "./image-prune";
+import { cacheBytes, type PruneOptions, type PruneReport, pruneImages } from "./image-prune";
 import { ImagePulls, type PullLogin } from "./image-pulls";
 import { canonical } from "./image-reference";
+import { ImageRoom } from "./image-room";
 import { ImageUses } from "./image-uses";
 import { notHere } from "./pull-errors";
 import { PullProxy } from "./pull-proxy";
@@ -71,6 +72,7 @@ const CLOSE_WAIT_MS = 2_000;
 export class ImageCache {
   private readonly catalog: ImageCatalog;
   private readonly pulls: ImagePulls;
+  private readonly room: ImageRoom;
   private readonly removals = new Map<string, Promise<unknown>>();
 
   private constructor(
@@ -79,9 +81,11 @@ export class ImageCache {
     private readonly uses: ImageUses,
     private readonly proxy: PullProxy,
   ) {
-    const { home, msb, rules, disk } = options;
+    const { home, msb, rules, disk, maxBytes } = options;
     this.catalog = new ImageCatalog(() => msb.images());
     this.pulls = new ImagePulls(msb, { home, temporary: join(home, "gateway", "tmp"), rules, proxy, disk });
+    const prune = (limits: PruneOptions) => this.prune(limits);
+    this.room = new ImageRoom({ maxBytes, measure: () => cacheBytes(home), prune });
   }
 
   static async open(options: ImageCacheOptions): Promise<ImageCache> {
@@ -122,7 +126,9 @@ export class ImageCache {
     }
     if (!autoPull || pullPolicy === "never") throw notHere(reference);
     const from = names.at(-1) ?? reference;
-    await makeRoom(this.options, (options) => this.prune(options));
+    // What is refused by its name makes no work.
+    this.options.rules.reachOf(from);
+    await this.room.make();
     await this.use(from, () => this.pull(from, request));
     return this.ready(from, request);
   }

@@ -1,5 +1,4 @@
 import { join } from "node:path";
-import { ServiceError } from "../../errors";
 import { allocatedBytes } from "./allocated-bytes";
 
 export type PruneOptions = {
@@ -18,8 +17,6 @@ export type PruneReport = {
 
 /** A cached image, and when somebody last asked for it, in milliseconds since the epoch. */
 export type UsedImage = { reference: string; usedAt: number };
-
-const GIB = 1024 ** 3;
 
 /**
  * Removes images, those first that nobody asked for the longest.
@@ -44,26 +41,15 @@ export async function pruneImages(
   return { ...report, bytes: await cacheBytes(home) };
 }
 
-/** Before a pull, images go where they take more than they may. @throws ServiceError noCapacity */
-export async function makeRoom(
-  { home, maxBytes }: { home: string; maxBytes: number },
-  prune: (options: PruneOptions) => Promise<PruneReport>,
-): Promise<void> {
-  if ((await cacheBytes(home)) <= maxBytes) return;
-  const { bytes } = await prune({ olderThanSeconds: 0, maxBytes });
-  if (bytes <= maxBytes) return;
-  const [taken, allowed] = [bytes, maxBytes].map((size) => (size / GIB).toFixed(1));
-  throw new ServiceError(
-    "noCapacity",
-    `images take ${taken} GiB, ${allowed} GiB are allowed, and all are in use by sandboxes or named by the setting images; remove some sandboxes`,
-  );
-}
-
 /** Parts of msb's cache that grow with its images. */
 const FOLDERS = ["layers", "fsmeta", "vmdk", "flat", "tmp"];
 
+/** msb leaves its lock files behind for good, empty ones, some for each layer that was ever pulled. */
+const isNoLock = (name: string) => !name.endsWith(".lock");
+
 /** Bytes that msb's cache of images takes on the disk. */
-async function cacheBytes(home: string): Promise<number> {
-  const sizes = await Promise.all(FOLDERS.map((folder) => allocatedBytes(join(home, "cache", folder))));
-  return sizes.reduce((sum, size) => sum + size, 0);
+export async function cacheBytes(home: string): Promise<number> {
+  let bytes = 0;
+  for (const folder of FOLDERS) bytes += await allocatedBytes(join(home, "cache", folder), isNoLock);
+  return bytes;
 }
