@@ -26,13 +26,14 @@ async function proxyOver(
   );
   http.listen(0, "127.0.0.1");
   await once(http, "listening");
+  const lookup = async (host: string) => {
+    const found = addresses[host];
+    if (!found) throw new Error("ENOTFOUND");
+    return typeof found === "function" ? found() : found;
+  };
   const portOf = (at: typeof server | typeof http) => (at.address() as AddressInfo).port;
   const proxy = await PullProxy.open({
-    lookup: async (host) => {
-      const found = addresses[host];
-      if (!found) throw new Error("ENOTFOUND");
-      return typeof found === "function" ? found() : found;
-    },
+    names: { lookup, resolve: lookup },
     closedRanges: () => closedRanges,
     connect: (port, address) => {
       reached.push(`${address}:${port}`);

@@ -43,7 +43,7 @@ async function passedOn(bytes: string) {
 
 let at = 0;
 const proxy = await PullProxy.open({
-  lookup: async () => ["127.0.0.1"],
+  names: { lookup: async () => ["127.0.0.1"] },
   connect: () => connect(at, "127.0.0.1"),
 });
 atFileEnd(() => proxy.close());

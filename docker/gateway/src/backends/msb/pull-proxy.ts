@@ -1,16 +1,17 @@
 import { randomBytes } from "node:crypto";
-import { lookup as systemLookup } from "node:dns/promises";
+import { setMaxListeners } from "node:events";
 import { createServer, type IncomingMessage, request, type Server, type ServerResponse } from "node:http";
 import { type AddressInfo, isIP, type Socket, connect as systemConnect } from "node:net";
 import { pipeline } from "node:stream";
 import ipaddr from "ipaddr.js";
 import { isWithin, RESERVED_RANGES, TRANSLATED_RANGES } from "./ip-ranges";
 import { passAnswer } from "./registry-answer";
+import { type NamesOptions, RegistryNames } from "./registry-names";
 import type { Reach } from "./registry-rules";
 
 export type ProxyOptions = {
-  /** Every address of a name. */
-  lookup?: (host: string) => Promise<string[]>;
+  /** How names are looked up. */
+  names?: NamesOptions;
   connect?: (port: number, address: string) => Socket;
   /** Ranges that are closed though their addresses are public ones: those of the server's own host. Default: none. */
   closedRanges?: () => string[];
@@ -26,7 +27,15 @@ export type Lease = {
   end: () => void;
 };
 
-type Grant = { reach: Reach; refused: boolean; sockets: Set<Socket> };
+type Grant = {
+  reach: Reach;
+  refused: boolean;
+  sockets: Set<Socket>;
+  /** Connections that are being made. */
+  pending: number;
+  owner: symbol;
+  ended: AbortController;
+};
 
 /** IPv4 addresses in an old form of IPv6 among them. */
 const NOT_PUBLIC = [...RESERVED_RANGES, ...TRANSLATED_RANGES, "::/96"];
@@ -42,9 +51,11 @@ const MAX_SOCKETS = 256;
  */
 export class PullProxy {
   private readonly grants = new Map<string, Grant>();
+  private readonly names: RegistryNames;
   private readonly server: Server;
 
   private constructor(private readonly options: Required<ProxyOptions>) {
+    this.names = new RegistryNames(options.names);
     this.server = createServer((incoming, answer) => {
       this.forward(incoming, answer).catch(() => answer.destroy());
     });
@@ -56,7 +67,7 @@ export class PullProxy {
 
   static async open(options: ProxyOptions = {}): Promise<PullProxy> {
     const proxy = new PullProxy({
-      lookup: async (host) => (await systemLookup(host, { all: true })).map(({ address }) => address),
+      names: {},
       connect: (port, address) => systemConnect({ port, host: address }),
       closedRanges: () => [],
       ...options,
@@ -70,7 +81,12 @@ export class PullProxy {
 
   lease(reach: Reach): Lease {
     const password = randomBytes(24).toString("hex");
-    const grant: Grant = { reach, refused: false, sockets: new Set() };
+    const grant: Grant = {
+      ...{ reach, refused: false, sockets: new Set(), pending: 0 },
+      ...{ owner: Symbol("pull"), ended: new AbortController() },
+    };
+    // Each name that is asked for listens to it.
+    setMaxListeners(0, grant.ended.signal);
     this.grants.set(password, grant);
     const { port } = this.server.address() as AddressInfo;
     const url = `http://pull:${password}@127.0.0.1:${port}`;
@@ -79,7 +95,7 @@ export class PullProxy {
       refused: () => grant.refused,
       end: () => {
         this.grants.delete(password);
-        for (const socket of grant.sockets) socket.destroy();
+        end(grant);
       },
     };
   }
@@ -87,7 +103,7 @@ export class PullProxy {
   close(): void {
     this.server.close();
     this.server.closeAllConnections();
-    for (const { sockets } of this.grants.values()) for (const socket of sockets) socket.destroy();
+    for (const grant of this.grants.values()) end(grant);
   }
 
   /** TLS: what passes is for the registry alone to read. */
@@ -133,14 +149,32 @@ export class PullProxy {
     const isNamed = named.has(`${host}:${number}`);
     const isUsual = number === 443 || number === grant.reach.port;
     if (!isNamed && (onlyNamed || isIP(host) !== 0 || !isUsual)) return refuse(grant);
-    if (grant.sockets.size >= MAX_SOCKETS) return undefined;
-    const addresses = isIP(host) ? [host] : await this.options.lookup(host).catch(() => []);
+    if (grant.sockets.size + grant.pending >= MAX_SOCKETS) return undefined;
+    grant.pending++;
+    try {
+      return await this.connect(grant, { host, port: number, isNamed });
+    } finally {
+      grant.pending--;
+    }
+  }
+
+  private async connect(
+    grant: Grant,
+    { host, port, isNamed }: { host: string; port: number; isNamed: boolean },
+  ): Promise<Socket | undefined> {
+    const { owner, ended } = grant;
+    const question = { isNamed, owner, signal: ended.signal };
+    const addresses = isIP(host) ? [host] : await this.names.addressesOf(host, question);
     const closed = this.options.closedRanges();
     const open = isNamed ? addresses : addresses.filter((address) => isPublic(address, closed));
     if (open.length === 0) return refuse(grant);
     for (const address of open) {
-      const socket = this.options.connect(number, address);
-      if (await connected(socket)) return hold(grant, socket);
+      const socket = this.options.connect(port, address);
+      if (!(await connected(socket))) continue;
+      // A pull may end meanwhile.
+      if (!ended.signal.aborted) return hold(grant, socket);
+      socket.destroy();
+      return undefined;
     }
     return undefined;
   }
@@ -161,6 +195,11 @@ export function isPublic(address: string, closed: string[] = []): boolean {
   const plain = ipaddr.process(address);
   const range = `${plain}/${plain.kind() === "ipv4" ? 32 : 128}`;
   return plain.range() === "unicast" && ![...NOT_PUBLIC, ...closed].some((other) => isWithin(range, other));
+}
+
+function end({ ended, sockets }: Grant): void {
+  ended.abort();
+  for (const socket of sockets) socket.destroy();
 }
 
 function refuse(grant: Grant): undefined {
