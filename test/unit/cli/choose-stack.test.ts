@@ -6,7 +6,7 @@ import { expect, it, vi } from "vitest";
 import { stateFolder } from "../../../cli/backend";
 import { stackOption } from "../../../cli/commands/pulumi";
 import { withKeysLocked } from "../../../cli/keys/stack-keys";
-import { chooseStack, hasStack, withoutProject } from "../../../cli/stack";
+import { chooseStack, hasStack, isOnCluster, withoutProject } from "../../../cli/stack";
 import { projectName, stackFile } from "../../../setup/project";
 import { createReporter } from "../../../setup/report";
 
@@ -229,4 +229,26 @@ it("is read from the arguments of pulumi, whatever else they are", () => {
       expect(stackOption([...before, "--", ...write(name)])).toBe(undefined);
     }),
   );
+});
+
+it("is on a cluster where its settings file says so, in any way of writing it", () => {
+  const name = "test-on-cluster";
+  const isOne = (config: string) => {
+    writeFileSync(stackFile(name), config);
+    return isOnCluster(name);
+  };
+  try {
+    expect(isOnCluster(name)).toBe(false);
+    for (const other of ["", "config:\n", "config: {}\n", 'config: {"microsandbox:hostPort": "5555"}\n'])
+      expect(isOne(other), other).toBe(false);
+    fc.assert(
+      fc.property(fc.nat(20), fc.boolean(), (servers, asText) => {
+        const cluster = asText ? JSON.stringify({ servers }) : { servers };
+        expect(isOne(JSON.stringify({ config: { "microsandbox:cluster": cluster } }))).toBe(servers > 0);
+      }),
+      { numRuns: 30 },
+    );
+  } finally {
+    rmSync(stackFile(name), { force: true });
+  }
 });
