@@ -1,16 +1,15 @@
 import { stat } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
-import { errorText, isKind, ServiceError, volumeNameTaken, volumeNotFound } from "../../errors";
-import { LineBudget } from "../../limits/line-budget";
+import { isKind, ServiceError, volumeNameTaken, volumeNotFound } from "../../errors";
 import type { Owner, Scope, Volume, VolumeBackend, WantedVolume } from "../../sandboxes/backend";
 import { sizeOfLabels } from "../../sandboxes/fields";
 import type { SandboxSpec } from "../../sandboxes/spec";
 import type { FileCaller, VolumeFiles } from "../../sandboxes/volume-files";
 import { SharedRead } from "../../shared-read";
+import { CleanupFailures } from "./cleanup-failures";
 import { inTermsOf, type Msb } from "./command-line";
-import { FAILURES, type LifecycleLog } from "./lifecycle";
+import type { LifecycleLog } from "./lifecycle";
 import type { RecordStore } from "./record-store";
-import { backoffMs } from "./retries";
 import type { SandboxIndex } from "./sandbox-index";
 import type { VolumeFileStore } from "./volume-files/store";
 import { VolumeFolders } from "./volume-folders";
@@ -42,8 +41,6 @@ export type VolumesOptions = VolumeLimits & {
 export class MsbVolumes implements VolumeBackend {
   private readonly removing = new Set<string>();
   private readonly making = new Set<string>();
-  /** Removals that failed, with the time of the next try by performance.now(). */
-  private readonly failed = new Map<string, { times: number; retryAt: number }>();
   /** What msb has, taken in by everybody who asks at the same time. */
   private readonly view = new SharedRead((askedAt) => this.reconcile(askedAt));
   /** Until when something may come of what the last process left half made, by performance.now(). */
@@ -52,8 +49,7 @@ export class MsbVolumes implements VolumeBackend {
   private readonly removed = new Map<string, number>();
   private readonly index: VolumeIndex;
   private readonly folders: VolumeFolders;
-  /** Lines for the failures of each owner's volumes: they are tried again for ever. */
-  private readonly failures: LineBudget;
+  private readonly failures: CleanupFailures;
 
   constructor(
     private readonly msb: Msb,
@@ -63,7 +59,7 @@ export class MsbVolumes implements VolumeBackend {
   ) {
     this.index = new VolumeIndex(store);
     this.folders = new VolumeFolders(options.home, options.log);
-    this.failures = new LineBudget(options.log, { rate: FAILURES, what: "cleanups of volumes that failed" });
+    this.failures = new CleanupFailures(options.log);
   }
 
   close(): void {
@@ -132,7 +128,7 @@ export class MsbVolumes implements VolumeBackend {
       await this.store.put({ ...record, state: "active" });
     } catch (error) {
       void this.removeBehind(record);
-      throw translate(name, error);
+      throw inTermsOf(error, { what: "volume", name });
     } finally {
       this.making.delete(id);
     }
@@ -152,7 +148,7 @@ export class MsbVolumes implements VolumeBackend {
         );
     const deleting: VolumeRecord = { ...record, state: "deleting" };
     // A full disk must not keep anybody from making room.
-    await this.store.put(deleting).catch((error) => this.complain(record, error));
+    await this.store.put(deleting).catch((error) => this.failures.tell(record, error));
     // It counts until it is gone: mostly at once, so that the next one may be made.
     await Promise.race([this.removeBehind(deleting), sleep(REMOVE_WAIT_MS, undefined, { ref: false })]);
   }
@@ -223,7 +219,7 @@ export class MsbVolumes implements VolumeBackend {
       if (there.has(record.handle) || this.store.get(record.id)?.state !== "active") continue;
       // A list alone ends no record: with it goes whose the files are.
       if (this.folders.has(record.handle)) unlisted.add(record.handle);
-      else writes.push(this.store.delete(record.id).catch((error) => this.complain(record, error)));
+      else writes.push(this.store.delete(record.id).catch((error) => this.failures.tell(record, error)));
     }
     this.folders.note(unlisted);
     for (const [handle, at] of this.removed) if (at < askedAt) this.removed.delete(handle);
@@ -232,19 +228,20 @@ export class MsbVolumes implements VolumeBackend {
 
   /** In memory at once; the disk may have no room for it now. */
   private keep = (record: VolumeRecord): Promise<void> =>
-    this.store.put(record).catch((error) => this.complain(record, error));
+    this.store.put(record).catch((error) => this.failures.tell(record, error));
 
   /** Removes a volume; what fails is tried again by the sweep, less and less often. Never rejects. */
   private async removeBehind(record: VolumeRecord): Promise<void> {
     if (this.removing.has(record.id)) return;
-    const failed = this.failed.get(record.id);
-    if (failed && performance.now() < failed.retryAt) return;
+    if (!this.failures.isDue(record.id)) return;
     // A sandbox that is on its way out goes first; the sweep comes back.
     for (const { record: sandbox } of this.sandboxes.all()) if (mounts(sandbox, record)) return;
     this.removing.add(record.id);
     const work = async () => {
       if (record.state !== "deleting")
-        await this.store.put({ ...record, state: "deleting" }).catch((error) => this.complain(record, error));
+        await this.store
+          .put({ ...record, state: "deleting" })
+          .catch((error) => this.failures.tell(record, error));
       // msb goes down a tree by recursion, and ends at one that is very deep.
       if (record.capacityBytes === null) await this.empty(record);
       try {
@@ -253,7 +250,7 @@ export class MsbVolumes implements VolumeBackend {
           owner: record.owner,
         });
       } catch (error) {
-        if (!isKind(translate(record.name, error), "volumeNotFound")) throw error;
+        if (!isKind(inTermsOf(error, { what: "volume", name: record.name }), "volumeNotFound")) throw error;
         await this.folders.remove(record.handle, () => this.empty(record));
       }
       this.removed.set(record.handle, performance.now());
@@ -264,11 +261,9 @@ export class MsbVolumes implements VolumeBackend {
     };
     try {
       await work();
-      this.failed.delete(record.id);
+      this.failures.over(record.id);
     } catch (error) {
-      const times = (failed?.times ?? 0) + 1;
-      this.failed.set(record.id, { times, retryAt: performance.now() + backoffMs(times) });
-      this.complain(record, error);
+      this.failures.note(record, error);
     } finally {
       this.removing.delete(record.id);
     }
@@ -276,11 +271,4 @@ export class MsbVolumes implements VolumeBackend {
 
   private empty = ({ handle, owner }: VolumeRecord): Promise<void> =>
     this.options.files.empty(this.folders.path(handle), owner);
-
-  private complain({ id, owner }: VolumeRecord, error: unknown): void {
-    if (!this.failures.take(owner ?? "")) return;
-    this.options.log.warn({ volume: id, err: errorText(error) }, "volume cleanup failed; it is retried");
-  }
 }
-
-const translate = (name: string, error: unknown): unknown => inTermsOf(error, { what: "volume", name });
