@@ -14,10 +14,12 @@ const LEASES = "/apis/coordination.k8s.io/v1/namespaces/sandboxes/leases";
 test("whatever several routers do at once, and whatever gets lost on their way: never two holders of one name", async () => {
   const seed = seedFromEnvironment("NAMES_SEED");
   const cluster = await anyCluster();
-  const takes = await checkOneHolder(cluster, { seed, routers: 4, lanes: 3, turns: 25 });
-  // Else it has proved nothing.
+  let takes = 0;
+  // A busy machine makes more requests late: names whose end was lost stay taken, and it has proved little.
+  for (let round = 0; round < 6 && takes <= 10; round++)
+    takes += await checkOneHolder(cluster, { seed: seed + round, routers: 4, lanes: 3, turns: 25 });
   expect([seed, takes > 10]).toEqual([seed, true]);
-}, 120_000);
+}, 240_000);
 
 test("they answer as names in memory do, also as time passes", async () => {
   vi.useFakeTimers({ toFake: ["Date"] });
