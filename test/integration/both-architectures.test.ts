@@ -19,6 +19,9 @@ const gatewayLock: {
   packages: Record<string, { version?: string; dev?: boolean; resolved?: string }>;
 } = JSON.parse(readFileSync(join(projectRoot, "docker/gateway/package-lock.json"), "utf8"));
 
+/** Declarations of types, which a dependency names: nothing of them is in a bundle, and npm lists none. */
+const TYPES = /\/(@types\/[^/]+|undici-types)$/;
+
 /** What is read of a bill of materials. */
 interface Bill {
   $schema: string;
@@ -118,7 +121,7 @@ it("says in the image what is in it: each Debian and npm package, node, msb and 
     expect(packages).toContain("libc6");
     const debian = packages.map((name, index) => `pkg:deb/debian/${name}@${versions[index]}`);
     const npm = Object.entries(gatewayLock.packages)
-      .filter(([path, { dev }]) => path.startsWith("node_modules/") && !dev)
+      .filter(([path, { dev }]) => path.startsWith("node_modules/") && !dev && !TYPES.test(path))
       .map(([path, { version, resolved }]) => [
         path.split("node_modules/").at(-1),
         version ?? gatewayLock.packages[resolved ?? ""]?.version,

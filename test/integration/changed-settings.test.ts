@@ -155,6 +155,7 @@ const elsewhere: { [setting in Setting]?: string } = {
   registryPassword: "integration/several-hosts.test.ts",
   host: "integration/ssh-host.test.ts",
   hosts: "integration/several-hosts.test.ts",
+  cluster: "unit/components/cluster/settings.test.ts",
   sshKeyFile: "integration/ssh-host.test.ts",
   sshKnownHostsFile: "integration/ssh-host.test.ts",
   sshHostKey: "integration/ssh-host.test.ts",
