@@ -111,18 +111,21 @@ test("while the API is down or silent nothing is taken, with a sentence; what wa
   const cluster = await fakeCluster();
   const { fake } = cluster;
   for (const state of ["down", "silent"] as const) {
-    const names = namesOf(cluster, { waitMs: 300 }, 200);
+    // Long enough for a busy machine to answer while it is up.
+    const names = namesOf(cluster, { waitMs: 4_000 }, 3_000);
     const take = async (name: string) => {
       const outcome = await names.take(`${state} ${name}`);
       return "taken" in outcome ? outcome.taken : Promise.reject(new Error("it is held"));
     };
     const [made, lost, free] = [await take("made"), await take("lost"), await take("free")];
     fake.be(state);
-    await refused(names.take(`${state} new`), "unavailable");
-    await expect(names.take(`${state} new`)).rejects.toThrow(/Kubernetes API does not answer/);
-    await refused(names.settle(`${state} made`, made, "id"), "unavailable");
-    await refused(names.settle(`${state} lost`, lost, null), "unavailable");
-    await refused(names.release(`${state} free`, free), "unavailable");
+    await Promise.all([
+      refused(names.take(`${state} new`), "unavailable"),
+      expect(names.take(`${state} new`)).rejects.toThrow(/Kubernetes API does not answer/),
+      refused(names.settle(`${state} made`, made, "id"), "unavailable"),
+      refused(names.settle(`${state} lost`, lost, null), "unavailable"),
+      refused(names.release(`${state} free`, free), "unavailable"),
+    ]);
     // Nobody waits for it.
     await names.forget(`${state} made`, "other");
     fake.be("up");
