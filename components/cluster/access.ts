@@ -2,8 +2,8 @@ import { names } from "./layout";
 
 /**
  * What routers may do in their namespace, and nowhere else: read which servers there are, read and watch the keys, and
- * hold names while sandboxes and volumes are made. docker/gateway/src/kubernetes/open.ts says what
- * each is for.
+ * hold names while sandboxes and volumes are made. docker/gateway/src/kubernetes/open.ts says what each
+ * is for.
  */
 export const routerRules = [
   {

@@ -1,4 +1,5 @@
 import type { Input } from "@pulumi/pulumi";
+import { selector } from "./layout";
 
 /** A toleration of a taint, as in a pod. */
 export interface Toleration {
@@ -31,8 +32,6 @@ export interface DevicePluginArgs {
   mountDevice?: boolean;
   /** Secrets with the credentials of the image's registry. @default none */
   imagePullSecrets?: { name: string }[];
-  /** Labels of the pods, which never change. @default the name "microsandbox", the component "device-plugin" */
-  labels?: Record<string, string>;
 }
 
 /** The kubelet's folder for sockets of plugins: a fixed path, whatever the kubelet's own root folder is. */
@@ -99,10 +98,7 @@ const container = (args: DevicePluginArgs) => ({
 
 /** All of the DaemonSet's specification. One pod of a node ends before the next starts: running sandboxes keep the device. */
 export const devicePluginDaemonSet = (args: DevicePluginArgs) => {
-  const labels = args.labels ?? {
-    "app.kubernetes.io/name": "microsandbox",
-    "app.kubernetes.io/component": "device-plugin",
-  };
+  const labels = selector("device-plugin");
   return {
     selector: { matchLabels: labels },
     updateStrategy: { type: "RollingUpdate", rollingUpdate: { maxSurge: 0, maxUnavailable: 1 } },

@@ -34,6 +34,13 @@ export const selector = (part: Part): Labels => ({
 export const serverHost = (number: number | string, namespace: string): string =>
   `${names.servers}-${number}.${names.servers}.${namespace}.svc`;
 
+/** The certificate by which routers and servers know each other, in a pod of either. */
+export const peers = {
+  variables: { PEER_TLS_FILE: `${SECRETS}/peers/tls.pem`, PEER_CA_FILE: `${SECRETS}/peers/ca.pem` },
+  mount: { name: "peers", mountPath: `${SECRETS}/peers`, readOnly: true },
+  volume: { name: "peers", secret: { secretName: names.peers, defaultMode: 0o440 } },
+};
+
 /** What Pod Security `restricted` asks for, and a root file system that nobody can write to. */
 export const restricted = (user: number) => ({
   pod: {

@@ -1,13 +1,9 @@
 import type { types } from "@pulumi/kubernetes";
-import { parseOpening } from "../settings/egress";
+import { PRIVATE_RANGES, parseOpening } from "../settings/egress";
 import type { HostSettings } from "../settings/schema";
 import { BACKEND_PORT, selector } from "./layout";
 
 type Spec = types.input.networking.v1.NetworkPolicySpec;
-
-/** What is no part of the internet: pods, services and nodes of the cluster among it. */
-const PRIVATE = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "169.254.0.0/16"];
-const PRIVATE_6 = ["fc00::/7", "fe80::/10"];
 
 const dns = {
   ports: [
@@ -36,8 +32,8 @@ export function networkPolicies({
     return destination && "cidr" in destination ? [{ ipBlock: { cidr: destination.cidr } }] : [];
   });
   const internet = [
-    { ipBlock: { cidr: "0.0.0.0/0", except: PRIVATE } },
-    { ipBlock: { cidr: "::/0", except: PRIVATE_6 } },
+    { ipBlock: { cidr: "0.0.0.0/0", except: [...PRIVATE_RANGES.ipv4] } },
+    { ipBlock: { cidr: "::/0", except: [...PRIVATE_RANGES.ipv6] } },
   ];
   return {
     "deny-others": { podSelector: {}, policyTypes: ["Ingress", "Egress"] },

@@ -8,6 +8,7 @@ import {
   liveness,
   names,
   type PodSpec,
+  peers,
   readiness,
   restricted,
   SECRETS,
@@ -19,7 +20,7 @@ import {
 export type RouterPodSettings = Pick<HostSettings, "isolateByKey" | "limits" | "port" | "timezone">;
 
 /** Routers: the endpoint stays while one of them is replaced, or its node is drained. */
-export const ROUTERS = 2;
+const ROUTERS = 2;
 /** Seconds in which a router that is ended sees its answers through; a pipe is opened anew by its client. */
 const STOP_SECONDS = 60;
 
@@ -59,7 +60,7 @@ function routerPod({ settings, image, hasTls }: RouterPodArgs): PodSpec {
         ...{ image, imagePullPolicy: "IfNotPresent" },
         env: variables({
           ...{ PORT: port, DEV_MODE: false, OWN_SANDBOXES: settings.isolateByKey, TZ: settings.timezone },
-          ...{ PEER_TLS_FILE: `${SECRETS}/peers/tls.pem`, PEER_CA_FILE: `${SECRETS}/peers/ca.pem` },
+          ...peers.variables,
           ...(hasTls ? { TLS_FILE: `${SECRETS}/tls/tls.pem` } : {}),
           ...{ STATEFUL_SET: names.servers, STATEFUL_SET_PORT: BACKEND_PORT, KEYS_SECRET: names.keys },
           API_KEYS_FILE: `${serverHome}/gateway/keys`,
@@ -72,7 +73,7 @@ function routerPod({ settings, image, hasTls }: RouterPodArgs): PodSpec {
         securityContext: container,
         volumeMounts: [
           { name: "home", mountPath: serverHome },
-          { name: "peers", mountPath: `${SECRETS}/peers`, readOnly: true },
+          peers.mount,
           ...(hasTls ? [{ name: "tls", mountPath: `${SECRETS}/tls`, readOnly: true }] : []),
           { name: "tmp", mountPath: "/tmp" },
         ],
@@ -80,7 +81,7 @@ function routerPod({ settings, image, hasTls }: RouterPodArgs): PodSpec {
     ],
     volumes: [
       { name: "home", emptyDir: { medium: "Memory", sizeLimit: "64Mi" } },
-      { name: "peers", secret: { secretName: names.peers, defaultMode: 0o440 } },
+      peers.volume,
       ...(hasTls ? [{ name: "tls", secret: { secretName: names.tls, defaultMode: 0o440 } }] : []),
       { name: "tmp", emptyDir: { medium: "Memory", sizeLimit: "64Mi" } },
     ],

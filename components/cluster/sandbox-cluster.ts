@@ -84,9 +84,7 @@ export class SandboxCluster extends pulumi.ComponentResource {
     const inNamespace = pods(name, { settings, namespace, secrets, space: inside });
     const devices = devicePlugin(name, { settings, namespace, own, child });
 
-    const all = [space, peers.pem, ...inNamespace.resources, ...devices].filter((each) =>
-      pulumi.Resource.isInstance(each),
-    );
+    const all = [space, ...inNamespace.resources, ...devices];
     new Protection(`${name}-protection`, { protect: settings.volumes.protect, all }, { parent: this });
     this.namespace = space.metadata.name;
     this.apiKey = pulumi.secret(apiKey);

@@ -1,4 +1,5 @@
 import type { types } from "@pulumi/kubernetes";
+import { stopMargin } from "../server/container";
 import { serverUser } from "../server/server-user";
 import { serverHome } from "../server/stack-files";
 import type { ClusterSettings } from "../settings/cluster";
@@ -13,9 +14,9 @@ import {
   liveness,
   names,
   type PodSpec,
+  peers,
   readiness,
   restricted,
-  SECRETS,
   selector,
   spread,
   variables,
@@ -23,8 +24,6 @@ import {
 
 /** Port of the server's own answer to probes. No key is taken there. */
 const PORT = 5555;
-/** Seconds that a pod gets beyond its sandboxes' own time: to close pipes and write the state. */
-const STOP_MARGIN = 15;
 /** The label of a pod with its number, which Kubernetes sets since 1.28. */
 const NUMBER = "metadata.labels['apps.kubernetes.io/pod-index']";
 
@@ -69,7 +68,7 @@ function serverPod(settings: ServerPodSettings, image: string): PodSpec {
       ...pod,
       ...(cluster.kvmGroup === undefined ? {} : { supplementalGroups: [cluster.kvmGroup] }),
     },
-    terminationGracePeriodSeconds: stopTimeout + STOP_MARGIN,
+    terminationGracePeriodSeconds: stopTimeout + stopMargin,
     nodeSelector: cluster.nodeSelector,
     tolerations: cluster.tolerations,
     topologySpreadConstraints: spread("servers"),
@@ -89,15 +88,12 @@ function serverPod(settings: ServerPodSettings, image: string): PodSpec {
         volumeMounts: [
           { name: "state", mountPath: serverHome },
           { name: "workspace", mountPath: "/workspace" },
-          { name: "peers", mountPath: `${SECRETS}/peers`, readOnly: true },
+          peers.mount,
           { name: "tmp", mountPath: "/tmp" },
         ],
       },
     ],
-    volumes: [
-      { name: "peers", secret: { secretName: names.peers, defaultMode: 0o440 } },
-      { name: "tmp", emptyDir: { medium: "Memory", sizeLimit: "256Mi" } },
-    ],
+    volumes: [peers.volume, { name: "tmp", emptyDir: { medium: "Memory", sizeLimit: "256Mi" } }],
   };
 }
 
@@ -106,7 +102,7 @@ function environment(settings: ServerPodSettings): Record<string, string | numbe
   const { warm } = settings;
   return {
     ...{ PORT, BACKEND_PORT, DEV_MODE: false, OWN_SANDBOXES: settings.isolateByKey },
-    ...{ PEER_TLS_FILE: `${SECRETS}/peers/tls.pem`, PEER_CA_FILE: `${SECRETS}/peers/ca.pem` },
+    ...peers.variables,
     AUTO_PULL_IMAGES: settings.autoPullImages,
     EGRESS: egressVariable(settings),
     STOP_TIMEOUT_SECONDS: settings.stopTimeout,

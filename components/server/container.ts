@@ -57,7 +57,7 @@ export interface ContainerSettings {
 const cpuPeriod = 100_000;
 
 /** Seconds that the container gets beyond the sandboxes' own time: to close pipes and write the state. */
-const stopMargin = 15;
+export const stopMargin = 15;
 
 /** What the container may reach. */
 export function isolation(args: Pick<ContainerSettings, "privileged" | "tun" | "kvmGroup">) {

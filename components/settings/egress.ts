@@ -64,24 +64,19 @@ export const egressAllow = z
     example: '["10.1.2.0/24"]',
   });
 
+/** What is no part of the internet, by IP version. */
+export const PRIVATE_RANGES = {
+  ipv4: ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16"],
+  ipv6: ["fc00::/7", "fe80::/10", "::1/128"],
+} as const;
+
 /** What is closed with the private networks, and so needs no mention. */
 const privateRanges = new BlockList();
-for (const range of [
-  "10.0.0.0/8",
-  "172.16.0.0/12",
-  "192.168.0.0/16",
-  "100.64.0.0/10",
-  "127.0.0.0/8",
-  "169.254.0.0/16",
-]) {
-  const [address = "", bits] = range.split("/");
-  privateRanges.addSubnet(address, Number(bits));
-}
-
-for (const range of ["fc00::/7", "fe80::/10", "::1/128"]) {
-  const [address = "", bits] = range.split("/");
-  privateRanges.addSubnet(address, Number(bits), "ipv6");
-}
+for (const version of ["ipv4", "ipv6"] as const)
+  for (const range of PRIVATE_RANGES[version]) {
+    const [address = "", bits] = range.split("/");
+    privateRanges.addSubnet(address, Number(bits), version);
+  }
 
 /** What is closed for an address of the host. One of IPv6 changes by the day, and the rest of its network is near too. */
 function hostRange(address: string): string {

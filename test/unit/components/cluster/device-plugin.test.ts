@@ -20,7 +20,6 @@ const args: fc.Arbitrary<DevicePluginArgs> = fc.record(
     devices: fc.integer({ min: 1, max: 10_000 }),
     mountDevice: fc.boolean(),
     imagePullSecrets: fc.constant([{ name: "registry" }]),
-    labels: fc.constant({ app: "plugin" }),
   },
   { requiredKeys: ["image", "resource", "cluster"] },
 );

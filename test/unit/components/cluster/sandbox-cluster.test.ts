@@ -1,10 +1,8 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { namespaceOf } from "../../../../components/cluster/namespaces";
-import { deployCluster } from "../../../../components/cluster-stack";
-import { checkSettings } from "../../../../components/settings/checks";
-import { explainErrors } from "../../../../components/settings/setting-errors";
-import { healthyCluster, healthyHost, type Registered, registered } from "../../../harness/pulumi-mocks";
+import type { Registered } from "../../../harness/pulumi-mocks";
+import { deploy } from "./deploy";
 
 const image = `registry.test/server@sha256:${"a".repeat(64)}`;
 
@@ -35,17 +33,6 @@ const anySettings = fc.record(
   },
   { requiredKeys: ["cluster", "serverImage", "exposeHttp"] },
 );
-
-function deploy(raw: Record<string, unknown>): Promise<Registered[]> {
-  const { settings, errors } = checkSettings(raw);
-  if (settings === undefined) throw new Error(explainErrors(errors));
-  const nodes = healthyCluster.nodes.map((node) => ({
-    ...node,
-    allocatable: { "devices.kubevirt.io/kvm": "1000" },
-  }));
-  const host = { ...healthyHost, cluster: { ...healthyCluster, nodes } };
-  return registered(() => deployCluster("microsandbox", settings), host);
-}
 
 const kindOf = ({ type }: Registered) => type.split(":").at(-1) ?? "";
 

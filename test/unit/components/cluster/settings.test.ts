@@ -1,27 +1,14 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { deployCluster } from "../../../../components/cluster-stack";
 import { checkSettings } from "../../../../components/settings/checks";
-import { explainErrors } from "../../../../components/settings/setting-errors";
 import { settingsTable } from "../../../../docs/settings-table";
-import { healthyCluster, healthyHost, type Registered, registered } from "../../../harness/pulumi-mocks";
+import { deploy } from "./deploy";
 
 const given = {
   cluster: { servers: 2 },
   serverImage: `registry.test/server@sha256:${"a".repeat(64)}`,
   tls: { generate: true },
   apiKey: "k".repeat(40),
-};
-
-const deploy = (raw: Record<string, unknown>): Promise<Registered[]> => {
-  const { settings, errors } = checkSettings(raw);
-  if (settings === undefined) throw new Error(explainErrors(errors));
-  const nodes = healthyCluster.nodes.map((node) => ({
-    ...node,
-    allocatable: { "devices.kubevirt.io/kvm": "1000" },
-  }));
-  const host = { ...healthyHost, cluster: { ...healthyCluster, nodes } };
-  return registered(() => deployCluster("microsandbox", settings), host);
 };
 
 /** The settings of a cluster with another value of one, by its path. */
