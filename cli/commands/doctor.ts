@@ -1,9 +1,7 @@
 import { connectionOf } from "../../components/host/connection";
 import { checkSettings } from "../../components/settings/checks";
-import { certificateWarning } from "../../components/settings/given-certificate";
-import { type HostSettings, NAMESPACE } from "../../components/settings/schema";
+import { NAMESPACE } from "../../components/settings/schema";
 import { fixLines, type SettingError } from "../../components/settings/setting-errors";
-import { isGiven } from "../../components/settings/tls";
 import { canInstallPackages, inspectEngine } from "../../setup/engine";
 import { stackFile } from "../../setup/project";
 import { createReporter, type Reporter } from "../../setup/report";
@@ -13,6 +11,7 @@ import { adviceFor } from "../advice";
 import { readOnly } from "../backend";
 import { type CheckContext, type CheckedHost, checkHost, type Finding } from "../deploy/host-checks";
 import { readResources } from "../deploy/recover";
+import { certificateFindings } from "../deploy/served-certificate";
 import { readSettings } from "../settings";
 import { chooseStack, hasStack, hostsOf, type OpenStack, openStack } from "../stack";
 
@@ -113,7 +112,7 @@ async function engine(state: Awaited<ReturnType<typeof inspectEngine>>): Promise
 async function findingsOf(host: CheckedHost, context: CheckContext, several: boolean): Promise<Finding[]> {
   const findings = await checkHost(host, context);
   if (host.host !== "emulated") findings.push(...(await advice(host)));
-  findings.push(...certificate(host));
+  findings.push(...(await certificateFindings(host, context)));
   return findings.map((finding) =>
     several ? { ...finding, what: `${host.name}: ${finding.what}` } : finding,
   );
@@ -123,13 +122,4 @@ async function findingsOf(host: CheckedHost, context: CheckContext, several: boo
 async function advice(host: CheckedHost): Promise<Finding[]> {
   const found = await adviceFor(connectionOf(host));
   return found.map(({ what, remedy }) => ({ verdict: "warns", what: `Advice: ${what}`, remedy }));
-}
-
-/** Whether the user's own certificate expires soon. */
-export function certificate({ tls }: Pick<HostSettings, "tls">): Finding[] {
-  if (!isGiven(tls)) return [];
-  const warning = certificateWarning(tls);
-  return [
-    warning ? { verdict: "warns", ...warning } : { verdict: "ok", what: "TLS: the certificate is valid" },
-  ];
 }

@@ -22,6 +22,8 @@ export interface StateResource {
     hosts?: unknown;
     connection?: unknown;
     envs?: unknown;
+    /** Of TLS: the certificate of the stack's own authority, PEM. */
+    authority?: string;
   };
 }
 

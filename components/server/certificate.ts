@@ -2,6 +2,8 @@ import { isIP } from "node:net";
 import * as pulumi from "@pulumi/pulumi";
 import { withVariables } from "../host/connection";
 import { script } from "../host/scripts";
+import { certificateEnd, tellEnd } from "../settings/certificate-end";
+import { forProgram, withStack } from "../settings/message-commands";
 import { shellQuote } from "../settings/shell";
 import { secretFrom } from "./secret-command";
 
@@ -46,7 +48,30 @@ export function ownCertificate(
   const period = Math.floor(Date.now() / (PERIOD_DAYS * 24 * 3_600_000));
   const pem = secretFrom(`${name}-certificate`, stdin, { parent, triggers: [period] });
   const certificate = (text: string) => text.slice(text.indexOf("-----BEGIN CERTIFICATE"));
+  authority.apply((text) => {
+    const { what, remedy } = authorityWarning(name, text) ?? {};
+    if (what) pulumi.log.warn(withStack(forProgram(`${what}\n  ${remedy}`), pulumi.getStack()), parent);
+  });
   return { pem, authority: pulumi.unsecret(authority.apply(certificate)) };
+}
+
+/**
+ * That the authority ends soon or has ended, and how to have another; undefined where it does not. No `up` makes one by
+ * itself: clients have it.
+ *
+ * @param name of the certificate's resources @example "microsandbox-tls"
+ */
+export function authorityWarning(
+  name: string,
+  pem: string,
+  now?: number,
+): { what: string; remedy: string } | undefined {
+  const end = certificateEnd(pem, now);
+  if (!end?.isSoon) return undefined;
+  return {
+    what: tellEnd(`The stack's own CA, which has signed the certificate of ${name},`, end),
+    remedy: `for a new one, which clients need then (output caCertificate): pulumi up --replace '**::${name}-authority'`,
+  };
 }
 
 /** A script for this machine that prints a key and the authority's certificate for it. */

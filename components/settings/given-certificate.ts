@@ -3,12 +3,9 @@ import { readFileSync } from "node:fs";
 import { isIP } from "node:net";
 import { homedir } from "node:os";
 import { resolve } from "node:path";
+import { certificateEnd, dayOf, tellEnd } from "./certificate-end";
 import type { Fix, SettingError } from "./setting-errors";
 import type { TlsSettings } from "./tls";
-
-const DAY = 24 * 3_600_000;
-/** Days before its end at which a certificate is worth a word. */
-const SOON = 30;
 
 /** The certificate and the key that the settings give, whichever way; PEM. @throws Error that names a file */
 export function givenPem(settings: TlsSettings): { certificate?: string; key?: string } {
@@ -143,18 +140,14 @@ export function certificateWarning(
   settings: TlsSettings,
   now = Date.now(),
 ): { what: string; remedy: string } | undefined {
-  const read = attempt(() => new X509Certificate(givenPem(settings).certificate ?? ""));
-  if ("failed" in read) return undefined;
-  const days = Math.floor((Date.parse(read.done.validTo) - now) / DAY);
-  if (days < 0 || days >= SOON) return undefined;
+  const read = attempt(() => certificateEnd(givenPem(settings).certificate ?? "", now));
+  const end = "done" in read ? read.done : undefined;
+  if (end === undefined || end.hasEnded || !end.isSoon) return undefined;
   const renew = settings.certificateFile
     ? `Renew ${settings.certificateFile}, then: pulumi up`
     : "pulumi config set --path microsandbox:tls.certificate \"$(printf '\\n'; cat server.pem)\"\n" +
       "pulumi config set --secret --path microsandbox:tls.key < server.key && pulumi up";
-  return {
-    what: `The certificate expires in ${days} ${days === 1 ? "day" : "days"}, on ${dayOf(read.done.validTo)}: clients will refuse it.`,
-    remedy: renew,
-  };
+  return { what: tellEnd("The certificate", end), remedy: renew };
 }
 
 function error(
@@ -174,8 +167,6 @@ function isGoodFor(certificate: X509Certificate, name: string): boolean {
 function namesOf({ subjectAltName = "" }: X509Certificate): string[] {
   return [...subjectAltName.matchAll(/(?:DNS|IP Address):([^,]+)/g)].map(([, name = ""]) => name);
 }
-
-const dayOf = (time: string) => new Date(time).toISOString().slice(0, 10);
 
 function attempt<T>(work: () => T): { done: T } | { failed: string } {
   try {

@@ -3,10 +3,11 @@ const SCRIPT =
   /(?<![`\w])npm run (?:(?:up|destroy|setup|doctor|import|sandbox|backup|restore|images|sbom)(?: --(?= ))?|keys -- (?:add|list|revoke|rotate))(?![\w-])/g;
 
 /** Commands of Pulumi that work on a stack. */
-const PULUMI = /(?<![`\w-])(?:npm run (?:--silent )?pulumi --|pulumi) (?:config|stack output)(?![\w-])/g;
+const PULUMI =
+  /(?<![`\w-])(?:npm run (?:--silent )?pulumi --|pulumi) (?:config|stack output|up(?= --replace))(?![\w-])/g;
 
-/** Only where it is to be typed: else it is the name of what has failed. */
-const UP = /(?<=(?:: +|&& ))pulumi (?:up|destroy)(?![\w-])(?! failed)/g;
+/** Only where it is to be typed: else it is the name of what has failed. The npm script does not take `--replace`. */
+const UP = /(?<=(?:: +|&& ))pulumi (?:up|destroy)(?![\w-])(?! failed|[^\n&;]* --replace)/g;
 
 /**
  * Names the stack in the lines to type of a message: by the time that one is typed, another may be selected. A command
@@ -30,7 +31,8 @@ export function withStack(text: string, stack: string | undefined): string {
 }
 
 /** Commands of Pulumi to type; not where the text says that one has failed, or only speaks of it. */
-const PLAIN = /(?<![`\w-])pulumi (?=(?:config|stack|cancel|refresh|preview)(?![\w-])(?! failed))/g;
+const PLAIN =
+  /(?<![`\w-])pulumi (?=(?:config|stack|cancel|refresh|preview|up(?=[^\n&;]* --replace))(?![\w-])(?! failed))/g;
 
 /** Those that Pulumi itself puts between backticks in what it prints at the end. */
 const QUOTED = /(?<=`)pulumi (?=(?:stack rm|stack init|cancel|refresh|config)(?![\w-]))/g;

@@ -35,6 +35,8 @@ export interface FakeHost {
   asked?: string[];
   /** Id of the deployment that uses the emulated host of the name. */
   emulatedOwner?: string;
+  /** What a command prints, by its name; any other tells its name. */
+  printed?: Record<string, string>;
   /** Whether what was brought to the host is gone from its engine. */
   imageGone?: boolean;
 }
@@ -216,7 +218,10 @@ function computed(
     knownHostsFile: "/hosts/known_hosts",
   };
   const isMachine = String(inputs.create).includes("emulated-host.sh start");
-  return { stdout: isMachine ? JSON.stringify(started) : `${name} output`, stderr: "" };
+  return {
+    stdout: isMachine ? JSON.stringify(started) : (host.printed?.[name] ?? `${name} output`),
+    stderr: "",
+  };
 }
 
 function answer(inputs: Record<string, unknown>, host: FakeHost): string {

@@ -1,11 +1,16 @@
 import { X509Certificate } from "node:crypto";
-import { expect, it } from "vitest";
+import * as pulumi from "@pulumi/pulumi";
+import { afterEach, expect, it, vi } from "vitest";
 import { Microsandbox } from "../../../../components/microsandbox";
 import { certificateScript } from "../../../../components/server/certificate";
 import { testAuthority } from "../../../harness/authority";
 import { healthyHost, registered } from "../../../harness/pulumi-mocks";
 
 const DAY = 24 * 3_600_000;
+afterEach(() => {
+  vi.restoreAllMocks();
+  vi.useRealTimers();
+});
 
 it("a certificate of our own is good for its names, by its authority, for 90 days", () => {
   const authority = testAuthority();
@@ -46,4 +51,25 @@ it("an update of a command that prints a key does not get the key of before in i
   const resources = await registered(() => new Microsandbox("sandboxes", { tls: { generate: true } }));
   const makers = resources.filter(({ name }) => /-tls-(authority|certificate)$/.test(name));
   expect(makers.map(({ inputs }) => inputs.addPreviousOutputInEnv)).toEqual([false, false]);
+});
+
+it("an up warns of the end of the stack's own CA, which it does not make anew by itself", async () => {
+  const warn = vi.spyOn(pulumi.log, "warn").mockResolvedValue();
+  const printed = { "sandboxes-tls-authority": testAuthority().certificate };
+  vi.useFakeTimers({ toFake: ["Date"] });
+  const now = Date.now();
+  const saidAfter = async (days: number) => {
+    warn.mockClear();
+    vi.setSystemTime(now + days * DAY);
+    const program = () => new Microsandbox("sandboxes", { tls: { generate: true }, privileged: false });
+    await registered(program, { ...healthyHost, printed });
+    return warn.mock.calls.map(([text]) => text);
+  };
+  expect(await saidAfter(3_600)).toEqual([]);
+  expect(await saidAfter(3_645)).toEqual([
+    expect.stringMatching(
+      /CA.*of sandboxes-tls, expires in 4 days.*\n.*pulumi up --stack dev --replace '\*\*::sandboxes-tls-authority'$/,
+    ),
+  ]);
+  expect(await saidAfter(3_651)).toEqual([expect.stringMatching(/expired on/)]);
 });
