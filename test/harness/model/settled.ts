@@ -103,7 +103,7 @@ async function unsettled(model: Model, world: World): Promise<string[]> {
     ),
     ...differs("quotas: memory_mib_used", quotas.memory_mib_used, running.length * MEMORY_MIB),
     ...differs("quotas: vcpus_used", quotas.vcpus_used, running.length),
-    ...differs("quotas: volumes", quotas.volumes_used ?? named.length, named.length),
+    ...differs("quotas: total_volumes", quotas.total_volumes, named.length),
     ...volumesUnlike(model, world, named),
     ...temporaryFiles(world, listed),
   ];

@@ -37,13 +37,22 @@ export const UPGRADE = {
 
 export type RawRequest = { method: string; target: string; headers?: Record<string, string>; body?: unknown };
 
+export type RawAnswer = { status: number; text: string };
+
 let requests = 0;
 
+/** What {@link rawAnswer} says of the status. */
+export const rawStatus = async (url: string, request: RawRequest): Promise<number> =>
+  (await rawAnswer(url, request)).status;
+
 /**
- * The status of one request, sent as these very bytes; 0 where the connection was closed without an answer. Each
- * comes from an address of its own, as an address has only so many failed attempts.
+ * The answer to one request, sent as these very bytes; the status is 0 where the connection was closed without an
+ * answer. Each comes from an address of its own, as an address has only so many failed attempts.
  */
-export function rawStatus(url: string, { method, target, headers = {}, body }: RawRequest): Promise<number> {
+export function rawAnswer(
+  url: string,
+  { method, target, headers = {}, body }: RawRequest,
+): Promise<RawAnswer> {
   const { hostname, port, host } = new URL(url);
   const text = body === undefined ? "" : JSON.stringify(body);
   const fields = {
@@ -58,10 +67,11 @@ export function rawStatus(url: string, { method, target, headers = {}, body }: R
     const socket = connect({ host: hostname, port: Number(port), localAddress });
     socket.write(`${method} ${target} HTTP/1.1\r\n${lines.join("")}\r\n${text}`, "latin1");
     socket.once("data", (data) => {
-      resolve(Number(data.toString("latin1").split(" ")[1]));
+      const text = data.toString("latin1");
+      resolve({ status: Number(text.split(" ")[1]), text });
       socket.destroy();
     });
-    socket.once("close", () => resolve(0)).once("error", reject);
+    socket.once("close", () => resolve({ status: 0, text: "" })).once("error", reject);
     socket.setTimeout(10_000, () => socket.destroy(new Error(`no answer to ${method} ${target}`)));
   });
 }
