@@ -2,6 +2,7 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { prepareAll } from "../cli/commands/setup";
+import { ensurePackages } from "../setup/engine/apt";
 import { exec } from "../setup/exec";
 import { projectRoot } from "../setup/project";
 import { createReporter, type Reporter } from "../setup/report";
@@ -34,6 +35,7 @@ async function runTests(asked?: string): Promise<void> {
     await report.step("Style (biome)", () => exec("npm", ["run", "--silent", "lint"], run));
     await report.step("Types (tsc)", () => exec("npm", ["run", "--silent", "typecheck"], run));
   }
+  await getSshServer(report);
   let passed = 0;
   let failed = 0;
   const failures: Failure[] = [];
@@ -57,6 +59,15 @@ function wantedKinds(asked: string | undefined): Kind[] {
   const found = known.find((kind) => kind === asked);
   if (found === undefined) throw new UserError(`There are no ${asked} tests. Kinds: ${known.join(", ")}.`);
   return [found];
+}
+
+/** Gets what makes this machine a host over SSH. Tests that need it are skipped without it, and say so. */
+async function getSshServer(report: Reporter): Promise<void> {
+  try {
+    await ensurePackages(report, ["openssh-server"], "tests of hosts over SSH");
+  } catch (error) {
+    report.say(`  ${error instanceof Error ? error.message : String(error)}`);
+  }
 }
 
 /**
