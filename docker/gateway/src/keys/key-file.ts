@@ -21,10 +21,11 @@ const keySettings = z.object({
   requestsPerSecond: count.optional(),
   connections: count.optional(),
 });
+/** A limit that is not set is no field: what has none is told by that. */
 const keyLimits = keySettings.transform(({ memoryMiB: memoryMib, volumeGiB: volumeGib, ...limits }) => ({
   ...limits,
-  memoryMib,
-  volumeGib,
+  ...(memoryMib !== undefined && { memoryMib }),
+  ...(volumeGib !== undefined && { volumeGib }),
 }));
 export type KeyLimits = Partial<z.output<typeof keyLimits>>;
 

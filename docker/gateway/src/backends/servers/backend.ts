@@ -56,7 +56,6 @@ export class ServersBackend implements Backend {
     const quota = new OwnerQuota(limitsOf, {
       ofSandboxes: (owner) => this.usage(owner),
       ofAll: async (owner) => sum(await servers.every(({ backend }) => backend.usage(owner)), noUsage()),
-      volumes: (owner) => this.volumes.list({ owner }),
     });
     this.volumes = new ServersVolumes(servers, claims, placement, quota, namesPerOwner, refuse);
     const serversWith = (wanted: Wanted) => this.volumes.serversWith(wanted);
