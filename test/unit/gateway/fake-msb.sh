@@ -10,6 +10,7 @@
 # command. With a file MSB_HOME/fake/captures they "fail", "hang" when half is made, or leave an "odd" description. What
 # is done to a sandbox while it is captured leaves a line in overlaps.
 # Pauses: with a file MSB_HOME/fake/pauses they "fail", or "hang", and resumes the same; pauses.log has a line a command.
+# With a file MSB_HOME/fake/late no microVM answers a list in time: what is paused runs, then.
 set -eu
 
 fake=$MSB_HOME/fake
@@ -171,6 +172,7 @@ list() {
     # What a command that was killed had begun to write may come after its removal.
     [ -f "$file" ] && [ -f "$sandboxes/$name.conf" ] || continue
     load "$name"
+    [ "$status" != Paused ] || [ ! -f "$fake/late" ] || status=Running
     printf '%s{"name":"%s","status":"%s","created_at":"%s","image":"%s"}\n' \
       "$separator" "$name" "$status" "$created" "$(field "$conf" oci)"
     separator=,

@@ -1,19 +1,12 @@
-import { randomUUID } from "node:crypto";
 import { readFileSync, writeFileSync } from "node:fs";
 import { request } from "node:http";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { beforeAll, describe, expect, test } from "vitest";
-import type { Actions } from "../../../docker/gateway/src/backends/msb/actions";
-import { egressPolicy } from "../../../docker/gateway/src/backends/msb/egress";
-import { Lifecycle } from "../../../docker/gateway/src/backends/msb/lifecycle";
-import { Reconciler } from "../../../docker/gateway/src/backends/msb/reconciler";
-import { type Entry, SandboxIndex } from "../../../docker/gateway/src/backends/msb/sandbox-index";
-import { newRecord } from "../../../docker/gateway/src/backends/msb/sandbox-record";
 import { inSeconds } from "../../../docker/gateway/src/backends/msb/times";
 import { sandboxStatus } from "../../../docker/gateway/src/sandboxes/spec";
 import { exec } from "../../../setup/exec";
-import { running, settled, wanted, within } from "./backend-contract/world";
+import { running, settled, within } from "./backend-contract/world";
 import { FAKE_MSB, TestGateway, until } from "./harness";
 import { MsbWorld } from "./msb-world";
 
@@ -147,34 +140,6 @@ describe("what moves a paused sandbox without a request for it", () => {
       );
       expect(await settled(world, id)).toMatchObject({ paused, failure: null });
     }
-  });
-
-  test("a list of msb's that is late changes nothing", async () => {
-    const wish = wanted("box", { desired: "running" });
-    const record = newRecord(wish, egressPolicy.parse({}), randomUUID());
-    const index = new SandboxIndex([{ ...record, state: "paused", desired: "paused" }]);
-    const store = { put: async () => undefined, delete: async () => undefined };
-    const silent = { info: () => undefined, warn: () => undefined, error: () => undefined };
-    const actions = {} as Actions;
-    const lifecycle = new Lifecycle(index, { ...store, deletePayload: store.delete }, actions, silent);
-    const reconciler = new Reconciler(lifecycle, { has: () => true }, { seen: () => undefined }, randomUUID);
-    const entry = index.get(record.id) as Entry;
-    entry.changedAt = performance.now();
-    const listed = (observed: "running" | "paused" | "stopped", askedMsLater: number) => {
-      reconciler.observe(
-        [{ name: record.handle, observed, createdAt: record.createdAt }],
-        entry.changedAt + askedMsLater,
-      );
-      return [entry.record.state, entry.record.desired];
-    };
-    expect(listed("running", 1_000)).toEqual(["paused", "paused"]);
-    expect(listed("running", 10_000)).toEqual(["running", "running"]);
-    // An end is taken in at once.
-    lifecycle.change(entry, { state: "paused", desired: "paused" });
-    expect(listed("stopped", 1)).toEqual(["stopped", "stopped"]);
-    // It was resumed for that.
-    expect(listed("paused", 1_000)).toEqual(["stopped", "stopped"]);
-    expect(listed("paused", 10_000)).toEqual(["paused", "paused"]);
   });
 
   test("its maximum duration goes on: it is resumed, and stopped cleanly", async () => {

@@ -4,11 +4,19 @@ import { join } from "node:path";
 import type { Duplex } from "node:stream";
 import { ServiceError } from "../../errors";
 
-/** Where msb's relay of a sandbox listens: twelve bytes of the hash of msb's name for it. */
-export function agentSocketPath(home: string, handle: string): string {
+/** Where msb's process of a sandbox listens: twelve bytes of the hash of msb's name for it. */
+function socketPath(home: string, handle: string, name: string): string {
   const hash = createHash("sha256").update(handle).digest("hex").slice(0, 24);
-  return join(home, "run", "sandboxes", hash, "agent.sock");
+  return join(home, "run", "sandboxes", hash, name);
 }
+
+/** The relay to the agent in the guest. */
+export const agentSocketPath = (home: string, handle: string): string =>
+  socketPath(home, handle, "agent.sock");
+
+/** What the microVM itself is asked for, also while it is paused. */
+export const controlSocketPath = (home: string, handle: string): string =>
+  socketPath(home, handle, "control.sock");
 
 /**
  * Connects to a sandbox's relay.

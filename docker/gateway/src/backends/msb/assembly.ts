@@ -18,6 +18,7 @@ import { Lifecycle, type LifecycleLog } from "./lifecycle";
 import { Liveness } from "./liveness";
 import { Modifications } from "./modifications";
 import { KeptImages, keptImages, wantedImages } from "./needed-images";
+import { withPauses } from "./pause-state";
 import { PayloadStore } from "./payload-store";
 import { ReadinessProbe } from "./readiness";
 import { Reconciler } from "./reconciler";
@@ -186,8 +187,14 @@ export async function assemble(options: MsbBackendOptions): Promise<Parts> {
   });
   const compaction = new Compaction(index, lifecycle, snapshotCommands, log);
   const reconciler = new Reconciler(lifecycle, folders, warm, newId);
+  const pauses = {
+    home,
+    wasPaused: (handle: string) => index.withHandle(handle)?.record.state === "paused",
+    isFirst: () => reconciler.isRecovering,
+    timeoutMs: 2_000,
+  };
   const view = new StatusCache(
-    () => commands.list(),
+    async () => withPauses(await commands.list(), pauses),
     (rows, askedAt) => reconciler.observe(rows, askedAt),
   );
   const checkSpec = async (spec: SandboxSpec, snapshot: string | undefined) => {

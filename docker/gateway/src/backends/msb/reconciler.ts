@@ -1,4 +1,4 @@
-import { type Desired, desiredThen, isUp, type Observed, STATES, type State } from "../../sandboxes/states";
+import { type Desired, desiredThen, isUp, type Observed, STATES } from "../../sandboxes/states";
 import type { Lifecycle } from "./lifecycle";
 import type { SandboxFolders } from "./sandbox-folders";
 import { Entry } from "./sandbox-index";
@@ -9,15 +9,11 @@ import { isWarm } from "./warm-handle";
 /** A sandbox as msb lists it. */
 export type Seen = { name: string; observed: Exclude<Observed, "missing">; createdAt: string };
 
-/** For how long the list of msb 0.7.11 was seen to show a sandbox as it was before it was paused or resumed, and more. */
-const LISTED_LATE_MS = 2_000;
-
 /** How long something may still come of a create that the end of the server interrupted. */
 const INTERRUPTED_SECONDS = 300;
 
 /** What moves sandboxes without a request: msb's own view of them, the start of the server, and time. */
 export class Reconciler {
-  /** Until msb's first list after the start. */
   private recovering = true;
   /** Sandboxes that msb's last list lacked although their folders are there. */
   private unlisted = new Set<Entry>();
@@ -28,6 +24,11 @@ export class Reconciler {
     private readonly warm: { seen: (row: Seen) => void },
     private readonly newId: () => string,
   ) {}
+
+  /** Until msb's first list after the start. */
+  get isRecovering(): boolean {
+    return this.recovering;
+  }
 
   /**
    * Why msb's list is not to be trusted, where it lacks sandboxes whose folders are there: msb has lost its database, or
@@ -61,7 +62,7 @@ export class Reconciler {
       }
       const { state, handle, desired, ephemeral, keepUntil } = entry.record;
       const next = STATES[state].observed?.[seen.get(handle) ?? "missing"];
-      if (!next || (isLate(state, next.state) && askedAt < entry.changedAt + LISTED_LATE_MS)) continue;
+      if (!next) continue;
       // A list alone ends no record: with the record goes the disk.
       if (next.state === "end" && this.folders.has(handle)) {
         unlisted.add(entry);
@@ -156,9 +157,5 @@ export class Reconciler {
     this.lifecycle.saveSoon(entry);
   }
 }
-
-/** Whether a list that is late would say that: of what was paused a moment ago, or was resumed, and stopped since. */
-const isLate = (state: State, next: State | "end"): boolean =>
-  next === "paused" || (state === "paused" && next === "running");
 
 const isToLive = (desired: Desired): boolean => desired === "running" || desired === "paused";
