@@ -12,7 +12,7 @@ export interface Toleration {
 export interface DevicePluginArgs {
   /** The server's image, which holds the plugin, too. */
   image: Input<string>;
-  /** Resource that nodes offer, and servers' pods ask for. @example "microsandbox.dev/kvm" */
+  /** Resource that nodes offer, and servers' pods ask for. @example "sandboxes.microsandbox.dev/kvm" */
   resource: string;
   /** The nodes: those of the servers. */
   cluster: {

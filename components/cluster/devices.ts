@@ -1,8 +1,9 @@
 import * as kubernetes from "@pulumi/kubernetes";
 import type * as pulumi from "@pulumi/pulumi";
 import type { StackSettings } from "../settings/schema";
+import { awaitDevices } from "./await-devices";
 import { devicePluginDaemonSet } from "./device-plugin";
-import { KVM_RESOURCE, names } from "./layout";
+import { kvmResource, names } from "./layout";
 import { LABEL_LENGTH, namespaceMeta } from "./namespaces";
 import type { ChildOptions } from "./objects";
 
@@ -18,6 +19,7 @@ export const devicesNamespace = (
     : undefined;
 
 export interface DevicesArgs {
+  /** `cluster` with the path of its kubeconfig as this machine has it. */
   settings: StackSettings;
   /** The service's namespace. */
   namespace: string;
@@ -35,8 +37,11 @@ export function devicePlugin(
   { settings, namespace, own, child }: DevicesArgs,
 ): pulumi.Resource[] {
   const { cluster, serverImage = "" } = settings;
+  // A node without the device would keep its pod waiting, and with it every `up`.
+  const mountDevice = Object.keys(cluster.nodeSelector).length > 0;
   const devices = devicesNamespace(settings, namespace);
   if (devices === undefined) return [];
+  const resource = kvmResource(namespace);
   const space = new kubernetes.core.v1.Namespace(
     `${name}-devices-namespace`,
     { metadata: namespaceMeta(devices, own, "privileged") },
@@ -46,9 +51,10 @@ export function devicePlugin(
     `${name}-device-plugin`,
     {
       metadata: { name: names.devicePlugin, namespace: devices },
-      spec: devicePluginDaemonSet({ image: serverImage, resource: KVM_RESOURCE, cluster }),
+      spec: devicePluginDaemonSet({ image: serverImage, resource, cluster, mountDevice }),
     },
     { ...child, parent: space },
   );
-  return [space, plugin];
+  const found = awaitDevices(name, cluster, { namespace: devices, plugin, resource }, child.parent);
+  return [space, plugin, found];
 }

@@ -7,8 +7,8 @@ type Labels = Record<string, string>;
 
 /** Port on which routers use a server, with certificates on both sides. */
 export const BACKEND_PORT = 5556;
-/** Resource that our own device plugin advertises. */
-export const KVM_RESOURCE = "microsandbox.dev/kvm";
+/** Resource that the stack's own device plugin advertises: two plugins with the same one would drive each other out. */
+export const kvmResource = (namespace: string): string => `${namespace}.microsandbox.dev/kvm`;
 /** Folder of certificates and keys in a pod. */
 export const SECRETS = "/etc/microsandbox";
 

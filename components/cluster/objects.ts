@@ -3,7 +3,8 @@ import type * as pulumi from "@pulumi/pulumi";
 import type { StackSettings } from "../settings/schema";
 import { hasTls } from "../settings/tls";
 import { routerRules } from "./access";
-import { BACKEND_PORT, names, type Part, selector } from "./layout";
+import { growClaims } from "./grow-claims";
+import { BACKEND_PORT, kvmResource, names, type Part, selector } from "./layout";
 import { networkPolicies } from "./network-policies";
 import { routerDeployment } from "./router-pods";
 import { serverSet } from "./server-pods";
@@ -31,6 +32,7 @@ export interface Pods {
 /** Servers, routers and all that they need in their namespace. */
 export function pods(name: string, { settings, namespace, secrets, space }: PodsArgs): Pods {
   const image = settings.serverImage ?? "";
+  const kvm = settings.cluster.kvmResource ?? kvmResource(namespace);
   const meta = (object: string) => ({ name: object, namespace });
   const filled = Object.entries(secrets).map(
     ([secret, stringData]) =>
@@ -70,10 +72,15 @@ export function pods(name: string, { settings, namespace, secrets, space }: Pods
   );
   const servers = new kubernetes.apps.v1.StatefulSet(
     `${name}-servers`,
-    { metadata: meta(names.servers), spec: serverSet(settings, image) },
-    // What a claim asks for can't be changed in a set; what is there keeps its size.
-    { ...before, customTimeouts: { create: "20m", update: "60m" } },
+    { metadata: meta(names.servers), spec: serverSet(settings, { image, kvm }) },
+    {
+      ...before,
+      // It can't be changed in a set, and to make the set anew would end all servers at once: growClaims does it.
+      ignoreChanges: ["spec.volumeClaimTemplates"],
+      customTimeouts: { create: "20m", update: "60m" },
+    },
   );
+  const claims = growClaims(name, settings.cluster, { namespace, servers }, space.parent);
   const router = new kubernetes.apps.v1.Deployment(
     `${name}-router`,
     {
@@ -87,7 +94,7 @@ export function pods(name: string, { settings, namespace, secrets, space }: Pods
   return {
     service,
     ready,
-    resources: [...filled, ...policies, ...access, ...disruptions, headless, service, ...ready],
+    resources: [...filled, ...policies, ...access, ...disruptions, headless, service, ...ready, claims],
   };
 }
 

@@ -1,39 +1,62 @@
 # Reads what a deployment needs of a cluster, and changes nothing. Prints one line of JSON.
-# Variables: KUBECONFIG_FILE and CONTEXT (may be empty), NAMESPACE, DEVICES (its second namespace; empty for none).
-set -u
-[ -z "$KUBECONFIG_FILE" ] || export KUBECONFIG="$KUBECONFIG_FILE"
-folder=$(mktemp -d)
-trap 'rm -rf "$folder"' EXIT
-
-ask() { kubectl ${CONTEXT:+--context "$CONTEXT"} --request-timeout=15s "$@" 2>"$folder/error"; }
+# Variables: NAMESPACE, DEVICES (its second namespace; empty for none).
 # Another attempt costs little, and a first connection may be slow.
 fail() {
   printf '{"ok":false,"code":%s,"message":%s}\n' "$(quote "$1")" "$(quote "$(head -c 500 "$folder/error")")"
   exit 0
 }
 
-: >"$folder/error"
 command -v kubectl >/dev/null || fail no-kubectl
 cluster=$(ask get namespace kube-system -o 'jsonpath={.metadata.uid}') || fail unreachable
 version=$(ask version -o json | tr -d '\n') || fail unreachable
 nodes=$(ask get nodes -o 'jsonpath={range .items[*]},{"{"}"name":"{.metadata.name}","labels":{.metadata.labels},"allocatable":{.status.allocatable},"addresses":[{.status.addresses}],"taints":[{.spec.taints}]{"}"}{end}') || fail nodes
 classes=$(ask get storageclasses -o 'jsonpath={range .items[*]},{"{"}"name":"{.metadata.name}","annotations":[{.metadata.annotations}],"expands":[{.allowVolumeExpansion}]{"}"}{end}') || fail storage-classes
-spaces=
-for name in "$NAMESPACE" $DEVICES; do
-  found=$(ask get namespace "$name" --ignore-not-found -o 'jsonpath={"{"}"name":"{.metadata.name}","labels":[{.metadata.labels}]') || fail namespaces
-  [ -n "$found" ] || continue
-  used=$(ask get statefulsets,daemonsets --namespace "$name" -o name) || fail namespaces
-  spaces="$spaces,$found,\"used\":$([ -n "$used" ] && echo true || echo false)}"
-done
 
-denied=
-may() { ask auth can-i "$@" >/dev/null || denied="$denied,$(quote "$*")"; }
-[ -n "$spaces" ] || may create namespaces
-for what in secrets services serviceaccounts statefulsets.apps deployments.apps poddisruptionbudgets.policy \
-  networkpolicies.networking.k8s.io roles.rbac.authorization.k8s.io rolebindings.rbac.authorization.k8s.io; do
-  may create "$what" --namespace "$NAMESPACE"
-done
-[ -z "$DEVICES" ] || may create daemonsets.apps --namespace "$DEVICES"
+# Whether the cluster would make a namespace: policies may forbid what it is to allow.
+spaces= refused=
+look_at() { # NAME LEVEL
+  found=$(ask get namespace "$1" --ignore-not-found -o 'jsonpath={"{"}"name":"{.metadata.name}","labels":[{.metadata.labels}]') || fail namespaces
+  if [ -n "$found" ]; then
+    used=$(ask get statefulsets,daemonsets --namespace "$1" -o name) || fail namespaces
+    spaces="$spaces,$found,\"used\":$([ -n "$used" ] && echo true || echo false)}"
+  elif [ "$(ask auth can-i create namespaces)" = yes ]; then
+    printf '{"apiVersion":"v1","kind":"Namespace","metadata":{"name":"%s","labels":{"pod-security.kubernetes.io/enforce":"%s"}}}' "$1" "$2" |
+      ask create --dry-run=server --validate=false -f - >/dev/null ||
+      refused="$refused,{\"name\":$(quote "$1"),\"message\":$(quote "$(head -c 500 "$folder/error")")}"
+  fi
+}
+look_at "$NAMESPACE" restricted
+[ -z "$DEVICES" ] || look_at "$DEVICES" privileged
+claims=$(ask get persistentvolumeclaims --namespace "$NAMESPACE" --selector app.kubernetes.io/component=servers -o 'jsonpath={range .items[*]},{"{"}"name":"{.metadata.name}","class":"{.spec.storageClassName}","size":"{.spec.resources.requests.storage}"{"}"}{end}') || fail claims
+replicas=$(ask get statefulset servers --namespace "$NAMESPACE" --ignore-not-found -o 'jsonpath={.spec.replicas}') || fail servers
+counts=$(ask get leases --namespace "$NAMESPACE" --selector microsandbox-stack/counts=servers -o 'jsonpath={range .items[*]},{"{"}"name":"{.metadata.name}","sandboxes":"{.metadata.annotations.microsandbox-stack/sandboxes}"{"}"}{end}') || fail servers
 
-printf '{"ok":true,"cluster":%s,"version":%s,"nodes":[%s],"storageClasses":[%s],"namespaces":[%s],"denied":[%s]}\n' \
-  "$(quote "$cluster")" "$version" "${nodes#,}" "${classes#,}" "${spaces#,}" "${denied#,}"
+# One call asks for all: each answer is a line.
+need() { # NAMESPACE "VERBS" RESOURCE...
+  space=$1 verbs=$2
+  shift 2
+  for what; do
+    group=
+    case $what in *.*) group=${what#*.} ;; esac
+    for verb in $verbs; do
+      printf '{"apiVersion":"authorization.k8s.io/v1","kind":"SelfSubjectAccessReview","spec":{"resourceAttributes":{"namespace":"%s","verb":"%s","resource":"%s","group":"%s"}}}\n' \
+        "$space" "$verb" "${what%%.*}" "$group"
+    done
+  done
+}
+{
+  need "" "create patch delete" namespaces
+  need "$NAMESPACE" "create patch delete" secrets services serviceaccounts statefulsets.apps deployments.apps \
+    poddisruptionbudgets.policy networkpolicies.networking.k8s.io roles.rbac.authorization.k8s.io \
+    rolebindings.rbac.authorization.k8s.io
+  # What is being made is followed. What a role gives has to be one's own.
+  need "$NAMESPACE" "list watch" pods statefulsets.apps secrets
+  need "$NAMESPACE" "list patch" persistentvolumeclaims
+  need "$NAMESPACE" "create get list patch delete" leases.coordination.k8s.io
+  [ -z "$DEVICES" ] || need "$DEVICES" "create patch delete" daemonsets.apps
+} >"$folder/reviews"
+answers=$(ask create --validate=false -f "$folder/reviews" -o 'jsonpath={.status.allowed} {.spec.resourceAttributes.verb} {.spec.resourceAttributes.resource} --namespace {.spec.resourceAttributes.namespace}{"\n"}') || fail rights
+denied=$(printf '%s\n' "$answers" | sed -n 's/ --namespace $//; s/^false \(.*\)$/,"\1"/p' | tr -d '\n')
+
+printf '{"ok":true,"cluster":%s,"version":%s,"nodes":[%s],"storageClasses":[%s],"namespaces":[%s],"claims":[%s],"set":{"namespace":%s,"replicas":%s,"counts":[%s]},"refused":[%s],"denied":[%s]}\n' \
+  "$(quote "$cluster")" "$version" "${nodes#,}" "${classes#,}" "${spaces#,}" "${claims#,}" "$(quote "$NAMESPACE")" "${replicas:-0}" "${counts#,}" "${refused#,}" "${denied#,}"

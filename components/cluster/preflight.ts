@@ -2,14 +2,22 @@ import { local } from "@pulumi/command";
 import * as pulumi from "@pulumi/pulumi";
 import { withVariables } from "../host/connection";
 import { script } from "../host/scripts";
-import { type ClusterNeeds, type ClusterReport, checkedReport } from "./preflight-report";
+import type { ClusterNeeds, ClusterReport } from "./cluster-report";
+import { checkedReport } from "./preflight-report";
+
+/** What kubectl.sh reads. */
+export const kubectlVariables = ({ kubeconfig = "", context = "" }: Connection) => ({
+  KUBECONFIG_FILE: kubeconfig,
+  CONTEXT: context,
+});
+type Connection = { kubeconfig?: string; context?: string };
 
 export interface PreflightArgs extends Omit<ClusterNeeds, "own"> {
   kubeconfig?: string;
   /** The namespaces that the stack needs: the service's own and, where there is one, the device plugin's. */
   namespaces: readonly [string, string?];
-  /** Labels of the namespaces that the stack makes. */
-  own: pulumi.Input<Record<string, string>>;
+  /** Labels of the namespaces that the stack has made: known in a preview, too. */
+  own: pulumi.Output<Record<string, string>>;
 }
 
 /**
@@ -18,11 +26,8 @@ export interface PreflightArgs extends Omit<ClusterNeeds, "own"> {
  * @throws VisibleError (into the output) that says all that is missing
  */
 export function clusterPreflight(args: PreflightArgs, parent: pulumi.Resource): pulumi.Output<ClusterReport> {
-  const { kubeconfig = "", context = "", namespaces } = args;
-  const variables = {
-    ...{ KUBECONFIG_FILE: kubeconfig, CONTEXT: context },
-    ...{ NAMESPACE: namespaces[0], DEVICES: namespaces[1] ?? "" },
-  };
+  const { namespaces } = args;
+  const variables = { ...kubectlVariables(args), NAMESPACE: namespaces[0], DEVICES: namespaces[1] ?? "" };
   const stdin = withVariables(variables, script("cluster/preflight"));
   const asked = local.run({ command: "sh -s", stdin, logging: "none" }, { parent });
   return pulumi.all([asked, args.own]).apply(([{ stdout }, own]) => checkedReport(stdout, { ...args, own }));

@@ -1,7 +1,7 @@
 import { homedir } from "node:os";
 import * as kubernetes from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
-import { deploymentId } from "../host/deployment";
+import { deploymentId, readState, recordedOf } from "../host/deployment";
 import { baseNameOf } from "../host/names";
 import { madeApiKey, requireKey, takesMadeKey } from "../server/api-key";
 import { ownCertificate } from "../server/certificate";
@@ -42,26 +42,31 @@ export class SandboxCluster extends pulumi.ComponentResource {
     const own = deploymentId(name, this).apply((id) => namespaceLabels(id));
     const cluster = withKubeconfig(settings.cluster);
     const namespaces = [namespace, devicesNamespace(settings, namespace)] as const;
-    const report = clusterPreflight({ ...cluster, namespaces, own }, this);
+    // Not the output: in the first preview that is not known, and nothing would be checked.
+    const made = pulumi.output(readState()).apply((state) => recordedOf(name, state).deployment ?? "");
+    const found = { own: made.apply((id) => namespaceLabels(id)), namespaces };
+    const report = clusterPreflight({ ...settings, ...cluster, ...found }, this);
     const provider = clusterProvider(
       `${name}-provider`,
       cluster,
-      report.apply((found) => found.cluster),
+      report.apply((answer) => answer.cluster),
       this,
     );
     const child = { parent: this, provider };
+    const here = { ...settings, cluster };
+    const devices = devicePlugin(name, { settings: here, namespace, own, child });
     const space = new kubernetes.core.v1.Namespace(
       `${name}-namespace`,
       { metadata: namespaceMeta(namespace, own, "restricted") },
       // The claims are in it.
-      { ...child, retainOnDelete: settings.volumes.keep },
+      { ...child, retainOnDelete: settings.volumes.keep, dependsOn: devices },
     );
     const inside = { ...child, parent: space };
 
-    const made = takesMadeKey(settings)
+    const generated = takesMadeKey(settings)
       ? madeApiKey(`${name}-api-key`, settings.keys.length === 0, this)
       : "";
-    const apiKey = pulumi.output(settings.apiKey ?? made);
+    const apiKey = pulumi.output(settings.apiKey ?? generated);
     const keys = apiKey.apply((key) => {
       requireKey(settings.keys, key);
       return keyLines({ apiKey: key, keys: settings.keys }).join("\n");
@@ -81,8 +86,7 @@ export class SandboxCluster extends pulumi.ComponentResource {
       [names.peers]: { "tls.pem": peers.pem, "ca.pem": peers.authority },
       ...(tls ? { [names.tls]: { "tls.pem": tls.pem } } : {}),
     };
-    const inNamespace = pods(name, { settings, namespace, secrets, space: inside });
-    const devices = devicePlugin(name, { settings, namespace, own, child });
+    const inNamespace = pods(name, { settings: here, namespace, secrets, space: inside });
 
     const all = [space, ...inNamespace.resources, ...devices];
     new Protection(`${name}-protection`, { protect: settings.volumes.protect, all }, { parent: this });

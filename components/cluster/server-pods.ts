@@ -10,7 +10,6 @@ import { MIB } from "../settings/values";
 import { warmVariable } from "../settings/warm";
 import {
   BACKEND_PORT,
-  KVM_RESOURCE,
   liveness,
   names,
   type PodSpec,
@@ -33,13 +32,22 @@ export type ServerPodSettings = Pick<
   | ("limits" | "memoryLimit" | "memoryReservation" | "stopTimeout" | "timezone" | "warm")
 > & { cluster: ClusterSettings };
 
+/** What the servers' pods are told of the cluster besides the settings. */
+export interface ServerPodArgs {
+  /** Reference that the nodes pull. */
+  image: string;
+  /** Resource of nodes with KVM. */
+  kvm: string;
+}
+
 /**
  * The servers: each has a number, an address and two volumes that stay its own on whichever node it runs. One at a time is
  * replaced; where one does not get ready, the others stay as they are.
- *
- * @param image reference that the nodes pull
  */
-export function serverSet(settings: ServerPodSettings, image: string): types.input.apps.v1.StatefulSetSpec {
+export function serverSet(
+  settings: ServerPodSettings,
+  args: ServerPodArgs,
+): types.input.apps.v1.StatefulSetSpec {
   const { cluster } = settings;
   return {
     serviceName: names.servers,
@@ -51,7 +59,7 @@ export function serverSet(settings: ServerPodSettings, image: string): types.inp
     // `destroy` says what becomes of them; a server that comes back has its own.
     persistentVolumeClaimRetentionPolicy: { whenDeleted: "Retain", whenScaled: "Retain" },
     selector: { matchLabels: selector("servers") },
-    template: { metadata: { labels: selector("servers") }, spec: serverPod(settings, image) },
+    template: { metadata: { labels: selector("servers") }, spec: serverPod(settings, args) },
     volumeClaimTemplates: [
       claim("state", cluster.stateSize, cluster.storageClass),
       claim("workspace", cluster.workspaceSize, cluster.storageClass),
@@ -59,7 +67,7 @@ export function serverSet(settings: ServerPodSettings, image: string): types.inp
   };
 }
 
-function serverPod(settings: ServerPodSettings, image: string): PodSpec {
+function serverPod(settings: ServerPodSettings, { image, kvm }: ServerPodArgs): PodSpec {
   const { cluster, stopTimeout } = settings;
   const { pod, container } = restricted(serverUser);
   return {
@@ -81,7 +89,7 @@ function serverPod(settings: ServerPodSettings, image: string): PodSpec {
           { name: "SERVER_NUMBER", valueFrom: { fieldRef: { fieldPath: NUMBER } } },
         ],
         ports: [{ name: "backend", containerPort: BACKEND_PORT }],
-        resources: resources(settings),
+        resources: resources(settings, kvm),
         readinessProbe: readiness(PORT, "HTTP"),
         livenessProbe: liveness(PORT, "HTTP"),
         securityContext: container,
@@ -113,16 +121,19 @@ function environment(settings: ServerPodSettings): Record<string, string | numbe
 }
 
 /** Memory is not shared out twice: a server that used what it did not ask for would be ended with its sandboxes. */
-function resources(settings: ServerPodSettings) {
-  const { memoryLimit, memoryReservation, cpuLimit, cpuReservation, cluster } = settings;
-  const kvm = { [cluster.kvmResource ?? KVM_RESOURCE]: "1" };
+function resources(settings: ServerPodSettings, kvm: string) {
+  const { memoryLimit, memoryReservation, cpuLimit, cpuReservation } = settings;
+  const device = { [kvm]: "1" };
   const mebibytes = (bytes: number) => `${Math.floor(bytes / MIB)}Mi`;
   const millis = (cpus: number) => `${Math.round(cpus * 1000)}m`;
   return {
-    requests: { memory: mebibytes(memoryReservation), cpu: millis(cpuReservation), ...kvm },
-    limits: { memory: mebibytes(memoryLimit), cpu: millis(cpuLimit), ...kvm },
+    requests: { memory: mebibytes(memoryReservation), cpu: millis(cpuReservation), ...device },
+    limits: { memory: mebibytes(memoryLimit), cpu: millis(cpuLimit), ...device },
   };
 }
+
+/** Bytes as a claim asks for them. */
+export const storageOf = (bytes: number): string => `${Math.floor(bytes / MIB)}Mi`;
 
 function claim(name: string, bytes: number, storageClass: string | undefined) {
   return {
@@ -130,7 +141,7 @@ function claim(name: string, bytes: number, storageClass: string | undefined) {
     spec: {
       accessModes: ["ReadWriteOnce"],
       ...(storageClass === undefined ? {} : { storageClassName: storageClass }),
-      resources: { requests: { storage: `${Math.floor(bytes / MIB)}Mi` } },
+      resources: { requests: { storage: storageOf(bytes) } },
     },
   };
 }

@@ -25,6 +25,8 @@ type ScriptName =
   | "host/kvm-check"
   | "host/preflight"
   | "cluster/preflight"
+  | "cluster/await-devices"
+  | "cluster/grow-claims"
   | "server/boot-check"
   | "server/volume-owner"
   | "host/host-advice"
@@ -53,7 +55,9 @@ export function outliving(inner: string): string {
 const preludes: Partial<Record<ScriptName, string[]>> = {
   "host/kvm-check": ["host/report"],
   "host/preflight": ["host/report", "host/preflight-port"],
-  "cluster/preflight": ["host/report"],
+  "cluster/preflight": ["host/report", "cluster/kubectl"],
+  "cluster/await-devices": ["host/report", "cluster/kubectl"],
+  "cluster/grow-claims": ["cluster/kubectl"],
   "image/push-image": ["image/registry-login"],
   "image/pull-image": ["image/registry-login"],
   "server/boot-check": ["server/boots"],

@@ -12,6 +12,8 @@ export interface Registered {
   provider?: string;
   /** Inputs whose change replaces the resource, whatever its provider says. */
   replaceOnChanges: string[];
+  /** Inputs that stay as they were, also where something else changes or replaces it. */
+  ignoreChanges: string[];
   /** URNs of all that it waits for. */
   dependencies: string[];
   protect: boolean;
@@ -77,7 +79,12 @@ export const healthyCluster = {
   ok: true,
   cluster: "0b5e3a5e-8a54-4a0f-9d0b-3f1f7a0f2c11",
   version: { serverVersion: { major: "1", minor: "37" } },
-  nodes: [{ name: "a", labels: { kvm: "true" }, allocatable: { cpu: "2" }, addresses: [[]], taints: [] }],
+  nodes: [
+    {
+      ...{ name: "a", labels: { kvm: "true" }, addresses: [[]], taints: [] },
+      allocatable: { cpu: "256", memory: "1Ti" },
+    },
+  ],
   storageClasses: [
     {
       name: "standard",
@@ -88,6 +95,9 @@ export const healthyCluster = {
     { name: "local-path", annotations: [], expands: [] },
   ],
   namespaces: [],
+  claims: [],
+  set: { namespace: "sandboxes", replicas: 0, counts: [] },
+  refused: [],
   denied: [],
 };
 
@@ -137,7 +147,7 @@ function mocks(
   return {
     newResource({ type, name, inputs, id, provider }) {
       resources.push({
-        ...{ type, name, inputs, provider, replaceOnChanges: [] },
+        ...{ type, name, inputs, provider, replaceOnChanges: [], ignoreChanges: [] },
         ...{ dependencies: [], protect: false, retainOnDelete: false },
       });
       const known = { id: id || `${name}-id`, state: { ...inputs, ...computed(type, name, inputs, host) } };
@@ -163,6 +173,7 @@ function recordOptions(resources: Registered[]): void {
     getName(): string;
     getType(): string;
     getReplaceonchangesList(): string[];
+    getIgnorechangesList(): string[];
     getDependenciesList(): string[];
     getProtect(): boolean;
     getRetainondelete(): boolean;
@@ -187,6 +198,7 @@ function recordOptions(resources: Registered[]): void {
     const made = resources.find((each) => each.name === request.getName() && each.type === request.getType());
     if (!made) return;
     made.replaceOnChanges.push(...request.getReplaceonchangesList());
+    made.ignoreChanges.push(...request.getIgnorechangesList());
     made.dependencies.push(...request.getDependenciesList());
     made.protect = request.getProtect();
     made.retainOnDelete = request.getRetainondelete();

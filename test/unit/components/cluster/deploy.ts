@@ -9,7 +9,7 @@ export function deploy(raw: Record<string, unknown>): Promise<Registered[]> {
   if (settings === undefined) throw new Error(explainErrors(errors));
   const nodes = healthyCluster.nodes.map((node) => ({
     ...node,
-    allocatable: { "devices.kubevirt.io/kvm": "1000" },
+    allocatable: { ...node.allocatable, "devices.kubevirt.io/kvm": "1000" },
   }));
   const host = { ...healthyHost, cluster: { ...healthyCluster, nodes } };
   return registered(() => deployCluster("microsandbox", settings), host);

@@ -1,16 +1,19 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import {
-  type ClusterNeeds,
-  checkedReport,
-  clusterProblems,
-  clusterReport,
-} from "../../../../components/cluster/preflight-report";
+import { clusterProblems } from "../../../../components/cluster/cluster-problems";
+import { type ClusterNeeds, clusterReport } from "../../../../components/cluster/cluster-report";
+import { checkedReport } from "../../../../components/cluster/preflight-report";
+import { quantity } from "../../../../components/cluster/quantity";
 import { DEPLOYMENT_LABEL } from "../../../../components/host/preflight-report";
+import { GIB } from "../../../../components/settings/values";
 import { healthyCluster } from "../../../harness/pulumi-mocks";
 
 const own = { "io.microsandbox.project": "p", "io.microsandbox.stack": "s", [DEPLOYMENT_LABEL]: "1" };
-const needs: ClusterNeeds = { nodeSelector: {}, own };
+const needs: ClusterNeeds = {
+  ...{ nodeSelector: {}, own, servers: 2, memoryReservation: GIB, cpuReservation: 1 },
+  ...{ stateSize: 50 * GIB, workspaceSize: 10 * GIB },
+};
+const claim = (change: object) => ({ name: "state-servers-0", class: "standard", size: "50Gi", ...change });
 const reported = (change: object) => {
   const report = clusterReport.parse({ ...healthyCluster, ...change });
   if (!report.ok) throw new Error("it has an answer");
@@ -25,12 +28,25 @@ const faults = {
   },
   labels: { needs: { nodeSelector: { gpu: "no" } }, says: /kubectl label node NODE gpu=no/ },
   device: { needs: { kvmResource: "devices.kubevirt.io/kvm" }, says: /None of 1 nodes advertises/ },
-  storage: { needs: { storageClass: "none-such" }, says: /no storage class none-such: it has standard/ },
+  storage: {
+    needs: { storageClass: "none-such" },
+    report: { claims: [claim({ class: "none-such" })] },
+    says: /no storage class none-such: it has standard/,
+  },
   namespace: {
     report: { namespaces: [{ name: "sandboxes", labels: [{ other: "x" }], used: false }] },
     says: /The namespace sandboxes is there already/,
   },
-  rights: { report: { denied: ["create secrets --namespace a"] }, says: /may not: create secrets/ },
+  room: { needs: { servers: 2000 }, says: /have room for 256 of 2000 servers.*cluster.servers 256/s },
+  smaller: { needs: { stateSize: 49 * GIB }, says: /a volume can't be made smaller.*stateSize 50G/s },
+  policy: {
+    report: { refused: [{ name: "a-devices", message: "policy says no" }] },
+    says: /refuses the namespace a-devices: policy says no/,
+  },
+  rights: {
+    report: { denied: ["create secrets --namespace a", "patch secrets --namespace a", "create namespaces"] },
+    says: /may not: create, patch secrets --namespace a; create namespaces\n/,
+  },
 } as const;
 type Fault = keyof typeof faults;
 
@@ -39,10 +55,10 @@ test("a healthy cluster has no problem; of a wrong one each fault is said, and n
   fc.assert(
     fc.property(all, (chosen) => {
       // Nodes that are not chosen are not looked at for devices.
-      fc.pre(!(chosen.includes("labels") && chosen.includes("device")));
+      fc.pre(chosen.filter((each) => /^(labels|device|room)$/.test(each)).length < 2);
       const picked = chosen.map((fault): { report?: object; needs?: object; says: RegExp } => faults[fault]);
       const problems = clusterProblems(
-        reported(Object.assign({}, ...picked.map(({ report }) => report))),
+        reported(Object.assign({ claims: [claim({})] }, ...picked.map(({ report }) => report))),
         Object.assign({}, needs, ...picked.map((each) => each.needs)),
       );
       expect(problems).toHaveLength(chosen.length);
@@ -86,4 +102,61 @@ test("a cluster that does not answer is said with kubectl's words and the next l
     /context prod did not answer.*no such host.*kubectl get nodes --context prod/s,
   );
   expect(() => checkedReport(answer("no-kubectl"), needs)).toThrow(/kubectl was not found.*install kubectl/s);
+});
+
+test("a claim that is to grow is refused where its class lets none grow, and one of another class always", () => {
+  const sizes = fc.record({ has: fc.integer({ min: 1, max: 99 }), wants: fc.integer({ min: 1, max: 99 }) });
+  fc.assert(
+    fc.property(sizes, fc.constantFrom("standard", "fast"), ({ has, wants }, of) => {
+      const claims = [claim({ class: of, size: `${has}Gi` }), claim({ name: "other", size: "1Ti" })];
+      const problems = clusterProblems(reported({ claims }), { ...needs, stateSize: wants * GIB });
+      const isRefused = has > wants || (has < wants && of === "fast");
+      expect(problems).toHaveLength(isRefused ? 1 : 0);
+      if (isRefused) expect(problems[0]).toContain(`cluster.stateSize ${has}G`);
+      const moved = { ...needs, stateSize: has * GIB, storageClass: "standard" };
+      expect(clusterProblems(reported({ claims }), moved)).toHaveLength(of === "standard" ? 0 : 1);
+    }),
+  );
+});
+
+test("servers go only where a router tells that they have nothing", () => {
+  const counts = fc.array(fc.option(fc.nat(3)), { maxLength: 6 });
+  fc.assert(
+    fc.property(counts, fc.integer({ min: 1, max: 6 }), (all, servers) => {
+      const told = all.flatMap((count, at) =>
+        count === null ? [] : [{ name: `servers-${at}`, sandboxes: String(count) }],
+      );
+      const set = { namespace: "a", replicas: all.length, counts: told };
+      const held = all.slice(servers).filter((count) => count !== 0);
+      const problems = clusterProblems(reported({ set }), { ...needs, servers });
+      expect(problems).toHaveLength(held.length > 0 ? 1 : 0);
+      if (held.length > 0) {
+        expect(problems[0]).toMatch(new RegExp(`--replicas ${servers} --namespace a`));
+        expect(problems[0]?.match(/servers-\d+: /g)).toHaveLength(held.length);
+      }
+    }),
+  );
+});
+
+test("quantities are read as Kubernetes writes them", () => {
+  const units = {
+    m: 1e-3,
+    "": 1,
+    k: 1e3,
+    M: 1e6,
+    G: 1e9,
+    T: 1e12,
+    Ki: 1024,
+    Mi: 1024 ** 2,
+    Gi: GIB,
+    Ti: 1024 ** 4,
+  };
+  fc.assert(
+    fc.property(fc.nat(10_000), fc.constantFrom(...Object.entries(units)), (count, [unit, size]) => {
+      expect(quantity(`${count}${unit}`)).toBeCloseTo(count * size, 3);
+    }),
+  );
+  expect(quantity("1.5Gi")).toBe(1.5 * GIB);
+  expect(quantity("1e3")).toBe(1000);
+  for (const text of ["", "Gi", "1 Gi", "1GB", "x"]) expect(quantity(text)).toBeNaN();
 });

@@ -117,6 +117,17 @@ test("every object is made by the provider of the cluster, and no key or private
   expect(JSON.stringify(notSecrets)).not.toContain("peers-certificate output");
 });
 
+test("a command that runs again for a changed trigger runs as it is then: what is ignored would be the old one", async () => {
+  const all = await deploy({ cluster: { servers: 2 }, serverImage: image, tls: { generate: true } });
+  const commands = all.filter(
+    ({ type, inputs }) => type === "command:local:Command" && inputs.triggers?.length,
+  );
+  expect(commands.map(({ name }) => name)).toEqual(
+    expect.arrayContaining(["microsandbox-claims", "microsandbox-kvm"]),
+  );
+  for (const { name, ignoreChanges } of commands) expect([name, ignoreChanges]).toEqual([name, []]);
+});
+
 test("a namespace's name is a label of DNS, whatever project and stack are called", () => {
   fc.assert(
     fc.property(fc.string({ minLength: 1 }), (text) => {

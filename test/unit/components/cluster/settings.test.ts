@@ -46,7 +46,7 @@ test("each setting gets to what is deployed, or is refused", async () => {
     if (JSON.stringify(await deploy(raw)) === before) lost.push(key);
   }
   expect(lost).toEqual([]);
-});
+}, 240_000);
 
 test("a cluster without an image, without TLS, or with a host is refused, with what to type", () => {
   const faults = fc.subarray(["image", "tls", "host", "port", "volume", "dev"] as const, { minLength: 1 });

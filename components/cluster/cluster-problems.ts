@@ -1,0 +1,111 @@
+import { DEPLOYMENT_LABEL } from "../host/preflight-report";
+import { formatSize } from "../settings/values";
+import { claimProblems } from "./claims";
+import type { ClusterNeeds, ClusterReport } from "./cluster-report";
+import { quantity } from "./quantity";
+import { scaleInProblem } from "./scale-in";
+
+/** The oldest that numbers the pods of a StatefulSet by a label. */
+const OLDEST_MINOR = 28;
+const DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class";
+
+/** All that is missing, a block of lines each. */
+export function clusterProblems(report: ClusterReport, needs: ClusterNeeds): string[] {
+  return [
+    oldVersion(report),
+    noNode(report, needs),
+    noStorage(report, needs),
+    ...claimProblems(report, needs),
+    scaleInProblem(report.set, needs),
+    ...report.namespaces.map((each) => foreign(each, needs)),
+    ...report.refused.map(refused),
+    denied(report),
+  ].filter((each) => each !== undefined);
+}
+
+function oldVersion({ version: { serverVersion } }: ClusterReport): string | undefined {
+  const { major, minor } = serverVersion;
+  // Some vendors write 28+.
+  if (Number(major) > 1 || Number.parseInt(minor, 10) >= OLDEST_MINOR) return undefined;
+  return `Kubernetes ${major}.${minor} is too old.\n  expected: 1.${OLDEST_MINOR} or newer`;
+}
+
+function noNode({ nodes }: ClusterReport, needs: ClusterNeeds): string | undefined {
+  const { nodeSelector, kvmResource } = needs;
+  const labels = Object.entries(nodeSelector);
+  const chosen = nodes.filter(({ labels: of }) => labels.every(([key, value]) => of[key] === value));
+  if (chosen.length === 0)
+    return (
+      `None of the ${nodes.length} nodes has the labels of cluster.nodeSelector: ${JSON.stringify(nodeSelector)}\n` +
+      `  fix: kubectl label node NODE ${labels.map(([key, value]) => `${key}=${value}`).join(" ")}`
+    );
+  const able = chosen.filter(
+    ({ allocatable }) => kvmResource === undefined || Number(allocatable[kvmResource] ?? 0) > 0,
+  );
+  if (able.length > 0) return noRoom(able, needs);
+  return (
+    `None of ${chosen.length} nodes advertises ${kvmResource}: no node has KVM, or the device plugin does not run.\n` +
+    "  to install one of the stack's own: pulumi config rm --path microsandbox:cluster.kvmResource"
+  );
+}
+
+/** Whether the nodes could hold the servers if nothing else ran on them. */
+function noRoom(nodes: ClusterReport["nodes"], needs: ClusterNeeds): string | undefined {
+  const { servers, memoryReservation: memory, cpuReservation: cpus } = needs;
+  const onNode = ({ allocatable }: (typeof nodes)[number]) =>
+    Math.floor(
+      Math.min(quantity(allocatable.memory ?? "0") / memory, quantity(allocatable.cpu ?? "0") / cpus),
+    );
+  const room = nodes.reduce((sum, node) => sum + onNode(node), 0);
+  if (room >= servers) return undefined;
+  return (
+    `The ${nodes.length} nodes for servers have room for ${room} of ${servers} servers, each with ` +
+    `memoryReservation ${formatSize(memory)} and cpuReservation ${cpus}.\n` +
+    `  fewer: pulumi config set --path microsandbox:cluster.servers ${Math.max(room, 1)}`
+  );
+}
+
+function noStorage({ storageClasses }: ClusterReport, { storageClass }: ClusterNeeds): string | undefined {
+  const known = storageClasses.map(({ name }) => name);
+  const list = known.length > 0 ? `it has ${known.join(", ")}` : "it has none at all";
+  if (storageClass !== undefined)
+    return known.includes(storageClass)
+      ? undefined
+      : `The cluster has no storage class ${storageClass}: ${list}.\n  fix: pulumi config set --path microsandbox:cluster.storageClass NAME`;
+  if (storageClasses.some(({ annotations }) => annotations?.[DEFAULT_CLASS] === "true")) return undefined;
+  return (
+    `The cluster has no default storage class for the servers' volumes: ${list}.\n` +
+    "  fix: pulumi config set --path microsandbox:cluster.storageClass NAME"
+  );
+}
+
+/** Another deployment's, or nobody's: what is in it must not be touched. What a destroy of this stack has kept is its own. */
+function foreign(
+  { name, labels, used }: ClusterReport["namespaces"][number],
+  { own }: ClusterNeeds,
+): string | undefined {
+  const differs = Object.entries(own).filter(([key, value]) => labels?.[key] !== value);
+  if (differs.every(([key]) => key === DEPLOYMENT_LABEL && !used)) return undefined;
+  return (
+    `The namespace ${name} is there already, and was not made by this stack.\n` +
+    "  another one: pulumi config set --path microsandbox:cluster.namespace NAME"
+  );
+}
+
+const refused = ({ name, message }: ClusterReport["refused"][number]): string =>
+  `The cluster refuses the namespace ${name}: ${message.trim()}\n` +
+  "  expected: a namespace with the label pod-security.kubernetes.io/enforce, `restricted` for the service, `privileged` " +
+  "for the device plugin\n" +
+  "  without a device plugin of the stack's own: pulumi config set --path microsandbox:cluster.kvmResource NAME";
+
+/** What may not be done, the verbs of one kind together. */
+function denied({ denied: all }: ClusterReport): string | undefined {
+  if (all.length === 0) return undefined;
+  const verbs: Record<string, string[]> = {};
+  for (const each of all) {
+    const [verb = "", ...what] = each.split(" ");
+    verbs[what.join(" ")] = [...(verbs[what.join(" ")] ?? []), verb];
+  }
+  const lines = Object.entries(verbs).map(([what, some]) => `${some.join(", ")} ${what}`);
+  return `The user of the kubeconfig may not: ${lines.join("; ")}\n  to see it: kubectl auth can-i --list`;
+}

@@ -1,0 +1,23 @@
+import type { ClusterNeeds, ClusterReport } from "./cluster-report";
+import { names } from "./layout";
+
+/** Why no server can be taken away: those with the highest numbers go, and what is on them could not be reached any more. */
+export function scaleInProblem(
+  { replicas, counts, namespace }: ClusterReport["set"],
+  { servers: wanted }: ClusterNeeds,
+): string | undefined {
+  const going = Array.from({ length: Math.max(0, replicas - wanted) }, (_, at) => wanted + at);
+  const lines = going.flatMap((number) => {
+    const count = counts.find(({ name }) => name === `${names.servers}-${number}`)?.sandboxes;
+    if (count === "0") return [];
+    const has = count === undefined ? "no router tells what it has" : `it has ${count}`;
+    return [`  ${names.servers}-${number}: ${has}`];
+  });
+  if (lines.length === 0) return undefined;
+  return [
+    `cluster.servers is ${wanted}, and servers that would go have sandboxes:`,
+    ...lines,
+    `  to keep them: pulumi config set --path microsandbox:cluster.servers ${replicas}`,
+    `  without them: kubectl scale statefulset/${names.servers} --replicas ${wanted} --namespace ${namespace}; their volumes stay`,
+  ].join("\n");
+}
