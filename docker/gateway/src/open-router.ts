@@ -1,5 +1,6 @@
 import { ServersBackend } from "./backends/servers/backend";
 import { MemoryNames } from "./backends/servers/names";
+import type { Servers } from "./backends/servers/server";
 import type { OpenOptions } from "./open-options";
 import { peerCertificates } from "./peer-certificates";
 import { RouterServers } from "./router-servers";
@@ -26,5 +27,22 @@ export async function openRouter(options: OpenOptions): Promise<Backend> {
   });
   if (config.SERVERS) use(config.SERVERS);
   kubernetes?.follow(use);
+  kubernetes?.tell(() => countsOf(servers.servers));
   return backend;
+}
+
+/** How many sandboxes each server has, by its number: of those that answer. */
+async function countsOf(servers: Servers): Promise<ReadonlyMap<number, number>> {
+  const counts = await Promise.all(
+    servers.all().map(async (server): Promise<[number, number][]> => {
+      const answers = await server
+        .ask(({ mirror }) => mirror.refreshRoughly(0))
+        .then(
+          () => true,
+          () => false,
+        );
+      return answers ? [[server.number, server.mirror.usage(undefined).total]] : [];
+    }),
+  );
+  return new Map(counts.flat());
 }

@@ -6,6 +6,7 @@ import type { Check } from "../sandboxes/backend";
 import { KubernetesApi, type Log } from "./api";
 import { KeySecret, secretShape } from "./key-secret";
 import { LeaseNames } from "./lease-names";
+import { ServerCounts } from "./server-counts";
 import { addressesOf, type ServerAddress, statefulSetShape } from "./stateful-set";
 import { Watch } from "./watch";
 
@@ -28,13 +29,16 @@ export type Kubernetes = {
   names: Names;
   /** Follows keys and servers from here on. @param servers told of all of them whenever something has changed, and sometimes else */
   follow: (servers: (addresses: ServerAddress[]) => void) => void;
+  /** Tells the cluster from here on how many sandboxes each server has. @param counts by the servers' numbers */
+  tell: (counts: () => Promise<ReadonlyMap<number, number>>) => void;
   /** What has to hold once before the router is ready. While the API does not answer they stay as they are. */
   checks: () => Record<string, Check>;
   close: () => Promise<void>;
 };
 
 /**
- * A router's view of its cluster: names in Leases, servers from a StatefulSet, keys from a Secret. It asks for nothing else.
+ * A router's view of its cluster: names in Leases, servers from a StatefulSet, keys from a Secret. It asks for nothing else,
+ * and tells what each server has.
  * The account of the router's pods needs, in the namespace of all of these and nowhere else, a Role with
  *
  * | apiGroups | resources | resourceNames | verbs |
@@ -50,8 +54,9 @@ export type Kubernetes = {
  *
  * The pods of a router reach the API, DNS, and STATEFUL_SET_PORT of the servers' pods.
  *
- * Each Lease has the label `microsandbox-stack/servers` with the name of the StatefulSet. There are about as many as things
- * were made within two minutes. All of them may be deleted while nothing is being made.
+ * Each Lease of a name has the label `microsandbox-stack/servers` with the name of the StatefulSet. There are about as many
+ * as things were made within two minutes. All of them may be deleted while nothing is being made. One more for each server,
+ * with the label `microsandbox-stack/counts`, has its number of sandboxes as the annotation `microsandbox-stack/sandboxes`.
  * @throws ConfigError where the account can't be read, or API_KEYS_FILE not be written
  */
 export async function openKubernetes(options: KubernetesOptions): Promise<Kubernetes> {
@@ -91,6 +96,10 @@ export async function openKubernetes(options: KubernetesOptions): Promise<Kubern
       use = servers;
       for (const watch of Object.values(watches)) work.push(watch.follow(closing.signal));
       work.push(names.keepSweeping());
+    },
+    tell: (counts) => {
+      const told = new ServerCounts({ api, namespace, group: statefulSet.name, counts, log });
+      work.push(told.keepTelling(closing.signal));
     },
     checks: () => Object.fromEntries(Object.entries(watches).map(([name, watch]) => [name, watch.check()])),
     close: async () => {

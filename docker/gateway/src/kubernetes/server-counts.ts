@@ -1,0 +1,99 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { errorText } from "../errors";
+import { ApiError, type KubernetesApi, type Log } from "./api";
+
+export type ServerCountsOptions = {
+  api: KubernetesApi;
+  namespace: string;
+  /** The StatefulSet of the servers. */
+  group: string;
+  /** How many sandboxes each server has, running or not, by its number; a server of which that is not known is left out. */
+  counts: () => Promise<ReadonlyMap<number, number>>;
+  log: Log;
+  /** Milliseconds between two looks. Default: 2,000. */
+  everyMs?: number;
+};
+
+const EVERY_MS = 2_000;
+/** What was told is told again after so long, for whoever has deleted it. */
+const AGAIN_MS = 60_000;
+const SERVERS = "microsandbox-stack/counts";
+const SANDBOXES = "microsandbox-stack/sandboxes";
+
+/**
+ * Tells in a Lease for each server how many sandboxes it has: by that a deployment knows whether one can go. All routers tell
+ * the same; the last one that has seen a change is right.
+ */
+export class ServerCounts {
+  private readonly told = new Map<number, { count: number; at: number }>();
+  private failing = false;
+
+  constructor(private readonly options: ServerCountsOptions) {}
+
+  /** Goes on until the signal aborts. Never rejects. */
+  async keepTelling(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      await this.tell().then(
+        () => this.ended(undefined),
+        (error) => signal.aborted || this.ended(error),
+      );
+      const pause = (this.options.everyMs ?? EVERY_MS) * (0.5 + Math.random());
+      await sleep(pause, undefined, { signal, ref: false }).catch(() => undefined);
+    }
+  }
+
+  private async tell(): Promise<void> {
+    const counts = await this.options.counts();
+    for (const number of this.told.keys())
+      if (!counts.has(number)) {
+        // Nobody is to believe it once nobody looks.
+        await this.forget(number);
+        this.told.delete(number);
+      }
+    for (const [number, count] of counts) {
+      const last = this.told.get(number);
+      if (last?.count === count && performance.now() - last.at < AGAIN_MS) continue;
+      await this.write(number, count);
+      this.told.set(number, { count, at: performance.now() });
+    }
+  }
+
+  private async write(number: number, count: number): Promise<void> {
+    const { api, group } = this.options;
+    const name = this.nameOf(number);
+    const metadata = { name, labels: { [SERVERS]: group }, annotations: { [SANDBOXES]: String(count) } };
+    const body = { apiVersion: "coordination.k8s.io/v1", kind: "Lease", metadata };
+    const patched = api.call({ method: "PATCH", path: `${this.leases}/${name}`, body: { metadata } });
+    await patched.catch(async (error) => {
+      if (!isStatus(error, 404)) throw error;
+      // Another router may be faster; it is told again with the next change.
+      await api.call({ method: "POST", path: this.leases, body }).catch((refused) => {
+        if (!isStatus(refused, 409)) throw refused;
+      });
+    });
+  }
+
+  private async forget(number: number): Promise<void> {
+    const path = `${this.leases}/${this.nameOf(number)}`;
+    await this.options.api.call({ method: "DELETE", path, body: {} }).catch((error) => {
+      if (!isStatus(error, 404)) throw error;
+    });
+  }
+
+  private get leases(): string {
+    return `/apis/coordination.k8s.io/v1/namespaces/${this.options.namespace}/leases`;
+  }
+  private nameOf = (number: number): string => `${this.options.group}-${number}`;
+
+  private ended(error: unknown): void {
+    if (error !== undefined && !this.failing)
+      this.options.log.warn(
+        { err: errorText(error) },
+        "what servers have can't be told to the Kubernetes API",
+      );
+    this.failing = error !== undefined;
+  }
+}
+
+const isStatus = (error: unknown, status: number): boolean =>
+  error instanceof ApiError && error.status === status;
