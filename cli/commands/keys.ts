@@ -106,12 +106,12 @@ async function change(
 
 async function list(asked?: string): Promise<void> {
   const { stack, pulumi, report } = await open(asked);
-  const { keyring, hostsWith } = await readKeys(stack, pulumi);
+  const { keyring, hostsWith, isOnCluster } = await readKeys(stack, pulumi);
   const servers = await serversWithKeys(stack, pulumi);
   const ask = () => Promise.all(servers.map(readUses));
   const uses = await report.wait("asking when the keys were last used", ask);
   const rows = listKeys(keyring, latestUses(uses), new Date());
-  const isDev = Object.values(hostsWith(keyring)).every(({ devMode }) => devMode);
+  const isDev = !isOnCluster && Object.values(hostsWith(keyring)).every(({ devMode }) => devMode);
   const about = aboutList(stack, isDev, rows.length);
   if (about) report.say(about);
   if (rows.length === 0) return;

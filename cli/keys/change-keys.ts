@@ -1,6 +1,7 @@
 import { stackName } from "../../setup/project";
 import type { Reporter } from "../../setup/report";
 import { UserError } from "../../setup/user-error";
+import { readOutputs } from "../outputs";
 import type { Pulumi } from "../pulumi";
 import { makeStack } from "../stack";
 import type { Keyring } from "./keyring";
@@ -24,14 +25,20 @@ export async function changeKeys(
 ): Promise<void> {
   const known = await readKeys(stack, pulumi);
   const { keyring: before, hostsWith } = known;
+  const { isOnCluster } = known;
   const hosts = Object.values(hostsWith(before));
-  if (hosts.every(({ devMode }) => devMode)) {
+  if (!isOnCluster && hosts.every(({ devMode }) => devMode)) {
     throw new UserError(
       `Stack ${stack} does not check API keys: devMode is true.\n` +
         `To use keys: npm run pulumi -- config --stack ${stack} set devMode false && npm run up -- --stack ${stack}`,
     );
   }
   const { keyring, key, said } = make(before, new Date());
+  if (isOnCluster && isEmpty(keyring))
+    throw new UserError(
+      `No key would be left, and no client could use stack ${stack}: nothing was changed.\n` +
+        `To create another one first: npm run keys -- add NAME --stack ${stack}`,
+    );
   // Before the file changes: a key that only the file has lost is still good on the servers.
   const servers = await serversWithKeys(stack, pulumi);
   if (!known.isStackMade) await makeStack(stack, pulumi, report);
@@ -49,6 +56,7 @@ export async function changeKeys(
     if (isEmpty(keyring))
       report.say(`No key is left. To create one: npm run keys -- add NAME --stack ${stack}`);
   }
+  if (isOnCluster) return applyToCluster({ stack, pulumi, report });
   await apply({ stack, servers, keyring, hostsWith, pulumi, report });
 }
 
@@ -59,6 +67,21 @@ interface Apply extends Pick<StackKeys, "keyring" | "hostsWith"> {
   servers: Awaited<ReturnType<typeof serversWithKeys>>;
   pulumi: Pick<Pulumi, "read" | "write">;
   report: Reporter;
+}
+
+/** The routers of a cluster follow a Secret, which is a resource like others. */
+async function applyToCluster({ stack, pulumi, report }: Pick<Apply, "stack" | "pulumi" | "report">) {
+  const { namespace } = await readOutputs(stack, pulumi);
+  const up = `npm run up -- --stack ${stack}`;
+  if (namespace === undefined)
+    return report.say(`No server of stack ${stack} uses keys yet. To deploy one: ${up}`);
+  const record = () => recordKeys(stack, pulumi);
+  await report.wait(`giving the routers of ${namespace} their keys`, record).catch((error: Error) => {
+    throw new UserError(
+      `The routers were not updated and keep their current keys: ${error.message}\nTo update them: ${up}`,
+    );
+  });
+  report.say(`The routers of ${namespace} were updated: the change is in effect within a second.`);
 }
 
 async function apply({ stack, servers, keyring, hostsWith, pulumi, report }: Apply): Promise<void> {

@@ -5,6 +5,7 @@ import { hostArgv, hostShell } from "../../components/host/connection";
 import { keyLines, writeKeys } from "../../components/server/key-file";
 import { serverHome } from "../../components/server/stack-files";
 import { checkSettings } from "../../components/settings/checks";
+import { isCluster } from "../../components/settings/cluster-errors";
 import { SERVICE } from "../../components/settings/hosts";
 import { type HostSettings, NAMESPACE } from "../../components/settings/schema";
 import { explainErrors } from "../../components/settings/setting-errors";
@@ -22,8 +23,8 @@ import type { Keyring } from "./keyring";
 /** Where the server writes down the last use of each key: docker/gateway/src/keys/key-use.ts. */
 const usesFile = `${serverHome}/gateway/keys-used.json`;
 
-/** The resources of components/server/keys.ts and api-key.ts. */
-const keyResources = [`**::${SERVICE}*-key-file`, `**::${SERVICE}-api-key`];
+/** The resources of components/server/keys.ts, and of a cluster's Secret; and of api-key.ts. */
+const keyResources = [`**::${SERVICE}*-key-file`, `**::${SERVICE}-keys`, `**::${SERVICE}-api-key`];
 
 /** The keys of a stack. */
 export interface StackKeys {
@@ -33,6 +34,8 @@ export interface StackKeys {
   isMade: boolean;
   /** Whether Pulumi's backend has the stack: its settings can't be written before. */
   isStackMade: boolean;
+  /** Whether they are those of a cluster's routers, and of no host. */
+  isOnCluster: boolean;
   /** The settings of each host if the stack's keys were these. */
   hostsWith: (keyring: Keyring) => Record<string, HostSettings>;
 }
@@ -46,13 +49,14 @@ export async function readKeys(stack: string, pulumi: Pick<Pulumi, "read">): Pro
     if (!settings) throw new UserError(explainErrors(errors, { stack }));
     return { settings, hosts };
   };
-  const { apiKey, keys, generateApiKey } = check({}).settings;
+  const { apiKey, keys, generateApiKey, cluster } = check({}).settings;
   const mayBeMade = isStackMade && apiKey === undefined && generateApiKey;
   const made = mayBeMade ? await readMadeKey(stack, pulumi) : undefined;
   return {
     isStackMade,
     keyring: { apiKey: apiKey ?? made, keys },
     isMade: made !== undefined,
+    isOnCluster: isCluster({ cluster }),
     hostsWith: (keyring) => check({ apiKey: keyring.apiKey, keys: keyring.keys }).hosts,
   };
 }
@@ -114,7 +118,10 @@ export async function tellServer(
   if (exitCode !== 0) throw new UserError(String(stderr).trim());
 }
 
-/** Brings the deployment up to date with what the server was told, so that the next `up` finds nothing to do. */
+/**
+ * Brings the deployment up to date with what the server was told, so that the next `up` finds nothing to do. On a cluster it
+ * is what tells the routers.
+ */
 export async function recordKeys(stack: string, pulumi: Pick<Pulumi, "read">): Promise<void> {
   const flags = ["--yes", "--skip-preview", ...keyResources.flatMap((urn) => ["--target", urn])];
   await pulumi.read(["up", ...flags, "--stack", stack]);

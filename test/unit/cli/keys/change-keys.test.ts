@@ -2,7 +2,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
-import { afterEach, beforeEach, expect, it, vi } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { changeKeys } from "../../../../cli/keys/change-keys";
 import { addKey, revokeKey, rotateKey } from "../../../../cli/keys/keyring";
 import { readOutputs } from "../../../../cli/outputs";
@@ -57,6 +57,7 @@ function pulumiWith(
   resources: object[],
   failing?: { words: string; error: string },
   config: object = settings,
+  outputs: object = {},
 ) {
   const changes: string[] = [];
   const values = Object.entries(config).map(([key, value]) => [
@@ -67,6 +68,7 @@ function pulumiWith(
     const words = args.slice(0, 2).join(" ");
     if (words === failing?.words) throw new Error(failing.error);
     if (words === "config --json") return JSON.stringify(Object.fromEntries(values));
+    if (words === "stack output") return JSON.stringify(outputs);
     if (words === "stack export") return JSON.stringify({ deployment: { resources } });
     if (words !== "stack --show-name") changes.push(words);
     return "";
@@ -178,4 +180,40 @@ it("has no outputs of a stack that was never deployed, and fails where they can'
   await expect(readOutputs("prod", failing("error: 503"))).rejects.toThrow(
     /can't be read: error: 503\nTo see/,
   );
+});
+
+describe("on a cluster", () => {
+  const cluster = {
+    cluster: JSON.stringify({ servers: 2 }),
+    serverImage: `registry.test/server@sha256:${"a".repeat(64)}`,
+    tls: JSON.stringify({ generate: true }),
+    ...{ generateApiKey: "false", keys: settings.keys },
+  };
+  const outputs = { namespace: "sandboxes" };
+
+  it("a changed key goes to the routers' Secret, which is a resource of the stack", async () => {
+    for (const make of [makes.add, makes.rotate]) {
+      const { pulumi, changes, written } = pulumiWith([], undefined, cluster, outputs);
+      expect(await run(pulumi, make)).toMatch(/The routers of sandboxes were updated/);
+      expect(changes).toEqual(["config set", "up --yes"]);
+      expect(written).toEqual([expect.stringMatching(/"hash":"sha256:/)]);
+    }
+  });
+
+  it("the last key is not revoked: the program would refuse to run, and the Secret keep it", async () => {
+    const { pulumi, changes } = pulumiWith([], undefined, cluster, outputs);
+    await expect(run(pulumi)).rejects.toThrow(/No key would be left.*keys -- add NAME --stack prod/s);
+    expect(changes).toEqual([]);
+    const more = { ...cluster, apiKey: "a".repeat(40) };
+    const two = pulumiWith([], undefined, more, outputs);
+    expect(await run(two.pulumi)).toMatch(/in effect within a second/);
+    expect(two.changes).toEqual(["config rm", "up --yes"]);
+  });
+
+  it("fails, and says that routers keep the keys, where the cluster can't be changed", async () => {
+    const { pulumi } = pulumiWith([], { words: "up --yes", error: "no route" }, cluster, outputs);
+    await expect(run(pulumi, makes.add)).rejects.toThrow(/^The routers were not updated.*no route/);
+    const never = pulumiWith([], undefined, cluster);
+    expect(await run(never.pulumi, makes.add)).toMatch(/No server of stack prod uses keys yet/);
+  });
 });
