@@ -1,5 +1,6 @@
 import { connectionOf } from "../../components/host/connection";
 import { checkSettings } from "../../components/settings/checks";
+import { isCluster } from "../../components/settings/cluster-errors";
 import { NAMESPACE } from "../../components/settings/schema";
 import { fixLines, type SettingError } from "../../components/settings/setting-errors";
 import { canInstallPackages, inspectEngine } from "../../setup/engine";
@@ -56,8 +57,15 @@ async function findingsOfStack(
   report: Reporter,
 ): Promise<Finding[]> {
   const settings = await readSettings(stack, stackFile(stack), pulumi);
-  const { hosts: checked, errors } = checkSettings(settings.values, settings.secret);
+  const { settings: all, hosts: checked, errors } = checkSettings(settings.values, settings.secret);
   if (checked === undefined) return wrongSettings(stack, errors);
+  const resources = (await hasStack(stack, pulumi)) ? await readResources(stack, pulumi) : [];
+  if (isCluster(all)) {
+    // Loaded for a cluster alone: it needs Pulumi.
+    const { checkCluster } = require("../deploy/cluster-checks") as typeof import("../deploy/cluster-checks");
+    const look = () => checkCluster(all, { stack, resources, environment: pulumi.environment });
+    return report.wait("looking at the cluster", look);
+  }
   const hosts = hostsOf(stack, settings).flatMap((host) => {
     const all = checked[host.name];
     return all ? [{ ...all, name: host.name, baseName: host.baseName }] : [];
@@ -67,7 +75,6 @@ async function findingsOfStack(
     const names = hosts.map(({ name }) => name).join(", ");
     throw new UserError(`Stack ${stack} has no host ${askedHost}. Its hosts: ${names}`);
   }
-  const resources = (await hasStack(stack, pulumi)) ? await readResources(stack, pulumi) : [];
   const context = { stack, resources, environment: pulumi.environment, engineAnswers };
   const look = () => Promise.all(chosen.map((host) => findingsOf(host, context, hosts.length > 1)));
   const found = await report.wait(

@@ -1,5 +1,5 @@
 import type * as pulumi from "@pulumi/pulumi";
-import { labels } from "../host/labels";
+import { labels, type Owner } from "../host/labels";
 
 /** Length of a label of DNS. */
 export const LABEL_LENGTH = 63;
@@ -12,9 +12,15 @@ export const namespaceOf = (baseName: string): string =>
     .slice(0, LABEL_LENGTH)
     .replace(/^-+|-+$/g, "");
 
-/** What tells this deployment's namespaces from others. A label of Kubernetes takes fewer letters than a name may have. */
-export function namespaceLabels(deployment: string): Record<string, string> {
-  const all = labels("namespace", deployment).map(({ label, value }) => [label, labelValue(value)]);
+/**
+ * What tells a deployment's namespaces from others. A label of Kubernetes takes fewer letters than a name may have.
+ * @param owner default: of the program that runs
+ */
+export function namespaceLabels(deployment: string, owner?: Owner): Record<string, string> {
+  const all = labels("namespace", deployment, undefined, owner).map(({ label, value }) => [
+    label,
+    labelValue(value),
+  ]);
   return Object.fromEntries(all);
 }
 

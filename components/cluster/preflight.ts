@@ -1,9 +1,17 @@
+import { homedir } from "node:os";
 import { local } from "@pulumi/command";
 import * as pulumi from "@pulumi/pulumi";
 import { withVariables } from "../host/connection";
 import { script } from "../host/scripts";
+import type { ClusterSettings } from "../settings/cluster";
 import type { ClusterNeeds, ClusterReport } from "./cluster-report";
 import { checkedReport } from "./preflight-report";
+
+/** Paths of the home folder are those of who deploys. */
+export const withKubeconfig = (cluster: ClusterSettings): ClusterSettings => ({
+  ...cluster,
+  kubeconfig: cluster.kubeconfig?.replace(/^~(?=\/)/, () => homedir()),
+});
 
 /** What kubectl.sh reads. */
 export const kubectlVariables = ({ kubeconfig = "", context = "" }: Connection) => ({
@@ -20,15 +28,19 @@ export interface PreflightArgs extends Omit<ClusterNeeds, "own"> {
   own: pulumi.Output<Record<string, string>>;
 }
 
+/** Lines for `sh -s` on this machine that print what {@link checkedReport} reads. */
+export function preflightScript({ namespaces, ...cluster }: Omit<PreflightArgs, "own">): string {
+  const variables = { NAMESPACE: namespaces[0], DEVICES: namespaces[1] ?? "" };
+  return withVariables({ ...kubectlVariables(cluster), ...variables }, script("cluster/preflight"));
+}
+
 /**
  * Looks at the cluster in every preview and up, with kubectl on this machine.
  *
  * @throws VisibleError (into the output) that says all that is missing
  */
 export function clusterPreflight(args: PreflightArgs, parent: pulumi.Resource): pulumi.Output<ClusterReport> {
-  const { namespaces } = args;
-  const variables = { ...kubectlVariables(args), NAMESPACE: namespaces[0], DEVICES: namespaces[1] ?? "" };
-  const stdin = withVariables(variables, script("cluster/preflight"));
+  const stdin = preflightScript(args);
   const asked = local.run({ command: "sh -s", stdin, logging: "none" }, { parent });
   return pulumi.all([asked, args.own]).apply(([{ stdout }, own]) => checkedReport(stdout, { ...args, own }));
 }

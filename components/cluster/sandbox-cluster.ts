@@ -1,4 +1,3 @@
-import { homedir } from "node:os";
 import * as kubernetes from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 import { deploymentId, readState, recordedOf } from "../host/deployment";
@@ -16,7 +15,7 @@ import { endpointOf } from "./endpoint";
 import { names, serverHost } from "./layout";
 import { namespaceLabels, namespaceMeta, namespaceOf } from "./namespaces";
 import { pods } from "./objects";
-import { clusterPreflight } from "./preflight";
+import { clusterPreflight, withKubeconfig } from "./preflight";
 
 /**
  * A private sandbox service on a Kubernetes cluster: servers on nodes with KVM, each with volumes of its own, and routers
@@ -101,12 +100,6 @@ export class SandboxCluster extends pulumi.ComponentResource {
     this.registerOutputs({ endpoint: this.endpoint });
   }
 }
-
-/** Paths of the home folder are those of who deploys. */
-const withKubeconfig = (cluster: StackSettings["cluster"]) => ({
-  ...cluster,
-  kubeconfig: cluster.kubeconfig?.replace(/^~(?=\/)/, () => homedir()),
-});
 
 /** What clients are shown: their names for the service, and those that it has in the cluster. */
 function certificateOf(name: string, settings: StackSettings, namespace: string, parent: pulumi.Resource) {
