@@ -27,3 +27,14 @@ function isFree(request: IncomingMessage, socket: Socket): boolean {
   response.detachSocket(socket);
   return true;
 }
+
+/**
+ * While an upgrade waits for its answer nobody reads its connection, and the client's leaving would not be seen. Until
+ * the function returned is called, the connection is closed when the client ends it, or sends what may only come after
+ * the answer (RFC 6455, 4.1). The connection is paused then.
+ */
+export function closeWithClient(socket: Socket): () => void {
+  const close = () => void socket.destroy();
+  socket.on("end", close).on("data", close);
+  return () => void socket.pause().off("end", close).off("data", close);
+}

@@ -3,6 +3,7 @@ import { invalidRequest } from "../../errors";
 import { ConnectionLimit } from "../../limits/rate-limit";
 import { PipeMemory } from "../pipe-memory";
 import { errorResponses, idParams } from "../schema/common";
+import { closeWithClient } from "../upgrades";
 import { endRevoked, pipe } from "../web-socket-pipe";
 import { type App, type Context, findSandbox, holdConnection, typed } from "./context";
 
@@ -40,6 +41,7 @@ export function agentRoutes(plain: App, context: Context): void {
       // What ends it depends on how far it is: before the upgrade there is only the socket.
       const ending = { end: () => void request.raw.socket.destroy() };
       holdConnection(context, request, () => ending.end());
+      const stopReading = closeWithClient(request.raw.socket);
       const sandbox = await findSandbox(context, request, { id });
       life.check();
       const giveBack = pipes.take(sandbox.id);
@@ -50,6 +52,7 @@ export function agentRoutes(plain: App, context: Context): void {
       agent.once("close", giveBack);
       const unused = life.hold(() => agent.destroy());
       life.check();
+      stopReading();
       dialled.set(request, { agent, ending, handOver: unused.handOver });
     },
     handler: async () => {
@@ -60,6 +63,7 @@ export function agentRoutes(plain: App, context: Context): void {
       if (!found) return client.close(1011);
       const { agent, ending, handOver } = found;
       request.life.upgraded();
+      request.raw.socket.resume();
       ending.end = () => endRevoked(client, agent);
       handOver();
       await pipe(client, agent, {
