@@ -8,6 +8,7 @@ import { UserError } from "../setup/user-error";
 import { consequences, type StepEvent } from "./deploy/consequences";
 import { Progress, type ProgressEvent } from "./deploy/progress";
 import { onInterruption } from "./interruption";
+import { runPulumi } from "./pulumi-process";
 
 /** Result of a run. */
 export interface Ended {
@@ -54,6 +55,7 @@ export async function openAutomation(
     import("@pulumi/pulumi/automation/cmd.js"),
   ]);
   const pulumiCommand = await PulumiCommand.get({ root: dirname(tools.binDir), skipVersionCheck: true });
+  endsInGoodOrder(pulumiCommand);
   const options = { pulumiCommand, envVars: environment };
   const stack = await LocalWorkspace.createOrSelectStack({ stackName, workDir: projectRoot }, options).catch(
     (error: Error) => {
@@ -67,6 +69,40 @@ export async function openAutomation(
       watch(run, isShown, (lines) => stack.preview({ ...options, ...lines, refresh: true })),
     up: (options) => watch(run, true, (lines) => stack.up({ ...options, ...lines, refresh: true })),
     destroy: (options) => watch(run, true, (lines) => stack.destroy({ ...options, ...lines })),
+  };
+}
+
+/** What Pulumi's API calls to run pulumi: automation/cmd.js of 3.270.0, whose type leaves it out. */
+interface Runner {
+  command: string;
+  run(
+    args: string[],
+    cwd: string,
+    environment: Record<string, string>,
+    onOutput?: (text: string) => void,
+    onError?: (text: string) => void,
+    signal?: AbortSignal,
+  ): Promise<{ stdout: string; stderr: string; code: number }>;
+}
+
+/**
+ * Runs with lines to show, which are those that take their time, end in good order where this process is asked to end. The
+ * API starts pulumi as a child that gets what the terminal sends and nothing else: without a terminal, no signal at all.
+ */
+function endsInGoodOrder(pulumiCommand: unknown): void {
+  const runner = pulumiCommand as Runner;
+  const byApi = runner.run.bind(runner);
+  runner.run = async (args, cwd, environment, onOutput, onError, signal) => {
+    if (!onOutput) return byApi(args, cwd, environment, onOutput, onError, signal);
+    const env = { ...environment, PULUMI_AUTOMATION_API: "true" };
+    const words = [...args, "--non-interactive"];
+    const ended = await runPulumi(runner.command, words, { cwd, env, stdin: "ignore" }, (child) => {
+      child.stdout?.on("data", (data) => onOutput(String(data)));
+      child.stderr?.on("data", (data) => onError?.(String(data)));
+    });
+    const { stdout, stderr, exitCode: code } = ended;
+    if (code !== 0) throw new Error(`Command failed with exit code ${code}: pulumi ${args[0]}\n${stderr}`);
+    return { stdout, stderr, code };
   };
 }
 
@@ -95,7 +131,6 @@ export async function watch(
     if (isShown) stream.write(pulumiOutput(text));
     else held += pulumiOutput(text);
   };
-  // Ctrl+C reaches pulumi too, which ends in good order by itself; a second signal from here would cut that short.
   let interrupted = false;
   const end = onInterruption(() => {
     interrupted = true;

@@ -11,7 +11,7 @@ const ignore = () => undefined;
  *
  * @returns ends that: signals do again what they do by default
  */
-export function onInterruption(interrupt: () => void): () => void {
+export function onInterruption(interrupt: (signal: NodeJS.Signals) => void): () => void {
   for (const stream of [process.stdout, process.stderr]) stream.off("error", ignore).on("error", ignore);
   for (const signal of signals) process.on(signal, interrupt);
   return () => {

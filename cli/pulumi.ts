@@ -1,12 +1,12 @@
 import type { Options } from "execa";
 import { localEngine } from "../components/host/local-engine";
-import { exec } from "../setup/exec";
 import { projectRoot } from "../setup/project";
 import type { Reporter } from "../setup/report";
 import type { Tools } from "../setup/tools";
 import { UserError } from "../setup/user-error";
 import { type Backend, backendEnvironment } from "./backend";
 import { explainPassphrase } from "./passphrase";
+import { runPulumi } from "./pulumi-process";
 
 /** Runs pulumi with the right tools, backend and passphrase. */
 export interface Pulumi {
@@ -54,24 +54,25 @@ export function pulumiWith(tools: Tools, backend: Backend, report: Reporter): Pu
   };
   const options = { cwd: projectRoot, env: environment } satisfies Options;
   async function quietly(args: string[], how: Options): Promise<string> {
-    const run = () => exec(`${tools.binDir}/pulumi`, args, { ...how, reject: false });
-    const { exitCode, stdout, stderr } = await report.wait(`waiting for Pulumi (${commandOf(args)})`, run);
-    if (exitCode === 0) return String(stdout);
+    const run = () => runPulumi(`${tools.binDir}/pulumi`, args, how);
+    const { exitCode, stdout, stderr, interrupted } = await report.wait(
+      `waiting for Pulumi (${commandOf(args)})`,
+      run,
+    );
+    // Done or not: what was to come after it is not begun.
+    if (interrupted) throw new UserError("Interrupted.");
+    if (exitCode === 0) return stdout;
     // As in `--stack NAME`, or in `stack init NAME`.
     const stack = args[args.indexOf("--stack") + 1 || 2] ?? "";
-    if (/incorrect passphrase|passphrase must be set/.test(String(stderr)))
-      throw new UserError(explainPassphrase(stack, String(stderr)));
-    throw new UserError(`pulumi ${args[0]} failed: ${String(stderr || stdout).trim()}`);
+    if (/incorrect passphrase|passphrase must be set/.test(stderr))
+      throw new UserError(explainPassphrase(stack, stderr));
+    throw new UserError(`pulumi ${args[0]} failed: ${(stderr || stdout).trim()}`);
   }
   return {
     environment,
     async run(args) {
-      const { exitCode } = await exec(`${tools.binDir}/pulumi`, args, {
-        ...options,
-        stdio: "inherit",
-        reject: false,
-      });
-      return exitCode ?? 1;
+      const { exitCode } = await runPulumi(`${tools.binDir}/pulumi`, args, { ...options, stdio: "inherit" });
+      return exitCode;
     },
     async read(args, variables) {
       return quietly(args, { ...options, env: { ...environment, ...variables }, stdin: "ignore" });

@@ -6,18 +6,31 @@ import type { Options, Result } from "execa";
  * hence the import at the time of the call.
  *
  * With `reject: false`, the reason why a program could not be started is where its own words would be.
+ *
+ * @param started gets the process, to read from or to signal, once it is started
  */
 export async function exec<const Given extends Options = Record<never, never>>(
   program: string,
   args: readonly string[] = [],
   options?: Given,
+  started?: (child: Child) => void,
 ): Promise<Result<Given>> {
   const { execa } = await import("execa");
-  const run: (program: string, args: readonly string[], options?: Given) => PromiseLike<Ended> = execa;
-  const ended = await run(program, args, options);
+  // Of its overloads, the one that is called here.
+  const run = execa as unknown as (...all: [string, readonly string[], Given?]) => Child & PromiseLike<Ended>;
+  const child = run(program, args, options);
+  started?.(child);
+  const ended = await child;
   tellUnstarted(program, ended, options);
   // The declared result of execa is this one for any fixed type of options; TypeScript can't see it for a variable one.
   return ended as Result<Given>;
+}
+
+/** A process that runs; its streams are there where they are not inherited. */
+export interface Child {
+  readonly stdout: Readable | null;
+  readonly stderr: Readable | null;
+  kill(signal: NodeJS.Signals): boolean;
 }
 
 /** The parts of execa's result that tell a program that could not be started, as on a machine without memory. */

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { parse, stringify } from "yaml";
 import { type Backend, backendEnvironment, stateFolder } from "../../cli/backend";
-import { exec } from "../../setup/exec";
+import { type Child, exec } from "../../setup/exec";
 import { projectRoot } from "../../setup/project";
 
 /** What a command printed and how it ended. */
@@ -61,9 +61,10 @@ export class TestStack {
     await this.pulumi("stack", "rm", "--yes", "--force", "--preserve-config");
   }
 
-  async up(): Promise<Outcome> {
+  /** @param started gets the process of the script */
+  async up(started?: (child: Child) => void): Promise<Outcome> {
     if (this.settings.privileged === false) await giveKvmToItsGroup();
-    return this.npm("up", [...this.unasked, "--stack", this.name]);
+    return this.npm("up", [...this.unasked, "--stack", this.name], started);
   }
 
   preview = () => this.npm("up", ["--preview", "--stack", this.name]);
@@ -91,16 +92,17 @@ export class TestStack {
     rmSync(this.file, { force: true });
   }
 
-  private async npm(command: string, args: string[]): Promise<Outcome> {
+  private async npm(command: string, args: string[], started?: (child: Child) => void): Promise<Outcome> {
     // The packages of another checkout are whoever's that made it: nothing is to be installed there.
     const words = this.own ? ["cli/bootstrap.mjs"] : ["--import", "tsx", "toolchain/cli.ts"];
-    const result = await exec("node", [...words, command, ...args], {
+    const options = {
       cwd: this.root,
       env: this.own ? loggedOut : backendEnvironment(process.env, folderOfCheckout),
       all: true,
       reject: false,
       stdin: "ignore",
-    });
+    } as const;
+    const result = await exec("node", [...words, command, ...args], options, started);
     if (process.env.TEST_VERBOSE) console.log(`$ npm run ${command} -- ${args.join(" ")}\n${result.all}`);
     return { exitCode: result.exitCode ?? 1, output: result.all ?? "", stdout: result.stdout ?? "" };
   }

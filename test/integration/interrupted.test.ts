@@ -3,10 +3,12 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { stateFolder } from "../../cli/backend";
+import type { Child } from "../../setup/exec";
 import { canRunPrivileged, docker, ownedBy } from "../harness/docker";
 import { freePort, TestStack } from "../harness/stack";
 
 const container = "microsandbox-test-cut-server";
+const late = { timeout: 60_000, interval: 500 };
 let stack: TestStack;
 
 beforeAll(async () => {
@@ -64,6 +66,36 @@ it("goes on after a kill -9 of pulumi while it replaced the container, volumes k
   const preview = await stack.pulumi("preview", "--expect-no-changes");
   expect(preview.exitCode, preview.output).toBe(0);
 });
+
+it.each(["SIGTERM", "SIGHUP"] as const)(
+  "ends in good order where the script alone gets %s while the container is replaced",
+  async (signal) => {
+    const before = await docker("inspect", "--format", "{{.Id}}", container);
+    stack.configure({ logMaxFiles: signal === "SIGTERM" ? 3 : 4 });
+    let script: Child | undefined;
+    const running = stack.up((child) => {
+      script = child;
+    });
+    for (;;) {
+      const ids = await docker("ps", "--all", "--quiet", "--no-trunc", "--filter", `name=${container}`);
+      if (ids !== "" && !ids.includes(before)) break;
+      await sleep(50);
+    }
+    script?.kill(signal);
+    const { exitCode, output } = await running;
+    expect(exitCode, output).toBe(1);
+    expect(output).toMatch(/The up was interrupted\. To continue: npm run up -- --stack test-cut/);
+    expect(lockOwner()).toBeUndefined();
+    await expect
+      .poll(() => docker("inspect", "--format", "{{.State.Health.Status}}", container), late)
+      .toBe("healthy");
+
+    const next = await stack.up();
+    expect(next.exitCode, next.output).toBe(0);
+    expect(next.output).not.toMatch(/was interrupted/);
+    expect(await docker("exec", container, "cat", "/workspace/kept")).toBe("kept");
+  },
+);
 
 it("a destroy after a kill -9 leaves nothing on the host, though the state does not have the container", async () => {
   expect((await stack.destroy()).exitCode).toBe(0);
