@@ -1,7 +1,7 @@
 import { crossErrors } from "./cross";
 import { type StackSettings, settingsSchema } from "./schema";
 import type { SettingError } from "./setting-errors";
-import { hasTls } from "./tls";
+import { hasTls, lacksCertificate } from "./tls";
 
 type Key = keyof StackSettings;
 
@@ -55,7 +55,8 @@ export function checkCluster(
   ).map(notOfCluster);
   const { serverImage, tls, exposeHttp, cluster, volumes } = settings;
   if (serverImage === undefined && raw.serverImage === undefined) errors.push(imageError);
-  if (exposeHttp === false && tls !== undefined && !hasTls(tls)) errors.push(plainHttpError);
+  if (exposeHttp === false && tls !== undefined && !hasTls(tls) && !lacksCertificate(tls))
+    errors.push(plainHttpError);
   if (cluster?.nodePort !== undefined && cluster.service !== "NodePort") errors.push(nodePortError(cluster));
   for (const name of ["state", "workspace"] as const)
     if (volumes?.[name] !== undefined) errors.push(notOfCluster(`volumes.${name}`));

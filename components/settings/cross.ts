@@ -4,7 +4,7 @@ import { tlsError } from "./given-certificate";
 import { productionErrors } from "./production";
 import { type StackSettings, settingsSchema } from "./schema";
 import { type SettingError, show } from "./setting-errors";
-import { hasTls } from "./tls";
+import { hasTls, lacksCertificate } from "./tls";
 import { formatSize, isLoopback, MIB } from "./values";
 import { warmError } from "./warm-room";
 
@@ -126,7 +126,7 @@ function plainHttpError({
 }: Partial<StackSettings>): SettingError | undefined {
   if (devMode !== false || exposeHttp !== false || tls === undefined || bindAddress === undefined)
     return undefined;
-  if (hasTls(tls) || isLoopback(bindAddress)) return undefined;
+  if (hasTls(tls) || lacksCertificate(tls) || isLoopback(bindAddress)) return undefined;
   return {
     key: "bindAddress",
     problem: `is ${bindAddress} without TLS: API keys and data could be read in transit`,

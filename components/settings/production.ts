@@ -1,6 +1,6 @@
 import type { StackSettings } from "./schema";
 import type { SettingError } from "./setting-errors";
-import { hasTls } from "./tls";
+import { hasTls, lacksCertificate } from "./tls";
 
 /** What a server that is left running must have: all that is missing, where `production` asks for it. */
 export function productionErrors(given: Partial<StackSettings>): SettingError[] {
@@ -16,7 +16,7 @@ export function productionErrors(given: Partial<StackSettings>): SettingError[] 
       { key: "devMode", value: "false" },
     ],
     [
-      exposeHttp === false && tls !== undefined && !hasTls(tls),
+      exposeHttp === false && tls !== undefined && !hasTls(tls) && !lacksCertificate(tls),
       "tls",
       "is not set: API keys and data can be read in transit",
       "generate true, or a certificate and its key; exposeHttp true if a reverse proxy terminates TLS",

@@ -54,6 +54,10 @@ export const hasTls = (settings: TlsSettings): boolean => settings.generate || i
 export const isGiven = ({ certificate, certificateFile }: TlsSettings): boolean =>
   certificate !== undefined || certificateFile !== undefined;
 
+/** Whether a key is there without its certificate: TLS is wanted, and what is missing has an error of its own. */
+export const lacksCertificate = (settings: TlsSettings): boolean =>
+  !isGiven(settings) && (settings.key !== undefined || settings.keyFile !== undefined);
+
 function isCertificate(text: string): boolean {
   return succeeds(() => new X509Certificate(text));
 }

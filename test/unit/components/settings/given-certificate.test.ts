@@ -141,6 +141,27 @@ function mended(tls: Tls, { key, value, ask, from, todo }: Fix): Tls {
   return { ...tls, [name]: /^[[{tf]/.test(value) ? JSON.parse(value) : value };
 }
 
+it("asks for the certificate where a key is given alone, whatever wants TLS, and proposes no other", () => {
+  const cluster = { cluster: { servers: 2 }, serverImage: `registry.test/server@sha256:${"a".repeat(64)}` };
+  const key = fc.constantFrom({ key: local.text.key }, { keyFile: local.file.keyFile });
+  const wants = fc.constantFrom<object>(
+    ...[
+      {},
+      { production: true },
+      { bindAddress: "0.0.0.0" },
+      { production: true, bindAddress: "0.0.0.0" },
+      cluster,
+    ],
+  );
+  fc.assert(
+    fc.property(key, wants, (tls, more) => {
+      const { errors } = checkSettings({ tls, devMode: "false", apiKey: "k".repeat(40), ...more });
+      const fixes = errors.flatMap(({ fix }) => fix).filter(({ key: name }) => name.startsWith("tls"));
+      expect(fixes).toEqual([{ key: "tls.certificateFile", path: true, ask: "plain" }]);
+    }),
+  );
+});
+
 it("has a fix for each error that ends it, until none is left, whatever is wrong at first", () => {
   const none = join(folder, "none");
   const maybe = <T>(...values: T[]) => fc.constantFrom(undefined, ...values);
