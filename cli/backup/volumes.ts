@@ -41,13 +41,17 @@ export class ServerVolumes {
   /** Prints what is worth keeping in the volumes; empty where there is nothing. */
   content = async (): Promise<string[]> => (await this.run("ro", contentScript)).split("\n").filter(Boolean);
 
-  /** Whether the version in the server's image can use a state that this one has written. */
+  /** Whether the version in the server's image can use a state that this one has written. @throws UserError where it does not say */
   async accepts(version: string): Promise<boolean> {
     const image = await this.inspect("{{.Image}}");
     const command = ["node", "/opt/gateway/server.cjs", "accepts", version];
     return this.docker(["run", "--rm", "--network", "none", image, ...command]).then(
       () => true,
-      () => false,
+      (error: Error) => {
+        // What docker/gateway/src/commands.ts says; any other failure is no answer.
+        if (error.message.includes(`is older than ${version}`)) return false;
+        throw error;
+      },
     );
   }
 

@@ -84,7 +84,7 @@ export async function recoverStack(
   await approve(["What an interrupted run has created without recording it is removed."]);
   // Another run, of which this machine sees nothing, has created things that it has not recorded yet, too: but it holds
   // Pulumi's lock, which the refresh needs. What was there before the refresh and is in no state after it is nobody's.
-  const found = await unrecordedOn(hosts, state.resources);
+  const found = await unrecordedOn(hosts, state.resources, report);
   await report.step("Check how far it got", () =>
     pulumi.read(["refresh", "--clear-pending-creates", "--yes", "--skip-preview", "--stack", stack]),
   );
@@ -122,10 +122,11 @@ const lists = {
   network: ["network", "ls", "--quiet", "--no-trunc"],
 } as const;
 
-/** Containers come first: a network can only be removed after them. A host that does not answer has none. */
+/** Containers come first: a network can only be removed after them. Of a host that does not answer, that is said. */
 async function unrecordedOn(
   hosts: readonly SetupHost[],
   resources: readonly StateResource[],
+  report: Reporter,
 ): Promise<Unrecorded[]> {
   const recorded = idsOf(resources);
   const found: Unrecorded[] = [];
@@ -133,9 +134,13 @@ async function unrecordedOn(
     for (const kind of ["container", "network"] as const)
       for (const deployment of deploymentsOf(resources)) {
         const filter = ["--filter", `label=${DEPLOYMENT_LABEL}=${deployment}`];
-        const { stdout, failed } = await dockerOn(host, [...lists[kind], ...filter]);
-        if (failed) continue;
-        const ids = stdout.split("\n").filter((id) => id !== "" && !recorded.has(id));
+        const listed = await dockerOn(host, [...lists[kind], ...filter]);
+        if (listed.failed) {
+          const why = dockerReason(listed);
+          report.say(`What the interrupted run has left on the host ${host.name} is not known: ${why}`);
+          continue;
+        }
+        const ids = listed.stdout.split("\n").filter((id) => id !== "" && !recorded.has(id));
         found.push(...ids.map((id) => ({ host, kind, id })));
       }
   return found;
@@ -151,12 +156,23 @@ export const deploymentsOf = (resources: readonly StateResource[]): string[] =>
       : [],
   );
 
+/** @throws UserError where it can't be removed: what is to be made would find its name taken */
 async function remove({ host, kind, id }: Unrecorded, report: Reporter): Promise<void> {
   report.say(`Removing the ${kind} ${id.slice(0, 12)}: it was created but is not in Pulumi's state.`);
   // A server that has got as far as this has resumed its sandboxes.
   if (kind === "container") await dockerOn(host, ["stop", id]);
-  await dockerOn(host, kind === "container" ? ["rm", id] : ["network", "rm", id]);
+  const words = kind === "container" ? ["rm", id] : ["network", "rm", id];
+  const removed = await dockerOn(host, words);
+  if (!removed.failed || /no such|not found/i.test(removed.stderr)) return;
+  throw new UserError(
+    `The ${kind} ${id.slice(0, 12)} on the host ${host.name} could not be removed: ${dockerReason(removed)}\n` +
+      `To remove it, on the host: docker ${words.join(" ")}; then run the command again.`,
+  );
 }
+
+/** Why a command of docker on a host has failed, in a line. */
+export const dockerReason = ({ stderr, stdout, exitCode }: Awaited<ReturnType<typeof dockerOn>>): string =>
+  (stderr.trim() || stdout.trim()).split("\n").at(-1) || `exit code ${exitCode}`;
 
 /** Runs the docker client on a host. */
 export const dockerOn = (host: SetupHost, args: readonly string[]) => runOn(host, ["docker", ...args]);

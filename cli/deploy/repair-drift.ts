@@ -12,7 +12,7 @@ import {
   type StateResource,
   sentence,
 } from "./drift";
-import { dockerOn, shellOn } from "./recover";
+import { dockerOn, dockerReason, shellOn } from "./recover";
 import { settled } from "./settled";
 
 /**
@@ -29,9 +29,12 @@ export async function repairDrift(
   approve: Approve = async () => {},
 ): Promise<void> {
   const look = async (host: SetupHost): Promise<[SetupHost, Repair]> => {
-    const { stdout, failed } = await shellOn(host, listScript);
-    const nothing = { changes: [], docker: [] };
-    return [host, failed ? nothing : compare(host, parseObjects(stdout), resources)];
+    const listed = await shellOn(host, listScript);
+    if (!listed.failed) return [host, compare(host, parseObjects(listed.stdout), resources)];
+    // Of a host that was never deployed to, Pulumi's own check tells.
+    if (resources.some(({ outputs }) => outputs?.name === `${host.baseName}-server`))
+      report.say(`What is on the host ${host.name} can't be listed: ${dockerReason(listed)}`);
+    return [host, { changes: [], docker: [] }];
   };
   const found = await report.wait("looking for changes on the hosts", () => Promise.all(hosts.map(look)));
   const tell = (host: SetupHost, changes: Change[]): string[] => {
@@ -44,15 +47,22 @@ export async function repairDrift(
   const told = found.map(([host, { changes }]) => tell(host, changes));
   const acts = found.map(([, { stop, finish, docker }]) => stop || finish || docker.length > 0);
   if (acts.some(Boolean)) await approve(told.filter((_, index) => acts[index]).flat());
+  // Pulumi goes on: what it then finds is not as it should be, it makes anew.
+  const attempt = async (host: SetupHost, args: readonly string[]): Promise<boolean> => {
+    const done = await dockerOn(host, args);
+    if (done.failed)
+      report.say(`docker ${args.join(" ")} failed on the host ${host.name}: ${dockerReason(done)}`);
+    return !done.failed;
+  };
   const fix = async (
     host: SetupHost,
     { changes, stop, finish, docker, await: id }: Repair,
     isAgain = false,
   ) => {
     if (isAgain) tell(host, changes);
-    if (stop) await dockerOn(host, ["stop", stop]);
+    if (stop) await attempt(host, ["stop", stop]);
     if (finish) await finishExchange(host, finish);
-    for (const args of docker) if ((await dockerOn(host, args)).failed) break;
+    for (const args of docker) if (!(await attempt(host, args))) break;
     // Pulumi replaces a container that does not become ready.
     if (!id) return;
     const state = await settled(

@@ -56,6 +56,7 @@ inspect*) echo ;;
 "wait "*) cut wait; cat swapper ;;
 "logs "*) cat swap-log ;;
 "rm server-swap") rm swapper ;;
+"run "*" accepts "*) [ ! -e accepts ] || { cat accepts >&2; exit 1; } ;;
 "run "*" sh -c "*) exec bash --norc -c "$script" ;;
 esac
 `;
@@ -180,6 +181,24 @@ describe("a restore", () => {
     rmSync(join(folder, "bin/mv"));
     expect(await restored(intact())).toMatchObject({ error: undefined });
     expect(present()).toEqual(after);
+  });
+});
+
+describe("whether the server takes a backup's version", () => {
+  const asked = async () => {
+    let answer: boolean | undefined;
+    const { error } = await ran(async (volumes) => {
+      answer = await volumes.accepts("0.9.1");
+    });
+    return answer ?? error;
+  };
+
+  it("is what the server says, and no failure of docker's", async () => {
+    expect(await asked()).toBe(true);
+    write("accepts", "microsandbox 0.7.11 is older than 0.9.1\n");
+    expect(await asked()).toBe(false);
+    write("accepts", "docker: Error response from daemon: no space left on device.\n");
+    expect(await asked()).toMatch(/docker run failed on the host: .*no space left on device/);
   });
 });
 

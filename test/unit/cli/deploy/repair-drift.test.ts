@@ -48,6 +48,7 @@ case "$*" in
   exit 0 ;;
 "inspect "*) [ -s lists ] && echo restarting || echo running healthy; exit 0 ;;
 *" ls "*) exit 0 ;;
+"start "*) echo "$*" >>calls; [ ! -e no-start ] || { echo "Error response from daemon: no space left on device" >&2; exit 1; } ;;
 "run "*) echo run >>calls; [ ${code} = 0 ] || { echo "disk is full" >&2; exit ${code}; } ;;
 *) echo "$*" >>calls ;;
 esac
@@ -67,9 +68,19 @@ it("ends a restore that was cut off before it starts the server", async () => {
   });
 });
 
+it("says what docker could not do, in its own words", async () => {
+  writeFileSync(join(folder, "no-start"), "");
+  const { said, error } = await repaired(["exited,Exited"], 0);
+  expect(said).toContainEqual(
+    "docker start c1 failed on the host default: Error response from daemon: no space left on device",
+  );
+  expect(error).toBeUndefined();
+});
+
 it("leaves a server alone of which the engine can't say whether it is there", async () => {
   const { calls, said, error } = await repaired(["fails"], 0);
-  expect({ calls, said, error }).toEqual({ calls: [""], said: [], error: undefined });
+  const told = [expect.stringContaining("What is on the host default can't be listed: exit code 1")];
+  expect({ calls, said, error }).toEqual({ calls: [""], said: told, error: undefined });
 });
 
 it("touches nothing that is not approved, and asks for nothing where there is nothing to do", async () => {

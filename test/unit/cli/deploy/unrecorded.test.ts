@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { deploymentsOf, recoverStack } from "../../../../cli/deploy/recover";
 import type { Pulumi } from "../../../../cli/pulumi";
 import type { SetupHost } from "../../../../cli/stack";
-import { silentReporter } from "../../../../setup/report";
+import { createReporter, silentReporter } from "../../../../setup/report";
 
 const path = process.env.PATH;
 let folder = "";
@@ -18,6 +18,7 @@ case "$*" in
 "ps "*=id1) echo server ;;
 "network ls "*=id1) echo net ;;
 esac
+case "$1" in ps | rm) if [ -e "${folder}/$1-fails" ]; then cat "${folder}/$1-fails" >&2; exit 1; fi ;; esac
 `;
   writeFileSync(join(folder, "docker"), docker, { mode: 0o755 });
   writeFileSync(join(folder, "calls"), "");
@@ -89,6 +90,25 @@ describe("a container that an interrupted run has not recorded", () => {
 
   it("stays where another run has recorded it meanwhile", async () => {
     await recover(known, () => [...known, recorded("server")]);
+    expect(changes()).toEqual([]);
+  });
+
+  it("that can't be removed ends the run, with what docker said; one that is gone meanwhile does not", async () => {
+    const fails = (words: string) => writeFileSync(join(folder, "rm-fails"), words);
+    fails("Error response from daemon: device or resource busy\n");
+    await expect(recover(known)).rejects.toThrow(
+      /server on the host default could not be removed: .*busy\nTo remove it, on the host: docker rm server/,
+    );
+    fails("Error response from daemon: No such container: server\n");
+    await recover(known);
+  });
+
+  it("is not known of a host whose docker does not answer: that is said", async () => {
+    writeFileSync(join(folder, "ps-fails"), "Cannot connect to the Docker daemon\n");
+    const said: string[] = [];
+    const report = createReporter({ write: (line) => said.push(line) });
+    await recoverStack("dev", hosts, pulumiWith({ resources: known, pending: true }), report);
+    expect(said).toContainEqual(expect.stringMatching(/on the host default is not known: Cannot connect/));
     expect(changes()).toEqual([]);
   });
 
