@@ -10,6 +10,7 @@ import { schema } from "./schema.mjs";
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const require = createRequire(import.meta.url);
 const dist = join(root, "dist");
+const cluster = join(root, "components", "cluster");
 
 rmSync(dist, { recursive: true, force: true });
 const tsc = [require.resolve("typescript/bin/tsc"), "--project", join(root, "package", "tsconfig.json")];
@@ -17,7 +18,7 @@ const tsc = [require.resolve("typescript/bin/tsc"), "--project", join(root, "pac
 execFileSync(process.execPath, tsc, { stdio: ["ignore", process.stderr, "inherit"] });
 cpSync(join(root, "components"), dist, {
   recursive: true,
-  filter: (path) => statSync(path).isDirectory() || path.endsWith(".sh"),
+  filter: (path) => path !== cluster && (statSync(path).isDirectory() || path.endsWith(".sh")),
 });
 const { outputs } = require(join(dist, "outputs.js"));
 writeFileSync(join(dist, "schema.json"), `${JSON.stringify(schema(root, outputs), null, 2)}\n`);
