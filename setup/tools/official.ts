@@ -4,6 +4,8 @@ import { chmod } from "node:fs/promises";
 import { join } from "node:path";
 import { Readable, Transform } from "node:stream";
 import { pipeline } from "node:stream/promises";
+import { setTimeout as startTimer } from "node:timers";
+import { setTimeout } from "node:timers/promises";
 import type { Reporter } from "../report";
 import { makeEntry } from "./cache";
 import { kubernetesPlugin, pins } from "./pins";
@@ -22,7 +24,15 @@ export interface OfficialRelease {
 }
 
 /** The site did not answer, or refuses the file: a reason to get the tool some other way. */
-export class Unreachable extends Error {}
+export class Unreachable extends Error {
+  /** @param passes whether another try may go well */
+  constructor(
+    message: string,
+    readonly passes = false,
+  ) {
+    super(message);
+  }
+}
 /** The file that came is not the one that the vendor published. */
 export class ChecksumMismatch extends Error {}
 
@@ -32,8 +42,13 @@ export interface DownloadLimits {
   connect: number;
   /** Between two pieces of the body. Default 30000. */
   stall: number;
+  /** Before each further try, after a failure that may pass. Default 1000 and 5000. */
+  pauses: readonly number[];
 }
-const defaultLimits: DownloadLimits = { connect: 5_000, stall: 30_000 };
+const defaultLimits: DownloadLimits = { connect: 5_000, stall: 30_000, pauses: [1_000, 5_000] };
+
+/** Answers of a site that has too much to do. */
+const PASSING = [408, 425, 429, 500, 502, 503, 504];
 
 /**
  * Where the vendor publishes the pinned versions. The checksums are the vendor's own, published beside
@@ -88,11 +103,13 @@ export async function download(
       `Download ${release.name} ${release.version} from ${new URL(release.base).host}`,
       async () => {
         // The small file first: it tells whether the site answers at all.
-        const list = await text(`${release.base}/${release.checksums}`, limits);
+        const sums = `${release.base}/${release.checksums}`;
+        const list = await retried(() => text(sums, limits), limits, report);
         const expected = findChecksum(list, release.archive);
         if (!expected) throw new Unreachable(`${release.checksums} does not list ${release.archive}`);
         const archive = join(temporary, release.archive);
-        const actual = await save(`${release.base}/${release.archive}`, archive, limits);
+        const url = `${release.base}/${release.archive}`;
+        const actual = await retried(() => save(url, archive, limits), limits, report);
         if (actual !== expected) {
           throw new ChecksumMismatch(
             `${release.archive} has SHA-256 ${actual}, but the vendor published ${expected}`,
@@ -123,28 +140,49 @@ export async function sha256(file: string): Promise<string> {
   return hash.digest("hex");
 }
 
+/** Tries again, from the beginning, what may go well then. A site that is not there is not waited for. */
+async function retried<T>(work: () => Promise<T>, { pauses }: DownloadLimits, report: Reporter): Promise<T> {
+  for (const pause of pauses)
+    try {
+      return await work();
+    } catch (error) {
+      if (!(error instanceof Unreachable && error.passes)) throw error;
+      report.say(`  ${error.message}; trying again in ${pause / 1000} s`);
+      await setTimeout(pause);
+    }
+  return work();
+}
+
 async function text(url: string, limits: DownloadLimits): Promise<string> {
   const chunks: Buffer[] = [];
-  for await (const chunk of await open(url, limits)) chunks.push(chunk as Buffer);
+  await read(url, limits, async (body) => {
+    for await (const chunk of body) chunks.push(chunk as Buffer);
+  });
   return Buffer.concat(chunks).toString("utf8");
 }
 
 async function save(url: string, file: string, limits: DownloadLimits): Promise<string> {
-  try {
-    await pipeline(await open(url, limits), createWriteStream(file));
-  } catch (error) {
-    if (error instanceof Unreachable) throw error;
-    throw new Unreachable(`${new URL(url).host} broke off: ${reason(error)}`);
-  }
+  await read(url, limits, (body) => pipeline(body, createWriteStream(file)));
   return sha256(file);
+}
+
+async function read(url: string, limits: DownloadLimits, take: (body: Readable) => Promise<void>) {
+  const body = await open(url, limits);
+  try {
+    await take(body);
+  } catch (error) {
+    throw new Unreachable(`${new URL(url).host} broke off: ${reason(error)}`, true);
+  }
 }
 
 /** Opens a URL; the stream it gives fails as soon as the other side is silent for too long. */
 async function open(url: string, limits: DownloadLimits): Promise<Readable> {
   const abort = new AbortController();
-  let timer = setTimeout(() => abort.abort(new Error("no answer in time")), limits.connect);
+  let timer = startTimer(() => abort.abort(new Error("no answer in time")), limits.connect);
+  let passes = false;
   try {
     const response = await request(url, abort.signal);
+    passes = PASSING.includes(response.status);
     if (!response.ok || !response.body) throw new Error(`answered ${response.status} for ${url}`);
     const watch = new Transform({
       transform(chunk, _encoding, done) {
@@ -157,7 +195,7 @@ async function open(url: string, limits: DownloadLimits): Promise<Readable> {
       },
     });
     clearTimeout(timer);
-    timer = setTimeout(() => abort.abort(new Error("the download stalled")), limits.stall);
+    timer = startTimer(() => abort.abort(new Error("the download stalled")), limits.stall);
     const body = Readable.fromWeb(response.body as import("node:stream/web").ReadableStream);
     return body
       .on("error", (error) => watch.destroy(error))
@@ -167,7 +205,7 @@ async function open(url: string, limits: DownloadLimits): Promise<Readable> {
     clearTimeout(timer);
     const proxy = proxyFor(url);
     const through = proxy ? ` through the proxy ${new URL(proxy).host}` : "";
-    throw new Unreachable(`${new URL(url).host}${through}: ${reason(error)}`);
+    throw new Unreachable(`${new URL(url).host}${through}: ${reason(error)}`, passes || isReset(error));
   }
 }
 
@@ -180,6 +218,11 @@ async function request(url: string, signal: AbortSignal): Promise<Response> {
   const response = await undici.fetch(url, { signal, redirect: "follow", dispatcher });
   return response as unknown as Response;
 }
+
+/** A connection that was there and is cut: by a proxy or a site that restarts. */
+const isReset = (error: unknown): boolean =>
+  error instanceof Error &&
+  /ECONNRESET|EPIPE|UND_ERR_SOCKET/.test(String((error.cause as NodeJS.ErrnoException | undefined)?.code));
 
 /** fetch hides what happened ("fetch failed") in the cause. */
 function reason(error: unknown): string {

@@ -47,7 +47,7 @@ it("3: tools are downloaded through the proxy, which looks names up; a silent on
     ...{ name: "tool", version: "1", base: "http://nowhere.test", archive: "tool.tar.gz" },
     checksums: "sums.txt",
   };
-  const limits = { connect: 20_000, stall: 20_000 };
+  const limits = { connect: 20_000, stall: 20_000, pauses: [] };
   const folder = await download(join(work, "cache"), release, silentReporter, limits);
   expect(readFileSync(join(folder, "tool"), "utf8")).toBe("hi\n");
   expect(proxy.asked).toContain("nowhere.test:80");

@@ -9,10 +9,11 @@ import {
   rmSync,
   writeFileSync,
 } from "node:fs";
-import { createServer, type RequestListener, type Server } from "node:http";
+import { createServer, type RequestListener, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { silentReporter } from "../../../../setup/report";
 import {
@@ -55,9 +56,9 @@ const digest = (data: Buffer) => createHash("sha256").update(data).digest("hex")
 const files = (sums: string, body: Buffer): RequestListener => {
   return (request, response) => response.end(request.url === "/sums.txt" ? sums : body);
 };
-const quick = { connect: 300, stall: 300 };
+const quick = { connect: 300, stall: 300, pauses: [1] };
 /** Where the site answers, a busy machine is not to make it late. */
-const patient = { connect: 20_000, stall: 20_000 };
+const patient = { connect: 20_000, stall: 20_000, pauses: [1, 1] };
 const leftovers = () => (existsSync(cache) ? readdirSync(cache).filter((name) => !name.startsWith(".")) : []);
 
 describe("the vendor's download", () => {
@@ -118,6 +119,46 @@ describe("the vendor's download", () => {
     });
     await expect(download(cache, stalling, silentReporter, quick)).rejects.toThrow(Unreachable);
     expect(leftovers()).toEqual([]);
+  });
+});
+
+describe("a download that fails", () => {
+  const ways = {
+    busy: (response: ServerResponse) => response.writeHead(503).end(),
+    limited: (response: ServerResponse) => response.writeHead(429).end(),
+    reset: (response: ServerResponse) => response.socket?.destroy(),
+    "cut off": (response: ServerResponse) => {
+      response.writeHead(200, { "content-length": archive.length });
+      response.write(archive.subarray(0, 10), () => response.socket?.destroy());
+    },
+    missing: (response: ServerResponse) => response.writeHead(404).end(),
+  };
+
+  it("is tried three times where it may pass, each file for itself, and once where it can't", async () => {
+    const failure = fc.constantFrom(...(Object.keys(ways) as (keyof typeof ways)[]));
+    const fails = fc.array(failure, { maxLength: 3 });
+    await fc.assert(
+      fc.asyncProperty(fails, fails, async (sums, body) => {
+        rmSync(cache, { recursive: true, force: true });
+        const left = { "/sums.txt": [...sums], "/tool.tar.gz": [...body] };
+        const good = files(`${digest(archive)}  tool.tar.gz\n`, archive);
+        const release = await serve((request, response) => {
+          const way = left[request.url as keyof typeof left].shift();
+          if (way) ways[way](response);
+          else good(request, response);
+        });
+        const isWell = [sums, body].every((all) => all.length < 3 && !all.includes("missing"));
+        const done = download(cache, release, silentReporter, patient);
+        if (isWell) expect(readdirSync(await done)).toEqual(["tool"]);
+        else await expect(done).rejects.toThrow(Unreachable);
+        const tries = sums.indexOf("missing");
+        if (tries >= 0) expect(left["/sums.txt"]).toEqual(sums.slice(tries + 1));
+        expect(leftovers()).toEqual(isWell ? ["tool-1.0.0-official"] : []);
+        server?.closeAllConnections();
+        server?.close();
+      }),
+      { numRuns: 40 },
+    );
   });
 });
 
