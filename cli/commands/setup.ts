@@ -1,5 +1,6 @@
 import { ensureBaseImage, ensureEmulationPackages, ensureEngine } from "../../setup/engine";
 import { createReporter, type Reporter } from "../../setup/report";
+import { removeUnusedTools } from "../../setup/tools";
 import { UserError } from "../../setup/user-error";
 import { plainPulumi } from "../backend";
 import { isBuildDue, needsEngineHere } from "../deploy/build-due";
@@ -9,6 +10,7 @@ import { emulatedArchitecture, hostsForSetup, type OpenStack, openStack, type Se
 export async function setup(asked?: string): Promise<void> {
   const report = createReporter();
   const { stack, backend } = await prepareAll(asked, report);
+  await removeUnusedTools(report);
   const plain = plainPulumi(backend);
   if (plain) report.say(plain);
   report.say(`Ready. To deploy: npm run up -- --stack ${stack}`);

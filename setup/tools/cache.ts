@@ -4,6 +4,7 @@ import { mkdir, readdir, rename, rm, writeFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import type { Reporter } from "../report";
+import { noteUse } from "./unused";
 
 /** The tools' part of the per-user cache: `${XDG_CACHE_HOME:-~/.cache}/microsandbox-stack/tools`. */
 export function toolsCache(env: NodeJS.ProcessEnv = process.env): string {
@@ -29,7 +30,10 @@ export async function makeEntry(
 ): Promise<string> {
   const finished = join(cache, entry);
   const isReady = () => existsSync(finished) && isSound();
-  if (isReady()) return finished;
+  if (isReady()) {
+    noteUse(cache, entry);
+    return finished;
+  }
   await mkdir(cache, { recursive: true });
   const release = await lockEntry(cache, entry, report);
   try {

@@ -5,6 +5,7 @@ import { pins } from "./pins";
 import { findCached, resolveClusterTools, resolveTools, sourcesFingerprint } from "./resolve";
 import { type Manifest, readSet, setEntry, setEnvironment, writeSet } from "./tool-set";
 import type { ClusterToolName, Extras, Origin, ToolName, ToolStatus, Tools } from "./types";
+import { noteUse, removeUnused } from "./unused";
 
 export type { ClusterToolName, Extras, Origin, ToolName, ToolStatus, Tools } from "./types";
 
@@ -23,7 +24,10 @@ export async function ensureTools(report: Reporter, extras: Extras = {}): Promis
   const candidates = findCandidates(cache, process.env, extras);
   const entry = currentSet(candidates, extras);
   const ready = readSet(cache, entry);
-  if (ready) return setEnvironment(cache, entry, ready);
+  if (ready) {
+    noteUse(cache, entry);
+    return setEnvironment(cache, entry, ready);
+  }
 
   const tools = await resolveTools({ cache, candidates, extras }, report);
   await writeSet(cache, entry, tools, report);
@@ -47,6 +51,9 @@ export async function ensureClusterTools<Name extends ClusterToolName>(
 ): Promise<Record<Name, string>> {
   return resolveClusterTools({ cache: toolsCache() }, names, report);
 }
+
+/** Removes tools of older versions that nothing has used for 30 days, and says so. */
+export const removeUnusedTools = (report: Reporter): Promise<string[]> => removeUnused(toolsCache(), report);
 
 /** Tells for each tool whether it is there and what would be done if not. Changes nothing. */
 export async function inspectTools(): Promise<ToolStatus[]> {
