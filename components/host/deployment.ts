@@ -79,6 +79,8 @@ export interface Recorded {
   deployment: string | undefined;
   /** Whether the state has an object of this name on the service's host. */
   has: (kind: "container" | "network" | "volume", name: string) => boolean;
+  /** The id of its container of this name, in the state. */
+  containerId: (name: string) => string | undefined;
   /** Names of its objects on its host. */
   objects: string[];
   /** How its host was reached, and whether that is an emulated one. */
@@ -126,6 +128,10 @@ export function recordedOf(service: string, state: StateResources, earlier: stri
   return {
     deployment: own(SUFFIX).map(({ outputs }) => String(outputs.stdout))[0],
     has: (kind, name) => objects.some(({ type, outputs }) => type === tokens[kind] && outputs.name === name),
+    containerId: (name) => {
+      const known = objects.find(({ type, outputs }) => type === tokens.container && outputs.name === name);
+      return known?.outputs.id === undefined ? undefined : String(known.outputs.id);
+    },
     objects: objects.map(({ outputs }) => String(outputs.name)),
     // Recorded by each run whose host has passed the preflight.
     connection: own("-host").map(({ outputs }) => outputs.connection as Connection | undefined)[0],

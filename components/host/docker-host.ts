@@ -13,7 +13,7 @@ import {
   usableEngine,
   type VolumeNames,
 } from "./engine-verdict";
-import { leftovers, removeLeftovers } from "./leftovers";
+import { cutOffReplacement, leftovers, removeLeftovers } from "./leftovers";
 import { movedHost } from "./moved-host";
 import type { PreflightReport } from "./preflight-report";
 
@@ -98,6 +98,8 @@ export class DockerHost extends pulumi.ComponentResource {
           movedHost(recorded, { kind: args.kind, connection, isNew: args.isNew ?? false }, found.objects),
         );
         refuseForeign(found, { ...recorded, ...stack, containerName, volumes: names });
+        // A preview with --refresh has a state that is not in the backend yet.
+        if (!pulumi.runtime.isDryRun()) refuse(cutOffReplacement(found.objects, recorded, stack.stack));
         return found;
       });
       await removeLeftovers(connection, leftovers(report.objects, recorded), this);

@@ -3,6 +3,7 @@ import * as pulumi from "@pulumi/pulumi";
 import { shellQuote } from "../settings/shell";
 import { VisibleError } from "../settings/visible-error";
 import { type Connection, hostShell } from "./connection";
+import type { Recorded } from "./deployment";
 import type { Owner } from "./ownership";
 import type { HostObject } from "./preflight-report";
 
@@ -17,6 +18,30 @@ export function leftovers(
   return found.filter(
     ({ kind, name, deployment }) =>
       kind !== "volume" && deployment !== "" && deployment === owner.deployment && !owner.has(kind, name),
+  );
+}
+
+/**
+ * Why an `up` can't replace the container: a run that was killed while it did so has created another one, and the state has
+ * the one of before by the same name. Pulumi alone knows whether it would create one now, so that nothing is removed here: of
+ * a container that somebody else has made anew it would take the old one to be there.
+ */
+export function cutOffReplacement(
+  found: readonly HostObject[],
+  owner: Pick<Recorded, "deployment" | "containerId">,
+  stack: string,
+): string | undefined {
+  const other = found.find(({ kind, name, id, deployment }) => {
+    const recorded = owner.containerId(name);
+    const isOwn = deployment !== "" && deployment === owner.deployment;
+    return kind === "container" && isOwn && id !== undefined && recorded !== undefined && id !== recorded;
+  });
+  if (!other) return undefined;
+  return (
+    `The container ${other.name} is not the one of this stack's state: a run that was killed while it replaced that one has ` +
+    "created it, or somebody has since. The host was not changed, its volumes stay.\n" +
+    `  to have it made anew, on the host: docker stop ${other.name} && docker rm ${other.name}\n` +
+    `    then: pulumi refresh --stack ${stack} && pulumi up`
   );
 }
 

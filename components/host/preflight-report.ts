@@ -15,6 +15,8 @@ export const hostObject = z.object({
   deployment: z.string(),
   /** Of a volume: the containers that mount it. */
   usedBy: z.array(z.string()),
+  /** Of a container. */
+  id: z.string().optional(),
 });
 export type HostObject = z.infer<typeof hostObject>;
 

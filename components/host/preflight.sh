@@ -148,22 +148,23 @@ explain_silence() {
 # containers, one a line, in $containers.
 look_for_objects() {
   labels='{{.Label "io.microsandbox.project"}}|{{.Label "io.microsandbox.stack"}}|{{.Label "io.microsandbox.deployment"}}'
-  containers=$(docker ps --all --no-trunc --format "{{.Names}}|{{.Ports}}|$labels|{{.Mounts}}" 2>/dev/null)
+  containers=$(docker ps --all --no-trunc --format "{{.Names}}|{{.Ports}}|$labels|{{.Mounts}}|{{.ID}}" 2>/dev/null)
   mtu=$(docker network inspect bridge --format '{{index .Options "com.docker.network.driver.mtu"}}' 2>/dev/null | grep -E '^[0-9]+$') ||
     mtu=null
   found=$(
-    printf '%s\n' "$containers" | awk -F '|' -v name="$name" '$1 == name { print "container|" $1 "|" $3 "|" $4 "|" $5 }'
+    printf '%s\n' "$containers" | awk -F '|' -v name="$name" '$1 == name { print "container|" $1 "|" $3 "|" $4 "|" $5 "|" $7 }'
     docker network ls --format "network|{{.Name}}|$labels" 2>/dev/null | awk -F '|' -v name="${NETWORK:-}" '$2 == name'
     docker volume ls --format "volume|{{.Name}}|$labels" 2>/dev/null |
       awk -F '|' -v names=" ${VOLUMES:-} " 'index(names, " " $2 " ")'
   )
-  while IFS='|' read -r kind object project stack deployment; do
+  while IFS='|' read -r kind object project stack deployment id; do
     [ -n "$kind" ] || continue
     users=''
     [ "$kind" != volume ] || users=$(printf '%s\n' "$containers" | awk -F '|' -v volume="$object" '
       { n = split($6, mounts, ","); for (i = 1; i <= n; i++) if (mounts[i] == volume) { printf "%s\"%s\"", comma, $1; comma = "," } }')
-    objects="$objects${objects:+,}$(printf '{"kind":"%s","name":%s,"project":%s,"stack":%s,"deployment":%s,"usedBy":[%s]}' \
-      "$kind" "$(quote "$object")" "$(quote "$project")" "$(quote "$stack")" "$(quote "$deployment")" "$users")"
+    objects="$objects${objects:+,}$(printf '{"kind":"%s","name":%s,"project":%s,"stack":%s,"deployment":%s,"usedBy":[%s]%s}' \
+      "$kind" "$(quote "$object")" "$(quote "$project")" "$(quote "$stack")" "$(quote "$deployment")" "$users" \
+      "${id:+,\"id\":\"$id\"}")"
   done <<FOUND
 $found
 FOUND

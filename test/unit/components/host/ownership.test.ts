@@ -2,7 +2,7 @@ import { spawnSync } from "node:child_process";
 import * as pulumi from "@pulumi/pulumi";
 import { describe, expect, it } from "vitest";
 import { type Recorded, recordedOf, type StateResources } from "../../../../components/host/deployment";
-import { leftovers, removeLeftovers } from "../../../../components/host/leftovers";
+import { cutOffReplacement, leftovers, removeLeftovers } from "../../../../components/host/leftovers";
 import { foreignObject } from "../../../../components/host/ownership";
 import type { HostObject } from "../../../../components/host/preflight-report";
 import { Microsandbox } from "../../../../components/microsandbox";
@@ -102,6 +102,23 @@ describe("what a run that was cut off has left", () => {
     expect(isLeft({}, all)).toEqual([]);
     for (const recorded of [cutOff, nothing, old])
       for (const deployment of ["", "id2"]) expect(isLeft({ deployment }, recorded)).toEqual([]);
+  });
+
+  it("is in the way where it was to replace one that the state has by its name", () => {
+    const refused = (id: string | undefined, recorded: string | undefined, deployment = "id1") => {
+      const owner = { deployment: "id1", containerId: () => recorded };
+      return cutOffReplacement([found("container", { id, deployment }), found("volume")], owner, "dev");
+    };
+    expect(refused("new", "old")).toMatch(
+      /msb-dev-server is not the one of this stack's state[\s\S]*docker stop msb-dev-server && docker rm msb-dev-server\n.*: pulumi refresh --stack dev && pulumi up$/,
+    );
+    for (const [id, recorded, deployment] of [
+      ["old", "old"],
+      ["new", undefined],
+      [undefined, "old"],
+      ["new", "old", "id2"],
+    ])
+      expect(refused(id, recorded, deployment)).toBeUndefined();
   });
 
   const objects = [found("network"), found("container", { name: "it's" })];

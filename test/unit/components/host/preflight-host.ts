@@ -43,7 +43,7 @@ export interface Host {
   info?: [kernel: string, name: string, options: string];
   /** What `docker version` fails with. */
   error?: string;
-  /** Containers: name, tab, ports; then, where it matters, the three labels and the volumes. */
+  /** Containers: name, tab, ports; then, where it matters, the three labels, the volumes and the id. */
   containers?: string[];
   /** Lines of the list that cli/deploy/drift.ts asks for: kind, id, name, state, project, stack and status, with tabs. */
   listed?: string[];
@@ -180,7 +180,7 @@ export function writeFakeDocker(bin: string, folder: string, host: Host): void {
   writeFileSync(join(folder, "--version"), `${host.client ?? "Docker version 26.1.5"}\n`);
   const lines = (all: string[] = []) => all.map((line) => `${line}\n`).join("");
   const containers = host.containers?.map((line) =>
-    [...line.split("\t"), "", "", "", ""].slice(0, 6).join("|"),
+    [...line.split("\t"), "", "", "", "", ""].slice(0, 7).join("|"),
   );
   writeFileSync(join(folder, "ps"), lines(containers));
   writeFileSync(join(folder, "listed"), lines(host.listed));

@@ -110,7 +110,7 @@ test.each<[string, string, boolean]>([
 test("what has a name that the stack needs is told, with its labels and users", () => {
   const host: Host = {
     containers: [
-      "msb-dev-server\t\tmicrosandbox\tdev\tid1\tmsb-dev-state,msb-dev-workspace",
+      "msb-dev-server\t\tmicrosandbox\tdev\tid1\tmsb-dev-state,msb-dev-workspace\tc0ffee",
       "msb-dev-server-2\t\t\t\t\tmsb-dev-state-2",
       "other\t\t\t\t\t0123,msb-dev-state",
     ],
@@ -120,7 +120,7 @@ test("what has a name that the stack needs is told, with its labels and users", 
   const { report } = preflight(host);
   const dev = { project: "microsandbox", stack: "dev", deployment: "id1" };
   expect(report.objects).toEqual([
-    { kind: "container", name: "msb-dev-server", ...dev, usedBy: [] },
+    { kind: "container", name: "msb-dev-server", ...dev, usedBy: [], id: "c0ffee" },
     { kind: "network", name: "msb-dev", ...dev, usedBy: [] },
     {
       ...{ kind: "volume", name: "msb-dev-state", project: 'micro"sandbox', stack: "dev", deployment: "" },
