@@ -141,6 +141,15 @@ fi
 [ -n "$written" ] || done_with "$IMAGE"
 
 if ! reason=$(accepts "$written"); then
+  # What the image says; any other failure is docker's, and says nothing of the state.
+  case $reason in
+  *" is older than $written"*) ;;
+  *)
+    say "Whether the new image can use the state of microsandbox $written is not known: $reason"
+    say "The server and its state were not changed. To try it again: pulumi up"
+    exit 1
+    ;;
+  esac
   if [ -n "$unproven" ] && accepts "${unproven%-*}" >/dev/null && beside_state ro "[ -d 'copies/$unproven' ]"; then
     failed=$written-$(date -u +%Y%m%dT%H%M%SZ)
     say "The upgrade to $written was never finished: rolling back to the copy made before it ($unproven)."

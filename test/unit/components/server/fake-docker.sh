@@ -26,7 +26,8 @@ case "$*" in
 *"tar -C copies/.part"*) slow copy ;;
 "exec server-trial node"*) slow await ;;
 "exec server-trial msb"*) slow boot ;;
-*" accepts ${REFUSES:-none}"*) exit 1 ;;
+*" accepts ${BROKEN:-none}"*) echo "docker: Error response from daemon: no space left on device." >&2; exit 125 ;;
+*" accepts ${REFUSES:-none}"*) echo "microsandbox 0.6.18 is older than $REFUSES" >&2; exit 1 ;;
 *swap_pending*)
   # Only the first one: what comes after it is the way back.
   [ -e "$FAKE/reached" ] || slow swap

@@ -36,7 +36,7 @@ class Upgrade {
     variables: Record<string, string | number> = {},
     found?: string[],
     hasServer = true,
-    engine: { REFUSES?: string; FAILS?: "swap" } = {},
+    engine: { REFUSES?: string; BROKEN?: string; FAILS?: "swap" } = {},
   ) {
     folders.push(this.folder);
     symlinkSync(join(__dirname, "fake-docker.sh"), join(this.folder, "docker"));
@@ -126,6 +126,14 @@ describe("an upgrade that goes back to the copy of one that was never finished",
       expect(undone).toBe(phase === "swap");
     },
   );
+
+  it("does not go back where docker fails: that is no word of the image's", async () => {
+    const upgrade = goingBack("", { BROKEN: "0.7.11" });
+    expect(await upgrade.ended()).toBe(1);
+    expect(upgrade.output).toMatch(/is not known: docker: .*no space left on device[\s\S]*: pulumi up/);
+    expect(upgrade.calls().filter((call) => call.startsWith("stop"))).toEqual([]);
+    expect(upgrade.isRunning()).toBe(true);
+  });
 
   it("does not start the server on half a state", async () => {
     const upgrade = goingBack("", { FAILS: "swap" });
