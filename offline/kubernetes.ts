@@ -2,7 +2,7 @@ import { clusterVersions, kubernetesPlugin } from "../setup/tools/pins";
 import type { ClusterToolName, ContainerdProgram } from "../setup/tools/types";
 import type { GoRecipe } from "./recipes";
 
-const { containerd, etcd, kubernetes } = clusterVersions;
+const { containerd, coredns, etcd, kubernetes } = clusterVersions;
 const [major, minor] = kubernetes.split(".");
 const version = "k8s.io/component-base/version";
 
@@ -45,6 +45,14 @@ export const clusterRecipes: Record<ClusterToolName, GoRecipe> = {
     packagePath: "go.etcd.io/etcd/server/v3",
     variables: [],
     takes: "half a minute",
+  },
+  coredns: {
+    name: "coredns",
+    dir: "coredns",
+    version: coredns,
+    packagePath: ".",
+    variables: [],
+    takes: "a minute",
   },
   "kube-apiserver": program("kube-apiserver", "4 minutes"),
   "kube-controller-manager": program("kube-controller-manager", "2 minutes"),

@@ -22,6 +22,18 @@ export function clusterRelease(name: ClusterToolName, arch: string = process.arc
       program: `${folder}/etcd`,
     };
   }
+  if (name === "coredns") {
+    const version = clusterVersions.coredns;
+    const archive = `coredns_${version}_linux_${cpu}.tgz`;
+    return {
+      name,
+      version,
+      base: `https://github.com/coredns/coredns/releases/download/v${version}`,
+      archive,
+      checksums: `${archive}.sha256`,
+      program: name,
+    };
+  }
   if (name === "containerd" || name === "containerd-shim-runc-v2" || name === "ctr") {
     const version = clusterVersions.containerd;
     // The one whose programs run on any libc, as what is built here does.

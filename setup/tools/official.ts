@@ -18,7 +18,7 @@ export interface OfficialRelease {
   version: string;
   /** Address of the folder that holds both files, without a trailing slash. */
   base: string;
-  /** An archive (`.tar.gz`), or else the program itself. */
+  /** An archive (`.tar.gz`, `.tgz`), or else the program itself. */
   archive: string;
   checksums: string;
 }
@@ -115,7 +115,7 @@ export async function download(
             `${release.archive} has SHA-256 ${actual}, but the vendor published ${expected}`,
           );
         }
-        if (release.archive.endsWith(".tar.gz")) await unpack(archive, temporary);
+        if (/\.(tar\.gz|tgz)$/.test(release.archive)) await unpack(archive, temporary);
         else await chmod(archive, 0o755);
       },
     ),

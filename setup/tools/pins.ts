@@ -26,6 +26,7 @@ export const kubernetesPlugin = {
 /** Versions of the programs of a Kubernetes cluster. */
 export const clusterVersions = {
   etcd: "3.7.3",
+  coredns: "1.15.0",
   kubernetes: "1.37.2",
   // Kubernetes 1.36 and newer need containerd 2.
   containerd: "2.4.2",

@@ -18,6 +18,7 @@ export interface Extras {
 /** Programs of a Kubernetes cluster, by the name of their executable: got one by one, when they are asked for. */
 export type ClusterToolName =
   | "etcd"
+  | "coredns"
   | "kube-apiserver"
   | "kube-controller-manager"
   | "kube-scheduler"
