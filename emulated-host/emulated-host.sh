@@ -9,7 +9,7 @@ TOOL=$(printf %q "$SCRIPT_DIR/emulated-host.sh")
 readonly SCRIPT_DIR TOOL
 PATH=$PATH:/usr/sbin:/sbin
 CACHE_DIR=${XDG_CACHE_HOME:-$HOME/.cache}/microsandbox-stack/emulated-host
-HOSTS_DIR=${XDG_DATA_HOME:-$HOME/.local/share}/microsandbox-stack/emulated-hosts
+HOSTS_DIR=${EMULATED_HOSTS_DIR:-${XDG_DATA_HOME:-$HOME/.local/share}/microsandbox-stack/emulated-hosts}
 START_TIMEOUT=${EMULATED_HOST_TIMEOUT:-300}
 readonly STOP_TIMEOUT=150
 readonly TRANSFER_SIZE=16G

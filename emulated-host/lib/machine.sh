@@ -49,8 +49,10 @@ qemu_path() { echo "${1//,/,,}"; }
 
 # Starts QEMU in a session of its own. It records its own id before it becomes QEMU, so that none can get lost.
 launch_machine() {
-	local base=$1 append
+	local base=$1 append more=()
 	architecture_flags
+	# What a host has besides, one word a line: a node of a cluster has a second network card.
+	[[ ! -e $HOST_DIR/qemu-flags ]] || mapfile -t more <"$HOST_DIR/qemu-flags"
 	append="root=/dev/nvme0n1 rw rootfstype=ext4 $KERNEL_ARGUMENTS quiet loglevel=4 net.ifnames=0 panic=1"
 	append+=" mitigations=off nokaslr init_on_alloc=0 apparmor=0 audit=0"
 	# A timer interrupt that emulation loses must not stop the guest: the periodic tick comes again.
@@ -77,7 +79,7 @@ launch_machine() {
 		-fw_cfg "name=opt/microsandbox/name,string=$NAME" \
 		-fw_cfg "name=opt/microsandbox/authorized-keys,file=$(qemu_path "$HOST_DIR/client_key.pub")" \
 		-fw_cfg "name=opt/microsandbox/host-key,file=$(qemu_path "$HOST_DIR/host_key")" \
-		-serial "file:$HOST_DIR/console.log" \
+		-serial "file:$HOST_DIR/console.log" "${more[@]}" \
 		</dev/null >"$HOST_DIR/qemu.log" 2>&1 {LOCK_FD}>&- &
 	disown
 	local tries
