@@ -6,6 +6,9 @@ import { removeFileDurably, writeFileAtomically } from "../../files/atomic-file"
 
 export type StoreLog = { error: (fields: object, message: string) => void };
 
+/** Is told of a change; of one that is new, or no more, there is nothing before or after it. */
+type Follower<T> = (before: T | undefined, after: T | undefined) => void;
+
 /** Files read at once at the start: an older server's may be large, and few threads read them anyway. */
 const READS_AT_ONCE = 8;
 
@@ -16,6 +19,7 @@ const READS_AT_ONCE = 8;
 export class RecordStore<T extends { id: string }> {
   private readonly records = new Map<string, T>();
   private readonly writes = new Map<string, Promise<void>>();
+  private readonly followers: Follower<T>[] = [];
   /** Ids of records that are broken, now or at an earlier start: nobody knows what is theirs, so it stays. */
   readonly setAside = new Set<string>();
 
@@ -52,9 +56,15 @@ export class RecordStore<T extends { id: string }> {
     return this.records.size;
   }
 
+  /** Has a function called for each record that is there and, from here on, for each change at once. */
+  follow(follower: Follower<T>): void {
+    this.followers.push(follower);
+    for (const record of this.records.values()) follower(undefined, record);
+  }
+
   /** Replaces or adds a record. Memory changes at once, the promise waits for the disk. @throws ServiceError diskFull */
   put(record: T): Promise<void> {
-    this.records.set(record.id, record);
+    this.change(record.id, record);
     return this.afterOthers(record.id, async () => {
       // A later change may have come in between: the newest is what belongs on disk.
       const newest = this.records.get(record.id);
@@ -63,7 +73,7 @@ export class RecordStore<T extends { id: string }> {
   }
 
   delete(id: string): Promise<void> {
-    this.records.delete(id);
+    this.change(id, undefined);
     return this.afterOthers(id, async () => {
       if (!this.records.has(id)) await removeFileDurably(this.path(id));
     });
@@ -77,6 +87,13 @@ export class RecordStore<T extends { id: string }> {
   /** Resolves when everything asked for so far has reached the disk. */
   async flush(): Promise<void> {
     await Promise.allSettled(this.writes.values());
+  }
+
+  private change(id: string, record: T | undefined): void {
+    const before = this.records.get(id);
+    if (record) this.records.set(id, record);
+    else this.records.delete(id);
+    for (const follower of this.followers) follower(before, record);
   }
 
   private afterOthers(id: string, write: () => Promise<void>): Promise<void> {

@@ -12,7 +12,10 @@ import { comparePositions } from "../../sandboxes/scope";
 import { STATES } from "../../sandboxes/states";
 import { type ChangedIds, ChangeLog } from "./change-log";
 import { ChangeWatch } from "./change-watch";
+import { NamesByOwner } from "./names-by-owner";
 import { isInterrupted, isPaused, type SandboxRecord } from "./sandbox-record";
+import type { VolumeRecord } from "./volume-record";
+import { VolumeUsers } from "./volume-users";
 import { Waits } from "./waits";
 
 /** What a sandbox takes of the limits. */
@@ -87,7 +90,8 @@ export class Entry {
 export class SandboxIndex {
   private readonly byId = new Map<string, Entry>();
   private readonly byHandle = new Map<string, Entry>();
-  private readonly byName = new Map<string, Set<Entry>>();
+  private readonly byName = new NamesByOwner<Entry>();
+  private readonly volumeUsers = new VolumeUsers<Entry>();
   private readonly ordered = new OrderedByOwner<Entry>();
   private readonly counted = new Map<Entry, Usage>();
   private readonly used = new Map<Owner, Usage>();
@@ -108,22 +112,20 @@ export class SandboxIndex {
   }
 
   add(entry: Entry): void {
-    const { id, handle, name } = entry.record;
+    const { id, handle } = entry.record;
     this.byId.set(id, entry);
     this.byHandle.set(handle, entry);
-    this.byName.set(name, (this.byName.get(name) ?? new Set()).add(entry));
+    this.byName.add(entry.record, entry);
     this.ordered.add(entry);
     this.count(entry);
   }
 
   delete(entry: Entry): void {
-    const { id, handle, name } = entry.record;
+    const { id, handle } = entry.record;
     if (!this.byId.delete(id)) return;
     entry.ended = true;
     this.byHandle.delete(handle);
-    const bearers = this.byName.get(name);
-    bearers?.delete(entry);
-    if (bearers?.size === 0) this.byName.delete(name);
+    this.byName.delete(entry.record, entry);
     this.ordered.delete(entry);
     this.count(entry);
   }
@@ -136,13 +138,16 @@ export class SandboxIndex {
 
   /** The one that a request means: by name, one that is gone answers only where no other bears the name. */
   find(reference: Reference, { owner }: Scope): Entry | undefined {
-    const seen = (entry: Entry) => owner === undefined || entry.record.owner === owner;
     if ("id" in reference) {
       const entry = this.byId.get(reference.id);
-      return entry && seen(entry) ? entry : undefined;
+      return entry && (owner === undefined || entry.record.owner === owner) ? entry : undefined;
     }
-    const bearers = [...(this.byName.get(reference.name) ?? [])].filter(seen);
-    return bearers.find(holdsName) ?? bearers.at(-1);
+    let last: Entry | undefined;
+    for (const bearer of this.byName.of(reference.name, owner)) {
+      if (holdsName(bearer)) return bearer;
+      if (!last || comparePositions(bearer.record, last.record) > 0) last = bearer;
+    }
+    return last;
   }
 
   /** Who holds a name, among those of one owner or of all. */
@@ -150,6 +155,9 @@ export class SandboxIndex {
     const found = this.find({ name }, owner === undefined ? {} : { owner });
     return found && holdsName(found) ? found : undefined;
   }
+
+  /** Those that mount a volume. */
+  usersOf = (volume: VolumeRecord): Iterable<Entry> => this.volumeUsers.of(volume);
 
   /** The first ones after a position, of one owner or of all, in the order of creation, and whether there are more. */
   page(
@@ -181,6 +189,8 @@ export class SandboxIndex {
   /** Counts a sandbox anew; after every change of its record. */
   count(entry: Entry): void {
     this.changes?.add(entry.record.id);
+    if (entry.ended) this.volumeUsers.delete(entry);
+    else this.volumeUsers.set(entry);
     const { owner } = entry.record;
     const before = this.counted.get(entry);
     const now = entry.ended ? undefined : usageOf(entry);

@@ -2,6 +2,8 @@ import { ServiceError, volumeNotFound } from "../../errors";
 import type { Limits, OwnerLimits } from "../../limits/capacity";
 import type { Owner, Scope, Usage } from "../../sandboxes/backend";
 import { sizeOfLabels } from "../../sandboxes/fields";
+import { comparePositions } from "../../sandboxes/scope";
+import { NamesByOwner } from "./names-by-owner";
 import type { RecordStore } from "./record-store";
 import type { VolumeRecord } from "./volume-record";
 
@@ -14,35 +16,40 @@ export type VolumeLimits = {
   limitsOf: (owner: Owner) => OwnerLimits;
 };
 
-/** What the records say of volumes: which there are, which one is meant, and whether one more may be made. */
+/**
+ * What the records say of volumes: which there are, which one is meant, and whether one more may be made. No request looks
+ * at those of other owners, and only a list looks at all of its own.
+ */
 export class VolumeIndex {
-  constructor(private readonly store: Pick<RecordStore<VolumeRecord>, "all" | "get">) {}
+  private readonly all = new Volumes();
+  private readonly byOwner = new Map<Owner, Volumes>();
+  private readonly names = new NamesByOwner<string>();
+
+  constructor(private readonly store: Pick<RecordStore<VolumeRecord>, "get" | "follow">) {
+    store.follow((before, after) => {
+      if (before) this.leave(before);
+      if (after) this.enter(after);
+    });
+  }
 
   /** Those of one owner, or of all, the oldest first. */
   active(owner: Owner | undefined): VolumeRecord[] {
-    const all = [...this.store.all()].filter(
-      (record) => record.state === "active" && (owner === undefined || record.owner === owner),
-    );
-    return all.sort((a, b) => (a.createdAt < b.createdAt ? -1 : 1));
+    const found = [...this.of(owner).records.values()].filter(({ state }) => state === "active");
+    return found.sort(comparePositions);
   }
 
   /** How many there are, and what they are promised. Those on their way out count too: what is left of them takes room. */
   usage(owner?: Owner): Pick<Usage, "volumes" | "volumeGib"> {
-    const made = [...this.store.all()].filter(
-      (record) => record.state !== "making" && (owner === undefined || record.owner === owner),
-    );
-    return { volumes: made.length, volumeGib: Math.ceil(promisedGib(made)) };
+    const { made } = this.of(owner);
+    return { volumes: made.count, volumeGib: Math.ceil(made.bytes / GIB) };
   }
 
   /** The one of that name, of one owner or of all: one that is being made holds its name, one that is removed does not. */
   named(name: string, owner: Owner | undefined): VolumeRecord | undefined {
-    for (const record of this.store.all())
-      if (
-        record.name === name &&
-        record.state !== "deleting" &&
-        (owner === undefined || record.owner === owner)
-      )
-        return record;
+    for (const id of this.names.of(name, owner)) {
+      const record = this.store.get(id);
+      if (record && record.state !== "deleting") return record;
+    }
     return undefined;
   }
 
@@ -64,23 +71,60 @@ export class VolumeIndex {
     { gib, labels }: { gib: number; labels: number },
     { limits, limitsOf }: VolumeLimits,
   ): void {
-    const check = (whose: string, volumes: VolumeRecord[], most: OwnerLimits, mostLabels: number) => {
+    // Those that are being made count, too: as many may be asked for at once. So does what is not yet removed.
+    const check = (whose: string, { known }: Volumes, most: OwnerLimits, mostLabels: number) => {
       const { volumes: count = Infinity, volumeGib = Infinity } = most;
-      if (volumes.length + 1 > count)
+      if (known.count + 1 > count)
         throw new ServiceError("noCapacity", `${whose} at most ${count} volumes; remove some`);
-      if (gib > 0 && promisedGib(volumes) + gib > volumeGib)
+      if (gib > 0 && known.bytes / GIB + gib > volumeGib)
         throw new ServiceError("noCapacity", `${whose} at most ${volumeGib} GiB in volumes with a capacity`);
-      const kept = volumes.reduce((sum, volume) => sum + sizeOfLabels(volume.labels), 0);
-      if (labels > 0 && kept + labels > mostLabels)
+      if (labels > 0 && known.labels + labels > mostLabels)
         throw new ServiceError("noCapacity", `${whose} at most ${mostLabels} characters of volumes' labels`);
     };
-    // Those that are being made count, too: as many may be asked for at once. So does what is not yet removed.
-    const all = [...this.store.all()];
-    check("the server keeps", all, limits, MOST_LABELS.all);
-    const own = all.filter((record) => record.owner === owner);
-    check(`the key ${JSON.stringify(owner)} may have`, own, limitsOf(owner), MOST_LABELS.own);
+    check("the server keeps", this.all, limits, MOST_LABELS.all);
+    check(`the key ${JSON.stringify(owner)} may have`, this.of(owner), limitsOf(owner), MOST_LABELS.own);
+  }
+
+  private of = (owner: Owner | undefined): Volumes =>
+    owner === undefined ? this.all : (this.byOwner.get(owner) ?? new Volumes());
+
+  private enter(record: VolumeRecord): void {
+    const own = this.of(record.owner);
+    this.byOwner.set(record.owner, own);
+    for (const volumes of [this.all, own]) volumes.enter(record);
+    this.names.add(record, record.id);
+  }
+
+  private leave(record: VolumeRecord): void {
+    const own = this.of(record.owner);
+    for (const volumes of [this.all, own]) volumes.leave(record);
+    if (own.records.size === 0) this.byOwner.delete(record.owner);
+    this.names.delete(record, record.id);
   }
 }
 
-const promisedGib = (volumes: VolumeRecord[]): number =>
-  volumes.reduce((sum, { capacityBytes }) => sum + (capacityBytes ?? 0) / GIB, 0);
+/** Some volumes, and what they are together. */
+class Volumes {
+  readonly records = new Map<string, VolumeRecord>();
+  readonly known = { count: 0, bytes: 0, labels: 0 };
+  /** Without those that are being made. */
+  readonly made = { count: 0, bytes: 0, labels: 0 };
+
+  enter(record: VolumeRecord): void {
+    this.records.set(record.id, record);
+    this.add(record, 1);
+  }
+
+  leave(record: VolumeRecord): void {
+    this.records.delete(record.id);
+    this.add(record, -1);
+  }
+
+  private add({ state, capacityBytes, labels }: VolumeRecord, sign: 1 | -1): void {
+    for (const sum of state === "making" ? [this.known] : [this.known, this.made]) {
+      sum.count += sign;
+      sum.bytes += sign * (capacityBytes ?? 0);
+      sum.labels += sign * sizeOfLabels(labels);
+    }
+  }
+}

@@ -14,7 +14,7 @@ import type { SandboxIndex } from "./sandbox-index";
 import type { VolumeFileStore } from "./volume-files/store";
 import { VolumeFolders } from "./volume-folders";
 import { GIB, VolumeIndex, type VolumeLimits } from "./volume-index";
-import { adopted, capacityOf, listedVolumes, mounts, type VolumeRecord, volumeOf } from "./volume-record";
+import { adopted, capacityOf, listedVolumes, type VolumeRecord, volumeOf } from "./volume-record";
 
 /** The shared volume that is always there: the server's own workspace. */
 const DEFAULT_ID = "00000000-0000-4000-8000-000000000002";
@@ -140,8 +140,8 @@ export class MsbVolumes implements VolumeBackend {
       throw new ServiceError("conflict", "the default volume can't be removed");
     const record = this.index.find(id, scope);
     // One that is removed holds nothing, whatever is still to be done about it.
-    for (const { record: sandbox } of this.sandboxes.all())
-      if (sandbox.desired !== "removed" && mounts(sandbox, record))
+    for (const { record: sandbox } of this.sandboxes.usersOf(record))
+      if (sandbox.desired !== "removed")
         throw new ServiceError(
           "conflict",
           `the volume is in use by the sandbox ${JSON.stringify(sandbox.name)}; remove that first`,
@@ -235,7 +235,7 @@ export class MsbVolumes implements VolumeBackend {
     if (this.removing.has(record.id)) return;
     if (!this.failures.isDue(record.id)) return;
     // A sandbox that is on its way out goes first; the sweep comes back.
-    for (const { record: sandbox } of this.sandboxes.all()) if (mounts(sandbox, record)) return;
+    for (const _ of this.sandboxes.usersOf(record)) return;
     this.removing.add(record.id);
     const work = async () => {
       if (record.state !== "deleting")
