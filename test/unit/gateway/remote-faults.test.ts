@@ -40,6 +40,7 @@ const USES: Record<string, Use> = {
   "sandboxes.modify": ({ sandboxes }) => sandboxes.modify(ID, change),
   "sandboxes.changes": ({ sandboxes }) => sandboxes.changes(),
   "volumes.list": ({ volumes }) => volumes.list({}),
+  "volumes.known": ({ volumes }) => volumes.known({ ids: [ID], names: ["a"] }, {}),
   "volumes.shared": ({ volumes }) => volumes.shared(),
   "volumes.create": ({ volumes }) => volumes.create({ name: "a", labels: {}, owner: null }),
   "volumes.remove": ({ volumes }) => volumes.remove(ID, {}),

@@ -1,4 +1,4 @@
-import type { Backend, Sandbox, SandboxBackend, Scope } from "./backend";
+import type { Backend, Sandbox, SandboxBackend, Scope, VolumeBackend } from "./backend";
 
 /** What has become of a backend's sandboxes since a moment, or a part of it. */
 export type Changes = {
@@ -30,9 +30,19 @@ export interface Mirrored {
 /** What has a name. */
 export type NamedKind = "sandbox" | "volume" | "snapshot";
 
+/** Volumes by what requests call them. */
+export type VolumeReferences = { ids?: string[]; names?: string[] };
+
+/** Which volumes there are of those that a request is about: one question, however many they are. */
+export interface KnownVolumes {
+  /** Those of the ids that are there, and those of the names that one has or is being made under. */
+  known(references: VolumeReferences, scope: Scope): Promise<string[]>;
+}
+
 /** A backend that is one of several: copies of its lists can be kept, and it can be asked for names. */
 export interface MirroredBackend extends Backend {
   readonly sandboxes: SandboxBackend & Mirrored;
+  readonly volumes: VolumeBackend & KnownVolumes;
   /** Whether something has the name, or is being made under it. */
   hasName(kind: NamedKind, name: string, scope: Scope): Promise<boolean>;
 }

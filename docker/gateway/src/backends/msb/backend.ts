@@ -55,7 +55,8 @@ export class MsbBackend implements MirroredBackend {
 
   async hasName(kind: NamedKind, name: string, scope: Scope): Promise<boolean> {
     if (kind === "sandbox") return this.parts.index.holder(name, scope) !== undefined;
-    return kind === "volume" ? this.volumes.hasName(name, scope) : this.snapshots.hasName(name, scope);
+    if (kind === "snapshot") return this.snapshots.hasName(name, scope);
+    return (await this.volumes.known({ names: [name] }, scope)).length > 0;
   }
 
   async statuses(): Promise<Record<SandboxStatus, number>> {

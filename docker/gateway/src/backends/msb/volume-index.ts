@@ -53,11 +53,17 @@ export class VolumeIndex {
     return undefined;
   }
 
-  /** @throws ServiceError volumeNotFound, for another owner's too */
-  find(id: string, { owner }: Scope): VolumeRecord {
+  /** The one of that id; another owner's is none. */
+  lookUp(id: string, { owner }: Scope): VolumeRecord | undefined {
     const record = this.store.get(id);
-    if (record?.state !== "active" || (owner !== undefined && record.owner !== owner))
-      throw volumeNotFound(id);
+    const isSeen = record?.state === "active" && (owner === undefined || record.owner === owner);
+    return isSeen ? record : undefined;
+  }
+
+  /** @throws ServiceError volumeNotFound, for another owner's too */
+  find(id: string, scope: Scope): VolumeRecord {
+    const record = this.lookUp(id, scope);
+    if (!record) throw volumeNotFound(id);
     return record;
   }
 

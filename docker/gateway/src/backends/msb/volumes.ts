@@ -2,6 +2,7 @@ import { stat } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { isKind, ServiceError, volumeNameTaken, volumeNotFound } from "../../errors";
 import type { Owner, Scope, Volume, VolumeBackend, WantedVolume } from "../../sandboxes/backend";
+import type { KnownVolumes, VolumeReferences } from "../../sandboxes/changes";
 import { sizeOfLabels } from "../../sandboxes/fields";
 import type { SandboxSpec } from "../../sandboxes/spec";
 import type { FileCaller, VolumeFiles } from "../../sandboxes/volume-files";
@@ -38,7 +39,7 @@ export type VolumesOptions = VolumeLimits & {
 };
 
 /** Named volumes: msb keeps them, called by their records' ids. */
-export class MsbVolumes implements VolumeBackend {
+export class MsbVolumes implements VolumeBackend, KnownVolumes {
   private readonly removing = new Set<string>();
   private readonly making = new Set<string>();
   /** What msb has, taken in by everybody who asks at the same time. */
@@ -90,17 +91,17 @@ export class MsbVolumes implements VolumeBackend {
     return this.index.active(owner).map(volumeOf);
   }
 
-  /** Whether one has the name, or is being made under it; those made with msb itself have names, too. */
-  async hasName(name: string, { owner }: Scope): Promise<boolean> {
+  /** Those made with msb itself have names, too. */
+  async known({ ids = [], names = [] }: VolumeReferences, scope: Scope): Promise<string[]> {
     await this.view.refresh(LIST_AGE_MS);
-    return this.index.named(name, owner) !== undefined;
+    const there = ids.filter((id) => this.index.lookUp(id, scope));
+    return [...there, ...names.filter((name) => this.index.named(name, scope.owner))];
   }
 
   async shared(): Promise<Volume> {
     const { birthtime, mtime } = await stat(this.options.workspace);
     const nothing = { name: null, owner: null, labels: {}, usedBytes: null, capacityBytes: null };
-    const [createdAt, updatedAt] = [birthtime.toISOString(), mtime.toISOString()];
-    return { ...nothing, id: DEFAULT_ID, createdAt, updatedAt };
+    return { ...nothing, id: DEFAULT_ID, createdAt: birthtime.toISOString(), updatedAt: mtime.toISOString() };
   }
 
   async create({ name, labels, owner, capacityGib }: WantedVolume): Promise<Volume> {
@@ -232,8 +233,7 @@ export class MsbVolumes implements VolumeBackend {
 
   /** Removes a volume; what fails is tried again by the sweep, less and less often. Never rejects. */
   private async removeBehind(record: VolumeRecord): Promise<void> {
-    if (this.removing.has(record.id)) return;
-    if (!this.failures.isDue(record.id)) return;
+    if (this.removing.has(record.id) || !this.failures.isDue(record.id)) return;
     // A sandbox that is on its way out goes first; the sweep comes back.
     for (const _ of this.sandboxes.usersOf(record)) return;
     this.removing.add(record.id);

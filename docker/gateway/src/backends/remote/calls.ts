@@ -8,7 +8,7 @@ import type {
   Wanted,
   WantedVolume,
 } from "../../sandboxes/backend";
-import type { NamedKind } from "../../sandboxes/changes";
+import type { NamedKind, VolumeReferences } from "../../sandboxes/changes";
 import type { INHERITABLE } from "../../sandboxes/forks";
 import type { Modification, PlannedModification } from "../../sandboxes/modification";
 import type { SnapshotQuery, SnapshotReference, WantedSnapshot } from "../../sandboxes/snapshots";
@@ -141,6 +141,11 @@ export const CALLS = {
     READS,
   ),
   "volumes.list": call(({ backend }, scope: Scope) => backend.volumes.list(scope), z.array(volume), READS),
+  "volumes.known": call(
+    ({ backend }, references: VolumeReferences, scope: Scope) => backend.volumes.known(references, scope),
+    z.array(text),
+    READS,
+  ),
   "volumes.shared": call(({ backend }) => backend.volumes.shared(), volume, READS),
   "volumes.create": call(({ backend }, wanted: WantedVolume) => backend.volumes.create(wanted), volume, {
     ms: CREATE_MS,

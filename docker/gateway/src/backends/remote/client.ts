@@ -13,7 +13,13 @@ import type {
   Wanted,
   WantedVolume,
 } from "../../sandboxes/backend";
-import type { Mirrored, MirroredBackend, NamedKind } from "../../sandboxes/changes";
+import type {
+  KnownVolumes,
+  Mirrored,
+  MirroredBackend,
+  NamedKind,
+  VolumeReferences,
+} from "../../sandboxes/changes";
 import type { WantedForks } from "../../sandboxes/forks";
 import { decodeCursor, encodeCursor } from "../../sandboxes/log-cursor";
 import type { Modification, PlannedModification } from "../../sandboxes/modification";
@@ -108,10 +114,12 @@ function cursorOf(text: string): LogEntry["cursor"] {
   return cursor;
 }
 
-class RemoteVolumes implements VolumeBackend {
+class RemoteVolumes implements VolumeBackend, KnownVolumes {
   constructor(private readonly connection: Connection) {}
 
   list = (scope: Scope) => this.connection.call("volumes.list", [scope]);
+  known = (references: VolumeReferences, scope: Scope) =>
+    this.connection.call("volumes.known", [references, scope]);
   shared = () => this.connection.call("volumes.shared", []);
   create = (wanted: WantedVolume) => this.connection.call("volumes.create", [wanted]);
   remove = (id: string, scope: Scope) => this.connection.call("volumes.remove", [id, scope]);

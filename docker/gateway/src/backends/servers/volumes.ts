@@ -102,16 +102,20 @@ export class ServersVolumes implements VolumeBackend {
     const names = [...new Set(mounted)];
     if (names.length === 0) return undefined;
     const scope = this.namesPerOwner ? { owner } : {};
-    const having = (name: string) => async (server: Server) => {
-      const has = await server.ask(({ backend }) => backend.hasName("volume", name, scope));
-      return has ? true : undefined;
-    };
-    const found = await Promise.all(names.map((name) => firstAnswer(this.servers.all(), having(name))));
-    const missing = names.find((_, at) => !found[at]);
-    if (missing !== undefined) throw volumeNotFound(missing);
-    const servers = new Set(found.flatMap((each) => (each ? [each.server] : [])));
+    const all = this.servers.all();
+    const ask = ({ backend }: Server) => backend.volumes.known({ names }, scope);
+    const answers = await Promise.allSettled(all.map((server) => server.ask(ask)));
+    const has = (name: string, answer: (typeof answers)[number] | undefined) =>
+      answer?.status === "fulfilled" && answer.value.includes(name);
+    const found = names.map((name) => {
+      const server = all.find((_, at) => has(name, answers[at]));
+      if (server) return { name, server };
+      const failed = answers.find((answer) => answer.status === "rejected");
+      throw failed?.reason ?? volumeNotFound(name);
+    });
+    const servers = new Set(found.map(({ server }) => server));
     if (servers.size > 1) {
-      const places = found.map((each, at) => `${JSON.stringify(names[at])} on ${each?.server.number}`);
+      const places = found.map(({ name, server }) => `${JSON.stringify(name)} on ${server.number}`);
       const why = `volumes of one sandbox have to be on one server: ${places.join(", ")}`;
       throw new ServiceError("conflict", why);
     }
@@ -142,10 +146,10 @@ export class ServersVolumes implements VolumeBackend {
     const [only, ...others] = this.servers.having(id);
     if (only && others.length === 0) return only;
     const [first] = this.servers.all();
-    const having = await firstAnswer(this.servers.all(), async (server) => {
-      const volumes = await server.ask((each) => this.look(each, scope.owner));
-      return volumes.find((volume) => volume.id === id);
-    });
+    const ask = ({ backend }: Server) => backend.volumes.known({ ids: [id] }, scope);
+    const having = await firstAnswer(this.servers.all(), async (server) =>
+      (await server.ask(ask)).includes(id) ? true : undefined,
+    );
     if (having) return having.server;
     if (!first || (await first.backend.volumes.shared()).id !== id) throw volumeNotFound(id);
     return first;
