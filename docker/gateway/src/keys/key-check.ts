@@ -1,4 +1,4 @@
-import { createHash, timingSafeEqual } from "node:crypto";
+import { createHash } from "node:crypto";
 import type { FastifyRequest } from "fastify";
 import { ServiceError } from "../errors";
 import { FailedAttempts } from "./failed-attempts";
@@ -56,7 +56,8 @@ export class KeyCheck {
   }
 
   /** The limits of the keys with that id. */
-  limitsOf = (id: string | null): KeyLimits => this.file?.keys.find((key) => key.id === id)?.limits ?? {};
+  limitsOf = (id: string | null): KeyLimits =>
+    (id === null ? undefined : this.file?.withId(id))?.limits ?? {};
 
   /**
    * Has `end` called when the key is revoked or expires, unless the answer was called before. It is for what a
@@ -91,18 +92,11 @@ export class KeyCheck {
     if (!given) return { why: "missing", message: "an API key is needed: Authorization: Bearer <key>" };
     const hash = createHash("sha256").update(given).digest();
     // A key that was just added is taken by the first request with it.
-    const key = this.find(hash) ?? (this.reload() ? this.find(hash) : undefined);
+    const key = this.file?.withHash(hash) ?? (this.reload() ? this.file?.withHash(hash) : undefined);
     if (!key) return { why: "unknown", message: this.whyUnknown() };
     if (key.expiresAt > Date.now()) return key;
     const when = new Date(key.expiresAt).toISOString();
     return { why: "expired", message: `the API key ${JSON.stringify(key.id)} expired at ${when}` };
-  }
-
-  /** Every key is compared, in a time that tells nothing of which one matched. */
-  private find(hash: Buffer): Key | undefined {
-    let found: Key | undefined;
-    for (const key of this.file?.keys ?? []) if (timingSafeEqual(key.hash, hash)) found = key;
-    return found;
   }
 
   private reload(): boolean {
@@ -114,7 +108,7 @@ export class KeyCheck {
   private tick(): void {
     this.reload();
     for (const [key, ends] of this.held) {
-      const now = this.find(key.hash);
+      const now = this.file?.withHash(key.hash);
       if (now && now.expiresAt > Date.now()) continue;
       this.held.delete(key);
       this.options.log.info(
@@ -137,5 +131,5 @@ export class KeyCheck {
   }
 
   private whyUnknown = (): string =>
-    this.file?.keys.length ? "the API key is not valid" : "this server has no API key";
+    this.file?.size ? "the API key is not valid" : "this server has no API key";
 }

@@ -53,7 +53,9 @@ export type KeyFileLog = Record<"info" | "warn" | "error", (fields: object, mess
 
 /** The file with the hashes of the keys: one JSON object a line. It is replaced as a whole. */
 export class KeyFile {
-  keys: readonly Key[] = [];
+  private all: readonly Key[] = [];
+  private byHash = new Map<string, Key>();
+  private byId = new Map<string, Key>();
   private seen = "";
   private failure = "";
 
@@ -62,6 +64,29 @@ export class KeyFile {
     private readonly log: KeyFileLog,
   ) {
     this.reload();
+  }
+
+  get keys(): readonly Key[] {
+    return this.all;
+  }
+
+  get size(): number {
+    return this.byHash.size;
+  }
+
+  /**
+   * The key of a hash, whatever others there are. How long it takes may tell of hashes; whoever guesses can't choose the hash
+   * of a guess.
+   */
+  withHash = (hash: Buffer): Key | undefined => this.byHash.get(hash.toString("latin1"));
+
+  /** The first of that id: two share one while one replaces the other. */
+  withId = (id: string): Key | undefined => this.byId.get(id);
+
+  private take(keys: readonly Key[]): void {
+    this.all = keys;
+    this.byHash = new Map(keys.map((key) => [key.hash.toString("latin1"), key]));
+    this.byId = new Map([...keys].reverse().map((key) => [key.id, key]));
   }
 
   /**
@@ -77,7 +102,7 @@ export class KeyFile {
       if (refused > 0)
         this.log.warn({ path: this.path, lines: refused }, "lines that are no keys are left out");
       this.log.info({ keys: keys.map(({ id }) => id) }, "the keys were read");
-      this.keys = keys;
+      this.take(keys);
       this.seen = version;
       this.failure = "";
       return true;
@@ -88,7 +113,7 @@ export class KeyFile {
         return false;
       }
       const changed = this.seen !== "";
-      this.keys = [];
+      this.take([]);
       this.seen = "";
       return changed;
     }

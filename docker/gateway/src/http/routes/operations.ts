@@ -18,8 +18,10 @@ const versions = z.object({
 });
 const tags = ["operations"];
 
-/** Milliseconds for which readiness is believed where somebody without a key asks. */
-const STRANGERS_MS = 1_000;
+/** Milliseconds for which readiness is believed where somebody without a key asks, and where somebody with one does. */
+const BELIEVED_MS = { strangers: 1_000, keys: 200 };
+/** Milliseconds for which the runtime's version is believed: servers of a router are replaced one after the other. */
+const VERSION_MS = 1_000;
 
 export type Operations = {
   keys: Pick<KeyCheck, "recognize">;
@@ -45,11 +47,15 @@ export function openRoutes(
   const shared = new SharedRead(async () => {
     last = await check();
   });
-  /** Strangers together cost one look a second: a router asks all its servers. */
-  const forStrangers = async () => {
-    await shared.refresh(STRANGERS_MS);
-    return { ready: last.ready };
+  /** All who ask together cost a few looks a second: a router asks all its servers. */
+  const ready = async (whose: keyof typeof BELIEVED_MS) => {
+    await shared.refresh(BELIEVED_MS[whose]);
+    return whose === "keys" ? last : { ready: last.ready };
   };
+  let msb = "";
+  const sharedVersion = new SharedRead(async () => {
+    msb = await runtimeVersion();
+  });
 
   void plain.register(async (scope) => {
     const app = typed(scope);
@@ -65,7 +71,7 @@ export function openRoutes(
       "/readyz",
       { schema: { tags, response: { 200: readiness, 503: readiness } } },
       async (request, reply) => {
-        const answer = await (isKnown(request) ? check() : forStrangers());
+        const answer = await ready(isKnown(request) ? "keys" : "strangers");
         return reply.code(answer.ready ? 200 : 503).send(answer);
       },
     );
@@ -73,7 +79,8 @@ export function openRoutes(
       const gateway = packageFile.version;
       if (!isKnown(request)) return { gateway };
       const architecture = process.arch === "x64" ? "amd64" : process.arch;
-      return { gateway, msb: await runtimeVersion(), architecture, node: process.version };
+      await sharedVersion.refresh(VERSION_MS);
+      return { gateway, msb, architecture, node: process.version };
     });
     // It does not change once the server listens. As bytes, all answers share it, also those that nobody reads.
     let description: Buffer | undefined;
