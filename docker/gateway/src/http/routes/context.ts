@@ -10,6 +10,7 @@ import type { SandboxService } from "../../sandboxes/service";
 import type { KeptAnswers } from "../kept-answers";
 import type { Metrics } from "../metrics";
 import { sendJson } from "../paging";
+import "../guarded-scope";
 import "../request-life";
 import { type ClientShape, clientShape, sandboxBodyOf } from "../sandbox-body";
 import { idParams, nameParams } from "../schema/common";
@@ -62,6 +63,7 @@ export function holdConnection(context: Context, request: FastifyRequest, end: (
   life.check();
   if (!key) return;
   life.hold(context.connections.take(key.id, key.limits.connections));
+  request.leavePlace?.();
   endWithKey(context, request, end);
 }
 
