@@ -4,6 +4,7 @@ import { Duplex, PassThrough } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
 import { beforeAll, describe, expect, test } from "vitest";
 import WebSocket, { WebSocketServer } from "ws";
+import { FrameTime } from "../../../docker/gateway/src/http/frame-time";
 import { PipeMemory } from "../../../docker/gateway/src/http/pipe-memory";
 import { MAX_MESSAGE, pipe } from "../../../docker/gateway/src/http/web-socket-pipe";
 import { atFileEnd } from "../../harness/file-end";
@@ -242,7 +243,8 @@ describe("what all pipes hold together", () => {
     server.on("connection", (client, { socket, url }) => {
       const ignore = () => undefined;
       void pipe(client, agent(), {
-        ...{ memory, owner: url ?? "", connection: socket, fromClient: ignore, toClient: ignore },
+        ...{ memory, time: new FrameTime(), owner: url ?? "", connection: socket },
+        ...{ fromClient: ignore, toClient: ignore },
       });
     });
     await new Promise((resolve) => server.once("listening", resolve));

@@ -2,6 +2,7 @@ import { EventEmitter } from "node:events";
 import { PassThrough } from "node:stream";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import type { WebSocket } from "ws";
+import { FrameTime } from "../../../docker/gateway/src/http/frame-time";
 import { PipeMemory } from "../../../docker/gateway/src/http/pipe-memory";
 import { pipe } from "../../../docker/gateway/src/http/web-socket-pipe";
 
@@ -37,6 +38,7 @@ function piped() {
   const [fromClient, toClient] = [vi.fn(), vi.fn()];
   const options = {
     memory: new PipeMemory(),
+    time: new FrameTime(),
     owner: "a",
     connection: new PassThrough(),
     fromClient,

@@ -105,6 +105,8 @@ export async function createServer(
   await app.register(websocket, {
     options: {
       ...{ maxPayload: MAX_MESSAGE, maxFragments: MOST_FRAGMENTS, maxBufferedChunks: MOST_CHUNKS },
+      // web-socket-pipe.ts answers them.
+      autoPong: false,
       perMessageDeflate: false,
       server: upgradesOf(app.server),
     },

@@ -1,5 +1,6 @@
 import type { Duplex } from "node:stream";
 import type { WebSocket } from "ws";
+import { type FrameTime, Reading } from "./frame-time";
 import { PIECE_BYTES, type PipeMemory } from "./pipe-memory";
 import { countUnfinished } from "./unfinished-message";
 
@@ -43,6 +44,7 @@ export function endRevoked(client: WebSocket, agent: Duplex): void {
 
 export type PipeOptions = {
   memory: PipeMemory;
+  time: FrameTime;
   /** Whose pipe it is: an owner's pipes share a part of the memory. */
   owner: string;
   /** The connection that the WebSocket is read from. */
@@ -57,17 +59,22 @@ export type PipeOptions = {
  * itself, after the last bytes or after ten seconds.
  */
 export function pipe(client: WebSocket, agent: Duplex, options: PipeOptions): Promise<void> {
+  const { memory, time, owner, connection } = options;
   const keepalive = keepAlive(client);
+  const reading = new Reading(client, keepalive);
+  answerPings(client);
   const toClient = readAgent(client, agent, { ...options, keepalive });
-  const share = options.memory.share(options.owner, () => refuse(client));
-  const incoming = countUnfinished(options.connection, share);
-  writeAgent(client, agent, { ...options, keepalive });
+  const share = memory.share(owner, () => refuse(client));
+  const incoming = countUnfinished(connection, share);
+  const charged = time.charge(owner, connection, reading);
+  writeAgent(client, agent, { ...options, keepalive, reading });
   return new Promise((done) => {
     client.on("error", () => client.terminate());
     client.on("close", () => {
       toClient.stop();
       keepalive.stop();
       incoming.stop();
+      charged.stop();
       endAgent(agent);
       done();
     });
@@ -138,6 +145,8 @@ function readAgent(
   };
 }
 
+type WriteOptions = PipeOptions & { keepalive: ReturnType<typeof keepAlive>; reading: Reading };
+
 /**
  * From the client to the sandbox. A relay that takes nothing stops the client at once: what waits for it is one
  * message at most and what a read of the connection brought with it.
@@ -145,7 +154,7 @@ function readAgent(
 function writeAgent(
   client: WebSocket,
   agent: Duplex,
-  { memory, owner, fromClient, keepalive }: PipeOptions & { keepalive: ReturnType<typeof keepAlive> },
+  { memory, owner, fromClient, keepalive, reading }: WriteOptions,
 ): void {
   const share = memory.share(owner, () => refuse(client));
   let held = 0;
@@ -160,14 +169,10 @@ function writeAgent(
     const isTaken = agent.write(agent.writableLength > 0 ? onItsOwn(data) : data, () => {
       held -= bytes;
       count();
-      if (!client.isPaused || held > SMALL / 2) return;
-      keepalive.heard();
-      client.resume();
+      if (held <= SMALL / 2) reading.goOn("sandbox");
     });
     count();
-    if (isTaken && share.bytes <= SMALL) return;
-    keepalive.paused();
-    client.pause();
+    if (!isTaken || share.bytes > SMALL) reading.stop("sandbox");
   });
   // After the client's end its last bytes are waited for, and count for as long.
   agent.once("close", () => share.set(0));
@@ -185,6 +190,22 @@ function onItsOwn(data: Buffer): Buffer {
 function refuse(client: WebSocket): void {
   client.close(1013, "too much unread data is buffered for this key");
   setTimeout(() => client.terminate(), FAREWELL_MS).unref();
+}
+
+/** Answers the newest ping once the last answer is through: one that sends many without reading is owed two. */
+function answerPings(client: WebSocket): void {
+  let newest: Buffer | undefined;
+  let isUnderWay = false;
+  const answer = () => {
+    const data = newest;
+    newest = undefined;
+    isUnderWay = data !== undefined && client.readyState === client.OPEN;
+    if (isUnderWay) client.pong(data, undefined, answer);
+  };
+  client.on("ping", (data: Buffer) => {
+    newest = data;
+    if (!isUnderWay) answer();
+  });
 }
 
 /** Ends a client that has not answered a ping. One that can't be heard, or is behind with reading, has longer. */

@@ -1,6 +1,7 @@
 import type { Duplex } from "node:stream";
 import { invalidRequest } from "../../errors";
 import { ConnectionLimit } from "../../limits/rate-limit";
+import { FrameTime } from "../frame-time";
 import { PipeMemory } from "../pipe-memory";
 import { errorResponses, idParams } from "../schema/common";
 import { closeWithClient } from "../upgrades";
@@ -25,6 +26,7 @@ export function agentRoutes(plain: App, context: Context): void {
   const { metrics, backend } = context;
   const dialled = new WeakMap<object, Dialled>();
   const memory = new PipeMemory();
+  const time = new FrameTime();
   const pipes = new ConnectionLimit(MOST_OF_A_SANDBOX, "to one sandbox");
   metrics.watchPipes(memory, () => pipes.total);
 
@@ -67,7 +69,7 @@ export function agentRoutes(plain: App, context: Context): void {
       ending.end = () => endRevoked(client, agent);
       handOver();
       await pipe(client, agent, {
-        memory,
+        ...{ memory, time },
         owner: request.keyId,
         connection: request.raw.socket,
         fromClient: (bytes) => metrics.pipeBytes.inc({ direction: "from_client" }, bytes),
