@@ -53,6 +53,17 @@ const SECURITY: Proofs = {
     ["key-connections", "one key leaves connections to others"],
     ["strangers", "strangers of many networks get a quarter of the connections"],
   ],
+  "One key can't hold all places": [["under-way", "requests that wait are so many at most, half of them"]],
+  "One key can't keep the server busy": [
+    ["checking-time", "a key whose bodies took too long gets 429 for the next"],
+    ["long-answers", "a key whose answers took too long gets 429 for the next"],
+    ["frame-time", "the frames of one key's connections take half of the time"],
+  ],
+  "What a request about volumes": [
+    ["volume-index", "a removal of a volume looks at the sandboxes that mount it, and at no others"],
+    ["servers-volumes", "a create that mounts volumes asks each server once, however many it names"],
+  ],
+  "Everyone who asks": [["open-routes", "askers for readiness and versions share the looks"]],
   "A client that disconnects": [["held", "clients that leave at any moment leave nothing behind"]],
   "Failed attempts": [["keys", "end in 429 with the seconds to wait; a valid key of the same address"]],
   "With `isolateByKey`": [
