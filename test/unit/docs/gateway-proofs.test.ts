@@ -22,6 +22,9 @@ const OPERATIONS: Proofs = {
   "the gateway's process is killed while a sandbox is paused": [
     ["pauses", "the server is killed at any moment of pauses and resumes"],
   ],
+  "msb lists a paused sandbox as running": [
+    ["pause-state", "of what was paused, only what its microVM says ends that"],
+  ],
   "the server or msb is killed while forks": [["forks", "at any moment: what was answered is there"]],
   "an upgrade brings another built-in image": [
     ["snapshots-disks", "a snapshot of the one of before can be restored"],
@@ -64,7 +67,10 @@ const SECURITY: Proofs = {
     ["servers-volumes", "a create that mounts volumes asks each server once, however many it names"],
   ],
   "Everyone who asks": [["open-routes", "askers for readiness and versions share the looks"]],
-  "A client that disconnects": [["held", "clients that leave at any moment leave nothing behind"]],
+  "A client that disconnects": [
+    ["held", "clients that leave at any moment leave nothing behind"],
+    ["agent-leaving", "ends with its client, however it leaves"],
+  ],
   "Failed attempts": [["keys", "end in 429 with the seconds to wait; a valid key of the same address"]],
   "With `isolateByKey`": [
     ["ownership", "another key's volume: not to be seen, removed, read, written or mounted"],
