@@ -5,7 +5,7 @@ import { baseNameOf, tooLongForEmulated } from "../components/host/names";
 // Not config: it loads Pulumi, which takes a third of the start of a command.
 import { readableHosts } from "../components/settings/checks";
 import { resourceName, SERVICE } from "../components/settings/hosts";
-import { type HostSettings, NAMESPACE } from "../components/settings/schema";
+import type { HostSettings } from "../components/settings/schema";
 import { DEFAULT_DEBIAN } from "../components/settings/versions";
 import { nameInLines } from "../setup/named-stack";
 import { projectName, projectRoot, stackFile, stackName } from "../setup/project";
@@ -13,6 +13,7 @@ import type { Reporter } from "../setup/report";
 import { ensureTools, type Tools } from "../setup/tools";
 import { UserError } from "../setup/user-error";
 import { type Backend, findBackend, findBackends } from "./backend";
+import { clusterTools, isOnCluster } from "./cluster";
 import { localKvm } from "./kvm";
 import { type Pulumi, pulumiWith, reasonOf, saysNoStack } from "./pulumi";
 import { readSettings, type Settings } from "./settings";
@@ -41,7 +42,7 @@ export async function openStack(asked: string | undefined, report: Reporter): Pr
     report,
   );
   const backend = findBackend(stack);
-  const tools = isOnCluster(stack) ? await ensureTools(report, { kubernetes: true }) : common;
+  const tools = isOnCluster(stack) ? await clusterTools(stack, report) : common;
   return { stack, backend, tools, pulumi: pulumiWith(tools, backend, report) };
 }
 
@@ -189,19 +190,6 @@ export function stackNames(): string[] {
   return readdirSync(projectRoot)
     .map((file) => /^Pulumi\.([\w.-]+)\.yaml$/.exec(file)?.[1])
     .filter((name) => name !== undefined);
-}
-
-/**
- * Whether the settings file of a stack deploys it to a cluster. Of settings that come from elsewhere, Pulumi alone knows:
- * it downloads the Kubernetes plugin by itself when it needs it.
- */
-export function isOnCluster(stack: string): boolean {
-  const file = stackFile(stack);
-  if (!existsSync(file)) return false;
-  const { config }: { config?: Record<string, unknown> } =
-    parseDocument(readFileSync(file, "utf8")).toJS() ?? {};
-  const cluster = config?.[`${NAMESPACE}:cluster`];
-  return cluster !== undefined && Object.keys(readableHosts({ cluster })).length === 0;
 }
 
 /** Settings of one host that set-up and recovery need. */

@@ -4,7 +4,7 @@ import { UserError } from "../../setup/user-error";
 import { openAutomation, sayWords } from "../automation";
 import { askConsent, Repairs } from "../consent";
 import type { StateResource } from "../deploy/drift";
-import { isMachine } from "../deploy/host-resources";
+import { isEmulatedCluster, isMachine } from "../deploy/host-resources";
 import { explainKept } from "../deploy/kept";
 import { readResources, recoverStack } from "../deploy/recover";
 import { readSettings } from "../settings";
@@ -80,6 +80,7 @@ export function named(resources: readonly StateResource[]): string {
     ...list("volume", names("volume:Volume", false), " with ALL ITS DATA"),
     ...list("volume", names("volume:Volume", true), " (kept)"),
     ...(resources.some(isMachine) ? ["the emulated host"] : []),
+    ...(resources.some(isEmulatedCluster) ? ["the emulated cluster with ALL ITS DATA"] : []),
   ];
   return parts.join("; ") || "nothing on a host";
 }

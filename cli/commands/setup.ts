@@ -1,8 +1,15 @@
-import { ensureBaseImage, ensureEmulationPackages, ensureEngine } from "../../setup/engine";
+import { DEFAULT_DEBIAN } from "../../components/settings/versions";
+import {
+  ensureBaseImage,
+  ensureClusterPackages,
+  ensureEmulationPackages,
+  ensureEngine,
+} from "../../setup/engine";
 import { createReporter, type Reporter } from "../../setup/report";
 import { removeUnusedTools } from "../../setup/tools";
 import { UserError } from "../../setup/user-error";
 import { plainPulumi } from "../backend";
+import { isOnEmulatedCluster } from "../cluster";
 import { isBuildDue, needsEngineHere } from "../deploy/build-due";
 import { emulatedArchitecture, hostsForSetup, type OpenStack, openStack, type SetupHost } from "../stack";
 
@@ -23,8 +30,16 @@ export async function prepareAll(asked: string | undefined, report: Reporter): P
   return open;
 }
 
+/** What makes an emulated cluster, and builds the image for its nodes. */
+async function prepareEmulatedCluster(report: Reporter): Promise<void> {
+  await ensureClusterPackages(report);
+  const { architecture } = await ensureEngine(report);
+  await ensureBaseImage(report, { image: `debian:${DEFAULT_DEBIAN}`, platform: `linux/${architecture}` });
+}
+
 /** Makes what a stack needs on this machine; what is there is left alone. */
 export async function prepare(stack: string, hosts: readonly SetupHost[], report: Reporter): Promise<void> {
+  if (isOnEmulatedCluster(stack)) return prepareEmulatedCluster(report);
   for (const host of hosts) {
     if (host.host === "emulated") await ensureEmulationPackages(report, emulatedArchitecture(host));
   }

@@ -24,6 +24,10 @@ export function resourcesOf({ name }: Pick<SetupHost, "name">, resources: readon
 export const isMachine = ({ type, urn }: Resource): boolean =>
   type === "command:local:Command" && urn.endsWith("-emulated-machine");
 
+/** Whether it is the emulated cluster of a stack, which goes with all that is on it. */
+export const isEmulatedCluster = ({ type }: Resource): boolean =>
+  type === "microsandbox:index:EmulatedCluster";
+
 /** The emulated hosts that the stack has made, by its state: one of the same name may be another deployment's. */
 export function madeEmulatedHosts(hosts: readonly SetupHost[], resources: readonly Resource[]): SetupHost[] {
   return hosts.filter((host) => {

@@ -1,6 +1,5 @@
 import * as kubernetes from "@pulumi/kubernetes";
-import type * as pulumi from "@pulumi/pulumi";
-import type { ClusterSettings } from "../settings/cluster";
+import * as pulumi from "@pulumi/pulumi";
 
 /**
  * The connection to the cluster. Of the kubeconfig the state has the path alone, nothing of what is in it.
@@ -9,14 +8,14 @@ import type { ClusterSettings } from "../settings/cluster";
  */
 export function clusterProvider(
   name: string,
-  { kubeconfig, context }: Pick<ClusterSettings, "kubeconfig" | "context">,
+  { kubeconfig, context }: { kubeconfig?: pulumi.Input<string | undefined>; context?: string },
   cluster: pulumi.Input<string>,
   parent: pulumi.Resource,
 ): kubernetes.Provider {
   return new kubernetes.Provider(
     name,
     {
-      kubeconfig,
+      kubeconfig: pulumi.output(kubeconfig).apply((path) => path as string),
       context,
       enableServerSideApply: true,
       clusterIdentifier: cluster,

@@ -21,6 +21,8 @@ export const devicesNamespace = (
 export interface DevicesArgs {
   /** `cluster` with the path of its kubeconfig as this machine has it. */
   settings: StackSettings;
+  /** The server's image, which holds the plugin. */
+  image: pulumi.Input<string>;
   /** The service's namespace. */
   namespace: string;
   /** Labels of the stack's namespaces. */
@@ -34,9 +36,9 @@ export interface DevicesArgs {
  */
 export function devicePlugin(
   name: string,
-  { settings, namespace, own, child }: DevicesArgs,
+  { settings, image, namespace, own, child }: DevicesArgs,
 ): pulumi.Resource[] {
-  const { cluster, serverImage = "" } = settings;
+  const { cluster } = settings;
   // A node without the device would keep its pod waiting, and with it every `up`.
   const mountDevice = Object.keys(cluster.nodeSelector).length > 0;
   const devices = devicesNamespace(settings, namespace);
@@ -51,7 +53,7 @@ export function devicePlugin(
     `${name}-device-plugin`,
     {
       metadata: { name: names.devicePlugin, namespace: devices },
-      spec: devicePluginDaemonSet({ image: serverImage, resource, cluster, mountDevice }),
+      spec: devicePluginDaemonSet({ image, resource, cluster, mountDevice }),
     },
     { ...child, parent: space },
   );

@@ -1,6 +1,6 @@
 import type * as kubernetes from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
-import { urlHost } from "../settings/endpoint";
+import { endpointHost, urlHost } from "../settings/endpoint";
 import type { StackSettings } from "../settings/schema";
 import { hasTls } from "../settings/tls";
 import { names } from "./layout";
@@ -18,11 +18,18 @@ export interface EndpointArgs {
  * name in the cluster. Of a node port the node's address is the user's to know: `NODE` stands for it.
  */
 export function endpointOf(
-  { tls, port, cluster }: Pick<StackSettings, "tls" | "port" | "cluster">,
+  settings: Pick<StackSettings, "tls" | "port" | "cluster" | "bindAddress" | "hostPort">,
   { namespace, service, ready }: EndpointArgs,
 ): pulumi.Output<string> {
+  const { tls, port, cluster } = settings;
   const scheme = hasTls(tls) ? "https" : "http";
   const settled = pulumi.all(ready.map(({ urn }) => urn));
+  if (cluster.emulated) {
+    // Forwarded from this machine.
+    const { bindAddress, hostPort } = settings;
+    const host = tls.names[0] ?? endpointHost({ bindAddress, host: "emulated" });
+    return settled.apply(() => `${scheme}://${urlHost(host)}:${hostPort}`);
+  }
   return pulumi.all([service.spec, service.status, settled]).apply(([spec, status]) => {
     const balancer = status?.loadBalancer?.ingress?.[0];
     const byKind = {

@@ -9,10 +9,16 @@ import { networkPolicies } from "./network-policies";
 import { routerDeployment } from "./router-pods";
 import { serverSet } from "./server-pods";
 
-export type ChildOptions = { parent: pulumi.Resource; provider: pulumi.ProviderResource };
+export type ChildOptions = {
+  parent: pulumi.Resource;
+  provider: pulumi.ProviderResource;
+  deletedWith?: pulumi.Resource;
+};
 
 export interface PodsArgs {
   settings: StackSettings;
+  /** Reference that the nodes pull, or have. */
+  image: pulumi.Input<string>;
   namespace: string;
   /** What is in each secret, as text. */
   secrets: Record<string, Record<string, pulumi.Input<string>>>;
@@ -30,8 +36,7 @@ export interface Pods {
 }
 
 /** Servers, routers and all that they need in their namespace. */
-export function pods(name: string, { settings, namespace, secrets, space }: PodsArgs): Pods {
-  const image = settings.serverImage ?? "";
+export function pods(name: string, { settings, image, namespace, secrets, space }: PodsArgs): Pods {
   const kvm = settings.cluster.kvmResource ?? kvmResource(namespace);
   const meta = (object: string) => ({ name: object, namespace });
   const filled = Object.entries(secrets).map(

@@ -39,8 +39,13 @@ export function preflightScript({ namespaces, ...cluster }: Omit<PreflightArgs, 
  *
  * @throws VisibleError (into the output) that says all that is missing
  */
-export function clusterPreflight(args: PreflightArgs, parent: pulumi.Resource): pulumi.Output<ClusterReport> {
-  const stdin = preflightScript(args);
-  const asked = local.run({ command: "sh -s", stdin, logging: "none" }, { parent });
+export function clusterPreflight(
+  args: Omit<PreflightArgs, "kubeconfig"> & { kubeconfig?: pulumi.Input<string | undefined> },
+  parent: pulumi.Resource,
+): pulumi.Output<ClusterReport> {
+  const stdin = pulumi
+    .output(args.kubeconfig)
+    .apply((kubeconfig) => preflightScript({ ...args, kubeconfig }));
+  const asked = local.runOutput({ command: "sh -s", stdin, logging: "none" }, { parent });
   return pulumi.all([asked, args.own]).apply(([{ stdout }, own]) => checkedReport(stdout, { ...args, own }));
 }

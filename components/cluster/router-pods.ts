@@ -1,4 +1,5 @@
 import type { types } from "@pulumi/kubernetes";
+import type { Input } from "@pulumi/pulumi";
 import { serverUser } from "../server/server-user";
 import { serverHome } from "../server/stack-files";
 import { limitVariables } from "../settings/limits";
@@ -27,7 +28,7 @@ const STOP_SECONDS = 60;
 export interface RouterPodArgs {
   settings: RouterPodSettings;
   /** Reference that the nodes pull. */
-  image: string;
+  image: Input<string>;
   hasTls: boolean;
 }
 

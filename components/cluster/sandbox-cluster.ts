@@ -11,6 +11,7 @@ import type { StackSettings } from "../settings/schema";
 import { hasTls } from "../settings/tls";
 import { clusterProvider } from "./cluster-provider";
 import { devicePlugin, devicesNamespace } from "./devices";
+import { EMULATED_KVM_GROUP, EMULATED_NODE_PORT, EmulatedCluster } from "./emulated-cluster";
 import { endpointOf } from "./endpoint";
 import { names, serverHost } from "./layout";
 import { namespaceLabels, namespaceMeta, namespaceOf } from "./namespaces";
@@ -38,22 +39,24 @@ export class SandboxCluster extends pulumi.ComponentResource {
     super("microsandbox:index:SandboxCluster", name, {}, opts);
     const owner = { project: pulumi.getProject(), stack: pulumi.getStack() };
     const namespace = settings.cluster.namespace ?? namespaceOf(baseNameOf(name, owner));
-    const own = deploymentId(name, this).apply((id) => namespaceLabels(id));
-    const cluster = withKubeconfig(settings.cluster);
+    const deployment = deploymentId(name, this);
+    const own = deployment.apply((id) => namespaceLabels(id));
+    const on = clusterOf(name, settings, { baseName: baseNameOf(name, owner), deployment, parent: this });
+    const { cluster, image } = on;
     const namespaces = [namespace, devicesNamespace(settings, namespace)] as const;
     // Not the output: in the first preview that is not known, and nothing would be checked.
     const made = pulumi.output(readState()).apply((state) => recordedOf(name, state).deployment ?? "");
     const found = { own: made.apply((id) => namespaceLabels(id)), namespaces };
-    const report = clusterPreflight({ ...settings, ...cluster, ...found }, this);
+    const report = clusterPreflight({ ...settings, ...cluster, kubeconfig: on.kubeconfig, ...found }, this);
     const provider = clusterProvider(
       `${name}-provider`,
-      cluster,
+      { context: cluster.context, kubeconfig: on.kubeconfig },
       report.apply((answer) => answer.cluster),
       this,
     );
-    const child = { parent: this, provider };
+    const child = { parent: this, provider, deletedWith: on.machines };
     const here = { ...settings, cluster };
-    const devices = devicePlugin(name, { settings: here, namespace, own, child });
+    const devices = devicePlugin(name, { settings: here, image, namespace, own, child });
     const space = new kubernetes.core.v1.Namespace(
       `${name}-namespace`,
       { metadata: namespaceMeta(namespace, own, "restricted") },
@@ -85,7 +88,7 @@ export class SandboxCluster extends pulumi.ComponentResource {
       [names.peers]: { "tls.pem": peers.pem, "ca.pem": peers.authority },
       ...(tls ? { [names.tls]: { "tls.pem": tls.pem } } : {}),
     };
-    const inNamespace = pods(name, { settings: here, namespace, secrets, space: inside });
+    const inNamespace = pods(name, { settings: here, image, namespace, secrets, space: inside });
 
     const all = [space, ...inNamespace.resources, ...devices];
     new Protection(`${name}-protection`, { protect: settings.volumes.protect, all }, { parent: this });
@@ -99,6 +102,32 @@ export class SandboxCluster extends pulumi.ComponentResource {
     });
     this.registerOutputs({ endpoint: this.endpoint });
   }
+}
+
+/** The cluster of the settings, or the emulated one that they ask for, and the image that its nodes have or pull. */
+function clusterOf(
+  name: string,
+  settings: StackSettings,
+  {
+    baseName,
+    deployment,
+    parent,
+  }: { baseName: string; deployment: pulumi.Output<string>; parent: pulumi.Resource },
+) {
+  const { cluster } = settings;
+  if (cluster.emulated === undefined) {
+    const image: pulumi.Input<string> = settings.serverImage ?? "";
+    const own = withKubeconfig(cluster);
+    return { cluster: own, kubeconfig: own.kubeconfig, image, machines: undefined };
+  }
+  const emulated = new EmulatedCluster(
+    `${name}-emulated`,
+    { baseName, owner: deployment, settings },
+    { parent },
+  );
+  const own = { service: "NodePort" as const, nodePort: EMULATED_NODE_PORT, kvmGroup: EMULATED_KVM_GROUP };
+  const { kubeconfig: path, image, machines } = emulated;
+  return { kubeconfig: path, image, machines, cluster: { ...cluster, ...own } };
 }
 
 /** What clients are shown: their names for the service, and those that it has in the cluster. */

@@ -1,4 +1,5 @@
 import type { types } from "@pulumi/kubernetes";
+import type { Input } from "@pulumi/pulumi";
 import { stopMargin } from "../server/container";
 import { serverUser } from "../server/server-user";
 import { serverHome } from "../server/stack-files";
@@ -35,7 +36,7 @@ export type ServerPodSettings = Pick<
 /** What the servers' pods are told of the cluster besides the settings. */
 export interface ServerPodArgs {
   /** Reference that the nodes pull. */
-  image: string;
+  image: Input<string>;
   /** Resource of nodes with KVM. */
   kvm: string;
 }

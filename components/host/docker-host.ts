@@ -18,7 +18,7 @@ import { movedHost } from "./moved-host";
 import type { PreflightReport } from "./preflight-report";
 
 /** Said, since a context of the environment (DOCKER_CONTEXT) would else take the place of the provider's host. */
-const NO_CONTEXT = "";
+export const NO_CONTEXT = "";
 
 export interface DockerHostArgs {
   /** Name of the host among several, for error messages. */

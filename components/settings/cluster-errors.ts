@@ -37,6 +37,27 @@ const OF_HOSTS: readonly string[] = [
   "kvmCheck",
 ] as const satisfies readonly Key[];
 
+/** Of these, the ones that an emulated cluster takes: what its nodes are, where it is reached, and how its image is built. */
+const OF_EMULATED: readonly string[] = [
+  "emulatedMemory",
+  "emulatedDisk",
+  "bindAddress",
+  "hostPort",
+  "debianVersion",
+  "registryPrefix",
+  "version",
+  "versionSha256",
+] as const satisfies readonly Key[];
+
+/** Settings of a cluster that an emulated one sets by itself. */
+const GIVEN_BY_EMULATED = [
+  "kubeconfig",
+  "context",
+  "service",
+  "nodePort",
+  "kvmGroup",
+] as const satisfies readonly (keyof StackSettings["cluster"])[];
+
 /** What holds on a cluster in any case: requests need a key, and servers have no privileges. */
 const ALWAYS = { devMode: false, privileged: false } as const;
 
@@ -50,20 +71,49 @@ export function checkCluster(
   good: Partial<StackSettings>,
 ): { settings: Partial<StackSettings>; errors: SettingError[] } {
   const settings = { ...good, ...ALWAYS };
-  const errors: SettingError[] = OF_HOSTS.filter(
-    (key) => raw[key] !== undefined && !isHarmless(key, good),
-  ).map(notOfCluster);
   const { serverImage, tls, exposeHttp, cluster, volumes } = settings;
-  if (serverImage === undefined && raw.serverImage === undefined) errors.push(imageError);
-  if (exposeHttp === false && tls !== undefined && !hasTls(tls) && !lacksCertificate(tls))
+  const isEmulated = cluster?.emulated !== undefined;
+  const errors: SettingError[] = OF_HOSTS.filter(
+    (key) => raw[key] !== undefined && !isHarmless(key, good) && !(isEmulated && OF_EMULATED.includes(key)),
+  ).map(notOfCluster);
+  if (isEmulated) errors.push(...emulatedErrors(raw, settings));
+  else if (serverImage === undefined && raw.serverImage === undefined) errors.push(imageError);
+  if (!isEmulated && exposeHttp === false && tls !== undefined && !hasTls(tls) && !lacksCertificate(tls))
     errors.push(plainHttpError);
-  if (cluster?.nodePort !== undefined && cluster.service !== "NodePort") errors.push(nodePortError(cluster));
+  if (!isEmulated && cluster?.nodePort !== undefined && cluster.service !== "NodePort")
+    errors.push(nodePortError(cluster));
   for (const name of ["state", "workspace"] as const)
     if (volumes?.[name] !== undefined) errors.push(notOfCluster(`volumes.${name}`));
-  const known = new Set([...errors.map(({ key }) => key), ...OF_HOSTS]);
+  const known = new Set([
+    ...errors.map(({ key }) => key),
+    ...OF_HOSTS.filter((key) => !isEmulated || !OF_EMULATED.includes(key)),
+  ]);
   const between = crossErrors({ ...settings, kvmCheck: "boot" });
   return { settings, errors: [...errors, ...between.filter(({ key }) => !known.has(key))] };
 }
+
+function emulatedErrors(raw: Record<string, unknown>, { cluster }: Partial<StackSettings>): SettingError[] {
+  const initial = settingsSchema.shape.cluster.parse(undefined);
+  const given = GIVEN_BY_EMULATED.filter((field) => cluster && cluster[field] !== initial[field]);
+  return [
+    ...given.map((field) => ofEmulated(`cluster.${field}`, "is the emulated cluster's own to choose")),
+    ...(raw.serverImage === undefined
+      ? []
+      : [
+          ofEmulated(
+            "serverImage",
+            "is given, but an emulated cluster reaches no registry: its image is built here",
+          ),
+        ]),
+  ];
+}
+
+const ofEmulated = (key: string, problem: string): SettingError => ({
+  key,
+  problem,
+  accepted: "no value with cluster.emulated",
+  fix: [{ key, path: key.includes(".") || undefined }],
+});
 
 /** A value that says what holds anyway. */
 function isHarmless(key: string, good: Partial<StackSettings>): boolean {

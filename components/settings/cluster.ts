@@ -25,6 +25,15 @@ export const cluster = z.strictObject({
       "Number of servers, each a pod with volumes of its own. 0 deploys to a host and to no cluster.",
     example: "3",
   }),
+  emulated: z
+    .strictObject({ nodes: integer(2, 1, 9, { description: "Number of nodes.", example: "3" }) })
+    .optional()
+    .register(settingMeta, {
+      description:
+        "Makes a cluster of emulated nodes (QEMU) on this machine, each with `emulatedMemory` and `emulatedDisk`: slow, and real.",
+      accepts: "an object of nodes, which is a whole number from 1 to 9",
+      example: '{"nodes":2}',
+    }),
   kubeconfig: optionalText(PATH, {
     description: "Path of the kubeconfig file; `KUBECONFIG` or ~/.kube/config if not set.",
     accepts: "the path of a file",

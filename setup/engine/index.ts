@@ -194,6 +194,13 @@ async function waitUntilAnswers(alive: () => boolean, seeWhy: string): Promise<R
   );
 }
 
+/** Gets what an emulated cluster needs on this machine besides its programs. */
+export async function ensureClusterPackages(report: Reporter): Promise<void> {
+  const packages = ["iproute2", "openssl", "containernetworking-plugins"];
+  const architecture = process.arch === "arm64" ? "arm64" : "amd64";
+  await ensurePackages(report, [...emulationPackages(architecture), ...packages], "the emulated cluster");
+}
+
 /**
  * Installs the Debian packages that an emulated KVM host needs ({@link emulationPackages}), only those
  * missing, and says so first.

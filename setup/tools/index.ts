@@ -55,6 +55,12 @@ export async function ensureClusterTools<Name extends ClusterToolName>(
 /** Removes tools of older versions that nothing has used for 30 days, and says so. */
 export const removeUnusedTools = (report: Reporter): Promise<string[]> => removeUnused(toolsCache(), report);
 
+/** The programs of an emulated cluster: of its control plane, of its nodes, and kubectl. */
+export const emulatedClusterTools = [
+  ...(["etcd", "coredns", "kubectl", "kube-apiserver", "kube-controller-manager", "kube-scheduler"] as const),
+  ...(["kubelet", "kube-proxy", "containerd", "containerd-shim-runc-v2", "ctr"] as const),
+];
+
 /** Tells for each tool whether it is there and what would be done if not. Changes nothing. */
 export async function inspectTools(): Promise<ToolStatus[]> {
   const cache = toolsCache();

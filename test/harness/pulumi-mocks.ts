@@ -240,6 +240,8 @@ function answer(inputs: Record<string, unknown>, host: FakeHost): string {
   const stdin = String(inputs.stdin ?? "");
   if (String(inputs.command).includes("emulated-host.sh"))
     return JSON.stringify({ running: true, wanted: 3, owner: host.emulatedOwner ?? "" });
+  if (String(inputs.command).includes("emulated-cluster.sh"))
+    return JSON.stringify({ running: true, wanted: 3, owner: "", kubeconfig: "/clusters/kubeconfig" });
   if (stdin.startsWith("docker version")) return "engine answers\n";
   if (stdin.includes("echo no image")) return host.imageGone ? "no image\n" : "";
   if (stdin.includes("kube-system")) return JSON.stringify(host.cluster ?? healthyCluster);

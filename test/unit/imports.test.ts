@@ -31,7 +31,7 @@ const FILES: Record<string, { allowed?: string[]; refused?: string[] }> = {
     allowed: ["../settings/b", "../host/b"],
     refused: ["../image/b", "../../cli/a"],
   },
-  "components/cluster/importer.ts": { allowed: ["../server/b"], refused: ["../image/b"] },
+  "components/cluster/importer.ts": { allowed: ["../image/b", "../server/b"], refused: ["../service/b"] },
   "components/else/importer.ts": { allowed: ["../settings/b"], refused: ["../../setup/exec"] },
   "cli/importer.ts": {
     allowed: ["../components/host/b", "../setup/exec"],

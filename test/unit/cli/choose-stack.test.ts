@@ -4,9 +4,10 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { expect, it, vi } from "vitest";
 import { stateFolder } from "../../../cli/backend";
+import { isOnCluster, isOnEmulatedCluster } from "../../../cli/cluster";
 import { stackOption } from "../../../cli/commands/pulumi";
 import { withKeysLocked } from "../../../cli/keys/stack-keys";
-import { chooseStack, hasStack, isOnCluster, withoutProject } from "../../../cli/stack";
+import { chooseStack, hasStack, withoutProject } from "../../../cli/stack";
 import { projectName, stackFile } from "../../../setup/project";
 import { createReporter } from "../../../setup/report";
 
@@ -242,9 +243,11 @@ it("is on a cluster where its settings file says so, in any way of writing it", 
     for (const other of ["", "config:\n", "config: {}\n", 'config: {"microsandbox:hostPort": "5555"}\n'])
       expect(isOne(other), other).toBe(false);
     fc.assert(
-      fc.property(fc.nat(20), fc.boolean(), (servers, asText) => {
-        const cluster = asText ? JSON.stringify({ servers }) : { servers };
+      fc.property(fc.nat(20), fc.boolean(), fc.boolean(), (servers, asText, emulated) => {
+        const settings = emulated ? { servers, emulated: { nodes: 2 } } : { servers };
+        const cluster = asText ? JSON.stringify(settings) : settings;
         expect(isOne(JSON.stringify({ config: { "microsandbox:cluster": cluster } }))).toBe(servers > 0);
+        expect(isOnEmulatedCluster(name)).toBe(servers > 0 && emulated);
       }),
       { numRuns: 30 },
     );

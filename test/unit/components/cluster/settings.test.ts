@@ -28,6 +28,8 @@ const NO_EFFECT = [
 /** Settings that need others beside them. */
 const TOGETHER: Record<string, Record<string, unknown>> = {
   "cluster.nodePort": { cluster: { servers: 3, service: "NodePort", nodePort: 30555 } },
+  // Its image is built here.
+  "cluster.emulated": { serverImage: undefined },
   isolateByKey: { isolateByKey: true, keys: [{ id: "ci", hash: `sha256:${"0".repeat(64)}` }] },
 };
 
@@ -70,4 +72,22 @@ test("a cluster without an image, without TLS, or with a host is refused, with w
       for (const { fix } of errors) expect(fix).toHaveLength(1);
     }),
   );
+});
+
+test("an emulated cluster takes the settings of its nodes, and none that it chooses by itself", () => {
+  const { serverImage, ...emulated } = { ...given, cluster: { servers: 2, emulated: { nodes: 2 } } };
+  const own = { emulatedMemory: "8G", emulatedDisk: "40G", bindAddress: "127.0.0.1", hostPort: 5556 };
+  expect(checkSettings({ ...emulated, ...own, tls: {} }).errors).toEqual([]);
+  const chosen = { kubeconfig: "/k", context: "c", service: "LoadBalancer", nodePort: 30_000, kvmGroup: 36 };
+  fc.assert(
+    fc.property(fc.subarray(Object.entries(chosen)), fc.boolean(), (fields, hasImage) => {
+      const cluster = { ...emulated.cluster, ...Object.fromEntries(fields) };
+      const { errors } = checkSettings({ ...emulated, cluster, ...(hasImage ? { serverImage } : {}) });
+      const wrong = [...fields.map(([field]) => `cluster.${field}`), ...(hasImage ? ["serverImage"] : [])];
+      expect(errors.map(({ key }) => key).sort()).toEqual(wrong.sort());
+    }),
+  );
+  // Other machines could read what is sent.
+  const open = checkSettings({ ...emulated, bindAddress: "0.0.0.0", tls: {} });
+  expect(open.errors.map(({ key }) => key)).toEqual(["bindAddress"]);
 });
