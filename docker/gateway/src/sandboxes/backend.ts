@@ -3,13 +3,13 @@ import type { ErrorKind } from "../errors";
 import type { Limits } from "../limits/capacity";
 import type { WantedForks } from "./forks";
 import type { Modification, ModificationPlan, PlannedModification } from "./modification";
-import type { Owner, Position, Scope } from "./scope";
+import type { Charged, Owner, Position, Scope } from "./scope";
 import type { SnapshotBackend } from "./snapshots";
 import type { SandboxSpec, SandboxStatus } from "./spec";
 import type { Desired } from "./states";
 import type { FileCaller, VolumeFiles } from "./volume-files";
 
-export type { Owner, Position, Scope } from "./scope";
+export type { Charged, Owner, Position, Scope } from "./scope";
 
 /** How a sandbox is named in a request. */
 export type Reference = { id: string } | { name: string };
@@ -76,7 +76,7 @@ export type ListQuery = Scope & {
   limit: number;
   after?: Position;
   /** Does the search, which may take its time, for whoever counts that. Default: nobody does. */
-  charged?: <T>(work: () => T) => T;
+  charged?: Charged;
 };
 export type Page = { items: Sandbox[]; more: boolean };
 
@@ -224,8 +224,11 @@ export type WantedVolume = {
 
 /** Volumes. What is another owner's is not there: every refusal is volumeNotFound. */
 export interface VolumeBackend {
-  /** The named ones. */
-  list(scope: Scope): Promise<Volume[]>;
+  /**
+   * The named ones.
+   * @param charged reads what servers answer. Default: nobody counts that
+   */
+  list(scope: Scope, charged?: Charged): Promise<Volume[]>;
   /** The one that all keys share. */
   shared(): Promise<Volume>;
   /** On disk when it resolves. @throws ServiceError nameTaken, noCapacity, diskFull, unavailable */

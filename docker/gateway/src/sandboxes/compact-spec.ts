@@ -23,6 +23,11 @@ export class CompactSpec {
     this.text = Buffer.from(JSON.stringify(rest)).toString("latin1");
   }
 
+  /** Characters of it, about. */
+  get length(): number {
+    return this.text.length + JSON.stringify(this.labels).length;
+  }
+
   /** The whole spec, made anew each time. */
   whole(): SandboxSpec {
     const { reference, labels } = this;

@@ -12,3 +12,6 @@ export function comparePositions(a: Position, b: Position): number {
   if (a.createdAt !== b.createdAt) return a.createdAt < b.createdAt ? -1 : 1;
   return a.id === b.id ? 0 : a.id < b.id ? -1 : 1;
 }
+
+/** Does what holds the event loop, for whoever counts that. */
+export type Charged = <T>(work: () => T) => T;

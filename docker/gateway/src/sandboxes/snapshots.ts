@@ -1,5 +1,5 @@
 import type { ErrorKind } from "../errors";
-import type { Owner, Position, Scope } from "./scope";
+import type { Charged, Owner, Position, Scope } from "./scope";
 import type { SnapshotManifest } from "./snapshot-manifest";
 
 /** The disk of a sandbox as it was at a moment. */
@@ -41,7 +41,14 @@ export type SnapshotOperation = {
   completedAt: string | null;
 };
 
-export type SnapshotQuery = Scope & { limit: number; after?: Position };
+export type SnapshotQuery = Scope & {
+  limit: number;
+  after?: Position;
+  /** Characters of JSON that a server answers with; there is always room for one. Default: no end. */
+  room?: number;
+  /** Reads what servers answer. Default: nobody counts that. */
+  charged?: Charged;
+};
 export type SnapshotPage = { items: Snapshot[]; more: boolean };
 
 /** How a snapshot is called: by its id, or by its name, else its digest, else the short form of that. */

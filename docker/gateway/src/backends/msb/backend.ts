@@ -53,6 +53,8 @@ export class MsbBackend implements MirroredBackend {
     return { ...index.usage(owner), ...volumes.usage(owner), ...snapshots.usage(owner) };
   }
 
+  ping = async (): Promise<void> => undefined;
+
   async hasName(kind: NamedKind, name: string, scope: Scope): Promise<boolean> {
     if (kind === "sandbox") return this.parts.index.holder(name, scope) !== undefined;
     if (kind === "snapshot") return this.snapshots.hasName(name, scope);

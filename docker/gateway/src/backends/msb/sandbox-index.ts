@@ -178,12 +178,14 @@ export class SandboxIndex {
       for (const id of this.byId.keys()) this.changes.add(id);
     }
     const { ids, ...rest } = this.changes.since(since);
-    const listed = (id: string) => {
-      const entry = this.byId.get(id);
-      return entry && holdsName(entry) ? entry : undefined;
-    };
-    const removed = ids.filter((id) => !listed(id));
-    return { ...rest, entries: ids.flatMap((id) => listed(id) ?? []), removed };
+    const removed = ids.filter((id) => !this.listed(id));
+    return { ...rest, entries: ids.flatMap((id) => this.listed(id) ?? []), removed };
+  }
+
+  /** The one of that id if lists hold it. */
+  listed(id: string): Entry | undefined {
+    const entry = this.byId.get(id);
+    return entry && holdsName(entry) ? entry : undefined;
   }
 
   /** Counts a sandbox anew; after every change of its record. */

@@ -13,10 +13,11 @@ import type {
   Scope,
   Wanted,
 } from "../../sandboxes/backend";
-import type { Changes, Mirrored } from "../../sandboxes/changes";
+import type { Changes, Mirrored, Whole } from "../../sandboxes/changes";
 import type { WantedForks } from "../../sandboxes/forks";
 import type { Modification, ModificationPlan, PlannedModification } from "../../sandboxes/modification";
 import { labelFilter } from "../../sandboxes/ordered-entries";
+import { SandboxRow } from "../../sandboxes/sandbox-row";
 import { type Desired, STATES } from "../../sandboxes/states";
 import { within } from "../../within";
 import type { Admission, AdmissionOptions } from "./admission";
@@ -129,7 +130,21 @@ export class MsbSandboxes implements SandboxBackend, Mirrored {
   async changes(since?: string): Promise<Changes> {
     await this.view.refresh();
     const { entries, ...rest } = this.index.changed(since);
-    return { ...rest, changed: entries.map(sandboxOf) };
+    return { ...rest, changed: entries.map((entry) => new SandboxRow(sandboxOf(entry))) };
+  }
+
+  async whole(ids: readonly string[], room: number): Promise<Whole> {
+    const items: Sandbox[] = [];
+    let left = room;
+    for (const [at, id] of ids.entries()) {
+      const entry = this.index.listed(id);
+      if (!entry) continue;
+      const sandbox = sandboxOf(entry);
+      left -= JSON.stringify(sandbox).length + (entry.record.spec?.length ?? 0);
+      if (left < 0 && items.length > 0) return { items, looked: at };
+      items.push(sandbox);
+    }
+    return { items, looked: ids.length };
   }
 
   watchChanges = (signal: AbortSignal): AsyncIterable<"changed"> => this.index.changeWatch.watch(signal);

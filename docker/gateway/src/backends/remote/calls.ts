@@ -16,6 +16,7 @@ import type { SandboxStatus } from "../../sandboxes/spec";
 import type { Desired } from "../../sandboxes/states";
 import { isMade } from "./endings";
 import { type Folder, filesOf, pathOf, type SentPath, sentInfo } from "./files-wire";
+import { type PartQuery, partOf } from "./parts";
 import {
   fileInfo,
   flag,
@@ -40,16 +41,20 @@ type Options = {
   reads?: boolean;
   /** Milliseconds within which it is answered. Default: the client's own. */
   ms?: number;
+  /** It waits for no connection, and keeps none from what is answered soon. Default: what has an `ms` */
+  own?: boolean;
 };
 
 const call = <A extends unknown[], R>(
   run: (served: Served, ...args: A) => Promise<R>,
   /** What an answer has at least: the server may be of another version. */
   answer: z.ZodType,
-  { reads = false, ms }: Options = {},
-) => ({ run, answer, reads, ms });
+  { reads = false, ms, own = ms !== undefined }: Options = {},
+) => ({ run, answer, reads, ms, own });
 
 const READS = { reads: true };
+/** One key's list may be long in coming. */
+const LISTS = { reads: true, own: true };
 const maybe = (shape: z.ZodType) => shape.optional();
 const page = (shape: z.ZodType) => z.looseObject({ items: z.array(shape), more: flag });
 const plan = z.looseObject({ status: text, applied: flag, changes: z.array(z.looseObject({})) });
@@ -129,7 +134,8 @@ export const CALLS = {
   "sandboxes.changes": call(
     async ({ backend }, { since }: { since?: string }) => {
       const { changed, ...rest } = await backend.sandboxes.changes(since);
-      return { ...rest, changed: changed.map(sent) };
+      // Rows as they were, for a router of an older version.
+      return { ...rest, changed: changed.map((row) => ({ ...sent(row), marks: row.marks })) };
     },
     z.looseObject({
       anew: flag,
@@ -140,7 +146,23 @@ export const CALLS = {
     }),
     READS,
   ),
-  "volumes.list": call(({ backend }, scope: Scope) => backend.volumes.list(scope), z.array(volume), READS),
+  "sandboxes.whole": call(
+    async ({ backend }, ids: string[], room: number) => {
+      const { items, looked } = await backend.sandboxes.whole(ids, room);
+      return { looked, items: items.map(sent) };
+    },
+    z.looseObject({ items: z.array(sandbox), looked: number }),
+    LISTS,
+  ),
+  /** All of them for a router of an older version, which asks for no part. */
+  "volumes.list": call(
+    async ({ backend }, scope: Scope, part?: PartQuery) => {
+      const all = await backend.volumes.list(scope);
+      return part ? partOf(all, part) : all;
+    },
+    z.union([page(volume), z.array(volume)]),
+    LISTS,
+  ),
   "volumes.known": call(
     ({ backend }, references: VolumeReferences, scope: Scope) => backend.volumes.known(references, scope),
     z.array(text),
@@ -165,9 +187,13 @@ export const CALLS = {
     READS,
   ),
   "snapshots.list": call(
-    ({ backend }, query: SnapshotQuery) => backend.snapshots.list(query),
+    async ({ backend }, { room, ...query }: Omit<SnapshotQuery, "charged">) => {
+      const { items, more } = await backend.snapshots.list(query);
+      const part = partOf(items, { room });
+      return { items: part.items, more: more || part.more };
+    },
     page(snapshot),
-    READS,
+    LISTS,
   ),
   "snapshots.find": call(
     ({ backend }, reference: SnapshotReference, scope: Scope) => backend.snapshots.find(reference, scope),
@@ -212,6 +238,7 @@ export const CALLS = {
     nothing,
     { ms: FILES_MS },
   ),
+  ping: call(({ backend }) => backend.ping(), nothing, LISTS),
   hasName: call(
     ({ backend }, kind: NamedKind, name: string, scope: Scope) => backend.hasName(kind, name, scope),
     flag,

@@ -1,19 +1,23 @@
 import type { Duplex } from "node:stream";
-import { ServiceError, snapshotNotFound } from "../../errors";
+import { isKind, ServiceError, snapshotNotFound } from "../../errors";
 import type {
+  Charged,
   ListQuery,
   LogEntry,
   LogQuery,
   Owner,
+  Position,
   Reference,
   Sandbox,
   SandboxBackend,
   Scope,
+  Volume,
   VolumeBackend,
   Wanted,
   WantedVolume,
 } from "../../sandboxes/backend";
 import type {
+  Changes,
   KnownVolumes,
   Mirrored,
   MirroredBackend,
@@ -23,6 +27,7 @@ import type {
 import type { WantedForks } from "../../sandboxes/forks";
 import { decodeCursor, encodeCursor } from "../../sandboxes/log-cursor";
 import type { Modification, PlannedModification } from "../../sandboxes/modification";
+import { rowFrom } from "../../sandboxes/sandbox-row";
 import type {
   SnapshotBackend,
   SnapshotOperation,
@@ -50,6 +55,11 @@ export class RemoteBackend implements MirroredBackend {
     this.snapshots = new RemoteSnapshots(this.connection);
   }
 
+  /** A server that refuses it, as one of an older version does, is there, too. */
+  ping = () =>
+    this.connection
+      .call("ping", [])
+      .catch((error) => (isKind(error, "unsupported") ? undefined : Promise.reject(error)));
   hasName = (kind: NamedKind, name: string, scope: Scope) =>
     this.connection.call("hasName", [kind, name, scope]);
   limits = () => this.connection.call("limits", []);
@@ -81,8 +91,14 @@ class RemoteSandboxes implements SandboxBackend, Mirrored {
     this.connection.call("sandboxes.planModification", [id, change]);
   modify = (id: string, change: Modification) => this.connection.call("sandboxes.modify", [id, change]);
   watchChanges = (signal: AbortSignal) => this.connection.lines("sandboxes.watchChanges", [], signal);
-  changes = (since?: string) => this.connection.call("sandboxes.changes", [{ since }]);
+  whole = (ids: readonly string[], room: number, charged?: Charged) =>
+    this.connection.call("sandboxes.whole", [[...ids], room], undefined, charged);
   openAgent = (id: string, signal: AbortSignal): Promise<Duplex> => openAgent(this.connection, id, signal);
+
+  async changes(since?: string): Promise<Changes> {
+    const { changed, ...rest } = await this.connection.call("sandboxes.changes", [{ since }]);
+    return { ...rest, changed: changed.map(rowFrom) };
+  }
 
   async until(id: string, holds: (sandbox: Sandbox) => boolean, signal: AbortSignal): Promise<Sandbox> {
     const over = new AbortController();
@@ -114,15 +130,36 @@ function cursorOf(text: string): LogEntry["cursor"] {
   return cursor;
 }
 
+/** Characters of a part of a list. */
+const ROOM = 256 * 1024;
+
 class RemoteVolumes implements VolumeBackend, KnownVolumes {
   constructor(private readonly connection: Connection) {}
 
-  list = (scope: Scope) => this.connection.call("volumes.list", [scope]);
   known = (references: VolumeReferences, scope: Scope) =>
     this.connection.call("volumes.known", [references, scope]);
   shared = () => this.connection.call("volumes.shared", []);
   create = (wanted: WantedVolume) => this.connection.call("volumes.create", [wanted]);
   remove = (id: string, scope: Scope) => this.connection.call("volumes.remove", [id, scope]);
+
+  /** In parts, each of which is read in a turn of its own. */
+  async list(scope: Scope, charged?: Charged): Promise<Volume[]> {
+    const all: Volume[] = [];
+    for (let after: Position | undefined; ; ) {
+      const part = await this.connection.call(
+        "volumes.list",
+        [scope, { after, room: ROOM }],
+        undefined,
+        charged,
+      );
+      // A server of an older version knows no parts.
+      const { items, more } = Array.isArray(part) ? { items: part, more: false } : part;
+      for (const item of items) all.push(item);
+      const last = items.at(-1);
+      if (!more || !last) return all;
+      after = { createdAt: last.createdAt, id: last.id };
+    }
+  }
 
   async files(id: string, scope: Scope, { owner, signal }: FileCaller): Promise<RemoteFiles> {
     const folder = { volume: id, scope, owner: typeof owner === "string" ? owner : null };
@@ -136,7 +173,8 @@ class RemoteSnapshots implements SnapshotBackend {
 
   create = (wanted: WantedSnapshot) => this.connection.call("snapshots.create", [wanted]);
   operation = (id: string, scope: Scope) => this.connection.call("snapshots.operation", [id, scope]);
-  list = (query: SnapshotQuery) => this.connection.call("snapshots.list", [query]);
+  list = ({ charged, ...query }: SnapshotQuery) =>
+    this.connection.call("snapshots.list", [query], undefined, charged);
   find = (reference: SnapshotReference, scope: Scope) =>
     this.connection.call("snapshots.find", [reference, scope]);
   remove = (id: string, scope: Scope) => this.connection.call("snapshots.remove", [id, scope]);

@@ -4,6 +4,7 @@ import type * as z from "zod";
 import { linesOf, textOf } from "../../byte-streams";
 import { ServiceError } from "../../errors";
 import { withFirstSignal } from "../../first-signal";
+import type { Charged } from "../../sandboxes/backend";
 import { CALLS, type CallArguments, type CallName, type CallResult } from "./calls";
 import { STREAMS, type StreamArguments, type StreamLine, type StreamName } from "./streams";
 import {
@@ -79,17 +80,20 @@ export class Connection {
 
   /**
    * @param signal gives it up
+   * @param charged reads the answer. Default: nobody counts that
    * @throws ServiceError what the server tells; unavailable; requestTimeout where it was given up
    */
   async call<N extends CallName>(
     name: N,
     args: CallArguments<N>,
     signal?: AbortSignal,
+    charged: Charged = (work) => work(),
   ): Promise<CallResult<N>> {
-    const { reads, ms, answer } = CALLS[name];
+    const { reads, ms, own, answer } = CALLS[name];
     const request = { path: `${CALL_PATH}${name}`, body: JSON.stringify(args) };
-    const transport = ms === undefined ? this.calls : this.streams;
-    const ask = (first: AbortSignal) => this.ask(transport, request, answer, first);
+    const transport = own ? this.streams : this.calls;
+    const read = (text: string, statusCode: number) => charged(() => this.resultOf(text, statusCode, answer));
+    const ask = (first: AbortSignal) => this.ask(transport, request, read, first);
     const asked = withFirstSignal(
       [this.closing.signal, signal],
       (first) => ask(first).catch((error) => (reads && isBroken(error) ? ask(first) : Promise.reject(error))),
@@ -101,12 +105,12 @@ export class Connection {
   private async ask(
     transport: Transport,
     request: Request,
-    shape: z.ZodType,
+    read: (text: string, statusCode: number) => unknown,
     signal: AbortSignal,
   ): Promise<unknown> {
     const never = { headersTimeout: 0, bodyTimeout: 0 };
     const { statusCode, body } = await transport.request(request, never, signal);
-    return this.resultOf(await textOf(body, ANSWER_BYTES), statusCode, shape);
+    return read(await textOf(body, ANSWER_BYTES), statusCode);
   }
 
   /** What a stream tells, until it ends or the signal aborts: then it ends without an error. */

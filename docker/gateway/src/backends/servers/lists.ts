@@ -1,19 +1,19 @@
-import type { ListQuery, Page, Sandbox } from "../../sandboxes/backend";
-import type { CompactSandbox } from "../../sandboxes/compact-sandbox";
-import { labelFilter, OrderedByOwner } from "../../sandboxes/ordered-entries";
+import type { ListQuery } from "../../sandboxes/backend";
+import { OrderedByOwner } from "../../sandboxes/ordered-entries";
+import { markFilter, type SandboxRow } from "../../sandboxes/sandbox-row";
 import type { Owner } from "../../sandboxes/scope";
 import type { MirrorWatcher } from "./mirror";
 
 /** A place in the order. */
-type Placed = { record: CompactSandbox };
+type Placed = { record: SandboxRow };
 
-/** The sandboxes of all servers in the order of their creation, as they were last known. */
+/** Rows of the sandboxes of all servers in the order of their creation, as they were last known. */
 export class Lists implements MirrorWatcher {
   private readonly ordered = new OrderedByOwner<Placed>();
-  private readonly byName = new Map<string, Set<CompactSandbox>>();
-  private readonly places = new Map<CompactSandbox, Placed>();
+  private readonly byName = new Map<string, Set<SandboxRow>>();
+  private readonly places = new Map<SandboxRow, Placed>();
 
-  put(sandbox: CompactSandbox): void {
+  put(sandbox: SandboxRow): void {
     const { name } = sandbox;
     const place = { record: sandbox };
     this.places.set(sandbox, place);
@@ -21,7 +21,7 @@ export class Lists implements MirrorWatcher {
     this.byName.set(name, (this.byName.get(name) ?? new Set()).add(sandbox));
   }
 
-  delete(sandbox: CompactSandbox): void {
+  delete(sandbox: SandboxRow): void {
     const place = this.places.get(sandbox);
     if (!place) return;
     const { name } = sandbox;
@@ -33,14 +33,12 @@ export class Lists implements MirrorWatcher {
   }
 
   /** Those that bear the name, of one owner or of all. */
-  named = (name: string, owner: Owner | undefined): Sandbox[] =>
+  named = (name: string, owner: Owner | undefined): SandboxRow[] =>
     [...(this.byName.get(name) ?? [])].filter((sandbox) => owner === undefined || sandbox.owner === owner);
 
-  page({ labels, charged = (work) => work(), ...query }: ListQuery): Page {
-    const fits = labelFilter(labels);
-    const { entries, more } = charged(() =>
-      this.ordered.page(query, ({ record: { labels, resolved } }) => fits({ spec: { labels }, resolved })),
-    );
-    return { items: entries.map(({ record }) => record), more };
+  page({ labels, charged = (work) => work(), ...query }: ListQuery): { rows: SandboxRow[]; more: boolean } {
+    const fits = markFilter(labels);
+    const { entries, more } = charged(() => this.ordered.page(query, ({ record }) => fits(record)));
+    return { rows: entries.map(({ record }) => record), more };
   }
 }

@@ -1,29 +1,33 @@
-import { setTimeout as sleep } from "node:timers/promises";
+import { setImmediate as nextTurn, setTimeout as sleep } from "node:timers/promises";
 import { noUsage, type Sandbox, type Usage } from "../../sandboxes/backend";
 import type { Changes, Mirrored } from "../../sandboxes/changes";
-import { CompactSandbox, sizeFrom } from "../../sandboxes/compact-sandbox";
-import { CompactSpec } from "../../sandboxes/compact-spec";
+import { SandboxRow } from "../../sandboxes/sandbox-row";
 import type { Owner } from "../../sandboxes/scope";
 import { SharedRead } from "../../shared-read";
 
 /** What is told of each change. */
 export type MirrorWatcher = {
-  put: (sandbox: CompactSandbox) => void;
-  delete: (sandbox: CompactSandbox) => void;
+  put: (row: SandboxRow) => void;
+  delete: (row: SandboxRow) => void;
 };
 
 /** How long after a server has stopped telling of changes it is asked to again. */
 const LISTEN_AGAIN_MS = 1_000;
 
-/** What was last known of a server's sandboxes: those that its lists hold. */
+/** Rows that are dropped in one turn of the event loop. */
+const AT_ONCE = 500;
+
+/** What was last known of a server's sandboxes: a row of each that its lists hold. */
 export class Mirror {
-  private readonly sandboxes = new Map<string, CompactSandbox>();
+  private readonly sandboxes = new Map<string, SandboxRow>();
   private readonly read: SharedRead;
   private readonly used = new Map<Owner, Usage>();
   private readonly usedByAll = noUsage();
   private moment: string | undefined;
   /** What the server has answered with since it was read, by id. */
-  private readonly unread = new Map<string, Sandbox>();
+  private readonly unread = new Map<string, SandboxRow>();
+  /** Counts what makes changes since a moment before it no use. */
+  private breaks = 0;
   private watcher: MirrorWatcher | undefined;
   private listening: AbortController | undefined;
   /** Whether the whole of it was read once. */
@@ -67,7 +71,7 @@ export class Mirror {
   saw(sandbox: Sandbox): void {
     if (this.sandboxes.get(sandbox.id)?.version === sandbox.version) return;
     this.read.invalidate();
-    this.unread.set(sandbox.id, sandbox);
+    this.unread.set(sandbox.id, new SandboxRow(sandbox));
   }
 
   /** The server does not answer: what it has answered with before is taken in as it is, and all is read anew later. */
@@ -79,12 +83,13 @@ export class Mirror {
     }
     this.unread.clear();
     this.moment = undefined;
+    this.breaks += 1;
   }
 
   /** The server has changed something. */
   outdate = (): void => this.read.invalidate();
 
-  get = (id: string): Sandbox | undefined => this.sandboxes.get(id);
+  get = (id: string): SandboxRow | undefined => this.sandboxes.get(id);
 
   /** What the sandboxes of one owner use, or all. */
   usage(owner: Owner | undefined): Usage {
@@ -113,39 +118,58 @@ export class Mirror {
     }
   }
 
+  /**
+   * Takes in each part of an answer in a turn of its own, whatever there is. What is there all the while is in the lists all
+   * the while: also where all is told anew, what is not told of goes last.
+   */
   private async follow(askedAt: number): Promise<void> {
-    const [since, seen] = [this.moment, new Map(this.unread)];
-    let parts: Changes[] = [];
-    for (let more = true; more; ) {
-      const part = await this.server.changes(parts.at(-1)?.moment ?? since);
-      parts = part.anew ? [part] : [...parts, part];
-      more = part.more;
+    const [{ breaks }, seen] = [this, new Map(this.unread)];
+    let since = this.moment;
+    let told: Set<string> | undefined;
+    for (let more = true; more; await nextTurn()) {
+      const part = await this.server.changes(since);
+      // These are no changes since what was kept meanwhile.
+      if (this.breaks !== breaks) return this.follow(askedAt);
+      if (part.anew) {
+        told = new Set();
+        this.moment = undefined;
+      }
+      this.take(part, told);
+      ({ moment: since, more } = part);
+      if (!told) this.moment = since;
     }
-    // Changes since then are not those since what was kept meanwhile.
-    if (this.moment !== since) return this.follow(askedAt);
-    // All at once: nobody sees a half of what is there.
-    for (const part of parts) this.take(part);
-    for (const [id, sandbox] of seen) if (this.unread.get(id) === sandbox) this.unread.delete(id);
+    if (told) await this.dropAllBut(told);
+    if (this.breaks !== breaks) return this.follow(askedAt);
+    this.moment = since;
+    for (const [id, row] of seen) if (this.unread.get(id) === row) this.unread.delete(id);
     this.isKnown = true;
     this.readAt = askedAt;
   }
 
-  private take({ anew, changed, removed, moment }: Changes): void {
-    if (anew) for (const id of [...this.sandboxes.keys()]) this.drop(id);
-    for (const id of removed) this.drop(id);
-    for (const sandbox of changed) {
-      this.drop(sandbox.id);
-      this.put(sandbox);
+  private take({ changed, removed }: Changes, told: Set<string> | undefined): void {
+    for (const id of removed) {
+      this.drop(id);
+      told?.delete(id);
     }
-    this.moment = moment;
+    for (const row of changed) {
+      this.drop(row.id);
+      this.put(row);
+      told?.add(row.id);
+    }
   }
 
-  private put(sandbox: Sandbox): void {
-    const { version, spec } = sandbox;
-    const kept = new CompactSandbox(sandbox, sandbox, version, spec && new CompactSpec(spec));
-    this.sandboxes.set(kept.id, kept);
-    this.count(kept, 1);
-    this.watcher?.put(kept);
+  private async dropAllBut(told: Set<string>): Promise<void> {
+    const gone = [...this.sandboxes.keys()].filter((id) => !told.has(id));
+    for (let at = 0; at < gone.length; at += AT_ONCE) {
+      for (const id of gone.slice(at, at + AT_ONCE)) this.drop(id);
+      await nextTurn();
+    }
+  }
+
+  private put(row: SandboxRow): void {
+    this.sandboxes.set(row.id, row);
+    this.count(row, 1);
+    this.watcher?.put(row);
   }
 
   private drop(id: string): void {
@@ -156,7 +180,7 @@ export class Mirror {
     this.watcher?.delete(sandbox);
   }
 
-  private count(sandbox: CompactSandbox, sign: 1 | -1): void {
+  private count(sandbox: SandboxRow, sign: 1 | -1): void {
     const ofOwner = this.used.get(sandbox.owner) ?? noUsage();
     this.used.set(sandbox.owner, ofOwner);
     const usage = usageOf(sandbox);
@@ -166,7 +190,7 @@ export class Mirror {
   }
 }
 
-function usageOf(sandbox: CompactSandbox): Usage {
+function usageOf(sandbox: SandboxRow): Usage {
   const usage = { ...noUsage(), total: 1 };
   if (!holdsRoom(sandbox)) return usage;
   const { vcpus: cpus, memoryMib } = sandbox.size;
@@ -177,12 +201,6 @@ function usageOf(sandbox: CompactSandbox): Usage {
 /** Whether it takes something of the limits of what runs. */
 export const holdsRoom = ({ status }: Sandbox): boolean =>
   status === "running" || status === "starting" || status === "stopping";
-
-/** What it takes of them. */
-export function sizeOf({ spec, resolved }: Sandbox): CompactSandbox["size"] {
-  const asked = spec && { vcpus: spec.resources.vcpus, memoryMib: spec.resources.memory_mib };
-  return sizeFrom(asked, resolved);
-}
 
 /** One that ended by itself answers to its name only where no other bears it. */
 export const bearsName = ({ ephemeral, status, ended }: Sandbox): boolean =>

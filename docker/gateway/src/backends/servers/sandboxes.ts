@@ -13,16 +13,20 @@ import type {
 } from "../../sandboxes/backend";
 import type { WantedForks } from "../../sandboxes/forks";
 import type { Modification, ModificationPlan, PlannedModification } from "../../sandboxes/modification";
+import { sizeOf } from "../../sandboxes/sandbox-row";
 import type { Desired } from "../../sandboxes/states";
 import type { Claims } from "./claims";
-import { bearsName, holdsRoom, sizeOf } from "./mirror";
+import { bearsName, holdsRoom } from "./mirror";
 import type { Hold } from "./names";
 import type { OwnerQuota } from "./owner-quota";
 import type { Placement } from "./placement";
 import { firstAnswer, type Server, type Servers } from "./server";
+import { WholeSandboxes } from "./whole-sandboxes";
 
 /** The sandboxes of all servers. Each is where its id says, and is looked after there. */
 export class ServersSandboxes implements SandboxBackend {
+  private readonly whole: WholeSandboxes;
+
   constructor(
     private readonly servers: Servers,
     private readonly claims: Claims,
@@ -32,7 +36,9 @@ export class ServersSandboxes implements SandboxBackend {
     private readonly serversWith: (wanted: Wanted) => Promise<readonly Server[] | undefined>,
     /** @throws ServiceError unavailable while nothing is made or started any more */
     private readonly refuseWhileDraining: () => void,
-  ) {}
+  ) {
+    this.whole = new WholeSandboxes(servers);
+  }
 
   async create(wanted: Wanted): Promise<Sandbox> {
     this.refuseWhileDraining();
@@ -89,7 +95,7 @@ export class ServersSandboxes implements SandboxBackend {
 
   async list(query: ListQuery): Promise<Page> {
     await this.servers.refresh();
-    return this.servers.lists.page(query);
+    return this.whole.page(query);
   }
 
   async want(id: string, desired: Desired): Promise<Sandbox> {

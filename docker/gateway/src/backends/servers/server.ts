@@ -16,8 +16,9 @@ export class Server {
   limits: Limits | undefined;
   ready = false;
   private readonly state: SharedRead;
-  /** Answers that are waited for no longer, and have not come. */
-  private late = 0;
+  /** Whether it has not answered even the shortest question for a while. */
+  private isSilent = false;
+  private isPinged = false;
 
   constructor(
     /** What the ids of its things say. */
@@ -32,23 +33,31 @@ export class Server {
   }
 
   /**
-   * Asks it for something that all servers are asked for, and waits for {@link PATIENCE_MS}. While something that was
-   * asked for so is not answered after that, it is asked for nothing more.
+   * Asks it for something that all servers are asked for, and waits for {@link PATIENCE_MS}. What is late then may be
+   * what one key has made slow: only while no ping is answered either it is asked for nothing more.
    * @throws ServiceError what it throws; unavailable where it is late
    */
   async ask<T>(what: (server: this) => Promise<T>): Promise<T> {
-    if (this.late > 0) throw this.silent();
+    if (this.isSilent) throw this.silent();
     const asked = what(this);
     const over = asked.then(
       () => undefined,
       () => undefined,
     );
     if (await within(over, PATIENCE_MS)) return asked;
-    this.late += 1;
-    void over.then(() => {
-      this.late -= 1;
-    });
+    void this.ping();
     throw this.silent();
+  }
+
+  /** One at a time, until it is answered or fails. Never rejects. */
+  private async ping(): Promise<void> {
+    if (this.isPinged) return;
+    this.isPinged = true;
+    const over = this.backend.ping().catch(() => undefined);
+    this.isSilent = !(await within(over, PATIENCE_MS));
+    await over;
+    this.isPinged = false;
+    this.isSilent = false;
   }
 
   /** Learns its limits and whether it is ready, unless that is known since a second. @throws ServiceError */

@@ -13,6 +13,10 @@ import type { Claims } from "./claims";
 import type { OwnerQuota } from "./owner-quota";
 import { firstAnswer, type Server, type Servers } from "./server";
 
+/** Characters of all servers' answers for one page together, and of each at least: a page has no more than the former. */
+const PAGE = 1024 * 1024;
+const ANSWER = 64 * 1024;
+
 /** The snapshots of all servers. Each is where its sandbox is, and sandboxes start from it there. */
 export class ServersSnapshots implements SnapshotBackend {
   constructor(
@@ -62,12 +66,14 @@ export class ServersSnapshots implements SnapshotBackend {
 
   /** @throws ServiceError unavailable while a server does not answer: no copy is kept of what it has */
   async list(query: SnapshotQuery): Promise<SnapshotPage> {
-    const pages = await this.servers.every(({ backend }) => backend.snapshots.list(query));
+    const room = Math.max(ANSWER, Math.floor(PAGE / Math.max(1, this.servers.all().length)));
+    const pages = await this.servers.every(({ backend }) => backend.snapshots.list({ ...query, room }));
     const all = pages.flatMap(({ items }) => items).sort(comparePositions);
-    return {
-      items: all.slice(0, query.limit),
-      more: all.length > query.limit || pages.some(({ more }) => more),
-    };
+    // What comes after the end of one of them may not be all of what comes next.
+    const ends = pages.flatMap(({ items, more }) => (more ? (items.at(-1) ?? []) : []));
+    const [end] = ends.sort(comparePositions);
+    const whole = end ? all.filter((each) => comparePositions(each, end) <= 0) : all;
+    return { items: whole.slice(0, query.limit), more: whole.length > query.limit || end !== undefined };
   }
 
   async find(reference: SnapshotReference, scope: Scope): Promise<Snapshot | undefined> {

@@ -1,5 +1,5 @@
 import { ServiceError, volumeNameTaken, volumeNotFound } from "../../errors";
-import type { Owner, Scope, Volume, VolumeBackend, Wanted, WantedVolume } from "../../sandboxes/backend";
+import type { Charged, Scope, Volume, VolumeBackend, Wanted, WantedVolume } from "../../sandboxes/backend";
 import { comparePositions } from "../../sandboxes/scope";
 import type { FileCaller, VolumeFiles } from "../../sandboxes/volume-files";
 import type { Claims } from "./claims";
@@ -7,13 +7,11 @@ import type { Hold } from "./names";
 import type { OwnerQuota } from "./owner-quota";
 import type { Placement } from "./placement";
 import { firstAnswer, noServer, type Server, type Servers } from "./server";
+import { VolumeLists } from "./volume-lists";
 
 /** The volumes of all servers. Each is on one of them, and sandboxes that mount it are there, too. */
 export class ServersVolumes implements VolumeBackend {
-  /** What was last known of each server's, of an owner or (undefined) of all. */
-  private readonly known = new WeakMap<Server, Map<Owner | undefined, Volume[]>>();
-  /** For each list that is on its way, what was removed meanwhile. */
-  private readonly removedMeanwhile = new Set<Set<string>>();
+  private readonly lists = new VolumeLists();
 
   constructor(
     private readonly servers: Servers,
@@ -29,13 +27,13 @@ export class ServersVolumes implements VolumeBackend {
    * Of a server that does not answer, what was last known.
    * @throws ServiceError unavailable where that is nothing
    */
-  async list({ owner }: Scope): Promise<Volume[]> {
+  async list({ owner }: Scope, charged?: Charged): Promise<Volume[]> {
     const known = (server: Server, error: unknown) => {
-      const volumes = this.lastKnown(server, owner);
+      const volumes = this.lists.known(server, owner);
       if (!volumes) throw error;
       return volumes;
     };
-    const lists = await this.servers.each((server) => this.look(server, owner), known);
+    const lists = await this.servers.each((server) => this.lists.look(server, owner, charged), known);
     return lists.flat().sort(comparePositions);
   }
 
@@ -52,7 +50,7 @@ export class ServersVolumes implements VolumeBackend {
     const share = { vcpus: 0, memoryMib: 0, runs: false };
     const make = async (server: Server) => {
       const volume = await server.backend.volumes.create(wanted);
-      for (const each of [owner, undefined]) this.known.get(server)?.get(each)?.push(volume);
+      this.lists.add(server, volume);
       return volume;
     };
     const asked = { volume: { gib: wanted.capacityGib ?? 0 } };
@@ -65,13 +63,7 @@ export class ServersVolumes implements VolumeBackend {
   async remove(id: string, scope: Scope): Promise<void> {
     const server = await this.holding(id, scope);
     await server.backend.volumes.remove(id, scope);
-    for (const removed of this.removedMeanwhile) removed.add(id);
-    const known = this.known.get(server);
-    for (const [owner, volumes] of known ?? [])
-      known?.set(
-        owner,
-        volumes.filter((volume) => volume.id !== id),
-      );
+    this.lists.remove(server, id);
   }
 
   async files(id: string, scope: Scope, caller: FileCaller): Promise<VolumeFiles> {
@@ -88,7 +80,7 @@ export class ServersVolumes implements VolumeBackend {
     const ask = ({ backend }: Server) => backend.hasName("volume", name, scope);
     const answers = this.servers.all().map((server) =>
       server.ask(ask).catch((error) => {
-        const known = this.lastKnown(server, scope.owner);
+        const known = this.lists.known(server, scope.owner);
         if (!known) throw error;
         return known.some((volume) => volume.name === name);
       }),
@@ -120,25 +112,6 @@ export class ServersVolumes implements VolumeBackend {
       throw new ServiceError("conflict", why);
     }
     return [...servers];
-  }
-
-  private lastKnown(server: Server, owner: Owner | undefined): Volume[] | undefined {
-    const known = this.known.get(server);
-    return known?.get(owner) ?? known?.get(undefined)?.filter((volume) => volume.owner === owner);
-  }
-
-  private async look(server: Server, owner: Owner | undefined): Promise<Volume[]> {
-    const removed = new Set<string>();
-    this.removedMeanwhile.add(removed);
-    try {
-      const listed = await server.backend.volumes.list(owner === undefined ? {} : { owner });
-      const volumes = listed.filter(({ id }) => !removed.has(id));
-      const known = this.known.get(server) ?? new Map<Owner | undefined, Volume[]>();
-      this.known.set(server, known.set(owner, volumes));
-      return volumes;
-    } finally {
-      this.removedMeanwhile.delete(removed);
-    }
   }
 
   /** The server of a volume; the shared one is the first server's. @throws ServiceError volumeNotFound */

@@ -66,7 +66,7 @@ export function snapshotRoutes(plain: App, context: Context): void {
       const after = readCursor(cursor);
       const page = await snapshots.list({
         ...scopeFor(context, request),
-        ...{ after, limit: Math.min(limit, MAX_PAGE) },
+        ...{ after, limit: Math.min(limit, MAX_PAGE), charged: (work) => request.charged(work) },
       });
       const made = request.charged(() => pageOf(page, snapshotBodyOf));
       return sendJson(reply, made) as never;

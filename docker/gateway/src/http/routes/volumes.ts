@@ -32,7 +32,7 @@ export function volumeRoutes(plain: App, context: Context): void {
     },
     async (request, reply) => {
       request.life.hold(lists.take(request.keyId));
-      const named = await volumes.list(scopeFor(context, request));
+      const named = await volumes.list(scopeFor(context, request), (work) => request.charged(work));
       const parts = textOf(await shared(request), named);
       const text = Readable.from(charged(request, parts), { highWaterMark: 1 });
       return reply.type("application/json; charset=utf-8").send(text);
