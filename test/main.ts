@@ -35,7 +35,7 @@ async function runTests(asked?: string): Promise<void> {
     await report.step("Style (biome)", () => exec("npm", ["run", "--silent", "lint"], run));
     await report.step("Types (tsc)", () => exec("npm", ["run", "--silent", "typecheck"], run));
   }
-  await getSshServer(report);
+  await getPackages(report);
   let passed = 0;
   let failed = 0;
   const failures: Failure[] = [];
@@ -61,10 +61,13 @@ function wantedKinds(asked: string | undefined): Kind[] {
   return [found];
 }
 
-/** Gets what makes this machine a host over SSH. Tests that need it are skipped without it, and say so. */
-async function getSshServer(report: Reporter): Promise<void> {
+/**
+ * Gets what many tests use besides what the stack itself needs: an SSH server, by which this machine is a host, and the
+ * attributes of files. Tests that need what is not there are skipped, and say so.
+ */
+async function getPackages(report: Reporter): Promise<void> {
   try {
-    await ensurePackages(report, ["openssh-server"], "tests of hosts over SSH");
+    await ensurePackages(report, ["openssh-server", "attr"], "tests");
   } catch (error) {
     report.say(`  ${error instanceof Error ? error.message : String(error)}`);
   }
