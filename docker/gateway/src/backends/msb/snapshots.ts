@@ -9,7 +9,6 @@ import {
 import type { Limits, OwnerLimits } from "../../limits/capacity";
 import type { DiskReserve } from "../../limits/disk-reserve";
 import { comparePositions, type Owner, type Scope } from "../../sandboxes/scope";
-import { shortSnapshotId } from "../../sandboxes/snapshot-manifest";
 import type {
   Snapshot,
   SnapshotBackend,
@@ -24,6 +23,7 @@ import { isBefore07 } from "./command-line";
 import type { RecordStore } from "./record-store";
 import type { SandboxIndex } from "./sandbox-index";
 import { checkCapturable } from "./snapshot-checks";
+import { SnapshotIndex } from "./snapshot-index";
 import { newSnapshotRecord, operationOf, type SnapshotRecord, snapshotOf } from "./snapshot-record";
 import type { SnapshotWork } from "./snapshot-work";
 
@@ -40,13 +40,16 @@ export type SnapshotsOptions = {
 /** Snapshots of this machine's sandboxes: records say what they are, msb has their files. */
 export class MsbSnapshots implements SnapshotBackend {
   private draining = false;
+  private readonly index: SnapshotIndex;
 
   constructor(
     private readonly store: RecordStore<SnapshotRecord>,
     private readonly sandboxes: SandboxIndex,
     private readonly work: SnapshotWork,
     private readonly options: SnapshotsOptions,
-  ) {}
+  ) {
+    this.index = new SnapshotIndex(store);
+  }
 
   async create(wanted: WantedSnapshot): Promise<SnapshotOperation> {
     const { disk, home, msbVersion } = this.options;
@@ -95,7 +98,8 @@ export class MsbSnapshots implements SnapshotBackend {
   }
 
   async list({ owner, limit, after }: SnapshotQuery): Promise<SnapshotPage> {
-    const all = this.active(owner)
+    const all = this.index
+      .active(owner)
       .filter((record) => after === undefined || comparePositions(record, after) > 0)
       .sort(comparePositions);
     const items = all.slice(0, limit).flatMap((record) => snapshotOf(record) ?? []);
@@ -103,30 +107,24 @@ export class MsbSnapshots implements SnapshotBackend {
   }
 
   async find(reference: SnapshotReference, { owner }: Scope): Promise<Snapshot | undefined> {
-    const found = this.active(owner);
-    const by = (is: (record: SnapshotRecord) => boolean) => found.find(is);
-    if ("id" in reference) return snapshot(by(({ id }) => id === reference.id));
+    if ("id" in reference) return snapshot(this.index.get(reference.id, owner));
     const { name } = reference;
-    return snapshot(
-      by((record) => record.name === name) ??
-        by(({ made }) => made?.digest === name) ??
-        by(({ made }) => made !== null && shortSnapshotId(made.digest) === name),
-    );
+    return snapshot(this.index.named(name, owner) ?? this.index.withDigest(name, owner));
   }
 
   async remove(id: string, { owner }: Scope): Promise<void> {
-    const record = this.active(owner).find((each) => each.id === id);
+    const record = this.index.get(id, owner);
     if (!record) throw snapshotNotFound(id);
     await this.work.remove(record);
   }
 
   /** Whether one has the name, or is being made under it. */
   hasName = (name: string, { owner }: Scope): boolean =>
-    this.isMaking(name, owner) || this.active(owner).some((record) => record.name === name);
+    this.index.isMaking(name, owner) || this.index.named(name, owner) !== undefined;
 
   /** How many there are, and what they take on the disk: of one owner, or of all. */
   usage(owner?: Owner): { snapshots: number; snapshotBytes: number } {
-    const found = this.active(owner);
+    const found = this.index.active(owner);
     const snapshotBytes = found.reduce((sum, { made }) => sum + (made?.sizeBytes ?? 0), 0);
     return { snapshots: found.length, snapshotBytes };
   }
@@ -137,31 +135,11 @@ export class MsbSnapshots implements SnapshotBackend {
     await this.work.finish(deadline);
   }
 
-  /** Those that are whole, but for one whose place another has just taken. */
-  private active(owner: Owner | undefined): SnapshotRecord[] {
-    const all = [...this.store.all()].filter(({ state }) => state === "active");
-    const replaced = new Set(all.map(({ replaces }) => replaces));
-    return all.filter(
-      (record) => !replaced.has(record.id) && (owner === undefined || record.owner === owner),
-    );
-  }
-
-  private isMaking(name: string, owner: Owner | undefined): boolean {
-    for (const record of this.store.all())
-      if (
-        record.state === "making" &&
-        record.name === name &&
-        (owner === undefined || record.owner === owner)
-      )
-        return true;
-    return false;
-  }
-
   /** Who has the name that is wanted, where that one may be replaced. @throws ServiceError snapshotNameTaken */
   private holder({ name, owner, force }: WantedSnapshot): SnapshotRecord | undefined {
     const own = this.options.namesPerOwner ? owner : undefined;
-    if (this.isMaking(name, own)) throw snapshotNameTaken(name, "is being made");
-    const found = this.active(own).find((record) => record.name === name);
+    if (this.index.isMaking(name, own)) throw snapshotNameTaken(name, "is being made");
+    const found = this.index.named(name, own);
     if (found && !force) throw snapshotNameTaken(name);
     return found;
   }
@@ -169,16 +147,14 @@ export class MsbSnapshots implements SnapshotBackend {
   /** @throws ServiceError noCapacity, with the limit */
   private checkLimits(owner: Owner, replaced: SnapshotRecord | undefined): void {
     const { limits, limitsOf } = this.options;
-    // Those that are being made count, too: as many may be asked for at once.
-    const all = [...this.store.all()].filter(
-      (record) => (record.state === "making" || record.state === "active") && record !== replaced,
-    );
     const check = (whose: string, count: number, most: number) => {
       if (count + 1 > most)
         throw new ServiceError("noCapacity", `${whose} at most ${most} snapshots; remove some`);
     };
-    check("the server keeps", all.length, limits.snapshots);
-    const own = all.filter((record) => record.owner === owner).length;
+    // Those that are being made count, too: as many may be asked for at once.
+    const all = this.index.count() - (replaced ? 1 : 0);
+    check("the server keeps", all, limits.snapshots);
+    const own = this.index.count(owner) - (replaced?.owner === owner ? 1 : 0);
     check(`the key ${JSON.stringify(owner)} may have`, own, limitsOf(owner).snapshots ?? Infinity);
   }
 
