@@ -23,7 +23,7 @@ const asked = fc.record({
 });
 
 test("what is known of snapshots is what their records say, whatever came before, and looks at no other's", async () => {
-  const store = await RecordStore.open<SnapshotRecord>(temporaryFolder(), z.custom(), {
+  const store = await RecordStore.open<SnapshotRecord>(temporaryFolder(), z.custom<SnapshotRecord>(), {
     error: () => undefined,
   });
   const there = new Map<string, SnapshotRecord>();
