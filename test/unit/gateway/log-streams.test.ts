@@ -9,7 +9,7 @@ const OF_A_KEY = 128;
 const OF_A_SANDBOX = 8;
 
 test("log streams that nobody reads end by themselves, and one key has half of the places at most", {
-  timeout: 300_000,
+  timeout: 500_000,
 }, async () => {
   const keys = ["a", "b"].map((key) => ({ id: key, key }));
   const { gateway, create } = await withKeys(keys, { TRANSFER_IDLE_SECONDS: "8" });
@@ -36,7 +36,7 @@ test("log streams that nobody reads end by themselves, and one key has half of t
   };
   await until(async () => (await status("a")) === 429, "all places of the key are taken", 60_000);
   expect(await status("b")).toBe(200);
-  await until(async () => (await status("a")) === 200, "those that read nothing are ended", 120_000);
+  await until(async () => (await status("a")) === 200, "those that read nothing are ended", 300_000);
   for (const reader of readers) reader.destroy();
 });
 
