@@ -1,3 +1,4 @@
+import { setMaxListeners } from "node:events";
 import { withFirstSignal } from "../../first-signal";
 import type { Sandbox, SandboxBackend } from "../../sandboxes/backend";
 
@@ -15,7 +16,10 @@ export class Endings {
   private readonly last = new Map<string, Sandbox>();
   private readonly closing = new AbortController();
 
-  constructor(private readonly sandboxes: SandboxBackend) {}
+  constructor(private readonly sandboxes: SandboxBackend) {
+    // One for each that is watched.
+    setMaxListeners(0, this.closing.signal);
+  }
 
   /** The last state of one that is no more. */
   of = (id: string): Sandbox | undefined => this.last.get(id);
