@@ -37,6 +37,16 @@ export default defineConfig({
       },
       {
         test: {
+          name: "cluster",
+          include: ["test/cluster/**/*.test.ts"],
+          maxWorkers: 1,
+          sequence: { groupOrder: 1 },
+          testTimeout: 15 * 60_000,
+          hookTimeout: 15 * 60_000,
+        },
+      },
+      {
+        test: {
           name: "e2e",
           include: ["test/e2e/**/*.test.ts"],
           exclude: ["test/e2e/upgrade.test.ts"],

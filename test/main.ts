@@ -7,9 +7,9 @@ import { exec } from "../setup/exec";
 import { projectRoot } from "../setup/project";
 import { createReporter, type Reporter } from "../setup/report";
 import { runProgram } from "../setup/run-program";
-import { ensureClusterTools } from "../setup/tools";
+import { ensureClusterTools, ensureTools } from "../setup/tools";
 import { UserError } from "../setup/user-error";
-import { controlPlaneTools } from "./harness/control-plane";
+import { controllerTools, controlPlaneTools } from "./harness/control-plane";
 import { FAILURES_FILE, type Failure } from "./harness/failures-reporter";
 
 /** The projects of vitest.config.mts that belong to each kind. */
@@ -18,12 +18,13 @@ const kinds = {
   integration: ["integration"],
   e2e: ["e2e", "arm64", "e2e-upgrade"],
   arm64: ["arm64"],
+  cluster: ["cluster"],
 };
 type Kind = keyof typeof kinds;
 
 /**
- * `npm test [unit|integration|e2e|arm64]`: style and types first, then the tests, arm64 beside e2e. The last line
- * counts them.
+ * `npm test [unit|integration|e2e|arm64|cluster]`: style and types first, then the tests, arm64 beside e2e; those of
+ * clusters only where they are asked for. The last line counts them.
  */
 async function runTests(asked?: string): Promise<void> {
   const wanted = wantedKinds(asked);
@@ -41,6 +42,10 @@ async function runTests(asked?: string): Promise<void> {
   const failures: Failure[] = [];
   for (const kind of wanted) {
     if (kind !== "unit") await prepareAll("emulated", report);
+    if (kind === "cluster") {
+      await ensureClusterTools([...controlPlaneTools, ...controllerTools, "kubectl"], report);
+      await ensureTools(report, { kubernetes: true });
+    }
     const building = kind === "integration" ? buildClusterTools(report) : undefined;
     const results = await report.step(`Tests: ${kind}`, () => runKind(kind));
     await building;

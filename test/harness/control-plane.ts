@@ -1,34 +1,49 @@
-import { type ChildProcess, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { closeSync, mkdtempSync, openSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { Agent, request } from "undici";
 import { stringify } from "yaml";
 import type { Reporter } from "../../setup/report";
 import { ensureClusterTools } from "../../setup/tools";
 import { CertificateAuthority } from "./certificates";
+import { Program } from "./program";
 import { removeFolder } from "./remove-folder";
 import { freePort } from "./stack";
 
 /** An answer of the API: an object of it, or a Status that says why not. */
 export type ApiAnswer = { status: number; body: ReturnType<typeof JSON.parse> };
 
-type Method = "GET" | "POST" | "PUT" | "DELETE";
+type Method = "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
 
-/** The programs of {@link ControlPlane}. */
+/** The programs of {@link ControlPlane}, and those that it has with `controllers`. */
 export const controlPlaneTools = ["etcd", "kube-apiserver"] as const;
+export const controllerTools = ["kube-controller-manager"] as const;
 
-const children = new Set<ChildProcess>();
-process.once("exit", () => {
-  for (const child of children) child.kill("SIGKILL");
-});
+export interface ControlPlaneOptions {
+  /**
+   * Whether objects are followed by those that they ask for: the pods of a StatefulSet, the account of a namespace, the end
+   * of all that is in one. Default: false
+   */
+  controllers?: boolean;
+  /** For each of the programs. Default: four minutes */
+  readyWithinMs?: number;
+}
+
+/** The contexts of the kubeconfig file: who may do everything, who may do nothing, and a cluster that does not answer. */
+export const contexts = { admin: "test", stranger: "stranger", gone: "gone" } as const;
+
+/** What follows the objects of a stack. Whether nodes are alive nobody asks: they are a test's. */
+const CONTROLLERS = [
+  ...["deployment", "replicaset", "statefulset", "daemonset", "disruption", "endpointslice", "namespace"],
+  ...["serviceaccount", "root-ca-certificate-publisher", "garbage-collector"],
+  "persistentvolumeclaim-protection",
+].map((name) => `${name}-controller`);
 
 /**
  * The API of a Kubernetes cluster on loopback: a real kube-apiserver with TLS and RBAC over a real etcd. There are no
- * controllers and no nodes: what a controller would make (a default ServiceAccount, the pods of a StatefulSet), a test
- * makes by itself.
+ * nodes (fake-kubelet.ts plays them) and, unless they are asked for, no controllers: what one would make, a test makes by
+ * itself.
  *
  * @example
  * const cluster = await ControlPlane.start(createReporter());
@@ -40,15 +55,17 @@ export class ControlPlane {
   readonly token = randomBytes(16).toString("hex");
   /** Certificate of the authority that signed the server's, PEM. */
   readonly ca: string;
-  /** A file with which kubectl and Pulumi reach the API as that user. */
+  /** A file with which kubectl and Pulumi reach the API as that user; it has more {@link contexts}. */
   readonly kubeconfig: string;
   private readonly folder = mkdtempSync(join(tmpdir(), "control-plane-"));
   private readonly programs: Program[] = [];
   private readonly agent: Agent;
 
+  private readonly stranger = randomBytes(16).toString("hex");
+
   private constructor(
     private readonly authority: CertificateAuthority,
-    private readonly ports: { api: number; etcd: number; peers: number },
+    private readonly ports: { api: number; etcd: number; peers: number; controllers: number },
   ) {
     this.ca = authority.certificate;
     this.agent = new Agent({ connect: { ca: this.ca } });
@@ -58,16 +75,25 @@ export class ControlPlane {
 
   /**
    * Gets the programs where they are not there (minutes), starts them, and waits until the API is ready.
-   * @param readyWithinMs for each of the two programs. Default: four minutes
    * @throws Error with the end of its log if a program ends or does not get ready in time; nothing of it stays
    */
-  static async start(report: Reporter, readyWithinMs = 240_000): Promise<ControlPlane> {
-    const tools = await ensureClusterTools(controlPlaneTools, report);
-    const ports = { api: await freePort(), etcd: await freePort(), peers: await freePort() };
+  static async start(
+    report: Reporter,
+    { controllers = false, readyWithinMs = 240_000 }: ControlPlaneOptions = {},
+  ): Promise<ControlPlane> {
+    const [etcd, api] = controlPlaneTools;
+    const [manager] = controllerTools;
+    const tools = await ensureClusterTools([etcd, api], report);
+    const follow = controllers ? await ensureClusterTools([manager], report) : undefined;
+    const ports = {
+      ...{ api: await freePort(), etcd: await freePort() },
+      ...{ peers: await freePort(), controllers: await freePort() },
+    };
     const plane = new ControlPlane(new CertificateAuthority(), ports);
     try {
       await plane.startEtcd(tools.etcd, readyWithinMs);
       await plane.startApi(tools["kube-apiserver"], readyWithinMs);
+      if (follow) await plane.startControllers(follow[manager], readyWithinMs);
       return plane;
     } catch (error) {
       await plane.stop();
@@ -85,7 +111,10 @@ export class ControlPlane {
     const answer = await request(`${this.url}${path}`, {
       method,
       dispatcher: this.agent,
-      headers: { authorization: `Bearer ${token}`, "content-type": "application/json" },
+      headers: {
+        authorization: `Bearer ${token}`,
+        "content-type": method === "PATCH" ? "application/merge-patch+json" : "application/json",
+      },
       body: body === undefined ? null : JSON.stringify(body),
     });
     const text = await answer.body.text();
@@ -105,14 +134,26 @@ export class ControlPlane {
 
   private kubeconfigText(): string {
     const authority = Buffer.from(this.ca).toString("base64");
-    const cluster = { server: this.url, "certificate-authority-data": authority };
+    const cluster = (server: string) => ({ server, "certificate-authority-data": authority });
+    const { admin, stranger, gone } = contexts;
     return stringify({
       apiVersion: "v1",
       kind: "Config",
-      clusters: [{ name: "test", cluster }],
-      users: [{ name: "admin", user: { token: this.token } }],
-      contexts: [{ name: "test", context: { cluster: "test", user: "admin" } }],
-      "current-context": "test",
+      clusters: [
+        { name: admin, cluster: cluster(this.url) },
+        // A port that nobody listens on.
+        { name: gone, cluster: cluster("https://127.0.0.1:1") },
+      ],
+      users: [
+        { name: admin, user: { token: this.token } },
+        { name: stranger, user: { token: this.stranger } },
+      ],
+      contexts: [
+        { name: admin, context: { cluster: admin, user: admin } },
+        { name: stranger, context: { cluster: admin, user: stranger } },
+        { name: gone, context: { cluster: gone, user: admin } },
+      ],
+      "current-context": admin,
     });
   }
 
@@ -135,8 +176,8 @@ export class ControlPlane {
   private async startApi(path: string, readyWithinMs: number): Promise<void> {
     const server = this.authority.issue("127.0.0.1", "serverAuth");
     const files = { "server.pem": server.cert, "server.key": server.key };
-    const tokens = { "tokens.csv": `${this.token},admin,admin,system:masters\n` };
-    for (const [name, text] of Object.entries({ ...files, ...tokens }))
+    const tokens = `${this.token},admin,admin,system:masters\n${this.stranger},stranger,stranger\n`;
+    for (const [name, text] of Object.entries({ ...files, "ca.pem": this.ca, "tokens.csv": tokens }))
       writeFileSync(this.file(name), text, { mode: 0o600 });
     const api = this.launch(path, "kube-apiserver", [
       `--etcd-servers=http://127.0.0.1:${this.ports.etcd}`,
@@ -152,6 +193,8 @@ export class ControlPlane {
       // With RBAC alone a kubelet would be forbidden everything.
       "--authorization-mode=Node,RBAC",
       "--allow-privileged=true",
+      // Nobody would take the taint of a new node away.
+      "--disable-admission-plugins=TaintNodesByCondition",
       "--service-cluster-ip-range=10.96.0.0/16",
       "--service-account-issuer=https://kubernetes.default.svc",
       `--service-account-key-file=${this.file("server.pem")}`,
@@ -165,55 +208,24 @@ export class ControlPlane {
     );
   }
 
+  private async startControllers(path: string, readyWithinMs: number): Promise<void> {
+    const manager = this.launch(path, "kube-controller-manager", [
+      `--kubeconfig=${this.kubeconfig}`,
+      `--controllers=${CONTROLLERS.join(",")}`,
+      "--leader-elect=false",
+      // A test waits for it.
+      ...["--kube-api-qps=500", "--kube-api-burst=1000", "--min-resync-period=1h"],
+      ...["--bind-address=127.0.0.1", `--secure-port=${this.ports.controllers}`],
+      `--cert-dir=${this.file("certificates")}`,
+      `--root-ca-file=${this.file("ca.pem")}`,
+    ]);
+    const account = "/api/v1/namespaces/default/serviceaccounts/default";
+    await manager.ready(async () => (await this.request("GET", account)).status === 200, readyWithinMs);
+  }
+
   private launch(path: string, name: string, args: readonly string[]): Program {
     const program = new Program(path, name, args, this.file(`${name}.log`));
     this.programs.push(program);
     return program;
   }
-}
-
-/** A server in a process of its own, with a log. */
-class Program {
-  private readonly child: ChildProcess;
-  /** Settles with how it ended; never rejects. */
-  private readonly ended: Promise<string>;
-  private end: string | undefined;
-
-  constructor(
-    path: string,
-    private readonly name: string,
-    args: readonly string[],
-    private readonly log: string,
-  ) {
-    const output = openSync(log, "w");
-    this.child = spawn(path, args, { stdio: ["ignore", output, output], cwd: tmpdir() });
-    closeSync(output);
-    children.add(this.child);
-    this.ended = new Promise((resolve) => {
-      this.child.once("error", (error) => resolve(error.message));
-      this.child.once("exit", (code, signal) => resolve(`it ended with ${code ?? signal}`));
-    });
-    void this.ended.then((how) => {
-      this.end = how;
-      children.delete(this.child);
-    });
-  }
-
-  /** Waits until `isReady` is true. @throws Error with the end of the log if the program ends or time is up */
-  async ready(isReady: () => Promise<boolean>, withinMs: number): Promise<void> {
-    const deadline = Date.now() + withinMs;
-    while (!(await isReady().catch(() => false))) {
-      const why = this.end ?? (Date.now() > deadline ? `not ready within ${withinMs / 1000} s` : undefined);
-      if (why !== undefined)
-        throw new Error(`${this.name} did not come up (${why}). Its log:\n${this.tail()}`);
-      await sleep(100);
-    }
-  }
-
-  async kill(): Promise<void> {
-    this.child.kill("SIGKILL");
-    await this.ended;
-  }
-
-  private tail = (): string => readFileSync(this.log, "utf8").split("\n").slice(-20).join("\n");
 }

@@ -11,10 +11,12 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { delimiter, dirname, join } from "node:path";
+import { parse, stringify } from "yaml";
 import { exec } from "../../setup/exec";
 import { projectRoot } from "../../setup/project";
 import { createReporter } from "../../setup/report";
 import { ensureTools } from "../../setup/tools";
+import { kubectlFolder } from "./kubectl";
 import { giveKvmToItsGroup, type Outcome } from "./stack";
 
 /**
@@ -27,16 +29,25 @@ export class PlainPulumi {
   /** Settings files that Pulumi makes in the checkout. */
   private readonly files = new Set<string>();
 
-  /** @param plugins executables to put before the project's own tools. @example ["/somewhere/pulumi-resource-command"] */
-  constructor(private readonly plugins: readonly string[] = []) {}
+  /**
+   * @param plugins executables to put before the project's own tools. @example ["/somewhere/pulumi-resource-command"]
+   * @param kubeconfig of a cluster; with it, there are kubectl and the Kubernetes plugin, too
+   */
+  constructor(
+    private readonly plugins: readonly string[] = [],
+    private readonly kubeconfig?: string,
+  ) {}
 
   async start(): Promise<void> {
     await giveKvmToItsGroup();
-    const { binDir } = await ensureTools(createReporter());
+    const report = createReporter();
+    const isCluster = this.kubeconfig !== undefined;
+    const { binDir } = await ensureTools(report, { kubernetes: isCluster });
     const bin = join(this.home, "bin");
     for (const folder of [bin, join(this.home, "state")]) mkdirSync(folder);
     for (const plugin of this.plugins) copyFileSync(plugin, join(bin, plugin.split("/").pop() ?? ""));
     symlinkSync(process.execPath, join(bin, "node"));
+    if (isCluster) symlinkSync(join(await kubectlFolder(), "kubectl"), join(bin, "kubectl"));
     const { stdout } = await exec("sh", ["-c", "command -v docker"]);
     const folders = [bin, binDir, dirname(stdout.trim()), "/usr/bin", "/bin"];
     this.env = {
@@ -46,12 +57,18 @@ export class PlainPulumi {
       PULUMI_HOME: join(this.home, ".pulumi"),
       PULUMI_CONFIG_PASSPHRASE: "correct horse",
       PULUMI_SKIP_UPDATE_CHECK: "true",
+      ...(this.kubeconfig === undefined ? {} : { KUBECONFIG: this.kubeconfig }),
       // Where the tests run with another engine than the standard one.
       ...(process.env.DOCKER_HOST ? { DOCKER_HOST: process.env.DOCKER_HOST } : {}),
     };
     const login = await this.run("login", `file://${join(this.home, "state")}`);
     if (login.exitCode !== 0) throw new Error(login.output);
     if (!existsSync(join(this.home, ".pulumi/credentials.json"))) throw new Error("the login went elsewhere");
+  }
+
+  /** What programs find in it. */
+  get environment(): Record<string, string> {
+    return this.env;
   }
 
   /** Runs `pulumi` in the checkout. */
@@ -79,10 +96,16 @@ export class PlainPulumi {
   async init(stack: string, settings: Record<string, unknown>): Promise<void> {
     const file = join(projectRoot, `Pulumi.${stack}.yaml`);
     this.files.add(file);
-    const config = Object.entries(settings).map(([key, value]) => [`microsandbox:${key}`, value]);
-    writeFileSync(file, JSON.stringify({ config: Object.fromEntries(config) }));
+    writeFileSync(file, JSON.stringify({ config: configOf(settings) }));
     const { exitCode, output } = await this.run("stack", "init", stack);
     if (exitCode !== 0) throw new Error(output);
+  }
+
+  /** Gives a stack these settings in place of all that it had; what is encrypted with its passphrase stays readable. */
+  configure(stack: string, settings: Record<string, unknown>): void {
+    const file = join(projectRoot, `Pulumi.${stack}.yaml`);
+    const { encryptionsalt } = parse(readFileSync(file, "utf8"));
+    writeFileSync(file, stringify({ encryptionsalt, config: configOf(settings) }));
   }
 
   /** Leaves nothing of it on this machine; what its stacks have deployed has to be destroyed before. */
@@ -91,3 +114,6 @@ export class PlainPulumi {
     rmSync(this.home, { recursive: true, force: true });
   }
 }
+
+const configOf = (settings: Record<string, unknown>) =>
+  Object.fromEntries(Object.entries(settings).map(([key, value]) => [`microsandbox:${key}`, value]));
