@@ -7,12 +7,12 @@ import {
   type Scope,
   type Usage,
 } from "../../sandboxes/backend";
+import { NamesByOwner } from "../../sandboxes/names-by-owner";
 import { OrderedByOwner } from "../../sandboxes/ordered-entries";
 import { comparePositions } from "../../sandboxes/scope";
 import { STATES } from "../../sandboxes/states";
 import { type ChangedIds, ChangeLog } from "./change-log";
 import { ChangeWatch } from "./change-watch";
-import { NamesByOwner } from "./names-by-owner";
 import { isInterrupted, isPaused, type SandboxRecord } from "./sandbox-record";
 import type { VolumeRecord } from "./volume-record";
 import { VolumeUsers } from "./volume-users";

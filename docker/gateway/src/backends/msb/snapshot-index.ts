@@ -1,6 +1,6 @@
+import { NamesByOwner } from "../../sandboxes/names-by-owner";
 import type { Owner } from "../../sandboxes/scope";
 import { shortSnapshotId } from "../../sandboxes/snapshot-manifest";
-import { NamesByOwner } from "./names-by-owner";
 import type { RecordStore } from "./record-store";
 import type { SnapshotRecord } from "./snapshot-record";
 

@@ -2,8 +2,8 @@ import { ServiceError, volumeNotFound } from "../../errors";
 import type { Limits, OwnerLimits } from "../../limits/capacity";
 import type { Owner, Scope, Usage } from "../../sandboxes/backend";
 import { sizeOfLabels } from "../../sandboxes/fields";
+import { NamesByOwner } from "../../sandboxes/names-by-owner";
 import { comparePositions } from "../../sandboxes/scope";
-import { NamesByOwner } from "./names-by-owner";
 import type { RecordStore } from "./record-store";
 import type { VolumeRecord } from "./volume-record";
 

@@ -1,4 +1,5 @@
 import type { ListQuery } from "../../sandboxes/backend";
+import { NamesByOwner } from "../../sandboxes/names-by-owner";
 import { OrderedByOwner } from "../../sandboxes/ordered-entries";
 import { markFilter, type SandboxRow } from "../../sandboxes/sandbox-row";
 import type { Owner } from "../../sandboxes/scope";
@@ -10,31 +11,26 @@ type Placed = { record: SandboxRow };
 /** Rows of the sandboxes of all servers in the order of their creation, as they were last known. */
 export class Lists implements MirrorWatcher {
   private readonly ordered = new OrderedByOwner<Placed>();
-  private readonly byName = new Map<string, Set<SandboxRow>>();
+  private readonly byName = new NamesByOwner<SandboxRow>();
   private readonly places = new Map<SandboxRow, Placed>();
 
   put(sandbox: SandboxRow): void {
-    const { name } = sandbox;
     const place = { record: sandbox };
     this.places.set(sandbox, place);
     this.ordered.add(place);
-    this.byName.set(name, (this.byName.get(name) ?? new Set()).add(sandbox));
+    this.byName.add(sandbox, sandbox);
   }
 
   delete(sandbox: SandboxRow): void {
     const place = this.places.get(sandbox);
     if (!place) return;
-    const { name } = sandbox;
     this.places.delete(sandbox);
     this.ordered.delete(place);
-    const bearers = this.byName.get(name);
-    bearers?.delete(sandbox);
-    if (bearers?.size === 0) this.byName.delete(name);
+    this.byName.delete(sandbox, sandbox);
   }
 
   /** Those that bear the name, of one owner or of all. */
-  named = (name: string, owner: Owner | undefined): SandboxRow[] =>
-    [...(this.byName.get(name) ?? [])].filter((sandbox) => owner === undefined || sandbox.owner === owner);
+  named = (name: string, owner: Owner | undefined): SandboxRow[] => [...this.byName.of(name, owner)];
 
   page({ labels, charged = (work) => work(), ...query }: ListQuery): { rows: SandboxRow[]; more: boolean } {
     const fits = markFilter(labels);

@@ -1,4 +1,4 @@
-import type { Owner } from "../../sandboxes/scope";
+import type { Owner } from "./scope";
 
 type Named = { name: string; owner: Owner };
 
