@@ -15,3 +15,6 @@ export function comparePositions(a: Position, b: Position): number {
 
 /** Does what holds the event loop, for whoever counts that. */
 export type Charged = <T>(work: () => T) => T;
+
+/** Where nobody counts it. */
+export const uncharged: Charged = (work) => work();

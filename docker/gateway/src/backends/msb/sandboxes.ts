@@ -18,6 +18,7 @@ import type { WantedForks } from "../../sandboxes/forks";
 import type { Modification, ModificationPlan, PlannedModification } from "../../sandboxes/modification";
 import { labelFilter } from "../../sandboxes/ordered-entries";
 import { SandboxRow } from "../../sandboxes/sandbox-row";
+import { uncharged } from "../../sandboxes/scope";
 import { type Desired, STATES } from "../../sandboxes/states";
 import { within } from "../../within";
 import type { Admission, AdmissionOptions } from "./admission";
@@ -120,7 +121,7 @@ export class MsbSandboxes implements SandboxBackend, Mirrored {
     return sandboxOf(entry);
   }
 
-  async list({ labels, charged = (work) => work(), ...query }: ListQuery): Promise<Page> {
+  async list({ labels, charged = uncharged, ...query }: ListQuery): Promise<Page> {
     await this.view.refresh();
     const fits = labelFilter(labels);
     const { entries, more } = charged(() => this.index.page(query, ({ record }) => fits(record)));

@@ -4,7 +4,7 @@ import type * as z from "zod";
 import { linesOf, textOf } from "../../byte-streams";
 import { ServiceError } from "../../errors";
 import { withFirstSignal } from "../../first-signal";
-import type { Charged } from "../../sandboxes/backend";
+import { type Charged, uncharged } from "../../sandboxes/scope";
 import { CALLS, type CallArguments, type CallName, type CallResult } from "./calls";
 import { STREAMS, type StreamArguments, type StreamLine, type StreamName } from "./streams";
 import {
@@ -87,7 +87,7 @@ export class Connection {
     name: N,
     args: CallArguments<N>,
     signal?: AbortSignal,
-    charged: Charged = (work) => work(),
+    charged: Charged = uncharged,
   ): Promise<CallResult<N>> {
     const { reads, ms, own, answer } = CALLS[name];
     const request = { path: `${CALL_PATH}${name}`, body: JSON.stringify(args) };

@@ -2,7 +2,7 @@ import type { ListQuery } from "../../sandboxes/backend";
 import { NamesByOwner } from "../../sandboxes/names-by-owner";
 import { OrderedByOwner } from "../../sandboxes/ordered-entries";
 import { markFilter, type SandboxRow } from "../../sandboxes/sandbox-row";
-import type { Owner } from "../../sandboxes/scope";
+import { type Owner, uncharged } from "../../sandboxes/scope";
 import type { MirrorWatcher } from "./mirror";
 
 /** A place in the order. */
@@ -32,7 +32,7 @@ export class Lists implements MirrorWatcher {
   /** Those that bear the name, of one owner or of all. */
   named = (name: string, owner: Owner | undefined): SandboxRow[] => [...this.byName.of(name, owner)];
 
-  page({ labels, charged = (work) => work(), ...query }: ListQuery): { rows: SandboxRow[]; more: boolean } {
+  page({ labels, charged = uncharged, ...query }: ListQuery): { rows: SandboxRow[]; more: boolean } {
     const fits = markFilter(labels);
     const { entries, more } = charged(() => this.ordered.page(query, ({ record }) => fits(record)));
     return { rows: entries.map(({ record }) => record), more };

@@ -11,11 +11,8 @@ import type {
 } from "../../sandboxes/snapshots";
 import type { Claims } from "./claims";
 import type { OwnerQuota } from "./owner-quota";
+import { roomFor } from "./room";
 import { firstAnswer, type Server, type Servers } from "./server";
-
-/** Characters of all servers' answers for one page together, and of each at least: a page has no more than the former. */
-const PAGE = 1024 * 1024;
-const ANSWER = 64 * 1024;
 
 /** The snapshots of all servers. Each is where its sandbox is, and sandboxes start from it there. */
 export class ServersSnapshots implements SnapshotBackend {
@@ -66,7 +63,7 @@ export class ServersSnapshots implements SnapshotBackend {
 
   /** @throws ServiceError unavailable while a server does not answer: no copy is kept of what it has */
   async list(query: SnapshotQuery): Promise<SnapshotPage> {
-    const room = Math.max(ANSWER, Math.floor(PAGE / Math.max(1, this.servers.all().length)));
+    const room = roomFor(this.servers.all().length);
     const pages = await this.servers.every(({ backend }) => backend.snapshots.list({ ...query, room }));
     const all = pages.flatMap(({ items }) => items).sort(comparePositions);
     // What comes after the end of one of them may not be all of what comes next.

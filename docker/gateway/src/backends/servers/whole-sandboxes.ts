@@ -2,11 +2,10 @@ import type { Charged, ListQuery, Page, Sandbox } from "../../sandboxes/backend"
 import { CompactSandbox } from "../../sandboxes/compact-sandbox";
 import { CompactSpec } from "../../sandboxes/compact-spec";
 import { inPlaceOf, type SandboxRow } from "../../sandboxes/sandbox-row";
+import { uncharged } from "../../sandboxes/scope";
+import { roomFor } from "./room";
 import type { Server, Servers } from "./server";
 
-/** Characters of all servers' answers for one page together, and of each at least: a page has no more than the former. */
-const PAGE = 1024 * 1024;
-const ANSWER = 64 * 1024;
 /** Characters of what is kept, and what each takes beside. */
 const MOST_KEPT = 16 * 1024 * 1024;
 const BESIDE = 1024;
@@ -39,14 +38,14 @@ export class WholeSandboxes {
   }
 
   /** Those of the rows that are still there, up to the first one for which there was no room. */
-  private async of(rows: SandboxRow[], charged: Charged = (work) => work()) {
+  private async of(rows: SandboxRow[], charged: Charged = uncharged) {
     const unknown = new Map<Server | undefined, SandboxRow[]>();
     for (const row of rows) {
       if (this.kept.get(row.id)?.sandbox.version === row.version) continue;
       const server = this.servers.all().find(({ mirror }) => mirror.get(row.id));
       unknown.set(server, [...(unknown.get(server) ?? []), row]);
     }
-    const room = Math.max(ANSWER, Math.floor(PAGE / Math.max(1, unknown.size)));
+    const room = roomFor(unknown.size);
     const found = new Map<SandboxRow, ReturnType<Part>>();
     const ask = async ([server, asked]: [Server | undefined, SandboxRow[]]) => {
       const part = await this.ask(server, asked, room, charged);
