@@ -115,7 +115,7 @@ command_start() {
 	check_number --disk-gib "$disk" 2 16384
 	[[ -z $generation ]] || check_number --generation "$generation" 1 999999999
 	[[ $port != 22 ]] || usage_error "--port 22: that is the host's own SSH port, choose another"
-	[[ $address =~ ^[0-9]{1,3}(\.[0-9]{1,3}){3}$ ]] || usage_error "--server-address $address: expected an IPv4 address"
+	check_address --server-address "$address"
 	check_architecture "$architecture"
 	check_owner "$owner"
 	ensure_running "$port" "$memory" "$disk" "$address" "$architecture" "$generation" "$owner"
@@ -125,10 +125,6 @@ command_resume() {
 	select_host "$@"
 	require_host
 	ensure_running "$SERVER_PORT" "$MEMORY_MIB" "$DISK_GIB" "$SERVER_ADDRESS" "$ARCHITECTURE" "$(read_generation)" ''
-}
-
-check_owner() {
-	[[ $1 =~ ^[a-zA-Z0-9_.-]{0,64}$ ]] || usage_error "--owner $1: expected up to 64 letters, digits, dots, hyphens or underscores"
 }
 
 check_architecture() {

@@ -105,3 +105,23 @@ check_number() {
 		usage_error "$1 $2: expected a whole number from $3 to $4"
 	fi
 }
+
+# check_address OPTION VALUE
+check_address() {
+	[[ $2 =~ ^[0-9]{1,3}(\.[0-9]{1,3}){3}$ ]] || usage_error "$1 $2: expected an IPv4 address"
+}
+
+check_owner() {
+	[[ $1 =~ ^[a-zA-Z0-9_.-]{0,64}$ ]] || usage_error "--owner $1: expected up to 64 letters, digits, dots, hyphens or underscores"
+}
+
+# read_values FILE NAME...: sets these variables from `name=value` lines, with values that were checked when they were
+# written. Fails where there is no such file.
+read_values() {
+	local file=$1 key value
+	shift
+	[[ -e $file ]] || return 1
+	while IFS='=' read -r key value; do
+		[[ " $* " != *" $key "* ]] || printf -v "$key" '%s' "$value"
+	done <"$file"
+}

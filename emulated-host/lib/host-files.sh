@@ -2,15 +2,8 @@
 # The folder of one host: keys, disks, ports, and what it was started with.
 
 # Reads what the host was last started with into SERVER_PORT and so on; values of this start win.
-# The file holds `name=value` lines with values that were checked when they were written.
 read_settings() {
-	local key value
-	[[ -e $HOST_DIR/settings ]] || return 1
-	while IFS='=' read -r key value; do
-		case $key in
-		SERVER_PORT | SERVER_ADDRESS | MEMORY_MIB | DISK_GIB | SSH_PORT | BASE | ARCHITECTURE) printf -v "$key" '%s' "$value" ;;
-		esac
-	done <"$HOST_DIR/settings"
+	read_values "$HOST_DIR/settings" SERVER_PORT SERVER_ADDRESS MEMORY_MIB DISK_GIB SSH_PORT BASE ARCHITECTURE
 }
 
 write_settings() {

@@ -75,19 +75,12 @@ read_ensure_options() {
 	check_number --memory-mib "$MEMORY_MIB" 1024 1048576
 	check_number --disk-gib "$DISK_GIB" 2 16384
 	[[ -z $WANTED ]] || check_number --generation "$WANTED" 1 999999999
-	[[ $ADDRESS =~ ^[0-9]{1,3}(\.[0-9]{1,3}){3}$ ]] || usage_error "--address $ADDRESS: expected an IPv4 address"
-	[[ $OWNER =~ ^[a-zA-Z0-9_.-]{0,64}$ ]] || usage_error "--owner $OWNER: expected up to 64 letters, digits, dots, hyphens or underscores"
+	check_address --address "$ADDRESS"
+	check_owner "$OWNER"
 }
 
-# The file holds `name=value` lines with values that were checked when they were written.
 read_cluster_settings() {
-	local key value
-	[[ -e $CLUSTER_DIR/settings ]] || return 1
-	while IFS='=' read -r key value; do
-		case $key in
-		PORT | ADDRESS | NODES | MEMORY_MIB | DISK_GIB | API_PORT | GENERATION) printf -v "$key" '%s' "$value" ;;
-		esac
-	done <"$CLUSTER_DIR/settings"
+	read_values "$CLUSTER_DIR/settings" PORT ADDRESS NODES MEMORY_MIB DISK_GIB API_PORT GENERATION
 }
 
 write_cluster_settings() {
