@@ -1,8 +1,12 @@
 # shellcheck shell=bash
 # The nodes: emulated hosts of the cluster's own, with a second network card on its bridge and the disk of programs.
 
-# Runs a command of emulated-host.sh for the cluster's nodes, inside its network.
-node_host() { EMULATED_HOSTS_DIR=$CLUSTER_DIR/nodes inside bash "$CLUSTER_SCRIPTS/../emulated-host.sh" "$@"; }
+# Runs a command of emulated-host.sh for the cluster's nodes, inside its network. A machine that it starts must not hold
+# the cluster's lock.
+node_host() {
+	local lock=${LOCK_FD:-9}
+	EMULATED_HOSTS_DIR=$CLUSTER_DIR/nodes inside bash "$CLUSTER_SCRIPTS/../emulated-host.sh" "$@" {lock}>&-
+}
 
 node_ssh() { node_host ssh "node-$1" -- "${@:2}"; }
 
@@ -34,7 +38,8 @@ virtio-blk-pci,drive=parts"
 		node_host stop "node-$number"
 		echo "$flags" | write_file "$folder/qemu-flags"
 	fi
-	node_host start "node-$number" --port 5555 --memory-mib "$MEMORY_MIB" --disk-gib "$DISK_GIB" >/dev/null
+	# A port of its own in the network that all nodes are in. Nobody uses it.
+	node_host start "node-$number" --port "$((5555 + number))" --memory-mib "$MEMORY_MIB" --disk-gib "$DISK_GIB" >/dev/null
 	node_settings "$number" | node_ssh "$number" 'mkdir -p /run/node /opt/node && tar -x -C /run/node &&
 		{ mountpoint -q /opt/node || mount -o ro /dev/vdc /opt/node; } && /opt/node/start'
 }

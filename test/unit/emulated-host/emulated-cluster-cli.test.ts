@@ -101,6 +101,21 @@ describe.skipIf(process.platform !== "linux")("emulated-cluster.sh", () => {
     );
     expect(checked).toBe("api.pem: OK\nkubelet-client.pem: OK\n");
   });
+
+  it("starts nodes on ports of their own, and leaves them nothing of the cluster's lock", () => {
+    const lines = `PARTS=/parts MEMORY_MIB=1024 DISK_GIB=2 NODES=9
+      inside() { [[ $3 != start ]] || echo "$4 $6 $(locks)" >&2; }
+      locks() { ls -l /proc/$BASHPID/fd | grep -c 'try.lock$'; }
+      lock_cluster; locks
+      node_settings() { :; }; node_ssh() { cat >/dev/null; }
+      for ((number = 1; number <= NODES; number++)); do start_node "$number" 2>&1; done`;
+    const [here, ...starts] = withFunctions(lines).trim().split("\n");
+    expect(here).toBe("1");
+    expect(starts.map((line) => line.replace(/ \d+ /, " "))).toEqual(
+      Array.from({ length: 9 }, (_, at) => `node-${at + 1} 0`),
+    );
+    expect(new Set(starts.map((line) => line.split(" ")[1])).size).toBe(9);
+  });
 });
 
 describe.skipIf(!isRoot)("emulated-cluster.sh of root", () => {
