@@ -40,7 +40,7 @@ function noNode({ nodes }: ClusterReport, needs: ClusterNeeds): string | undefin
       `  fix: kubectl label node NODE ${labels.map(([key, value]) => `${key}=${value}`).join(" ")}`
     );
   const able = chosen.filter(
-    ({ allocatable }) => kvmResource === undefined || Number(allocatable[kvmResource] ?? 0) > 0,
+    ({ allocatable }) => kvmResource === undefined || quantity(allocatable[kvmResource] ?? "0") > 0,
   );
   if (able.length > 0) return noRoom(able, needs);
   return (

@@ -1,3 +1,5 @@
+import { quantity } from "../../components/cluster/quantity";
+
 /** What is read of a pod. */
 export interface Pod {
   metadata: {
@@ -64,7 +66,7 @@ export function fits(pod: Pod, all: readonly ApiNode[], used: (node: string) => 
   );
   const devices = Object.keys(containers[0]?.resources?.limits ?? {}).filter((name) => name.includes("/"));
   const able = labelled.filter(({ status }) =>
-    devices.every((name) => Number(status.allocatable[name] ?? 0) > 0),
+    devices.every((name) => quantity(status.allocatable[name] ?? "0") > 0),
   );
   const [best] = able.sort((one, other) => used(one.metadata.name) - used(other.metadata.name));
   if (best === undefined) {

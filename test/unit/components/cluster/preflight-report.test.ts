@@ -67,6 +67,23 @@ test("a healthy cluster has no problem; of a wrong one each fault is said, and n
   );
 });
 
+test("a node has KVM if it offers one device or more, in the letters in which the API writes their number", () => {
+  const thousand = fc.constantFrom(1, 10, 1000, 10_000, 1_000_000);
+  // 1000 is written 1k, and 1500 as it is.
+  const written = (count: number) => {
+    if (count === 0 || count % 1000 > 0) return String(count);
+    return count % 1_000_000 === 0 ? `${count / 1_000_000}M` : `${count / 1000}k`;
+  };
+  fc.assert(
+    fc.property(fc.nat(20), thousand, (few, times) => {
+      const allocatable = { cpu: "256", memory: "1Ti", "test/kvm": written(few * times) };
+      const nodes = healthyCluster.nodes.map((node) => ({ ...node, allocatable }));
+      const problems = clusterProblems(reported({ nodes }), { ...needs, kvmResource: "test/kvm" });
+      expect(problems).toHaveLength(few === 0 ? 1 : 0);
+    }),
+  );
+});
+
 test("a cluster without any or without a default storage class is refused", () => {
   expect(clusterProblems(reported({ storageClasses: [] }), needs).join()).toMatch(/it has none at all/);
   const storageClasses = healthyCluster.storageClasses.slice(1);
