@@ -10,7 +10,8 @@ export const FAULTS = [
   ...(["unknown", "locked", "full", "signal", "garbage"] as const),
   ...(["hang", "late", "done-failed", "done-late"] as const),
 ] as const;
-export type Fault = (typeof FAULTS)[number];
+/** `slow` is no failure: the command takes two and a half seconds more. */
+export type Fault = (typeof FAULTS)[number] | "slow";
 /** A command of msb, how it fails, and how often of a thousand times. */
 export type FaultRule = [command: string, fault: Fault, perMille: number];
 

@@ -48,6 +48,7 @@ hang)
   fail "interrupted"
   ;;
 late) sleep 0.3 >/dev/null 2>&1 ;;
+slow) sleep 2.5 >/dev/null 2>&1 ;;
 # The work is done, and called a failure.
 done-failed)
   "$msb" "$@" >/dev/null 2>&1

@@ -122,6 +122,8 @@ it(`stops ${SANDBOXES} sandboxes in time under constant creates, and starts them
   );
   await sleep(1_000);
 
+  // Sixteen at once would take half a minute for these alone.
+  new FakeMsb(home).fail([["stop", "slow", 1000]], 1);
   const began = Date.now();
   gateway.program.child.kill("SIGTERM");
   const how = await Promise.race([
@@ -145,6 +147,7 @@ it(`stops ${SANDBOXES} sandboxes in time under constant creates, and starts them
   for (const [name, id] of results.flatMap(({ made }) => made)) ids.set(name, id);
   expect(neitherStoppedNorNoted(home)).toEqual([]);
 
+  new FakeMsb(home).recover();
   const next = await start(home);
   const all = await until(async () => (await runAll(next.client, ids.values())) === ids.size, 60_000);
   expect(all, `${await runAll(next.client, ids.values())} of ${ids.size} run again`).toBe(true);
