@@ -49,20 +49,9 @@ export default defineConfig({
         test: {
           name: "e2e",
           include: ["test/e2e/**/*.test.ts"],
-          exclude: ["test/e2e/upgrade.test.ts"],
-          // Beside arm64: a QEMU uses one of two cores.
+          // Two at once, with arm64, which is first: a QEMU uses one of two cores.
           maxWorkers: 2,
           sequence: { groupOrder: 2 },
-          testTimeout: 20 * 60_000,
-          hookTimeout: 40 * 60_000,
-        },
-      },
-      {
-        test: {
-          name: "e2e-upgrade",
-          include: ["test/e2e/upgrade.test.ts"],
-          // After the others: with three of them each QEMU would have two thirds of a core.
-          sequence: { groupOrder: 3 },
           testTimeout: 20 * 60_000,
           hookTimeout: 40 * 60_000,
         },

@@ -16,7 +16,7 @@ import { FAILURES_FILE, type Failure } from "./harness/failures-reporter";
 const kinds = {
   unit: ["unit"],
   integration: ["integration"],
-  e2e: ["e2e", "arm64", "e2e-upgrade"],
+  e2e: ["e2e", "arm64"],
   arm64: ["arm64"],
   cluster: ["cluster"],
 };
