@@ -50,9 +50,13 @@ describe("limits", () => {
     const gateway = await TestGateway.start({ LIMIT_REQUESTS_PER_SECOND: "5", LIMIT_BODY_BYTES: "1000" });
     const large = await gateway.create("a", { labels: { x: "y".repeat(1000) } });
     expect([large.status, large.body.error.code]).toEqual([413, "invalid_request"]);
-    const many = await Promise.all(Array.from({ length: 20 }, () => gateway.get("/v1/quotas")));
+    const began = performance.now();
+    const many = await Promise.all(Array.from({ length: 50 }, () => gateway.get("/v1/quotas")));
+    const seconds = (performance.now() - began) / 1000;
     const refused = many.filter(({ status }) => status === 429);
-    expect(refused.length).toBeGreaterThan(8);
+    // A burst of twice the rate passes, and what the time has brought.
+    expect(refused.length).toBeGreaterThanOrEqual(50 - 10 - Math.ceil(5 * seconds));
+    expect(refused.length).toBeGreaterThan(0);
     expect(refused[0]?.body.error.code).toBe("rate_limited");
   });
 });
