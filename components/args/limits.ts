@@ -51,6 +51,12 @@ export interface LimitsArgs {
    */
   idleTimeout?: pulumi.Input<number>;
   /**
+   * Idle time after which a sandbox is paused, until it is next used: its memory stays, its processes stand still. 0 (never) if not set.
+   * Accepted: a whole number of seconds from 0 to 31536000.
+   * @example 600
+   */
+  idlePause?: pulumi.Input<number>;
+  /**
    * Number of volumes; 1000 if not set.
    * Accepted: a whole number from 1 to 100000.
    * @example 50

@@ -44,6 +44,12 @@ export const limits = z.strictObject({
     example: "3600",
     unit: "seconds",
   }),
+  idlePause: optionalInteger(0, 31_536_000, {
+    description:
+      "Idle time after which a sandbox is paused, until it is next used: its memory stays, its processes stand still. 0 (never) if not set.",
+    example: "600",
+    unit: "seconds",
+  }),
   volumes: optionalInteger(1, 100_000, {
     description: "Number of volumes; 1000 if not set.",
     example: "50",
@@ -104,6 +110,7 @@ const variables: Record<keyof z.infer<typeof limits>, string> = {
   sandboxCpus: "LIMIT_SANDBOX_CPUS",
   maxDuration: "LIMIT_MAX_DURATION_SECONDS",
   idleTimeout: "LIMIT_IDLE_TIMEOUT_SECONDS",
+  idlePause: "LIMIT_IDLE_PAUSE_SECONDS",
   volumes: "LIMIT_VOLUMES",
   volumeGiB: "LIMIT_VOLUME_GIB",
   snapshots: "LIMIT_SNAPSHOTS",

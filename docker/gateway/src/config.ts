@@ -134,6 +134,8 @@ export const environmentSchema = z.object({
    */
   LIMIT_MAX_DURATION_SECONDS: seconds.default(7 * 24 * 3600),
   LIMIT_IDLE_TIMEOUT_SECONDS: seconds.default(24 * 3600),
+  /** Seconds without use after which a sandbox is paused until its next use; 0 for never. */
+  LIMIT_IDLE_PAUSE_SECONDS: seconds.default(0),
   /** Volumes that clients have made. */
   LIMIT_VOLUMES: count.default(1000),
   /** GiB promised to all volumes with a capacity; default: the size of the file system that holds MSB_HOME. */

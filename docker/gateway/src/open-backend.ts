@@ -33,6 +33,7 @@ async function openMsb(options: OpenOptions): Promise<Backend> {
     limits: serverLimits(config, sizeOfDisk(config.MSB_HOME)),
     limitsOf,
     reserveBytes: config.LIMIT_DISK_RESERVE_MIB * 1024 * 1024,
+    idlePauseSeconds: config.LIMIT_IDLE_PAUSE_SECONDS,
     warm: {
       // The trial of an upgrade starts nothing.
       kinds: config.RESUME_SANDBOXES ? config.WARM : [],

@@ -13,6 +13,7 @@ import { checkPlan, planCreate } from "./create-plan";
 import { type EgressPolicy, ownNetworks } from "./egress";
 import type { EgressLimit } from "./egress-limit";
 import { Forks } from "./forks";
+import { IdlePauses } from "./idle-pauses";
 import { ImageCache } from "./image-cache";
 import { Lifecycle, type LifecycleLog } from "./lifecycle";
 import { Liveness } from "./liveness";
@@ -71,6 +72,8 @@ export type MsbBackendOptions = {
   limitsOf: (owner: Owner) => OwnerLimits;
   /** Seconds that a guest gets to stop at a client's request; default: {@link STOP_GRACE_SECONDS}. */
   stopGraceSeconds?: number;
+  /** Seconds without use after which a sandbox is paused; default: 0, never. */
+  idlePauseSeconds?: number;
   /** What is kept booted for creates to come. */
   warm: { kinds: WarmKind[] } & Pick<WarmPoolOptions, "idleSeconds" | "claimed">;
   /** Bytes of the disks that are to stay free. */
@@ -90,6 +93,7 @@ export type Parts = {
   records: RecordStore<SandboxRecord>;
   index: SandboxIndex;
   lifecycle: Lifecycle;
+  idle: IdlePauses;
   reconciler: Reconciler;
   liveness: Liveness;
   view: StatusCache;
@@ -179,9 +183,14 @@ export async function assemble(options: MsbBackendOptions): Promise<Parts> {
     },
   };
   const lifecycle = new Lifecycle(index, store, actions, log);
+  const idle = new IdlePauses({
+    ...{ index, lifecycle, seconds: options.idlePauseSeconds ?? 0, msbVersion: () => msb.version() },
+  });
   const snapshotStore = await RecordStore.open(join(state, "snapshots"), snapshotRecord, log);
   const snapshotCommands = new SnapshotCommands(msb, home);
-  const snapshotWork = new SnapshotWork({ store: snapshotStore, commands: snapshotCommands, lifecycle, log });
+  const snapshotWork = new SnapshotWork({
+    ...{ store: snapshotStore, commands: snapshotCommands, lifecycle, idle, log },
+  });
   const snapshots = new MsbSnapshots(snapshotStore, index, snapshotWork, {
     ...{ home, namesPerOwner, limits, limitsOf, disk: files.disk, msbVersion: () => msb.version(), newId },
   });
@@ -211,7 +220,7 @@ export async function assemble(options: MsbBackendOptions): Promise<Parts> {
   });
   const resolver = new Resolver(lifecycle, commands, log);
   const sandboxes = new MsbSandboxes(index, lifecycle, view, resolver, admission, forks, {
-    ...{ home, egress, capacity, disk: files.disk, checkSpec, pulls, payloads, newId, log },
+    ...{ home, egress, capacity, disk: files.disk, checkSpec, pulls, payloads, newId, idle, log },
     modifications: new Modifications(msb, lifecycle),
     msbVersion: () => msb.version(),
     volumesOf: (spec, owner) => volumes.idsFor(spec, owner),
@@ -246,7 +255,7 @@ export async function assemble(options: MsbBackendOptions): Promise<Parts> {
   lifecycle.onRunning = (entry, runs) => (runs ? liveness.follow(entry) : liveness.leave(entry));
   const claim = new StateClaim(home, () => msb.version(), log);
   return {
-    ...{ options, msb, claim, records, index, lifecycle, reconciler, liveness, view, folders, resume },
+    ...{ options, msb, claim, records, index, lifecycle, idle, reconciler, liveness, view, folders, resume },
     ...{ starter, probe, sandboxes, volumes, snapshots, snapshotWork, compaction, images, warm },
     keptImages: new KeptImages(home, images, log),
   };

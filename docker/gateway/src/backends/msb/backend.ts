@@ -96,12 +96,12 @@ export class MsbBackend implements MirroredBackend {
 
   /** Goes on with all that was not finished, and ends what is over; resolves when the slow of it is done. Never rejects. */
   private async beginSweep(now?: number): Promise<void> {
-    const { reconciler, options, claim, snapshotWork, compaction, warm, keptImages } = this.parts;
+    const { reconciler, idle, options, claim, snapshotWork, compaction, warm, keptImages } = this.parts;
     reconciler.sweep(now);
     this.volumes.sweep();
     snapshotWork.sweep(now);
     const settled = claim.settle().catch(options.unusable);
-    await Promise.all([compaction.sweep(), warm.fill(), keptImages.bring(), settled]);
+    await Promise.all([idle.sweep(), compaction.sweep(), warm.fill(), keptImages.bring(), settled]);
   }
 
   /** What is done now and then, from here on. */

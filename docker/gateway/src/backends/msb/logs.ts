@@ -19,7 +19,6 @@ export async function* readLog(
   query: LogQuery,
   isAlive: () => Promise<boolean>,
 ): AsyncGenerator<LogEntry[]> {
-  if (handle === "") return;
   try {
     yield* follow(home, handle, query, isAlive);
   } catch (error) {

@@ -47,6 +47,8 @@ const currentRecord = z.object({
   /** Whether a client was told of it: what is not answered leaves nothing behind. */
   answered: z.boolean(),
   ephemeral: z.boolean(),
+  /** Whether a pause is the server's own, as nobody used it, and hidden from clients. */
+  idle: z.boolean().default(false),
   /** Null for one that msb made without us. */
   spec: storedSpec.transform((spec) => new CompactSpec(spec)).nullable(),
   /** Ids of the named volumes that it mounts, by the names in its spec. */
@@ -120,6 +122,7 @@ export const sandboxRecord: z.ZodType<SandboxRecord> = z.preprocess((raw) => {
 
 const blank = {
   ...{ resolved: null, startedAt: null, stoppedAt: null, expiresAt: null, keepUntil: null, failure: null },
+  idle: false,
 } as const;
 
 /** The record of a sandbox that was asked for. */
@@ -171,9 +174,15 @@ export function adoptedRecord(id: string, handle: string, name: string, createdA
 export const isInterrupted = ({ answered, desired, keepUntil }: SandboxRecord): boolean =>
   !answered && desired === "removed" && keepUntil !== null;
 
-/** Its CPUs stand still, and nobody has asked for them since. */
-export const isPaused = ({ state, desired }: Pick<SandboxRecord, "state" | "desired">): boolean =>
-  state === "paused" && desired === "paused";
+type Pause = Pick<SandboxRecord, "state" | "desired" | "idle">;
+
+/** Its CPUs stand still as a client wants, and nobody has asked for them since. */
+export const isPaused = (record: Pause): boolean => standsStill(record) && !record.idle;
+
+/** Its CPUs stand still as nobody uses them. */
+export const isPausedIdle = (record: Pause): boolean => standsStill(record) && record.idle;
+
+const standsStill = ({ state, desired }: Pause): boolean => state === "paused" && desired === "paused";
 
 /** What follows from entering a state alone. */
 export function entering(before: SandboxRecord, state: State): Partial<SandboxRecord> {
@@ -181,10 +190,11 @@ export function entering(before: SandboxRecord, state: State): Partial<SandboxRe
   if (state === "running" || state === "paused") {
     // A pause is no start, nor is a stop that failed.
     const since = before.state === "stopping" || isUp(before.state) ? before.startedAt : now;
-    return { state, startedAt: since, stoppedAt: null, failure: null };
+    const idle = state === "paused" && before.idle;
+    return { state, idle, startedAt: since, stoppedAt: null, failure: null };
   }
   if (STATES[before.state].alive && (state === "stopped" || state === "failed"))
-    return { state, stoppedAt: now };
+    return { state, idle: false, stoppedAt: now };
   return { state };
 }
 

@@ -9,11 +9,12 @@ export const isHidden = ({ record }: Entry) =>
   record.desired === "removed" && (record.keepUntil === null || !record.answered);
 
 export function statusOf({ record }: Entry): Sandbox["status"] {
-  const { state, desired, ephemeral } = record;
+  const { state, desired, ephemeral, idle } = record;
   const { status, todo } = STATES[state];
   // An ephemeral one that ended is removed by itself: for its client it has stopped.
   if (desired === "removed" && ephemeral && (state === "removing" || !STATES[state].alive)) return "stopped";
   const next = todo[desired];
+  if (idle && (state === "resuming" || next === "resume")) return "running";
   if (next === "make" || next === "start" || next === "resume") return "starting";
   if (next === "stop") return "stopping";
   return status;

@@ -25,6 +25,7 @@ import type { Admission, AdmissionOptions } from "./admission";
 import { connectAgent } from "./agent-socket";
 import type { EgressLimit } from "./egress-limit";
 import type { Forks } from "./forks";
+import type { IdlePauses } from "./idle-pauses";
 import type { Lifecycle, LifecycleLog } from "./lifecycle";
 import { readLog } from "./logs";
 import type { Modifications } from "./modifications";
@@ -45,6 +46,7 @@ export type SandboxesOptions = Omit<AdmissionOptions, "namesPerOwner"> & {
   checkVolumes: (ids: Record<string, string>) => void;
   payloads: Pick<PayloadStore, "put" | "delete">;
   modifications: Modifications;
+  idle: IdlePauses;
   /** Refuses what msb can't be asked for. @throws ServiceError invalidSpec */
   checkSpec: (spec: Wanted["spec"], snapshot: string | undefined) => Promise<void>;
   msbVersion: () => Promise<string>;
@@ -165,7 +167,11 @@ export class MsbSandboxes implements SandboxBackend, Mirrored {
       this.admission.refuseWhileDraining();
       checkUp(entry);
     }
-    await this.lifecycle.want(entry, desired);
+    this.options.idle.begin(entry)();
+    // A pause is its client's from now on, also after a crash.
+    const ofClient =
+      desired === "paused" && entry.record.idle ? this.lifecycle.update(entry, { idle: false }) : undefined;
+    await Promise.all([ofClient, this.lifecycle.want(entry, desired)]);
     if (this.admission.draining && desired === "stopped") await this.options.withdrawResume(id);
     return sandboxOf(entry);
   }
@@ -174,6 +180,7 @@ export class MsbSandboxes implements SandboxBackend, Mirrored {
     const entry = this.visible(id);
     this.admission.refuseWhileDraining();
     checkUp(entry);
+    this.options.idle.begin(entry)();
     // It holds its room already.
     await this.lifecycle.want(entry, "running");
     return sandboxOf(entry);
@@ -190,21 +197,40 @@ export class MsbSandboxes implements SandboxBackend, Mirrored {
     return sandboxOf(entry);
   }
 
-  planModification = async (id: string, change: PlannedModification): Promise<ModificationPlan> =>
-    this.options.modifications.plan(this.visible(id), change);
+  async planModification(id: string, change: PlannedModification): Promise<ModificationPlan> {
+    const entry = this.visible(id);
+    return this.whileUsed(entry, () => this.options.modifications.plan(entry, change));
+  }
 
-  modify = async (id: string, change: Modification): Promise<ModificationPlan> =>
-    this.options.modifications.apply(this.visible(id), change);
+  async modify(id: string, change: Modification): Promise<ModificationPlan> {
+    const entry = this.visible(id);
+    return this.whileUsed(entry, () => this.options.modifications.apply(entry, change));
+  }
+
+  private whileUsed = <T>(entry: Entry, work: () => Promise<T>): Promise<T> =>
+    this.options.idle.whileUsed(entry, AbortSignal.timeout(RESUME_MS), work);
 
   async openAgent(id: string, signal: AbortSignal): Promise<Duplex> {
     const entry = this.visible(id);
     // It is to run again after a restart of the server: whoever asks for it need not wait for its turn.
     if (entry.deferred) await this.want(id, "running");
-    if (statusOf(entry) === "starting" || entry.record.state === "pausing")
-      await this.until(id, ({ settled }) => settled, signal);
-    checkReachable(entry);
+    const over = this.options.idle.begin(entry);
     try {
-      return await connectAgent(this.options.home, entry.record.handle, signal);
+      if (statusOf(entry) === "starting" || entry.record.state === "pausing")
+        await this.until(id, ({ settled }) => settled, signal);
+      await this.options.idle.awake(entry, signal);
+      checkReachable(entry);
+      return await this.connect(entry, over, signal);
+    } catch (error) {
+      over();
+      throw error;
+    }
+  }
+
+  private async connect(entry: Entry, closed: () => void, signal: AbortSignal): Promise<Duplex> {
+    try {
+      const agent = await connectAgent(this.options.home, entry.record.handle, signal);
+      return agent.once("close", closed);
     } catch (error) {
       // Most likely it has just ended.
       this.view.invalidate();
@@ -212,14 +238,20 @@ export class MsbSandboxes implements SandboxBackend, Mirrored {
     }
   }
 
-  logs(id: string, query: LogQuery): AsyncIterable<LogEntry[]> {
+  async *logs(id: string, query: LogQuery): AsyncIterable<LogEntry[]> {
     const entry = this.index.get(id);
+    if (!entry) return;
     const isAlive = async () => {
       // While msb can't say, it lives: a log that is followed goes on.
       await this.view.refresh(LOG_STATUS_AGE_MS).catch(() => undefined);
-      return entry !== undefined && !entry.ended && STATES[entry.record.state].alive;
+      return !entry.ended && STATES[entry.record.state].alive;
     };
-    return readLog(this.options.home, entry?.record.handle ?? "", query, isAlive);
+    const over = this.options.idle.begin(entry);
+    try {
+      yield* readLog(this.options.home, entry.record.handle, query, isAlive);
+    } finally {
+      over();
+    }
   }
 
   /** From now on nothing is made or started. */
@@ -259,3 +291,5 @@ export class MsbSandboxes implements SandboxBackend, Mirrored {
 /** How long an answer about a sandbox that is known waits for msb's word. */
 const LOOK_MS = 5_000;
 const LOG_STATUS_AGE_MS = 5_000;
+/** How long a change waits for a sandbox that is paused for want of use. */
+const RESUME_MS = 60_000;

@@ -10,12 +10,13 @@ export const MOST_LAYERS = 240;
  * @throws ServiceError sandboxNotFound, conflict
  */
 export function checkCapturable(entry: Entry, when: "now" | "soon"): void {
-  const { id, state, name, layers } = entry.record;
+  const { id, state, name, layers, idle } = entry.record;
   if (entry.ended || isHidden(entry) || state === "gone" || state === "removing") throw sandboxNotFound(id);
   const conflict = (why: string) =>
     new ServiceError("conflict", `the sandbox ${JSON.stringify(name)} ${why}`);
   if (state === "created" || state === "unmade") throw conflict("was never started: it has no disk yet");
-  if (state === "paused") throw conflict("is paused: resume it first, its file system has to answer");
+  if (state === "paused" && !idle)
+    throw conflict("is paused: resume it first, its file system has to answer");
   if (state === "failed") throw conflict("has failed: start it, and stop it if it is not to run");
   if (state === "running" && layers >= MOST_LAYERS)
     throw conflict(

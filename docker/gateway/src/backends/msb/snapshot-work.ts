@@ -2,6 +2,7 @@ import { errorText, ServiceError, snapshotNotFound } from "../../errors";
 import { LineBudget } from "../../limits/line-budget";
 import type { Owner } from "../../sandboxes/scope";
 import { within } from "../../within";
+import type { IdlePauses } from "./idle-pauses";
 import { FAILURES, type Lifecycle, type LifecycleLog } from "./lifecycle";
 import type { RecordStore } from "./record-store";
 import type { Entry } from "./sandbox-index";
@@ -24,6 +25,7 @@ export type SnapshotWorkOptions = {
   store: RecordStore<SnapshotRecord>;
   commands: SnapshotCommands;
   lifecycle: Pick<Lifecycle, "hold" | "change" | "saveSoon">;
+  idle: Pick<IdlePauses, "whileUsed">;
   log: LifecycleLog;
 };
 
@@ -150,16 +152,18 @@ export class SnapshotWork {
 
   /** Never rejects. */
   private async make(record: SnapshotRecord, entry: Entry, job: Job): Promise<void> {
-    const { commands, store, lifecycle } = this.options;
+    const { commands, store, lifecycle, idle } = this.options;
     const { signal } = job.abort;
     try {
+      const capture = async () => {
+        job.begun = true;
+        this.countLayer(entry);
+        await commands.capture(record.id, entry.record.handle, signal);
+        return commands.read(record, entry.record.name);
+      };
+      const check = (each: Entry) => checkCapturable(each, "now");
       const made = await commands.inTurn({ owner: record.owner ?? "", signal }, () =>
-        whenFree(lifecycle, entry, { signal, check: (each) => checkCapturable(each, "now") }, async () => {
-          job.begun = true;
-          this.countLayer(entry);
-          await commands.capture(record.id, entry.record.handle, signal);
-          return commands.read(record, entry.record.name);
-        }),
+        idle.whileUsed(entry, signal, () => whenFree(lifecycle, entry, { signal, check }, capture)),
       );
       await store.put(changed(record, { state: "active", made }));
     } catch (error) {

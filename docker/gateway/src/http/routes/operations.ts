@@ -121,6 +121,7 @@ const quotas = z.looseObject({
   max_body_bytes: whole,
   max_duration_seconds: whole,
   max_idle_seconds: whole,
+  idle_pause_seconds: whole,
 });
 
 /** Limits and figures, with a key. Where a key has a limit of its own, the figures are those of the key. */
@@ -171,6 +172,7 @@ export function quotaRoutes(plain: App, context: Context): void {
         max_body_bytes: config.LIMIT_BODY_BYTES,
         max_duration_seconds: config.LIMIT_MAX_DURATION_SECONDS,
         max_idle_seconds: config.LIMIT_IDLE_TIMEOUT_SECONDS,
+        idle_pause_seconds: config.LIMIT_IDLE_PAUSE_SECONDS,
       };
     },
   );

@@ -1,0 +1,120 @@
+import { errorText, ServiceError } from "../../errors";
+import { isBefore07 } from "./command-line";
+import type { Lifecycle } from "./lifecycle";
+import type { Entry, SandboxIndex } from "./sandbox-index";
+import { isPausedIdle } from "./sandbox-record";
+
+export type IdlePausesOptions = {
+  /** Seconds without use after which a sandbox is paused; 0 for never. */
+  seconds: number;
+  index: Pick<SandboxIndex, "all">;
+  lifecycle: Pick<Lifecycle, "update" | "want" | "log">;
+  msbVersion: () => Promise<string>;
+};
+
+/** Times are of performance.now(). */
+type Use = {
+  /** Uses that are not over. */
+  open: number;
+  lastAt: number;
+  /** Its own idle timeout, in seconds, once it is paused: msb can't keep it while the guest's clock stands still. */
+  timeout: number;
+};
+
+/**
+ * Pauses sandboxes that nobody uses, and resumes them for the next who does, unseen by clients. A use is a connection to the
+ * agent (commands, files, terminals), a log that is followed, a change, a capture, and a start or resume.
+ */
+export class IdlePauses {
+  private readonly uses = new WeakMap<Entry, Use>();
+
+  constructor(private readonly options: IdlePausesOptions) {}
+
+  /** Begins a use, but resumes nothing. @returns ends it */
+  begin(entry: Entry): () => void {
+    const use = this.of(entry);
+    use.open += 1;
+    let open = true;
+    return () => {
+      if (open) use.open -= 1;
+      open = false;
+      use.lastAt = performance.now();
+    };
+  }
+
+  /** Works with a sandbox, which is resumed for it. @throws ServiceError conflict where that fails */
+  async whileUsed<T>(entry: Entry, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
+    const end = this.begin(entry);
+    try {
+      await this.awake(entry, signal);
+      return await work();
+    } finally {
+      end();
+    }
+  }
+
+  /** Resumes one that is paused for want of use. To be called within a use. @throws ServiceError conflict */
+  async awake(entry: Entry, signal: AbortSignal): Promise<void> {
+    if (!entry.record.idle) return;
+    // It may be on its way there, or back for somebody else.
+    await settled(entry, signal);
+    if (!isPausedIdle(entry.record)) return;
+    await this.options.lifecycle.want(entry, "running");
+    await settled(entry, signal);
+    const { name, failure } = entry.record;
+    if (isPausedIdle(entry.record))
+      throw new ServiceError(
+        "conflict",
+        `the sandbox ${JSON.stringify(name)} was paused for want of use, and can't be resumed: ${failure?.message}`,
+      );
+  }
+
+  /** Pauses what was not used for long enough, and stops what has been paused for its own idle timeout. Never rejects. */
+  async sweep(now = performance.now()): Promise<void> {
+    const { seconds, index, lifecycle, msbVersion } = this.options;
+    if (seconds === 0) return;
+    try {
+      if (isBefore07(await msbVersion())) return;
+      for (const entry of [...index.all()]) {
+        if (isPausedIdle(entry.record)) {
+          const { timeout } = this.of(entry);
+          if (timeout > 0 && this.isUnused(entry, timeout, now)) await lifecycle.want(entry, "stopped");
+        } else if (entry.record.state !== "running") this.uses.delete(entry);
+        else if (runs(entry) && this.isUnused(entry, seconds, now)) await this.pause(entry, now);
+      }
+    } catch (error) {
+      lifecycle.log.warn({ err: errorText(error) }, "idle sandboxes were not paused");
+    }
+  }
+
+  private async pause(entry: Entry, now: number): Promise<void> {
+    const { seconds, lifecycle } = this.options;
+    // A pause that a crash interrupts is still this server's, not a client's.
+    await lifecycle.update(entry, { idle: true });
+    if (!runs(entry) || !this.isUnused(entry, seconds, now)) return;
+    this.of(entry).timeout = entry.record.spec?.whole().lifecycle.idle_timeout_secs ?? 0;
+    await lifecycle.want(entry, "paused");
+  }
+
+  private isUnused(entry: Entry, seconds: number, now: number): boolean {
+    const { open, lastAt } = this.of(entry);
+    return open === 0 && now - lastAt >= seconds * 1000;
+  }
+
+  /** Its use; one that is seen for the first time was used just now. */
+  private of(entry: Entry): Use {
+    const known = this.uses.get(entry);
+    if (known) return known;
+    const use = { open: 0, lastAt: performance.now(), timeout: 0 };
+    this.uses.set(entry, use);
+    return use;
+  }
+}
+
+const runs = ({ underWay, ended, record: { state, desired } }: Entry): boolean =>
+  !underWay && !ended && state === "running" && desired === "running";
+
+async function settled(entry: Entry, signal: AbortSignal): Promise<void> {
+  if (!entry.settled) await entry.until((each) => each.settled, signal);
+  signal.throwIfAborted();
+}
