@@ -13,6 +13,7 @@ import { checkPlan, planCreate } from "./create-plan";
 import { type EgressPolicy, ownNetworks } from "./egress";
 import type { EgressLimit } from "./egress-limit";
 import { Forks } from "./forks";
+import { GuestAccess } from "./guest-access";
 import { IdlePauses } from "./idle-pauses";
 import { ImageCache } from "./image-cache";
 import { Lifecycle, type LifecycleLog } from "./lifecycle";
@@ -219,8 +220,9 @@ export async function assemble(options: MsbBackendOptions): Promise<Parts> {
     disksAmong: (ids) => volumes.disksAmong(ids),
   });
   const resolver = new Resolver(lifecycle, commands, log);
-  const sandboxes = new MsbSandboxes(index, lifecycle, view, resolver, admission, forks, {
-    ...{ home, egress, capacity, disk: files.disk, checkSpec, pulls, payloads, newId, idle, log },
+  const access = new GuestAccess({ home, view, idle });
+  const sandboxes = new MsbSandboxes(index, lifecycle, view, resolver, admission, forks, access, {
+    ...{ egress, capacity, disk: files.disk, checkSpec, pulls, payloads, newId, idle, log },
     modifications: new Modifications(msb, lifecycle),
     msbVersion: () => msb.version(),
     volumesOf: (spec, owner) => volumes.idsFor(spec, owner),

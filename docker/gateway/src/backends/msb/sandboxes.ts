@@ -19,26 +19,24 @@ import type { Modification, ModificationPlan, PlannedModification } from "../../
 import { labelFilter } from "../../sandboxes/ordered-entries";
 import { SandboxRow } from "../../sandboxes/sandbox-row";
 import { uncharged } from "../../sandboxes/scope";
-import { type Desired, STATES } from "../../sandboxes/states";
+import type { Desired } from "../../sandboxes/states";
 import { within } from "../../within";
 import type { Admission, AdmissionOptions } from "./admission";
-import { connectAgent } from "./agent-socket";
 import type { EgressLimit } from "./egress-limit";
 import type { Forks } from "./forks";
+import type { GuestAccess } from "./guest-access";
 import type { IdlePauses } from "./idle-pauses";
 import type { Lifecycle, LifecycleLog } from "./lifecycle";
-import { readLog } from "./logs";
 import type { Modifications } from "./modifications";
-import { checkPauses, checkReachable, checkUp } from "./pausing";
+import { checkPauses, checkUp } from "./pausing";
 import type { PayloadStore } from "./payload-store";
 import type { Resolver } from "./resolver";
 import { type Entry, type SandboxIndex, shareOf } from "./sandbox-index";
 import { newRecord } from "./sandbox-record";
-import { isHidden, sandboxOf, statusOf } from "./sandbox-view";
+import { isHidden, sandboxOf } from "./sandbox-view";
 import type { StatusCache } from "./status-cache";
 
 export type SandboxesOptions = Omit<AdmissionOptions, "namesPerOwner"> & {
-  home: string;
   egress: EgressLimit;
   /** Ids of the volumes that a spec mounts, by name. @throws ServiceError volumeNotFound */
   volumesOf: (spec: Wanted["spec"], owner: Owner) => Promise<Record<string, string>>;
@@ -69,6 +67,7 @@ export class MsbSandboxes implements SandboxBackend, Mirrored {
     private readonly resolver: Resolver,
     private readonly admission: Admission,
     private readonly forks: Forks,
+    private readonly access: GuestAccess,
     private readonly options: SandboxesOptions,
   ) {}
 
@@ -214,44 +213,12 @@ export class MsbSandboxes implements SandboxBackend, Mirrored {
     const entry = this.visible(id);
     // It is to run again after a restart of the server: whoever asks for it need not wait for its turn.
     if (entry.deferred) await this.want(id, "running");
-    const over = this.options.idle.begin(entry);
-    try {
-      if (statusOf(entry) === "starting" || entry.record.state === "pausing")
-        await this.until(id, ({ settled }) => settled, signal);
-      await this.options.idle.awake(entry, signal);
-      checkReachable(entry);
-      return await this.connect(entry, over, signal);
-    } catch (error) {
-      over();
-      throw error;
-    }
-  }
-
-  private async connect(entry: Entry, closed: () => void, signal: AbortSignal): Promise<Duplex> {
-    try {
-      const agent = await connectAgent(this.options.home, entry.record.handle, signal);
-      return agent.once("close", closed);
-    } catch (error) {
-      // Most likely it has just ended.
-      this.view.invalidate();
-      throw error;
-    }
+    return this.access.openAgent(entry, signal);
   }
 
   async *logs(id: string, query: LogQuery): AsyncIterable<LogEntry[]> {
     const entry = this.index.get(id);
-    if (!entry) return;
-    const isAlive = async () => {
-      // While msb can't say, it lives: a log that is followed goes on.
-      await this.view.refresh(LOG_STATUS_AGE_MS).catch(() => undefined);
-      return !entry.ended && STATES[entry.record.state].alive;
-    };
-    const over = this.options.idle.begin(entry);
-    try {
-      yield* readLog(this.options.home, entry.record.handle, query, isAlive);
-    } finally {
-      over();
-    }
+    if (entry) yield* this.access.log(entry, query);
   }
 
   /** From now on nothing is made or started. */
@@ -290,6 +257,5 @@ export class MsbSandboxes implements SandboxBackend, Mirrored {
 
 /** How long an answer about a sandbox that is known waits for msb's word. */
 const LOOK_MS = 5_000;
-const LOG_STATUS_AGE_MS = 5_000;
 /** How long a change waits for a sandbox that is paused for want of use. */
 const RESUME_MS = 60_000;
