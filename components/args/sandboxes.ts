@@ -45,9 +45,8 @@ export interface SandboxesArgs {
    */
   autoPullImages?: pulumi.Input<boolean>;
   /**
-   * Pre-booted sandboxes. A create request for the same image and size gets one immediately.
+   * Pre-booted sandboxes. A create request for the same image and size gets one immediately. If not set: one of `starter`, where guests have 8 GiB of memory and the server 4 CPUs; `[]` is none.
    * Accepted: a list like [{"image":"starter","count":2,"cpus":1,"memoryMiB":512}].
-   * @default []
    * @example [{"image": "starter", "count": 2}]
    */
   warm?: pulumi.Input<pulumi.Input<WarmArgs>[]>;

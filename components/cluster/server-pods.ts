@@ -108,7 +108,6 @@ function serverPod(settings: ServerPodSettings, { image, kvm }: ServerPodArgs): 
 
 /** The gateway's settings; docker/gateway/src/config.ts reads them. */
 function environment(settings: ServerPodSettings): Record<string, string | number | boolean> {
-  const { warm } = settings;
   return {
     ...{ PORT, BACKEND_PORT, DEV_MODE: false, OWN_SANDBOXES: settings.isolateByKey },
     ...peers.variables,
@@ -116,7 +115,7 @@ function environment(settings: ServerPodSettings): Record<string, string | numbe
     EGRESS: egressVariable(settings),
     STOP_TIMEOUT_SECONDS: settings.stopTimeout,
     TZ: settings.timezone,
-    ...(warm.length > 0 ? { WARM: warmVariable(warm) } : {}),
+    ...warmVariable(settings.warm),
     ...limitVariables(settings.limits),
   };
 }

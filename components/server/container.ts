@@ -187,7 +187,7 @@ export function environment(
       PORT: values.port,
       STOP_TIMEOUT_SECONDS: values.stopTimeout,
       TZ: values.timezone,
-      ...(values.warm.length > 0 ? { WARM: warmVariable(values.warm) } : {}),
+      ...warmVariable(values.warm),
       ...limitVariables(values.limits),
     }).map(([key, value]) => `${key}=${value}`),
   );

@@ -2,7 +2,7 @@ import type { StackSettings } from "./schema";
 import type { SettingError } from "./setting-errors";
 import { MIB } from "./values";
 
-type Kind = StackSettings["warm"][number];
+type Kind = NonNullable<StackSettings["warm"]>[number];
 
 /** Pre-booted sandboxes for which the limits have no room would never be booted. */
 export function warmError({

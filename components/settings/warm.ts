@@ -13,14 +13,18 @@ const kind = z.strictObject({
   memoryMiB: z.int().min(64).max(67_108_864).default(512),
 });
 
-export const warm = z.array(kind).max(20).prefault([]).register(settingMeta, {
-  description: "Pre-booted sandboxes. A create request for the same image and size gets one immediately.",
+export const warm = z.array(kind).max(20).optional().register(settingMeta, {
+  description:
+    "Pre-booted sandboxes. A create request for the same image and size gets one immediately. If not set: one of `starter`, where guests have 8 GiB of memory and the server 4 CPUs; `[]` is none.",
   accepts: 'a list like [{"image":"starter","count":2,"cpus":1,"memoryMiB":512}]',
   example: '[{"image":"starter","count":2}]',
 });
 
-/** The server's variable; docker/gateway/src/config.ts reads it. */
-export const warmVariable = (kinds: z.output<typeof warm>): string =>
-  JSON.stringify(
-    kinds.map(({ cpus, memoryMiB, ...kind }) => ({ ...kind, vcpus: cpus, memoryMib: memoryMiB })),
-  );
+/** The server's variable; docker/gateway/src/config.ts reads it, and has the default. */
+export function warmVariable(kinds: z.output<typeof warm>): { WARM?: string } {
+  if (kinds === undefined) return {};
+  const list = kinds.map(({ cpus, memoryMiB, ...kind }) => ({
+    ...{ ...kind, vcpus: cpus, memoryMib: memoryMiB },
+  }));
+  return { WARM: JSON.stringify(list) };
+}

@@ -72,8 +72,8 @@ export const environmentSchema = z.object({
   RESUME_SANDBOXES: flag.default(true),
   /** Whether an image that is not cached is pulled when a sandbox asks for it. */
   AUTO_PULL_IMAGES: flag.default(true),
-  /** Sandboxes to be kept booted for creates to come, as JSON: a list. */
-  WARM: jsonOf(z.array(warmKind).max(20)).prefault("[]"),
+  /** Sandboxes to be kept booted for creates to come, as JSON: a list. Default: {@link warmByDefault}. */
+  WARM: jsonOf(z.array(warmKind).max(20)).optional(),
   /** Folder that API clients see as the default volume. */
   WORKSPACE: z.string().startsWith("/").default("/workspace"),
 

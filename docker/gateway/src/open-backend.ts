@@ -1,6 +1,7 @@
 import { listenForAdmin } from "./backends/msb/admin";
 import { MsbBackend } from "./backends/msb/backend";
 import { egressLimit } from "./backends/msb/egress-limit";
+import { warmByDefault } from "./backends/msb/warm-kind";
 import type { BackendServer } from "./backends/remote/serve";
 import { isRouter } from "./config";
 import type { OpenOptions } from "./open-options";
@@ -19,6 +20,7 @@ export async function openBackend(options: OpenOptions): Promise<Backend> {
 /** msb on this machine, offered to routers where that is set. */
 async function openMsb(options: OpenOptions): Promise<Backend> {
   const { config, limitsOf, metrics, log, unusable, onClose } = options;
+  const limits = serverLimits(config, sizeOfDisk(config.MSB_HOME));
   const backend = await MsbBackend.open({
     msbPath: config.MSB_PATH,
     home: config.MSB_HOME,
@@ -30,13 +32,13 @@ async function openMsb(options: OpenOptions): Promise<Backend> {
     serverNumber: config.SERVER_NUMBER,
     namesPerOwner: config.OWN_SANDBOXES,
     resume: config.RESUME_SANDBOXES,
-    limits: serverLimits(config, sizeOfDisk(config.MSB_HOME)),
+    limits,
     limitsOf,
     reserveBytes: config.LIMIT_DISK_RESERVE_MIB * 1024 * 1024,
     idlePauseSeconds: config.LIMIT_IDLE_PAUSE_SECONDS,
     warm: {
       // The trial of an upgrade starts nothing.
-      kinds: config.RESUME_SANDBOXES ? config.WARM : [],
+      kinds: config.RESUME_SANDBOXES ? (config.WARM ?? warmByDefault(limits, config.STARTER_ARCHIVE)) : [],
       idleSeconds: config.LIMIT_IDLE_TIMEOUT_SECONDS,
       claimed: (result, seconds) => metrics.claims.observe({ result }, seconds),
     },

@@ -7,7 +7,7 @@ export function checkRouter(config: Config): void {
   checkKubernetes(config);
   if (!isRouter(config)) return;
   const setting = SERVERS ? "SERVERS" : "STATEFUL_SET";
-  const others = { BACKEND_PORT, SERVER_NUMBER, WARM: WARM[0] };
+  const others = { BACKEND_PORT, SERVER_NUMBER, WARM: WARM?.[0] };
   for (const [name, value] of Object.entries(others))
     if (value !== undefined)
       throw new ConfigError(

@@ -1,4 +1,5 @@
 import * as z from "zod";
+import type { Limits } from "../../limits/capacity";
 import { type SandboxSpec, sandboxSpec } from "../../sandboxes/spec";
 import type { CreatePlan } from "./create-plan";
 
@@ -12,6 +13,18 @@ export const warmKind = z.object({
   memoryMib: z.int().min(1).default(512),
 });
 export type WarmKind = z.infer<typeof warmKind>;
+
+/** Below these one more microVM is felt: MiB for all guests, and CPUs of the container. */
+const ROOMY = { memoryMib: 8192, cpus: 4 };
+
+/** Without a setting: one of the built-in image, where the server has one and room. */
+export function warmByDefault(
+  { memoryMib, sandboxCpus }: Pick<Limits, "memoryMib" | "sandboxCpus">,
+  starterArchive: string,
+): WarmKind[] {
+  const hasRoom = memoryMib >= ROOMY.memoryMib && sandboxCpus >= ROOMY.cpus;
+  return hasRoom && starterArchive !== "" ? [warmKind.parse({ image: "starter", count: 1 })] : [];
+}
 
 /** What all of the pool have for a name until one is claimed. */
 export const UNCLAIMED = "sandbox";
