@@ -52,7 +52,7 @@ export function keysCommand(stackOption: readonly [string, string]): Command {
     .option("--memory <size>", "memory of its running sandboxes together, like 4G")
     .option("--cpus <n>", "CPUs of its running sandboxes together")
     .option("--volumes <n>", "limit of its volumes")
-    .option("--volume-gib <n>", "total capacity of its volumes that have one, in GiB")
+    .option("--volume-gib <n>", "GiB of its volumes: their capacity, or the files in them")
     .option("--snapshots <n>", "limit of its snapshots")
     .option("--requests <n>", "its requests per second, instead of limits.requestsPerSecond")
     .option(

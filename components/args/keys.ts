@@ -72,7 +72,7 @@ export interface KeyLimitsArgs {
    */
   volumes?: number;
   /**
-   * Total capacity of all volumes that have one; the server's own limit if not set.
+   * Total GiB of all volumes: the capacity of those that have one, and the files in the others; the server's own limit if not set.
    * Accepted: a whole number of GiB from 1 to 16777216.
    * @example 500
    */

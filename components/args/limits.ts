@@ -63,7 +63,7 @@ export interface LimitsArgs {
    */
   volumes?: pulumi.Input<number>;
   /**
-   * Total capacity of all volumes that have one; the size of the state volume's disk if not set.
+   * Total GiB of all volumes: the capacity of those that have one, and the files in the others; the size of the state volume's disk if not set.
    * Accepted: a whole number of GiB from 1 to 16777216.
    * @example 500
    */

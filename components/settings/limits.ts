@@ -56,7 +56,7 @@ export const limits = z.strictObject({
   }),
   volumeGiB: optionalInteger(1, 16_777_216, {
     description:
-      "Total capacity of all volumes that have one; the size of the state volume's disk if not set.",
+      "Total GiB of all volumes: the capacity of those that have one, and the files in the others; the size of the state volume's disk if not set.",
     example: "500",
     unit: "GiB",
   }),

@@ -8,8 +8,9 @@ architecture=$1 root=$2
 
 # libc6, libgcc and libstdc++ are for node and msb, libcap-ng for msb 0.6; the rest is for people:
 # a shell, time zones, certificates of registries. GNU tar copies sparse disks and extended attributes: backup, upgrade.
-# attr has getfattr and setfattr: what guests see of the files of volumes is in attributes. Of coreutils only cp is taken,
-# which libattr is for: it skips the holes of sparse files, which busybox's reads.
+# attr has getfattr and setfattr: what guests see of the files of volumes is in attributes. Of coreutils only cp
+# and du are taken, which libattr is for: cp skips the holes of sparse files, which busybox's reads; du measures trees of any
+# depth, where busybox's ends at the longest path.
 packages="base-files libc6 libgcc-s1 libstdc++6 libcap-ng0 bash libtinfo6 busybox-static tar libacl1 libselinux1 libpcre2-8-0 attr libattr1 coreutils"
 independent="tzdata netbase"
 
@@ -29,7 +30,7 @@ for file in "$download"/*.deb; do
   case $file in
   */coreutils_*)
     dpkg-deb -x "$file" "$download/coreutils"
-    find "$download/coreutils" -path '*/bin/cp' -exec cp {} "$root/usr/bin/cp" \;
+    find "$download/coreutils" \( -path '*/bin/cp' -o -path '*/bin/du' \) -exec cp {} "$root/usr/bin/" \;
     mkdir -p "$root/usr/share/doc/coreutils"
     cp "$download/coreutils/usr/share/doc/coreutils/copyright" "$root/usr/share/doc/coreutils/"
     ;;

@@ -41,7 +41,7 @@ export function serverLimits(config: Config, diskGib: number, measure = containe
       return cpus();
     },
     volumes: config.LIMIT_VOLUMES,
-    volumeGib: config.LIMIT_VOLUME_GIB ?? Math.floor(diskGib),
+    volumeGib: config.LIMIT_VOLUME_GIB ?? Math.ceil(diskGib),
     snapshots: config.LIMIT_SNAPSHOTS,
     // More could never be used, and its mere bookkeeping takes room.
     sandboxDiskMib: Math.floor(diskGib * 1024),

@@ -82,6 +82,9 @@ const SECURITY: Proofs = {
   ],
   "The totals of a key": [
     ["total-limits", "sandboxes are counted whether they run or not"],
+    ["volume-bytes", "a key writes into its volumes what it may, and all of that"],
+    ["volume-bytes", "what a guest writes counts with the next measure"],
+    ["volume-bytes", "on a router a key's volumes are counted on all servers together"],
     ["limit-settings", "what a key may have of them is an option"],
     ["snapshots-disks", "a key, and the server, have so many snapshots at most"],
   ],

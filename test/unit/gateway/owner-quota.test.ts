@@ -32,7 +32,7 @@ const LIMITED: Record<string, string[]> = {
   memoryMiB: ["run", "started", "forks"],
   cpus: ["run", "started", "forks"],
   volumes: ["volume", "disk"],
-  volumeGiB: ["disk"],
+  volumeGiB: ["volume", "disk"],
   snapshots: ["snapshot"],
   requestsPerSecond: [],
   connections: [],

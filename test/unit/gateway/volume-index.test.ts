@@ -4,7 +4,7 @@ import type { Parts } from "../../../docker/gateway/src/backends/msb/assembly";
 import { RecordStore } from "../../../docker/gateway/src/backends/msb/record-store";
 import { Entry, SandboxIndex } from "../../../docker/gateway/src/backends/msb/sandbox-index";
 import { newRecord, type SandboxRecord } from "../../../docker/gateway/src/backends/msb/sandbox-record";
-import { GIB, VolumeIndex } from "../../../docker/gateway/src/backends/msb/volume-index";
+import { VolumeIndex } from "../../../docker/gateway/src/backends/msb/volume-index";
 import {
   mounts,
   type VolumeRecord,
@@ -13,6 +13,7 @@ import {
 import { readCreateRequest } from "../../../docker/gateway/src/http/create-request";
 import { createBody } from "../../../docker/gateway/src/http/schema/sandbox";
 import { sizeOfLabels } from "../../../docker/gateway/src/sandboxes/fields";
+import { GIB } from "../../../docker/gateway/src/sandboxes/volume-files";
 import { newBody, temporaryFolder } from "./harness";
 import { MsbWorld } from "./msb-world";
 
@@ -35,6 +36,8 @@ test("what is known of volumes is what their records say, whatever came before, 
   });
   const index = new VolumeIndex(store);
   const there = new Map<string, VolumeRecord>();
+  /** What is in the folder of each. */
+  const files = new Map<string, number>();
   const check = (asked: VolumeRecord["owner"] | undefined, name: string) => {
     const all = [...there.values()].filter((each) => asked === undefined || each.owner === asked);
     const sum = (of: (each: VolumeRecord) => number) => all.reduce((total, each) => total + of(each), 0);
@@ -47,15 +50,18 @@ test("what is known of volumes is what their records say, whatever came before, 
     const holds = all.some((each) => each.name === name && each.state !== "deleting");
     expect(index.named(name, asked) !== undefined).toBe(holds);
     const made = ({ state }: VolumeRecord) => (state === "making" ? 0 : 1);
-    const gib = ({ capacityBytes }: VolumeRecord) => (capacityBytes ?? 0) / GIB;
+    const gib = ({ id, capacityBytes }: VolumeRecord) => (capacityBytes || (files.get(id) ?? 0)) / GIB;
     expect(index.usage(asked)).toEqual({
       volumes: sum(made),
-      volumeGib: Math.ceil(sum((each) => made(each) * gib(each))),
+      volumeGib: sum((each) => made(each) * gib(each)),
     });
     if (asked === undefined) return;
     const wanted = { gib: 1, labels: 1 };
     const least = { volumes: sum(() => 1) + 1, volumeGib: sum(gib) + 1 };
-    const room = { limits: { volumes: 99, volumeGib: 99 }, limitsOf: () => least };
+    const room = { limits: { volumes: 99, volumeGib: 9999 }, limitsOf: () => least };
+    index.checkBytes(asked, GIB, room);
+    expect(() => index.checkBytes(asked, GIB + 1, room)).toThrow("at most");
+    expect(() => index.checkBytes(asked, GIB, room, sum(gib) * GIB)).toThrow("together");
     index.checkLimits(asked, wanted, room);
     for (const field of ["volumes", "volumeGib"] as const)
       for (const less of [
@@ -70,12 +76,34 @@ test("what is known of volumes is what their records say, whatever came before, 
   const step = fc.oneof(
     volume.map((record) => ({ record })),
     word.map((id) => ({ id })),
+    // Of a folder, whose bytes are in quarters of a GiB: they are summed up without rounding.
+    fc.record({ id: word, bytes: fc.nat(8).map((count) => (count * GIB) / 4), how: fc.nat(3) }),
   );
+  const grow = (id: string, bytes: number, how: number) => {
+    if (how === 0) {
+      // What is written while it is measured counts beside what is found.
+      index.writing(id, bytes);
+      index.beginMeasure(id);
+      index.written(id, bytes);
+      index.measured(id, 2 * GIB);
+    } else if (how === 1) {
+      index.beginMeasure(id);
+      index.measured(id, bytes);
+    } else {
+      index.writing(id, bytes);
+      if (how === 2) return index.writing(id, -bytes);
+      index.written(id, bytes);
+    }
+    const before = how === 3 ? (files.get(id) ?? 0) : how === 0 ? 2 * GIB : 0;
+    if (there.has(id)) files.set(id, before + bytes);
+  };
   await fc.assert(
     fc.asyncProperty(fc.array(step, { maxLength: 12 }), owner, word, async (steps, asked, name) => {
       const writes = steps.map((each) => {
+        if ("bytes" in each) return grow(each.id, each.bytes, each.how);
         if ("id" in each) {
           there.delete(each.id);
+          files.delete(each.id);
           return store.delete(each.id);
         }
         there.set(each.record.id, each.record);

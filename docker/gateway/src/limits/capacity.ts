@@ -15,7 +15,7 @@ export type Limits = {
   sandboxCpus: number;
   /** MiB of the disk that one sandbox may ask for. */
   sandboxDiskMib: number;
-  /** Named volumes, and the GiB promised to all that have a capacity. */
+  /** Named volumes, and the GiB promised to all that have a capacity and in the folders of the others. */
   volumes: number;
   volumeGib: number;
   /** Snapshots of disks. */

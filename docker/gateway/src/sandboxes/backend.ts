@@ -91,7 +91,7 @@ export type Usage = {
   memoryMib: number;
   cpus: number;
   volumes: number;
-  /** GiB promised to volumes that have a capacity. */
+  /** GiB promised to volumes that have a capacity, and measured in the others; not rounded. */
   volumeGib: number;
   snapshots: number;
   /** What snapshots take on the disk. */

@@ -1,5 +1,7 @@
 import type { Readable } from "node:stream";
 
+export const GIB = 1024 ** 3;
+
 /** A path below a volume's root, as the bytes that the file system knows: names need not be UTF-8. */
 export type FilePath = Buffer;
 
@@ -36,6 +38,8 @@ export type FileInfo = {
 export type FileCaller = {
   owner: string | symbol;
   signal?: AbortSignal;
+  /** Bytes that this owner may have in volumes of the backend, as far as others know. @throws ServiceError unavailable */
+  mostBytes?: () => Promise<number | undefined>;
 };
 
 export type WriteOptions = {
@@ -46,7 +50,7 @@ export type WriteOptions = {
 /**
  * The files of one volume. No method follows a symbolic link, in whatever part of a path.
  *
- * All throw a ServiceError: `fileNotFound`; `invalidPath` for a path that leads out of the volume, has a part that is no
+ * All throw a ServiceError: `fileNotFound`; `noCapacity` where the volume's owner may write no more; `invalidPath` for a path that leads out of the volume, has a part that is no
  * folder, or can't be used so; `diskFull`; `unavailable` where the server is short of something for a moment.
  */
 export interface VolumeFiles {

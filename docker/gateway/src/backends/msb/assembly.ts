@@ -254,7 +254,11 @@ export async function assemble(options: MsbBackendOptions): Promise<Parts> {
       .delete(id)
       .catch((error) => log.warn({ sandbox: id, err: errorText(error) }, "its payload stays"));
   };
-  lifecycle.onRunning = (entry, runs) => (runs ? liveness.follow(entry) : liveness.leave(entry));
+  lifecycle.onRunning = (entry, runs) => {
+    if (runs) liveness.follow(entry);
+    else liveness.leave(entry);
+    volumes.noteUse(entry.record);
+  };
   const claim = new StateClaim(home, () => msb.version(), log);
   return {
     ...{ options, msb, claim, records, index, lifecycle, idle, reconciler, liveness, view, folders, resume },

@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn } from "node:child_process";
+import { constants, setPriority } from "node:os";
 import { invalidSpec, ServiceError } from "../../errors";
 import { within } from "../../within";
 
@@ -12,6 +13,8 @@ export type ProcessOptions = {
   signal?: AbortSignal;
   /** It leaves a child behind that goes on running, and may go on holding its output open. */
   leavesChild?: boolean;
+  /** It gets what others leave of the CPUs. */
+  inBackground?: boolean;
 };
 
 /** Milliseconds between the request to end and the kill. */
@@ -30,11 +33,12 @@ const MAX_OUTPUT = 32 * 1024 * 1024;
 export async function runProcess(
   path: string,
   args: string[],
-  { env, timeoutMs, signal, leavesChild }: ProcessOptions,
+  { env, timeoutMs, signal, leavesChild, inBackground }: ProcessOptions,
 ): Promise<ProcessResult> {
   signal?.throwIfAborted();
   const child = start(path, args, env);
   const exited = exitCode(child);
+  if (inBackground && child.pid) yieldTo(child.pid);
   // Where there is no descriptor left, there are no pipes, and the failure is told a turn later.
   if (!child.stdout || !child.stderr) return { code: await exited, stdout: "", stderr: "" };
   const closed = new Promise<void>((resolve) => child.once("close", () => resolve()));
@@ -66,6 +70,14 @@ export async function runProcess(
     clearTimeout(timer);
     clearTimeout(killing);
     signal?.removeEventListener("abort", aborted);
+  }
+}
+
+function yieldTo(pid: number): void {
+  try {
+    setPriority(pid, constants.priority.PRIORITY_LOW);
+  } catch {
+    // It has ended already.
   }
 }
 

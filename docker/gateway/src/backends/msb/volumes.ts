@@ -1,33 +1,34 @@
 import { stat } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
-import { isKind, ServiceError, volumeNameTaken, volumeNotFound } from "../../errors";
+import { ServiceError, volumeNameTaken, volumeNotFound } from "../../errors";
 import type { Owner, Scope, Volume, VolumeBackend, WantedVolume } from "../../sandboxes/backend";
 import type { KnownVolumes, VolumeReferences } from "../../sandboxes/changes";
 import { sizeOfLabels } from "../../sandboxes/fields";
 import type { SandboxSpec } from "../../sandboxes/spec";
-import type { FileCaller, VolumeFiles } from "../../sandboxes/volume-files";
+import { STATES } from "../../sandboxes/states";
+import { type FileCaller, GIB, type VolumeFiles } from "../../sandboxes/volume-files";
 import { SharedRead } from "../../shared-read";
 import { CleanupFailures } from "./cleanup-failures";
 import { inTermsOf, type Msb } from "./command-line";
+import { FolderBytes } from "./folder-bytes";
 import type { LifecycleLog } from "./lifecycle";
 import type { RecordStore } from "./record-store";
 import type { SandboxIndex } from "./sandbox-index";
+import type { SandboxRecord } from "./sandbox-record";
 import type { VolumeFileStore } from "./volume-files/store";
 import { VolumeFolders } from "./volume-folders";
-import { GIB, VolumeIndex, type VolumeLimits } from "./volume-index";
+import { VolumeIndex, type VolumeLimits } from "./volume-index";
 import { adopted, capacityOf, listedVolumes, type VolumeRecord, volumeOf } from "./volume-record";
+import { VolumeRemovals } from "./volume-removals";
+import { volumeRoom } from "./volume-room";
 
 /** The shared volume that is always there: the server's own workspace. */
 const DEFAULT_ID = "00000000-0000-4000-8000-000000000002";
-/** A large tree takes long to remove, and nobody waits for it. */
-const REMOVE_TIMEOUT_MS = 24 * 3600_000;
 /** How long a request waits for a removal, which goes on without it. */
 const REMOVE_WAIT_MS = 5_000;
 /** How old msb's list of volumes may be. */
 const LIST_AGE_MS = 1_000;
 const CREATE_TIMEOUT_MS = 10 * 60_000;
-/** How long a process that the last server left behind may still make a volume. */
-const INTERRUPTED_MS = 5 * 60_000;
 
 export type VolumesOptions = VolumeLimits & {
   home: string;
@@ -40,17 +41,14 @@ export type VolumesOptions = VolumeLimits & {
 
 /** Named volumes: msb keeps them, called by their records' ids. */
 export class MsbVolumes implements VolumeBackend, KnownVolumes {
-  private readonly removing = new Set<string>();
   private readonly making = new Set<string>();
   /** What msb has, taken in by everybody who asks at the same time. */
   private readonly view = new SharedRead((askedAt) => this.reconcile(askedAt));
-  /** Until when something may come of what the last process left half made, by performance.now(). */
-  private readonly interrupted = new Map<string, number>();
-  /** When a handle was let go of, by performance.now(). */
-  private readonly removed = new Map<string, number>();
   private readonly index: VolumeIndex;
   private readonly folders: VolumeFolders;
   private readonly failures: CleanupFailures;
+  private readonly removals: VolumeRemovals;
+  private readonly bytes: FolderBytes;
 
   constructor(
     private readonly msb: Msb,
@@ -61,10 +59,16 @@ export class MsbVolumes implements VolumeBackend, KnownVolumes {
     this.index = new VolumeIndex(store);
     this.folders = new VolumeFolders(options.home, options.log);
     this.failures = new CleanupFailures(options.log);
+    const { index, folders, failures } = this;
+    this.removals = new VolumeRemovals({ msb, store, sandboxes, folders, failures, files: options.files });
+    const isWritten = (record: VolumeRecord) =>
+      [...sandboxes.usersOf(record)].some((user) => STATES[user.record.state].alive);
+    this.bytes = new FolderBytes({ index, path: folders.path, isWritten, log: options.log });
   }
 
   close(): void {
     this.failures.close();
+    this.bytes.close();
   }
 
   /** Why msb's list is not to be trusted, where it lacks volumes whose folders are there; as of sandboxes. */
@@ -74,8 +78,7 @@ export class MsbVolumes implements VolumeBackend, KnownVolumes {
 
   /** Takes in what msb has, and finishes what the last process began. */
   async recover(): Promise<void> {
-    for (const { id, state } of this.store.all())
-      if (state !== "active") this.interrupted.set(id, performance.now() + INTERRUPTED_MS);
+    for (const { id, state } of this.store.all()) if (state !== "active") this.removals.interrupted(id);
     await this.view.refresh(0);
     this.sweep();
   }
@@ -83,7 +86,8 @@ export class MsbVolumes implements VolumeBackend, KnownVolumes {
   /** Goes on with what was not finished: removals that failed, and what a crash left half made. */
   sweep(): void {
     for (const record of [...this.store.all()])
-      if (record.state !== "active" && !this.making.has(record.id)) void this.removeBehind(record);
+      if (record.state !== "active" && !this.making.has(record.id)) void this.removals.begin(record);
+    this.bytes.sweep();
   }
 
   async list({ owner }: Scope): Promise<Volume[]> {
@@ -128,7 +132,7 @@ export class MsbVolumes implements VolumeBackend, KnownVolumes {
       });
       await this.store.put({ ...record, state: "active" });
     } catch (error) {
-      void this.removeBehind(record);
+      void this.removals.begin(record);
       throw inTermsOf(error, { what: "volume", name });
     } finally {
       this.making.delete(id);
@@ -151,7 +155,7 @@ export class MsbVolumes implements VolumeBackend, KnownVolumes {
     // A full disk must not keep anybody from making room.
     await this.store.put(deleting).catch((error) => this.failures.tell(record, error));
     // It counts until it is gone: mostly at once, so that the next one may be made.
-    await Promise.race([this.removeBehind(deleting), sleep(REMOVE_WAIT_MS, undefined, { ref: false })]);
+    await Promise.race([this.removals.begin(deleting), sleep(REMOVE_WAIT_MS, undefined, { ref: false })]);
   }
 
   async files(id: string, scope: Scope, caller: FileCaller): Promise<VolumeFiles> {
@@ -164,7 +168,9 @@ export class MsbVolumes implements VolumeBackend, KnownVolumes {
         "unsupported",
         "the volume is a disk: its files are only to be seen in a sandbox",
       );
-    return this.options.files.named(this.folders.path(handle), caller);
+    const { index, bytes, options: limits } = this;
+    const room = volumeRoom(record, caller, { index, bytes, limits });
+    return this.options.files.named(this.folders.path(handle), caller, room);
   }
 
   /** Ids of the volumes that a spec mounts, by name. @throws ServiceError volumeNotFound, for another owner's too */
@@ -199,6 +205,14 @@ export class MsbVolumes implements VolumeBackend, KnownVolumes {
     return new Set(ids.filter((id) => capacity(id) !== null));
   }
 
+  /** A guest that mounts them begins to write, or has ended. */
+  noteUse({ volumes }: SandboxRecord): void {
+    for (const id of Object.values(volumes)) {
+      const record = this.store.get(id);
+      if (record) this.bytes.note(record);
+    }
+  }
+
   usage = (owner?: Owner) => this.index.usage(owner);
 
   /** Takes in what was made with msb itself, and lets go of what was removed with it. */
@@ -209,7 +223,7 @@ export class MsbVolumes implements VolumeBackend, KnownVolumes {
     const byHandle = new Map([...this.store.all()].map((record) => [record.handle, record]));
     const writes = rows.map(async (row) => {
       const known = byHandle.get(row.name);
-      const letGo = (this.removed.get(row.name) ?? Number.NEGATIVE_INFINITY) >= askedAt;
+      const letGo = this.removals.wasRemoved(row.name, askedAt);
       if (!known && !letGo) await this.keep(adopted(row, this.options.newId()));
       else if (known && known.capacityBytes === undefined)
         await this.keep({ ...known, capacityBytes: capacityOf(row) });
@@ -223,52 +237,11 @@ export class MsbVolumes implements VolumeBackend, KnownVolumes {
       else writes.push(this.store.delete(record.id).catch((error) => this.failures.tell(record, error)));
     }
     this.folders.note(unlisted);
-    for (const [handle, at] of this.removed) if (at < askedAt) this.removed.delete(handle);
+    this.removals.forget(askedAt);
     await Promise.all(writes);
   }
 
   /** In memory at once; the disk may have no room for it now. */
   private keep = (record: VolumeRecord): Promise<void> =>
     this.store.put(record).catch((error) => this.failures.tell(record, error));
-
-  /** Removes a volume; what fails is tried again by the sweep, less and less often. Never rejects. */
-  private async removeBehind(record: VolumeRecord): Promise<void> {
-    if (this.removing.has(record.id) || !this.failures.isDue(record.id)) return;
-    // A sandbox that is on its way out goes first; the sweep comes back.
-    for (const _ of this.sandboxes.usersOf(record)) return;
-    this.removing.add(record.id);
-    const work = async () => {
-      if (record.state !== "deleting")
-        await this.store
-          .put({ ...record, state: "deleting" })
-          .catch((error) => this.failures.tell(record, error));
-      // msb goes down a tree by recursion, and ends at one that is very deep.
-      if (record.capacityBytes === null) await this.empty(record);
-      try {
-        await this.msb.ok(["volume", "rm", "--", record.handle], {
-          timeoutMs: REMOVE_TIMEOUT_MS,
-          owner: record.owner,
-        });
-      } catch (error) {
-        if (!isKind(inTermsOf(error, { what: "volume", name: record.name }), "volumeNotFound")) throw error;
-        await this.folders.remove(record.handle, () => this.empty(record));
-      }
-      this.removed.set(record.handle, performance.now());
-      // Until then the sweep looks again.
-      if (performance.now() < (this.interrupted.get(record.id) ?? 0)) return;
-      this.interrupted.delete(record.id);
-      await this.store.delete(record.id);
-    };
-    try {
-      await work();
-      this.failures.over(record.id);
-    } catch (error) {
-      this.failures.note(record, error);
-    } finally {
-      this.removing.delete(record.id);
-    }
-  }
-
-  private empty = ({ handle, owner }: VolumeRecord): Promise<void> =>
-    this.options.files.empty(this.folders.path(handle), owner);
 }

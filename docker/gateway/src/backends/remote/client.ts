@@ -161,10 +161,11 @@ class RemoteVolumes implements VolumeBackend, KnownVolumes {
     }
   }
 
-  async files(id: string, scope: Scope, { owner, signal }: FileCaller): Promise<RemoteFiles> {
+  async files(id: string, scope: Scope, caller: FileCaller): Promise<RemoteFiles> {
+    const { owner, signal } = caller;
     const folder = { volume: id, scope, owner: typeof owner === "string" ? owner : null };
     await this.connection.call("files.open", [folder], signal);
-    return new RemoteFiles(this.connection, folder, signal);
+    return new RemoteFiles(this.connection, folder, caller);
   }
 }
 

@@ -2,8 +2,8 @@ import type { Scope } from "../../sandboxes/backend";
 import type { FileInfo, FilePath, VolumeFiles } from "../../sandboxes/volume-files";
 import type { Served } from "./wire";
 
-/** Files of which volume, and in whose turns: null for the server's own. */
-export type Folder = { volume: string; scope: Scope; owner: string | null };
+/** Files of which volume, in whose turns: null for the server's own; and what its owner may have there, if that is limited. */
+export type Folder = { volume: string; scope: Scope; owner: string | null; mostBytes?: number };
 
 /** A path as base64: names of files need not be UTF-8. */
 export type SentPath = string;
@@ -15,8 +15,9 @@ const SERVER = Symbol("another server");
 
 export const filesOf = (
   { backend, signal }: Served,
-  { volume, scope, owner }: Folder,
-): Promise<VolumeFiles> => backend.volumes.files(volume, scope, { owner: owner ?? SERVER, signal });
+  { volume, scope, owner, mostBytes }: Folder,
+): Promise<VolumeFiles> =>
+  backend.volumes.files(volume, scope, { owner: owner ?? SERVER, signal, mostBytes: async () => mostBytes });
 
 type Times = "accessedAt" | "modifiedAt" | "createdAt";
 export type SentInfo = Omit<FileInfo, "path" | "target" | Times> & {

@@ -8,7 +8,7 @@ export class RemoteFiles implements VolumeFiles {
   constructor(
     private readonly connection: Connection,
     private readonly folder: Folder,
-    private readonly signal: FileCaller["signal"],
+    private readonly caller: Pick<FileCaller, "signal" | "mostBytes">,
   ) {}
 
   async *list(path: FilePath): AsyncGenerator<FileInfo[]> {
@@ -23,15 +23,24 @@ export class RemoteFiles implements VolumeFiles {
     infoOf(await this.connection.call("files.stat", [this.folder, sentPath(path)], this.signal));
   exists = (path: FilePath) =>
     this.connection.call("files.exists", [this.folder, sentPath(path)], this.signal);
-  mkdir = (path: FilePath) => this.connection.call("files.mkdir", [this.folder, sentPath(path)], this.signal);
-  copy = (from: FilePath, to: FilePath) =>
-    this.connection.call("files.copy", [this.folder, sentPath(from), sentPath(to)], this.signal);
+  mkdir = async (path: FilePath) =>
+    this.connection.call("files.mkdir", [await this.writable(), sentPath(path)], this.signal);
+  copy = async (from: FilePath, to: FilePath) =>
+    this.connection.call("files.copy", [await this.writable(), sentPath(from), sentPath(to)], this.signal);
   rename = (from: FilePath, to: FilePath) =>
     this.connection.call("files.rename", [this.folder, sentPath(from), sentPath(to)], this.signal);
   remove = (path: FilePath, options: { recursive: boolean }) =>
     this.connection.call("files.remove", [this.folder, sentPath(path), options], this.signal);
 
   read = (path: FilePath) => readFile(this.connection, this.folder, sentPath(path), this.signal);
-  write = (path: FilePath, content: AsyncIterable<Uint8Array>, options: WriteOptions = {}) =>
-    writeFile(this.connection, [this.folder, sentPath(path), options], content, this.signal);
+  write = async (path: FilePath, content: AsyncIterable<Uint8Array>, options: WriteOptions = {}) =>
+    writeFile(this.connection, [await this.writable(), sentPath(path), options], content, this.signal);
+
+  private get signal() {
+    return this.caller.signal;
+  }
+
+  private async writable(): Promise<Folder> {
+    return { ...this.folder, mostBytes: await this.caller.mostBytes?.() };
+  }
 }

@@ -38,7 +38,7 @@ export class OwnerQuota {
   private readonly underWay = new Map<Owner, Set<UnderWay>>();
 
   constructor(
-    private readonly limitsOf: (owner: Owner) => OwnerLimits,
+    readonly limitsOf: (owner: Owner) => OwnerLimits,
     private readonly used: UsedByOwner,
   ) {}
 
@@ -104,8 +104,7 @@ export class OwnerQuota {
     if (snapshots > 0) most(usage.snapshots + snapshots, limits.snapshots, "snapshots");
     if (!volume) return;
     most(usage.volumes + 1, limits.volumes, "volumes");
-    if (volume.gib > 0)
-      most(usage.volumeGib + volume.gib, limits.volumeGib, "GiB in volumes with a capacity");
+    most(usage.volumeGib + volume.gib, limits.volumeGib, "GiB in volumes");
   }
 }
 
@@ -115,7 +114,7 @@ function isLimited({ made, started, volume, snapshots }: Asked, limits: OwnerLim
   const own = [
     ...(made ? [totalSandboxes] : []),
     ...(started ? [sandboxes, memoryMib, cpus] : []),
-    ...(volume ? [limits.volumes, volume.gib > 0 ? limits.volumeGib : undefined] : []),
+    ...(volume ? [limits.volumes, limits.volumeGib] : []),
     ...(snapshots ? [limits.snapshots] : []),
   ];
   return own.some((limit) => limit !== undefined);

@@ -2,6 +2,7 @@ import { ServiceError, volumeNameTaken, volumeNotFound } from "../../errors";
 import type { Charged, Scope, Volume, VolumeBackend, Wanted, WantedVolume } from "../../sandboxes/backend";
 import { comparePositions } from "../../sandboxes/scope";
 import type { FileCaller, VolumeFiles } from "../../sandboxes/volume-files";
+import { GIB } from "../../sandboxes/volume-files";
 import type { Claims } from "./claims";
 import type { Hold } from "./names";
 import type { OwnerQuota } from "./owner-quota";
@@ -67,7 +68,21 @@ export class ServersVolumes implements VolumeBackend {
   }
 
   async files(id: string, scope: Scope, caller: FileCaller): Promise<VolumeFiles> {
-    return (await this.holding(id, scope)).backend.volumes.files(id, scope, caller);
+    const server = await this.holding(id, scope);
+    const mostBytes = () => this.bytesOn(server, caller.owner);
+    return server.backend.volumes.files(id, scope, { ...caller, mostBytes });
+  }
+
+  /** What an owner may have in volumes of one server, beside those of the others; undefined where that is not limited. */
+  private async bytesOn(server: Server, owner: FileCaller["owner"]): Promise<number | undefined> {
+    if (typeof owner === "symbol") return undefined;
+    const { volumeGib } = this.quota.limitsOf(owner);
+    if (volumeGib === undefined) return undefined;
+    const used = await this.servers.every(async (each) =>
+      each === server ? 0 : (await each.backend.usage(owner)).volumeGib,
+    );
+    const left = volumeGib - used.reduce((sum, gib) => sum + gib, 0);
+    return Math.max(0, left) * GIB;
   }
 
   /**

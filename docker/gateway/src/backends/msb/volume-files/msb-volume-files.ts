@@ -9,6 +9,7 @@ import { infoOf, mayBeSpecial, targetOf } from "./guest-stat";
 import { infosIn } from "./list";
 import { removeTree } from "./remove-tree";
 import { keptOf, replace, writeContent } from "./replace";
+import { BLOCK_BYTES, type VolumeRoom } from "./room";
 import type { Staging } from "./staging";
 import type { CallerTurns } from "./turns";
 import { at, join, openFolder, PINNED, READABLE, split, using } from "./walk";
@@ -21,6 +22,7 @@ export type MsbVolumeFilesOptions = {
   /** Whether the staging folder is in the volume's own folder: then it is not to be seen. */
   stagingInside?: boolean;
   disk: DiskReserve;
+  room: VolumeRoom;
   /** Those of whoever calls. */
   turns: CallerTurns;
 };
@@ -84,40 +86,52 @@ export class MsbVolumeFiles implements VolumeFiles {
     content: AsyncIterable<Uint8Array>,
     { maxBytes = Number.POSITIVE_INFINITY }: WriteOptions = {},
   ): Promise<void> {
-    const { staging, disk } = this.options;
+    const { staging, disk, room } = this.options;
     const { turn } = this.options.turns;
     await disk.check();
-    await this.inNewParent(path, async (folder, name) => {
-      await refuseFolder(folder, name, path);
-      const fill = (file: FileHandle) => writeContent(file, atMost(content, maxBytes), { disk, turn });
-      await replace({ staging, folder, name, fill, turn });
+    await room.whileWriting(async (take) => {
+      await take(BLOCK_BYTES);
+      await this.inNewParent(path, async (folder, name) => {
+        await refuseFolder(folder, name, path);
+        const fill = (file: FileHandle) =>
+          writeContent(file, atMost(content, maxBytes), { disk, take, turn });
+        await replace({ staging, folder, name, fill, turn });
+      });
     });
   }
 
   async mkdir(path: FilePath): Promise<void> {
     const parts = this.split(path);
-    await this.options.disk.check();
-    await translated(path, async () => (await this.open(parts, true)).close());
+    const { disk, room } = this.options;
+    await disk.check();
+    await room.whileWriting(async (take) => {
+      await take(parts.length * BLOCK_BYTES);
+      await translated(path, async () => (await this.open(parts, true)).close());
+    });
   }
 
   async copy(from: FilePath, to: FilePath): Promise<void> {
-    const { staging, disk, turns } = this.options;
+    const { staging, disk, room, turns } = this.options;
     const { turn, signal } = turns;
     await disk.check();
     const source = await this.inParent(from, (folder, name) => open(at(folder, name), READABLE));
     await using(source, async () => {
-      if (!(await translated(from, () => source.stat())).isFile()) throw invalidPath(from, "is not a file");
-      await this.inNewParent(to, async (folder, name) => {
-        await refuseFolder(folder, name, to);
-        const kept = await turn((gone) => keptOf(source, gone));
-        const fill = (file: FileHandle) => turns.copy(() => copyContent(source, file, { disk, signal }));
-        await replace({ staging, folder, name, fill, turn, kept });
+      const stats = await translated(from, () => source.stat());
+      if (!stats.isFile()) throw invalidPath(from, "is not a file");
+      await room.whileWriting(async (take) => {
+        await take(BLOCK_BYTES + stats.blocks * 512);
+        await this.inNewParent(to, async (folder, name) => {
+          await refuseFolder(folder, name, to);
+          const kept = await turn((gone) => keptOf(source, gone));
+          const fill = (file: FileHandle) => turns.copy(() => copyContent(source, file, { disk, signal }));
+          await replace({ staging, folder, name, fill, turn, kept });
+        });
       });
     });
   }
 
-  rename(from: FilePath, to: FilePath): Promise<void> {
-    return this.inParent(from, async (source, sourceName) => {
+  async rename(from: FilePath, to: FilePath): Promise<void> {
+    await this.inParent(from, async (source, sourceName) => {
       // No folder is made for what is not there.
       await lstat(at(source, sourceName));
       await this.inNewParent(to, async (folder, name) => {
@@ -127,7 +141,7 @@ export class MsbVolumeFiles implements VolumeFiles {
         });
       });
       await source.sync();
-    });
+    }).finally(this.options.room.freed);
   }
 
   async remove(path: FilePath, { recursive }: { recursive: boolean }): Promise<void> {
@@ -141,7 +155,7 @@ export class MsbVolumeFiles implements VolumeFiles {
         if (codeOf(error) !== "EISDIR") throw error;
         return rmdir(at(folder, name));
       });
-    });
+    }).finally(this.options.room.freed);
   }
 
   private isHidden(name: string): boolean {

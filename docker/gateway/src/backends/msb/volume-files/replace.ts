@@ -3,6 +3,7 @@ import type { DiskReserve } from "../../../limits/disk-reserve";
 import { type Attributes, attributesOf, setAttributes } from "./attributes";
 import { codeOf, NOTHING_THERE } from "./errors";
 import { infoOf } from "./guest-stat";
+import type { TakeBytes } from "./room";
 import type { Staging } from "./staging";
 import type { RunTurn } from "./turns";
 import { at, PINNED, using } from "./walk";
@@ -51,14 +52,16 @@ export function replace({ staging, folder, name, fill, turn, kept }: Replacement
 export async function writeContent(
   file: FileHandle,
   content: AsyncIterable<Uint8Array>,
-  { disk, turn }: { disk: DiskReserve; turn: RunTurn },
+  { disk, take, turn }: { disk: DiskReserve; take: TakeBytes; turn: RunTurn },
 ): Promise<void> {
   let length = 0;
   for await (const chunk of content) {
     await disk.check();
     const position = length;
     length += chunk.length;
-    if (!isZero(chunk)) await turn(() => writeAt(file, chunk, position));
+    if (isZero(chunk)) continue;
+    await take(chunk.length);
+    await turn(() => writeAt(file, chunk, position));
   }
   await file.truncate(length);
 }

@@ -5,6 +5,7 @@ import type { FileCaller, VolumeFiles } from "../../../sandboxes/volume-files";
 import { codeOf, NOTHING_THERE } from "./errors";
 import { MsbVolumeFiles } from "./msb-volume-files";
 import { emptyTree, openToEmpty } from "./remove-tree";
+import { ANY_ROOM, type VolumeRoom } from "./room";
 import { Staging } from "./staging";
 import { FileTurns } from "./turns";
 
@@ -37,9 +38,9 @@ export class VolumeFileStore {
   }
 
   /** The files of a volume that msb keeps in that folder. */
-  named(root: string, caller: FileCaller): VolumeFiles {
+  named(root: string, caller: FileCaller, room: VolumeRoom): VolumeFiles {
     const { staging, disk } = this;
-    return new MsbVolumeFiles({ root, staging, disk, turns: this.turns.of(caller) });
+    return new MsbVolumeFiles({ root, staging, disk, room, turns: this.turns.of(caller) });
   }
 
   workspace(caller: FileCaller): VolumeFiles {
@@ -48,6 +49,7 @@ export class VolumeFileStore {
       staging: this.workspaceStaging,
       stagingInside: true,
       disk: this.workspaceDisk,
+      room: ANY_ROOM,
       turns: this.turns.of(caller),
     });
   }
