@@ -110,6 +110,46 @@ test("a key whose bodies took too long gets 429 for the next, and nobody else do
     expect((await ask("ann", "/body", {})).status).toBe(200);
   }));
 
+test("a key pays for all that its requests do until they wait, once, wherever they do it", () =>
+  withClock(async (pass) => {
+    const seconds = (count: number) => pass(count * 1000);
+    const body = z.custom((given) => {
+      seconds((given as { check?: number }).check ?? 0);
+      return true;
+    });
+    const ask = await served((scope) => {
+      scope.post("/work", { schema: { body } }, async (request) => {
+        const { before = 0, charged = 0, after = 0, later = 0 } = request.body as Record<string, number>;
+        seconds(before);
+        request.charged(() => seconds(charged));
+        seconds(after);
+        await sleep(1);
+        // What others do meanwhile.
+        seconds(later);
+        return {};
+      });
+    });
+    let key = 0;
+    const some = fc.nat({ max: 8 });
+    const work = fc.record({ check: some, before: some, charged: some, after: some, later: some });
+    await fc.assert(
+      fc.asyncProperty(work, async (given) => {
+        const name = `key${key++}`;
+        expect((await ask(name, "/work", given)).status).toBe(200);
+        const { check, before, charged, after, later } = given;
+        // Of five seconds at once, and half of the time that passes.
+        const paid = [before, charged, after].reduce(
+          (left, each) => Math.min(5, left + each / 2) - each,
+          5 - check,
+        );
+        const wait = Math.ceil(-paid / 0.5 - later);
+        const { status, headers } = await ask(name, "/work", {});
+        expect([status, Number(headers.get("retry-after"))]).toEqual(wait > 0 ? [429, wait] : [200, 0]);
+      }),
+      { numRuns: 40 },
+    );
+  }));
+
 test("a key pays for what makes its long answers, by promises too, and not for what they wait for", () =>
   withClock(async (pass) => {
     const seconds = (count: number) => pass(count * 1000);

@@ -5,7 +5,7 @@ import { hasBody } from "./slow-body";
 
 declare module "fastify" {
   interface FastifyRequest {
-    /** When its body began to be read and checked, by performance.now(); 0 before and after. */
+    /** When its body began to be read and checked, or its handler to work, by performance.now(); 0 before and after. */
     checkedSince: number;
     /**
      * Does work for its answer that may hold the event loop for long, and charges its key for the time: of asynchronous
@@ -25,15 +25,17 @@ const SHARE = { burst: 5, perSecond: 0.5 };
 const MOST_KEYS = 100_000;
 
 /**
- * Charges each key for the time that its bodies hold the event loop while they are read and checked, and its long answers
- * while they are made. A key that took more than its share gets 429 for either, so that the others find some time.
+ * Charges each key for the time that its bodies hold the event loop, while they are read and checked, and by what is done for
+ * them until that first waits for something; and for its long answers while they are made. A key that took more than its
+ * share gets 429 for either, so that the others find some time.
  */
 export function chargeForChecks(scope: FastifyInstance): void {
   const spent = new TokenBuckets(MOST_KEYS);
-  scope.addHook("onRequest", async ({ raw, keyId, routeOptions }) => {
-    const { endlessBody, longAnswer } = routeOptions.config ?? {};
-    if (!longAnswer && (!hasBody(raw) || endlessBody)) return;
-    const wait = spent.owed(keyId, SHARE);
+  const isChecked = ({ raw, routeOptions }: FastifyRequest) =>
+    hasBody(raw) && !routeOptions.config?.endlessBody;
+  scope.addHook("onRequest", async (request) => {
+    if (!request.routeOptions.config?.longAnswer && !isChecked(request)) return;
+    const wait = spent.owed(request.keyId, SHARE);
     if (wait > 0)
       throw new ServiceError(
         "rateLimited",
@@ -43,23 +45,38 @@ export function chargeForChecks(scope: FastifyInstance): void {
         },
       );
   });
-  scope.decorateRequest("charged", function <T>(this: FastifyRequest, work: () => T): T {
-    const began = performance.now();
-    const charge = () => spent.spend(this.keyId, (performance.now() - began) / 1000, SHARE);
-    let result: T | undefined;
-    try {
-      result = work();
-      return result;
-    } finally {
-      if (result instanceof Promise) whenItWaits(result, charge);
-      else charge();
-    }
-  });
   const charge = (request: FastifyRequest) => {
     const { checkedSince, keyId } = request;
     if (checkedSince > 0) spent.spend(keyId, (performance.now() - checkedSince) / 1000, SHARE);
     request.checkedSince = 0;
   };
+  scope.decorateRequest("charged", function <T>(this: FastifyRequest, work: () => T): T {
+    // No time is charged twice.
+    const isInHandler = this.checkedSince > 0;
+    charge(this);
+    const began = performance.now();
+    const chargeWork = () => spent.spend(this.keyId, (performance.now() - began) / 1000, SHARE);
+    let result: T | undefined;
+    try {
+      result = work();
+      return result;
+    } finally {
+      if (result instanceof Promise) whenItWaits(result, chargeWork);
+      else chargeWork();
+      if (isInHandler) this.checkedSince = performance.now();
+    }
+  });
+  scope.addHook("onRoute", (route) => {
+    const { handler } = route;
+    route.handler = function (request, reply) {
+      if (isChecked(request)) request.checkedSince = performance.now();
+      try {
+        return handler.call(this, request, reply);
+      } finally {
+        charge(request);
+      }
+    };
+  });
   scope.addHook("preHandler", (request, _reply, done) => {
     charge(request);
     done();

@@ -41,7 +41,7 @@ export function sandboxRoutes(plain: App, context: Context): void {
       const { start = false, ...wait } = request.query;
       const called = calledSnapshot(request.body);
       const snapshot = called === undefined ? undefined : await findCalled(context, request, called);
-      const wanted = readCreateRequest(request.body, snapshot);
+      const wanted = request.charged(() => readCreateRequest(request.body, snapshot));
       const options = {
         start,
         waitMs: waitMs(wait),
