@@ -49,14 +49,43 @@ function hangingCreate(gateway: TestGateway, name: string, owner: Owner, query =
   return { name, owner, leave: () => client.abort(), answer };
 }
 
+/**
+ * How many times as long as without the pulls the slowest answer may take: the 2 s that were said, on a machine where that
+ * takes 0.2 s.
+ */
+const MOST_TIMES = 10;
+
 describe.each([16, 40])("while %i creates wait for their images", (count) => {
   test("everything else is answered soon, and who leaves gives the place free", async () => {
     const random = randomFrom(count);
     const gateway = await start();
     const ask = (owner: Owner, method: string, path: string, body?: unknown) =>
       gateway.request(method, path, { body, headers: as(owner) });
-    for (const name of ["runs", "goes"])
-      expect((await ask("ann", "POST", `/v1/sandboxes?${START}`, newBody(name))).status).toBe(200);
+    let rounds = 0;
+    /** Milliseconds that the slowest of all these takes. */
+    const everything = async () => {
+      const name = `other-${rounds++}`;
+      const box = `/v1/sandboxes/by-name/${name}`;
+      const others: [what: string, work: () => Promise<{ status: number }>][] = [
+        ["create", () => ask("cid", "POST", `/v1/sandboxes?${START}`, newBody(name))],
+        ["list", () => ask("bob", "GET", "/v1/sandboxes")],
+        ["get", () => ask("ann", "GET", box)],
+        ["quotas", () => ask("ann", "GET", "/v1/quotas")],
+        ["volumes", () => ask("bob", "GET", "/v1/volumes")],
+        ["readyz", () => gateway.get("/readyz")],
+        ["stop", () => ask("ann", "POST", `${box}/stop`)],
+        ["start", () => ask("ann", "POST", `${box}/start?wait_for=running&wait_timeout=90`)],
+        ["delete", () => ask("ann", "DELETE", box)],
+      ];
+      let slowest = 0;
+      for (const [what, work] of others) {
+        const began = performance.now();
+        expect([what, (await work()).status]).toEqual([what, 200]);
+        slowest = Math.max(slowest, performance.now() - began);
+      }
+      return slowest;
+    };
+    const quiet = Math.max(await everything(), await everything());
     const creates = Array.from({ length: count }, (_each, at) =>
       // The first two owners fill the lane; the third has one waiting as well.
       hangingCreate(gateway, `w${at}`, at < 4 ? random.pick(["ann", "bob"] as const) : random.pick(OWNERS)),
@@ -67,22 +96,11 @@ describe.each([16, 40])("while %i creates wait for their images", (count) => {
     const countOf = (owner?: Owner) => running().filter(({ image }) => ownerOf(image) === owner).length;
     await until(() => pullersOf().size === 3, "pulls of all three", 10_000);
 
-    // The pulls never end by themselves: what is answered has waited for none of them.
-    const others: [what: string, work: () => Promise<{ status: number }>][] = [
-      ["list", () => ask("bob", "GET", "/v1/sandboxes")],
-      ["get", () => ask("ann", "GET", "/v1/sandboxes/by-name/runs")],
-      ["quotas", () => ask("ann", "GET", "/v1/quotas")],
-      ["volumes", () => ask("bob", "GET", "/v1/volumes")],
-      ["readyz", () => gateway.get("/readyz")],
-      ["create", () => ask("cid", "POST", `/v1/sandboxes?${START}`, newBody("cached"))],
-      ["stop", () => ask("ann", "POST", "/v1/sandboxes/by-name/runs/stop")],
-      ["delete", () => ask("ann", "DELETE", "/v1/sandboxes/by-name/goes")],
-      [
-        "start",
-        () => ask("ann", "POST", `/v1/sandboxes/by-name/runs/start?wait_for=running&wait_timeout=90`),
-      ],
-    ];
-    for (const [what, work] of others) expect([what, (await work()).status]).toEqual([what, 200]);
+    // The pulls never end by themselves: what is answered has waited for none of them, and hardly longer than without.
+    let least = Number.POSITIVE_INFINITY;
+    for (let round = 0; round < 5 && least > MOST_TIMES * quiet; round++)
+      least = Math.min(least, await everything());
+    expect(least / quiet, "times a quiet answer").toBeLessThanOrEqual(MOST_TIMES);
     expect(pullersOf().size).toBe(3);
 
     // A client that goes, and a delete: the process is gone, and the next pull has begun.
