@@ -23,20 +23,12 @@ export interface DevicePluginArgs {
   };
   /** Containers of one node that can have the device at once, 1 to 10,000. @default 1000 */
   devices?: number;
-  /**
-   * Whether /dev/kvm of the node is mounted, to be looked at. A pod then waits, in ContainerCreating, on a node that has
-   * none, and a `pulumi up` waits for the pod: false is for a selector that takes in such nodes. The plugin then goes by
-   * the kernel's word, and the pod runs and offers no device.
-   * @default true
-   */
-  mountDevice?: boolean;
   /** Secrets with the credentials of the image's registry. @default none */
   imagePullSecrets?: { name: string }[];
 }
 
 /** The kubelet's folder for sockets of plugins: a fixed path, whatever the kubelet's own root folder is. */
 const FOLDER = "/var/lib/kubelet/device-plugins";
-const DEVICE = "/dev/kvm";
 
 /** What Node holds of the heap, in MiB: the program needs a tenth. Without it, a quarter of the node's memory would be its limit. */
 const HEAP_MIB = 32;
@@ -58,14 +50,8 @@ export const devicePluginPodSpec = (args: DevicePluginArgs) => ({
     seccompProfile: { type: "RuntimeDefault" },
   },
   containers: [container(args)],
-  volumes: [
-    { name: "device-plugins", hostPath: { path: FOLDER, type: "Directory" } },
-    // With another type, the container's runtime would make a folder where the device is missing.
-    ...(mounts(args) ? [{ name: "kvm", hostPath: { path: DEVICE, type: "CharDevice" } }] : []),
-  ],
+  volumes: [{ name: "device-plugins", hostPath: { path: FOLDER, type: "Directory" } }],
 });
-
-const mounts = ({ mountDevice = true }: DevicePluginArgs): boolean => mountDevice;
 
 const container = (args: DevicePluginArgs) => ({
   name: "device-plugin",
@@ -76,7 +62,8 @@ const container = (args: DevicePluginArgs) => ({
   env: [
     { name: "KVM_RESOURCE", value: args.resource },
     { name: "KVM_DEVICES", value: String(args.devices ?? 1000) },
-    { name: "KVM_DEVICE", value: mounts(args) ? DEVICE : "" },
+    // By the kernel's word: a pod that mounts the device waits for ever on a node without, and each `up` with it.
+    { name: "KVM_DEVICE", value: "" },
     { name: "DEVICE_PLUGINS_FOLDER", value: FOLDER },
   ],
   securityContext: {
@@ -89,11 +76,7 @@ const container = (args: DevicePluginArgs) => ({
     requests: { cpu: "10m", memory: "64Mi" },
     limits: { cpu: "500m", memory: "128Mi" },
   },
-  volumeMounts: [
-    { name: "device-plugins", mountPath: FOLDER, readOnly: false },
-    // Only to be looked at: a container can't open a device that it was not given.
-    ...(mounts(args) ? [{ name: "kvm", mountPath: DEVICE, readOnly: true }] : []),
-  ],
+  volumeMounts: [{ name: "device-plugins", mountPath: FOLDER, readOnly: false }],
 });
 
 /** All of the DaemonSet's specification. One pod of a node ends before the next starts: running sandboxes keep the device. */

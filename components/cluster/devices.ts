@@ -39,8 +39,6 @@ export function devicePlugin(
   { settings, image, namespace, own, child }: DevicesArgs,
 ): pulumi.Resource[] {
   const { cluster } = settings;
-  // A node without the device would keep its pod waiting, and with it every `up`.
-  const mountDevice = Object.keys(cluster.nodeSelector).length > 0;
   const devices = devicesNamespace(settings, namespace);
   if (devices === undefined) return [];
   const resource = kvmResource(namespace);
@@ -53,7 +51,7 @@ export function devicePlugin(
     `${name}-device-plugin`,
     {
       metadata: { name: names.devicePlugin, namespace: devices },
-      spec: devicePluginDaemonSet({ image, resource, cluster, mountDevice }),
+      spec: devicePluginDaemonSet({ image, resource, cluster }),
     },
     { ...child, parent: space },
   );

@@ -35,8 +35,8 @@ export const contexts = { admin: "test", stranger: "stranger", gone: "gone" } as
 
 /** What follows the objects of a stack. Whether nodes are alive nobody asks: they are a test's. */
 const CONTROLLERS = [
-  ...["deployment", "replicaset", "statefulset", "daemonset", "disruption", "endpointslice", "namespace"],
-  ...["serviceaccount", "root-ca-certificate-publisher", "garbage-collector"],
+  ...["deployment", "replicaset", "statefulset", "daemonset", "disruption", "endpoints", "endpointslice"],
+  ...["namespace", "serviceaccount", "root-ca-certificate-publisher", "garbage-collector"],
   "persistentvolumeclaim-protection",
 ].map((name) => `${name}-controller`);
 

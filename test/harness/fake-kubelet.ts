@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { ApiAnswer, ControlPlane } from "./control-plane";
 import { bindClaims } from "./fake-storage";
-import { fits, missingDevice, type Pod, type TestNode } from "./pods";
+import { fits, type Pod, type TestNode } from "./pods";
 
 /** What plays the containers of a pod. */
 export interface RunningPod {
@@ -29,8 +29,8 @@ const DEVICES = "1000";
 
 /**
  * Scheduler and kubelets of a {@link ControlPlane} with controllers: it registers nodes, binds pods where they fit, and tells
- * that they run and are ready; claims get volumes. A pod whose device a node does not have waits, as with a real kubelet. A pod with
- * KVM_RESOURCE is our device plugin: its node has that resource from then on.
+ * that they run and are ready; claims get volumes. A pod with KVM_RESOURCE is our device plugin: a node with KVM has that resource
+ * from then on.
  */
 export class FakeKubelet {
   private readonly pods = new Map<string, Known>();
@@ -100,7 +100,7 @@ export class FakeKubelet {
     if (deletionTimestamp !== undefined) return this.end(pod, known);
     if (pod.spec.nodeName === undefined) return this.schedule(pod, known);
     const node = this.nodes.find(({ name }) => name === pod.spec.nodeName);
-    if (!node || missingDevice(pod, node)) return this.tell(pod, known, waiting(pod));
+    if (!node) return;
     known.running ??= await this.run(pod, known.address);
     await this.advertise(pod, node);
     return this.tell(pod, known, runs(pod, known.address, await known.running.isReady()));
@@ -124,9 +124,9 @@ export class FakeKubelet {
   }
 
   /** As the device manager of a kubelet does once a plugin has registered. */
-  private async advertise({ spec }: Pod, { name }: TestNode): Promise<void> {
+  private async advertise({ spec }: Pod, { name, kvm }: TestNode): Promise<void> {
     const resource = spec.containers[0]?.env?.find((each) => each.name === "KVM_RESOURCE")?.value;
-    if (resource === undefined) return;
+    if (resource === undefined || !kvm) return;
     const { body } = await this.cluster.request("GET", `/api/v1/nodes/${name}`);
     if (body.status.allocatable[resource] !== undefined) return;
     const devices = { [resource]: DEVICES };
@@ -158,16 +158,6 @@ export class FakeKubelet {
 }
 
 const image = ({ spec }: Pod) => ({ name: spec.containers[0]?.name, image: spec.containers[0]?.image });
-
-const waiting = (pod: Pod) => ({
-  phase: "Pending",
-  containerStatuses: [
-    {
-      ...{ ...image(pod), imageID: "", ready: false, restartCount: 0 },
-      state: { waiting: { reason: "ContainerCreating" } },
-    },
-  ],
-});
 
 function runs(pod: Pod, podIP: string, ready: boolean) {
   const since = pod.metadata.creationTimestamp;

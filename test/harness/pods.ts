@@ -30,7 +30,6 @@ export interface Pod {
     volumes?: {
       name: string;
       secret?: { secretName: string };
-      hostPath?: { path: string; type?: string };
       persistentVolumeClaim?: { claimName: string };
     }[];
   };
@@ -76,7 +75,3 @@ export function fits(pod: Pod, all: readonly ApiNode[], used: (node: string) => 
   return { node: best.metadata.name };
 }
 type Fit = { node: string; why?: undefined } | { node?: undefined; why: string };
-
-/** A device that is to be mounted in the pod, and that this node does not have. */
-export const missingDevice = ({ spec }: Pod, { kvm }: TestNode): string | undefined =>
-  kvm ? undefined : spec.volumes?.find(({ hostPath }) => hostPath?.type === "CharDevice")?.name;
