@@ -44,16 +44,21 @@ need() { # NAMESPACE "VERBS" RESOURCE...
     done
   done
 }
+# Pulumi follows what it makes, what comes of that, and what it deletes: one that may not would wait for ever.
+every="create get list watch patch delete"
 {
-  need "" "create patch delete" namespaces
-  need "$NAMESPACE" "create patch delete" secrets services serviceaccounts statefulsets.apps deployments.apps \
+  need "" "$every" namespaces
+  need "$NAMESPACE" "$every" secrets services serviceaccounts statefulsets.apps deployments.apps \
     poddisruptionbudgets.policy networkpolicies.networking.k8s.io roles.rbac.authorization.k8s.io \
     rolebindings.rbac.authorization.k8s.io
-  # What is being made is followed. What a role gives has to be one's own.
-  need "$NAMESPACE" "list watch" pods statefulsets.apps secrets
-  need "$NAMESPACE" "list patch" persistentvolumeclaims
+  need "$NAMESPACE" "list watch" pods replicasets.apps endpoints
+  need "$NAMESPACE" "list watch patch" persistentvolumeclaims
+  # What a role gives has to be one's own.
   need "$NAMESPACE" "create get list patch delete" leases.coordination.k8s.io
-  [ -z "$DEVICES" ] || need "$DEVICES" "create patch delete" daemonsets.apps
+  [ -z "$DEVICES" ] || {
+    need "$DEVICES" "$every" daemonsets.apps
+    need "$DEVICES" "list watch" pods
+  }
 } >"$folder/reviews"
 answers=$(ask create --validate=false -f "$folder/reviews" -o 'jsonpath={.status.allowed} {.spec.resourceAttributes.verb} {.spec.resourceAttributes.resource} --namespace {.spec.resourceAttributes.namespace}{"\n"}') || fail rights
 denied=$(printf '%s\n' "$answers" | sed -n 's/ --namespace $//; s/^false \(.*\)$/,"\1"/p' | tr -d '\n')

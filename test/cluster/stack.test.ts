@@ -1,4 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { contexts } from "../harness/control-plane";
+import { grant, missingRights } from "../harness/rights";
 import { filesWithSecrets } from "../harness/secret-hunt";
 import { TestCluster } from "../harness/test-cluster";
 
@@ -184,7 +186,14 @@ describe("changed settings", () => {
   });
 });
 
-it("another stack lives in another namespace beside it, and leaves nothing without volumes.keep", async () => {
+/** What it takes to be told what is missing. */
+const looks = [
+  { apiGroups: ["*"], resources: ["nodes", "storageclasses", "namespaces"], verbs: ["get", "list"] },
+  { apiGroups: ["*"], resources: ["statefulsets", "daemonsets"], verbs: ["get", "list"] },
+  { apiGroups: ["*"], resources: ["persistentvolumeclaims", "leases"], verbs: ["list"] },
+];
+
+it("another stack of a user with no right but those that are asked for lives in another namespace beside it, and leaves nothing without volumes.keep", async () => {
   const kinds = ["secrets", "services", "serviceaccounts", "apps/v1/statefulsets", "apps/v1/deployments"];
   const mine = async () =>
     (await Promise.all(kinds.map((kind) => cluster.all("sandboxes", kind))))
@@ -194,7 +203,12 @@ it("another stack lives in another namespace beside it, and leaves nothing witho
   configure({}, OTHER);
   const { output } = await cluster.pulumi.run("preview", "--stack", OTHER);
   expect(output).toMatch(/The namespace sandboxes is there already, and was not made by this stack/);
-  configure({ cluster: { namespace: "others", servers: 1 }, volumes: { keep: false } }, OTHER);
+  const space = { namespace: "others", servers: 1, context: contexts.stranger };
+  configure({ cluster: space, volumes: { keep: false } }, OTHER);
+  const user = contexts.stranger;
+  await grant(cluster.plane, { user, name: "looks", rules: looks });
+  const refused = await cluster.pulumi.run("preview", "--stack", OTHER);
+  await grant(cluster.plane, { user, name: "deploys", rules: missingRights(refused.output) });
   await up(OTHER);
   expect(await cluster.spaces()).toEqual(["others", "others-devices", "sandboxes", "sandboxes-devices"]);
   const [{ resources }] = (await templateOf("statefulsets/servers", "others")).containers;
