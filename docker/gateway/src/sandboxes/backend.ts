@@ -225,7 +225,7 @@ export type WantedVolume = {
 /** Volumes. What is another owner's is not there: every refusal is volumeNotFound. */
 export interface VolumeBackend {
   /**
-   * The named ones.
+   * The named ones, in the order of {@link Position}.
    * @param charged reads what servers answer. Default: nobody counts that
    */
   list(scope: Scope, charged?: Charged): Promise<Volume[]>;

@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import type { Volume } from "../../../../docker/gateway/src/sandboxes/backend";
+import { comparePositions } from "../../../../docker/gateway/src/sandboxes/scope";
 import { listed } from "../volume-folder";
 import { type MakeWorld, refused, running, wanted, within } from "./world";
 
@@ -17,6 +18,9 @@ export function describeVolumes(make: MakeWorld): void {
     const [only, ...others] = await volumes.list({});
     expect(others).toEqual([]);
     expect(only).toMatchObject({ id: made.id, name: "data", owner: "ann", labels: { a: "b" } });
+    await Promise.all(["c", "a", "b"].map((name) => volumes.create(volume(name))));
+    const all = await volumes.list({});
+    expect(all.map(({ id }) => id)).toEqual([...all].sort(comparePositions).map(({ id }) => id));
     const shared = await volumes.shared();
     expect(shared).toMatchObject({ name: null, owner: null });
     expect((await volumes.list({ owner: "bob" })).length).toBe(0);
