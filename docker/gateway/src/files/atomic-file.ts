@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto";
+import { existsSync } from "node:fs";
 import { open, readdir, rename, stat, unlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { ServiceError } from "../errors";
@@ -9,7 +10,8 @@ import { ServiceError } from "../errors";
  * @throws ServiceError diskFull
  */
 export async function writeFileAtomically(path: string, content: string): Promise<void> {
-  const temporary = `${path}.${randomBytes(6).toString("hex")}.tmp`;
+  const temporary = `${path}.${process.pid}-${randomBytes(6).toString("hex")}.tmp`;
+  writing.add(temporary);
   try {
     const file = await open(temporary, "wx", 0o600);
     try {
@@ -24,21 +26,33 @@ export async function writeFileAtomically(path: string, content: string): Promis
     const { code } = error as NodeJS.ErrnoException;
     if (code !== "ENOSPC" && code !== "EDQUOT") throw error;
     throw new ServiceError("diskFull", "the server's disk is full", { cause: error });
+  } finally {
+    writing.delete(temporary);
   }
   await syncFolder(dirname(path));
 }
 
-/** Old enough that nobody is writing it any more. */
+/** What this process is writing. */
+const writing = new Set<string>();
+/** Old enough that nobody is writing it any more, where that can't be told. */
 const HALF_WRITTEN_MS = 3600_000;
 
-/** Removes what {@link writeFileAtomically} left in a folder when a crash cut it off. */
+/** Removes what {@link writeFileAtomically} left in a folder when a crash cut it off: of this process, or of one that is no more. */
 export async function removeHalfWritten(folder: string): Promise<void> {
   const names = await readdir(folder).catch(() => []);
   for (const name of names.filter((each) => each.endsWith(".tmp"))) {
     const path = join(folder, name);
-    const { mtimeMs } = await stat(path).catch(() => ({ mtimeMs: Date.now() }));
-    if (Date.now() - mtimeMs > HALF_WRITTEN_MS) await unlink(path).catch(() => undefined);
+    if (await isLeft(path)) await unlink(path).catch(() => undefined);
   }
+}
+
+async function isLeft(path: string): Promise<boolean> {
+  const [, writer] = /\.(\d+)-[0-9a-f]+\.tmp$/.exec(path) ?? [];
+  // After a restart of a container, its processes have the numbers of those before.
+  if (Number(writer) === process.pid) return !writing.has(path);
+  if (writer && !existsSync(`/proc/${writer}`)) return true;
+  const { mtimeMs } = await stat(path).catch(() => ({ mtimeMs: Date.now() }));
+  return Date.now() - mtimeMs > HALF_WRITTEN_MS;
 }
 
 /** Removes a file, durably; a missing one is no error. */

@@ -79,7 +79,7 @@ export class VolumeIndex {
   named(name: string, owner: Owner | undefined): VolumeRecord | undefined {
     for (const id of this.names.of(name, owner)) {
       const record = this.store.get(id);
-      if (record && record.state !== "deleting") return record;
+      if (record?.state === "making" || record?.state === "active") return record;
     }
     return undefined;
   }
@@ -225,6 +225,8 @@ class Volumes {
     }
   }
 
-  private sums = (state: VolumeRecord["state"]) =>
-    state === "making" ? [this.known] : [this.known, this.made];
+  private sums(state: VolumeRecord["state"]) {
+    if (state === "removed") return [];
+    return state === "making" ? [this.known] : [this.known, this.made];
+  }
 }

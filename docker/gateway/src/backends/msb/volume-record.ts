@@ -12,8 +12,11 @@ const currentRecord = z.object({
   createdAt: z.string(),
   /** Id of the key that made it; null for one made with msb itself. */
   owner: z.string().nullable().default(null),
-  /** `making` and `deleting` are finished after a crash. */
-  state: z.enum(["making", "active", "deleting"]).default("active"),
+  /**
+   * `making` and `deleting` are finished after a crash. Of what is `removed` nothing is there; it is kept for a while, as msb
+   * may still be making it for a process that is no more.
+   */
+  state: z.enum(["making", "active", "deleting", "removed"]).default("active"),
   /** A disk of that size; null for a folder; undefined where msb is to be asked. */
   capacityBytes: z.number().nullable().optional(),
 });

@@ -64,7 +64,7 @@ export class VolumeRemovals {
     const { msb, store, folders, failures, files } = this.options;
     const { id, handle, owner, name } = record;
     const empty = () => files.empty(folders.path(handle), owner);
-    if (record.state !== "deleting")
+    if (record.state === "making" || record.state === "active")
       await store.put({ ...record, state: "deleting" }).catch((error) => failures.tell(record, error));
     // msb goes down a tree by recursion, and ends at one that is very deep.
     if (record.capacityBytes === null) await empty();
@@ -76,7 +76,7 @@ export class VolumeRemovals {
     }
     this.removed.set(handle, performance.now());
     // Until then the sweep looks again.
-    if (performance.now() < (this.halfMade.get(id) ?? 0)) return;
+    if (performance.now() < (this.halfMade.get(id) ?? 0)) return store.put({ ...record, state: "removed" });
     this.halfMade.delete(id);
     await store.delete(id);
   }
