@@ -23,6 +23,7 @@ export class FakeMsb {
     this.folder = join(home, "fake");
     mkdirSync(join(this.folder, "sandboxes"), { recursive: true });
     mkdirSync(join(this.folder, "volumes"), { recursive: true });
+    mkdirSync(join(this.folder, "snapshots"), { recursive: true });
   }
 
   /** From now on its commands fail by these rules. */
@@ -51,6 +52,7 @@ export class FakeMsb {
   }
 
   volumes = (): string[] => readdirSync(join(this.folder, "volumes"));
+  snapshots = (): string[] => readdirSync(join(this.folder, "snapshots"));
 
   /** A microVM ends by itself. False if there is none of that name, or none that runs. */
   die(name: string, status: "Crashed" | "Stopped"): boolean {

@@ -5,7 +5,7 @@ import fc from "fast-check";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { bundleGateway } from "../harness/gateway";
 import type { Held } from "../harness/model/held";
-import { Model } from "../harness/model/model";
+import { Models } from "../harness/model/model";
 import { flat, settle, useAndRemove } from "../harness/model/settled";
 import { type Step, steps } from "../harness/model/steps";
 import { World } from "../harness/model/world";
@@ -68,11 +68,11 @@ async function keepsItsPromises({ faults, restarts }: (typeof LANES)[number], la
 }
 
 async function run(world: World, given: Step[], held: Held): Promise<void> {
-  const model = new Model();
+  const models = new Models();
   const began = Date.now();
-  await fc.asyncModelRun(() => ({ model, real: world }), given);
-  await settle(model, world);
-  await useAndRemove(model, world);
+  await fc.asyncModelRun(() => ({ model: models, real: world }), given);
+  await settle(models, world);
+  await useAndRemove(models, world);
   await flat(world, held);
   expect(world.problems).toEqual([]);
   expect(world.unforeseen(), "errors in the log that nobody foresaw").toEqual([]);

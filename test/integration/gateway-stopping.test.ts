@@ -176,7 +176,7 @@ it(`resumes ${MANY} sandboxes, those asked for first`, { timeout: 400_000 }, asy
     },
     exec: async (id) => {
       await agents.listen(id);
-      const status = await openPipe(next.gateway.port, id, 10);
+      const status = await openPipe(next.gateway.port, "msb_test", id, 10);
       return status === 101 ? [200] : [status];
     },
     get: async (id) => [(await next.client.ask("GET", `/v1/sandboxes/${id}`)).status],

@@ -1,6 +1,6 @@
 import { createBody } from "../gateway";
 import { type Answered, Unanswered } from "../kept-alive";
-import { type Model, volumeKey } from "./model";
+import { isSandbox, type Model, type Models, volumeKey } from "./model";
 import { listAll } from "./settled";
 import type { World } from "./world";
 
@@ -10,7 +10,7 @@ const STATUSES = new Set(["active", "created", "starting", "running", "stopping"
 const FAILURES = new Set([502, 503, 504, 507]);
 
 /** What an answer may be: one of these while somebody else is busy with the same name, a 5xx while there are faults. */
-function check(
+export function check(
   { model, world }: { model: Model; world: World },
   what: string,
   { status, body, headers }: Answered,
@@ -166,7 +166,7 @@ export async function fork(model: Model, world: World, source: string, name: str
 
 /** Every sandbox that nobody is busy with is in the list, with its id and once. */
 export async function list(model: Model, world: World): Promise<void> {
-  const before = model.all().filter(({ name }) => !name.startsWith(volumeKey("")));
+  const before = model.all().filter(isSandbox);
   const ends = before.map(({ name }) => model.begin(name));
   try {
     const listed = await listAll(world);
@@ -256,8 +256,9 @@ export async function die(
   world.agents.end(known.id);
 }
 
-export async function restart(model: Model, world: World, signal: "SIGKILL" | "SIGTERM"): Promise<void> {
+export async function restart(models: Models, world: World, signal: "SIGKILL" | "SIGTERM"): Promise<void> {
   world.note(signal);
-  for (const { name, ephemeral } of model.all()) if (ephemeral) model.doubt(name);
+  for (const model of models.all())
+    for (const { name, ephemeral } of model.all()) if (ephemeral) model.doubt(name);
   await world.restart(signal);
 }

@@ -44,12 +44,12 @@ export class FakeAgents {
  * Opens the pipe to a sandbox's agent and breaks it after a while. Answers with the status; 101 for a pipe.
  * @throws Unanswered
  */
-export function openPipe(port: number, id: string, openMs: number): Promise<number> {
+export function openPipe(port: number, key: string, id: string, openMs: number): Promise<number> {
   return new Promise((resolve, reject) => {
     const asked = request({
       ...{ agent: false, host: "127.0.0.1", port, path: `/v1/sandboxes/${id}/agent` },
       headers: {
-        ...{ authorization: "Bearer msb_test", connection: "Upgrade", upgrade: "websocket" },
+        ...{ authorization: `Bearer ${key}`, connection: "Upgrade", upgrade: "websocket" },
         ...{ "sec-websocket-version": "13", "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ==" },
       },
     });

@@ -3,7 +3,7 @@ export type Known = { id: string; name: string; ephemeral: boolean };
 
 /** What the API has promised so far. It knows of each thing either what must be, or that it can't know ("in doubt"). */
 export class Model {
-  /** By name: of the sandboxes and, with the prefix of {@link volumeKey}, of the volumes. */
+  /** By name: of the sandboxes and, under their keys, of volumes and snapshots. */
   private readonly known = new Map<string, Known>();
   private readonly doubtful = new Set<string>();
   private readonly lingering = new Set<string>();
@@ -59,5 +59,20 @@ export class Model {
   }
 }
 
-/** Volumes have names of their own. */
+/** The owners of keys, each with names of its own. */
+export const OWNERS = ["ann", "bob"] as const;
+export type Owner = (typeof OWNERS)[number];
+export const otherThan = (owner: Owner): Owner => (owner === "ann" ? "bob" : "ann");
+
+/** What each owner was promised. */
+export class Models {
+  private readonly models = { ann: new Model(), bob: new Model() };
+
+  of = (owner: Owner): Model => this.models[owner];
+  all = (): Model[] => Object.values(this.models);
+}
+
+/** Volumes and snapshots have names of their own. */
 export const volumeKey = (name: string): string => `volume ${name}`;
+export const snapshotKey = (name: string): string => `snapshot ${name}`;
+export const isSandbox = ({ name }: Pick<Known, "name">): boolean => !name.includes(" ");

@@ -3,8 +3,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Answered } from "../kept-alive";
 import { grown, type Held } from "./held";
-import type { Model } from "./model";
-import { volumeKey } from "./model";
+import { isSandbox, type Known, type Model, type Models, OWNERS, snapshotKey, volumeKey } from "./model";
 import type { World } from "./world";
 
 /** The sweep runs every ten seconds; what failed is settled by two of them, on a machine that is busy by some more. */
@@ -32,21 +31,43 @@ export async function listAll(asker: Asker, page = PAGE): Promise<Listed[]> {
 }
 
 /** Ends all faults and waits until everything is as it must be; then the model takes over what nobody could know. */
-export async function settle(model: Model, world: World): Promise<void> {
+export async function settle(models: Models, world: World): Promise<void> {
   world.note("settle");
   world.msb.recover();
   await world.answered();
-  const left = await become(() => unsettled(model, world), SETTLE_MS);
+  const left = await become(() => unsettled(models, world), SETTLE_MS);
   if (left.length > 0) throw new Error(`not settled after ${SETTLE_MS / 1000} s: ${left.join("; ")}`);
-  const volumes = (await world.ask("GET", "/v1/volumes")).body as { id: string; name: string | null }[];
-  const named = volumes.flatMap(({ id, name }) =>
-    name === null ? [] : [{ id, name: volumeKey(name), ephemeral: false }],
-  );
-  model.settle([...(await listAll(world)), ...named]);
+  for (const owner of OWNERS) {
+    const own = world.as(owner);
+    const named = (await volumesOf(own)).map(({ id, name }) => ({
+      id,
+      name: volumeKey(name),
+      ephemeral: false,
+    }));
+    models.of(owner).settle([...(await listAll(own)), ...named, ...(await snapshotsOf(own))]);
+  }
 }
 
+/** As the model knows them. */
+async function snapshotsOf(world: World): Promise<Known[]> {
+  const { data } = (await world.ask("GET", "/v1/snapshots?limit=500")).body;
+  return data.map(({ name, location }: { name: string; location: { id: string } }) => ({
+    ...{ id: location.id, name: snapshotKey(name), ephemeral: false },
+  }));
+}
+
+const volumesOf = async (world: World): Promise<{ id: string; name: string }[]> =>
+  (await world.ask("GET", "/v1/volumes")).body.filter(({ name }: { name: string | null }) => name !== null);
+
 /** Every sandbox can be started and deleted, and nothing of all is left then. */
-export async function useAndRemove(model: Model, world: World): Promise<void> {
+export async function useAndRemove(models: Models, world: World): Promise<void> {
+  for (const owner of OWNERS) await useAndRemoveOwn(models.of(owner), world.as(owner));
+  await settle(models, world);
+  const left = [...world.msb.sandboxes().keys(), ...world.msb.volumes(), ...world.msb.snapshots()];
+  if (left.length > 0) throw new Error(`left after all was deleted: ${JSON.stringify(left)}`);
+}
+
+async function useAndRemoveOwn(model: Model, world: World): Promise<void> {
   for (const { id, name, ephemeral } of await listAll(world)) {
     if (!ephemeral) {
       const started = await world.ask("POST", `/v1/sandboxes/${id}/start?wait_for=running`, { body: {} });
@@ -58,13 +79,15 @@ export async function useAndRemove(model: Model, world: World): Promise<void> {
     expectAnswer(await world.ask("GET", `/v1/sandboxes/${id}`), 404, `get of the deleted ${name}`);
     model.delete(name, id);
   }
-  for (const { id, name } of (await world.ask("GET", "/v1/volumes")).body) {
-    if (name === null) continue;
+  for (const { id, name } of await volumesOf(world)) {
     expectAnswer(await world.ask("DELETE", `/v1/volumes/${id}`), 200, `delete of the volume ${name}`);
     model.delete(volumeKey(name), id);
   }
-  await settle(model, world);
-  const left = [...world.msb.sandboxes().keys(), ...world.msb.volumes(), ...(await listAll(world))];
+  for (const { id, name } of await snapshotsOf(world)) {
+    expectAnswer(await world.ask("DELETE", `/v1/snapshots/${id}`), 200, `delete of the ${name}`);
+    model.delete(name, id);
+  }
+  const left = await listAll(world);
   if (left.length > 0) throw new Error(`left after all was deleted: ${JSON.stringify(left)}`);
 }
 
@@ -85,16 +108,44 @@ async function become(problems: () => Promise<string[]>, timeoutMs: number): Pro
 }
 
 /** What differs between the model, the gateway and msb; what is half done. */
-async function unsettled(model: Model, world: World): Promise<string[]> {
-  const listed = await listAll(world);
+async function unsettled(models: Models, world: World): Promise<string[]> {
+  const problems: string[] = [];
+  const all: Listed[] = [];
+  const volumes = new Set<string>();
+  let snapshots = 0;
+  for (const owner of OWNERS) {
+    const own = world.as(owner);
+    const listed = await listAll(own);
+    const named = await volumesOf(own);
+    for (const problem of await unsettledOf(models.of(owner), own, listed, named))
+      problems.push(`${owner}: ${problem}`);
+    all.push(...listed);
+    for (const { id } of named) volumes.add(id);
+    const captured = await snapshotsOf(own);
+    snapshots += captured.length;
+    for (const problem of snapshotsUnlike(models.of(owner), captured)) problems.push(`${owner}: ${problem}`);
+  }
+  const only = world.msb.volumes().filter((id) => !volumes.has(id));
+  return [
+    ...problems,
+    ...unlikeMsb(world, all),
+    ...only.map((id) => `only msb has the volume ${id}`),
+    ...differs("snapshots", snapshots, world.msb.snapshots().length),
+    ...temporaryFiles(world, all),
+  ];
+}
+
+async function unsettledOf(
+  model: Model,
+  world: World,
+  listed: Listed[],
+  named: { id: string; name: string }[],
+): Promise<string[]> {
   const quotas = (await world.ask("GET", "/v1/quotas")).body;
-  const volumes: { id: string; name: string | null }[] = (await world.ask("GET", "/v1/volumes")).body;
-  const named = volumes.filter(({ name }) => name !== null);
   const running = listed.filter(({ status }) => status === "running");
   return [
     ...halfDone(listed),
     ...lostOrLeaked(model, listed),
-    ...unlikeMsb(world, listed),
     ...differs("quotas: total_sandboxes", quotas.total_sandboxes, listed.length),
     ...differs(
       "quotas: running",
@@ -105,7 +156,6 @@ async function unsettled(model: Model, world: World): Promise<string[]> {
     ...differs("quotas: vcpus_used", quotas.vcpus_used, running.length),
     ...differs("quotas: total_volumes", quotas.total_volumes, named.length),
     ...volumesUnlike(model, world, named),
-    ...temporaryFiles(world, listed),
   ];
 }
 
@@ -121,7 +171,7 @@ export const halfDone = (listed: Listed[]): string[] => [
 
 function lostOrLeaked(model: Model, listed: Listed[]): string[] {
   const ids = new Map(listed.map((each) => [each.id, each]));
-  const sandboxes = model.all().filter(({ name }) => !name.startsWith(volumeKey("")));
+  const sandboxes = model.all().filter(isSandbox);
   return [
     ...sandboxes
       .filter(({ id, name }) => !model.inDoubt(name) && ids.get(id)?.name !== name)
@@ -154,22 +204,33 @@ function unlikeMsb({ msb }: World, listed: Listed[]): string[] {
 const NOT_MADE = { created: true, failed: true };
 
 /** msb and the gateway have the same volumes, and those that were promised. */
-function volumesUnlike(model: Model, { msb }: World, named: { id: string; name: string | null }[]): string[] {
+function volumesUnlike(model: Model, { msb }: World, named: { id: string; name: string }[]): string[] {
   const made = new Set(msb.volumes());
   const ids = new Set(named.map(({ id }) => id));
   return [
-    ...[...made].filter((id) => !ids.has(id)).map((id) => `only msb has the volume ${id}`),
     ...named.filter(({ id }) => !made.has(id)).map(({ id }) => `msb has no volume ${id}`),
     ...model
       .all()
       .filter(({ id, name }) => name.startsWith(volumeKey("")) && !model.inDoubt(name) && !ids.has(id))
       .map(({ id, name }) => `the ${name} (${id}) is lost`),
     ...named.flatMap(({ id, name }) => {
-      const key = volumeKey(name ?? "");
+      const key = volumeKey(name);
       return model.inDoubt(key) || model.get(key)?.id === id ? [] : [`nobody was told of the ${key} (${id})`];
     }),
   ];
 }
+
+/** Those that were promised are there, and nobody was told of others. */
+const snapshotsUnlike = (model: Model, captured: Known[]): string[] => [
+  ...model
+    .all()
+    .filter(({ name }) => name.startsWith(snapshotKey("")) && !model.inDoubt(name))
+    .filter(({ id }) => !captured.some((each) => each.id === id))
+    .map(({ id, name }) => `the ${name} (${id}) is lost`),
+  ...captured
+    .filter(({ id, name }) => !model.inDoubt(name) && model.get(name)?.id !== id)
+    .map(({ id, name }) => `nobody was told of the ${name} (${id})`),
+];
 
 const differs = (what: string, is: unknown, should: number): string[] =>
   is === should ? [] : [`${what}: ${is}, not ${should}`];

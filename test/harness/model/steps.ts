@@ -15,16 +15,20 @@ import {
   type Verb,
   volume,
 } from "./actions";
-import type { Model } from "./model";
+import { tryAnothers } from "./another-owner";
+import { type Model, type Models, OWNERS, type Owner, otherThan } from "./model";
+import { modify } from "./modify";
 import { settle } from "./settled";
+import { snapshot } from "./snapshot";
 import type { World } from "./world";
 
 /** One thing that is done; `waits` tells whether the next one waits for its end. */
-export type Step = fc.AsyncCommand<Model, World>;
+export type Step = fc.AsyncCommand<Models, World>;
 
 /** How long a step may hold up the next: what hangs goes on behind it. */
 const WAIT_MS = 30_000;
 const TROUBLED_WAIT_MS = 300;
+const NAMES = Array.from({ length: 10 }, (_, number) => `n${number}`);
 const FILE_BYTES = 64 * 1024;
 const PART_BYTES = FILE_BYTES / 4;
 
@@ -33,18 +37,19 @@ class Doing implements Step {
   constructor(
     private readonly line: string,
     private readonly waits: Waits,
-    private readonly act: (model: Model, world: World) => Promise<void>,
+    private readonly act: (models: Models, world: World) => Promise<void>,
     private readonly done: () => void,
   ) {}
 
-  private waitMs({ troubled }: Model): number {
+  private waitMs(models: Models): number {
+    const troubled = models.all().some((each) => each.troubled);
     return this.waits === "no" ? 1 : troubled ? TROUBLED_WAIT_MS : WAIT_MS;
   }
 
   check = (): boolean => true;
   toString = (): string => (this.waits === "no" ? `${this.line} &` : this.line);
 
-  async run(model: Model, world: World): Promise<void> {
+  async run(model: Models, world: World): Promise<void> {
     this.done();
     if (this.waits === "for all") return this.act(model, world);
     const work = world.track(this.act(model, world));
@@ -70,11 +75,10 @@ export type StepsOptions = {
 
 /** Steps of every kind, those that clients do most often most often. */
 export function steps({ faults, restarts, done }: StepsOptions): fc.Arbitrary<Step>[] {
-  const name = fc.integer({ min: 0, max: 9 }).map((number) => `n${number}`);
+  const name = fc.constantFrom(...NAMES);
   const of = (name: string, { run }: World) => `${name}-${run}`;
   const waits = fc.constantFrom<Waits>("no", "yes");
-  const step = (line: string, waits: Waits, act: (model: Model, world: World) => Promise<void>): Step =>
-    new Doing(line, waits, act, done);
+  const forAll: Make = (line, waits, act) => new Doing(line, waits, act, done);
   const creating = fc.record({
     ...{ name, start: chance(5, 6), ephemeral: chance(1, 4) },
     image: fc.constantFrom("starter", "starter", "starter", "starter", "slow", "absent", "broken"),
@@ -84,78 +88,113 @@ export function steps({ faults, restarts, done }: StepsOptions): fc.Arbitrary<St
   });
   const often: Verb[] = ["get", "start", "stop", "delete"];
   const verb = fc.constantFrom<Verb>(...often, ...often, "pause", "resume");
-  const kinds: [weight: number, fc.Arbitrary<Step>][] = [
-    [
-      5,
-      fc
-        .tuple(creating, waits)
-        .map(([asked, waits]) =>
-          step(`create ${JSON.stringify(asked)}`, waits, (m, w) =>
-            create(m, w, { ...asked, name: of(asked.name, w) }),
+  const kindsOf = (owner: Owner): [weight: number, fc.Arbitrary<Step>][] => {
+    const step = (line: string, waits: Waits, act: (model: Model, world: World) => Promise<void>): Step =>
+      forAll(`${owner}: ${line}`, waits, (models, world) => act(models.of(owner), world.as(owner)));
+    return [
+      [
+        5,
+        fc
+          .tuple(creating, waits)
+          .map(([asked, waits]) =>
+            step(`create ${JSON.stringify(asked)}`, waits, (m, w) =>
+              create(m, w, { ...asked, name: of(asked.name, w) }),
+            ),
           ),
-        ),
-    ],
-    [
-      9,
-      fc
-        .tuple(verb, name, fc.boolean(), waits)
-        .map(([verb, name, byName, waits]) =>
-          step(`${verb} ${name}`, waits, (m, w) => about(m, w, of(name, w), byName, verb)),
-        ),
-    ],
-    [
-      1,
-      fc
-        .tuple(name, name, waits)
-        .map(([source, name, waits]) =>
-          step(`fork ${source} as ${name}`, waits, (m, w) => fork(m, w, of(source, w), of(name, w))),
-        ),
-    ],
-    [1, waits.map((waits) => step("list", waits, list))],
-    [
-      1,
-      fc
-        .tuple(fc.constantFrom("v0", "v1", undefined), fc.boolean())
-        .map(([name, remove]) =>
-          step(`volume ${name} ${remove}`, "yes", (m, w) =>
-            volume(m, w, name ? of(name, w) : keptVolume(w), remove && name !== undefined),
+      ],
+      [
+        9,
+        fc
+          .tuple(verb, name, fc.boolean(), waits)
+          .map(([verb, name, byName, waits]) =>
+            step(`${verb} ${name}`, waits, (m, w) => about(m, w, of(name, w), byName, verb)),
           ),
-        ),
-    ],
-    [
-      1,
-      fc
-        .tuple(fc.constantFrom("v0", "v1", undefined), fc.integer({ min: 0, max: 3 }))
-        .map(([name, parts]) =>
-          step(`upload ${name} ${parts}`, parts === 0 ? "yes" : "no", (m, w) =>
-            upload(m, w, name ? of(name, w) : keptVolume(w), FILE_BYTES, FILE_BYTES - parts * PART_BYTES),
+      ],
+      [
+        1,
+        fc
+          .tuple(name, name, waits)
+          .map(([source, name, waits]) =>
+            step(`fork ${source} as ${name}`, waits, (m, w) => fork(m, w, of(source, w), of(name, w))),
           ),
-        ),
-    ],
-    [
-      1,
-      fc
-        .tuple(name, fc.integer({ min: 1, max: 40 }))
-        .map(([name, ms]) => step(`logs ${name}`, "no", (m, w) => readLog(m, w, of(name, w), ms))),
-    ],
-    [
-      1,
-      fc
-        .tuple(name, fc.integer({ min: 1, max: 40 }))
-        .map(([name, ms]) => step(`pipe ${name}`, "no", (m, w) => pipe(m, w, of(name, w), ms))),
-    ],
-    [
-      1,
-      fc
-        .tuple(name, fc.constantFrom("Crashed", "Stopped" as const))
-        .map(([name, how]) => step(`${name} dies`, "yes", (m, w) => die(m, w, of(name, w), how))),
-    ],
-  ];
-  const common = kinds.flatMap(([weight, kind]) => Array.from({ length: weight * 4 }, () => kind));
-  return [...common, ...(faults ? faultSteps(step) : []), ...(restarts ? restartSteps(step) : [])];
+      ],
+      [1, waits.map((waits) => step("list", waits, list))],
+      [
+        1,
+        fc
+          .tuple(fc.constantFrom("v0", "v1", undefined), fc.boolean())
+          .map(([name, remove]) =>
+            step(`volume ${name} ${remove}`, "yes", (m, w) =>
+              volume(m, w, name ? of(name, w) : keptVolume(w), remove && name !== undefined),
+            ),
+          ),
+      ],
+      [
+        1,
+        fc
+          .tuple(fc.constantFrom("v0", "v1", undefined), fc.integer({ min: 0, max: 3 }))
+          .map(([name, parts]) =>
+            step(`upload ${name} ${parts}`, parts === 0 ? "yes" : "no", (m, w) =>
+              upload(m, w, name ? of(name, w) : keptVolume(w), FILE_BYTES, FILE_BYTES - parts * PART_BYTES),
+            ),
+          ),
+      ],
+      [
+        1,
+        fc
+          .tuple(name, fc.integer({ min: 1, max: 40 }))
+          .map(([name, ms]) => step(`logs ${name}`, "no", (m, w) => readLog(m, w, of(name, w), ms))),
+      ],
+      [
+        1,
+        fc
+          .tuple(name, fc.integer({ min: 1, max: 40 }))
+          .map(([name, ms]) => step(`pipe ${name}`, "no", (m, w) => pipe(m, w, of(name, w), ms))),
+      ],
+      [
+        1,
+        fc
+          .tuple(name, fc.constantFrom("Crashed", "Stopped" as const))
+          .map(([name, how]) => step(`${name} dies`, "yes", (m, w) => die(m, w, of(name, w), how))),
+      ],
+      [
+        1,
+        fc
+          .tuple(name, waits)
+          .map(([name, waits]) => step(`modify ${name}`, waits, (m, w) => modify(m, w, of(name, w)))),
+      ],
+      [
+        1,
+        fc
+          .tuple(name, fc.constantFrom("s0", "s1"), chance(1, 3))
+          .map(([source, name, remove]) =>
+            step(`snapshot ${name} of ${source} ${remove}`, "yes", (m, w) =>
+              snapshot(m, w, of(source, w), of(name, w), remove),
+            ),
+          ),
+      ],
+      [
+        1,
+        fc
+          .tuple(fc.constantFrom(...often), fc.constantFrom("v0", ...NAMES))
+          .map(([verb, name]) =>
+            forAll(`${owner} tries ${verb} of the other's ${name}`, "no", (models, world) =>
+              tryAnothers(models.of(otherThan(owner)), world.as(owner), of(name, world), verb),
+            ),
+          ),
+      ],
+    ];
+  };
+  const common = OWNERS.flatMap((owner) =>
+    // One owner does most of it: two in the same places meet more seldom.
+    kindsOf(owner).flatMap(([weight, kind]) =>
+      Array.from({ length: weight * (owner === "ann" ? 3 : 1) }, () => kind),
+    ),
+  );
+  return [...common, ...(faults ? faultSteps(forAll) : []), ...(restarts ? restartSteps(forAll) : [])];
 }
 
-type Make = (line: string, waits: Waits, act: (model: Model, world: World) => Promise<void>) => Step;
+type Make = (line: string, waits: Waits, act: (models: Models, world: World) => Promise<void>) => Step;
 
 function faultSteps(step: Make): fc.Arbitrary<Step>[] {
   const command = fc.constantFrom(
@@ -164,6 +203,8 @@ function faultSteps(step: Make): fc.Arbitrary<Step>[] {
     "pause",
     "resume",
     "fork",
+    "modify",
+    "snapshot",
     "stop",
     "rm",
     "ls",
@@ -178,9 +219,9 @@ function faultSteps(step: Make): fc.Arbitrary<Step>[] {
   const on = fc
     .tuple(fc.array(rule, { minLength: 1, maxLength: 6 }), fc.integer({ min: 1, max: 2 ** 30 }))
     .map(([rules, seed]) =>
-      step(`faults ${JSON.stringify(rules)}`, "to the end", async (model, world) => {
+      step(`faults ${JSON.stringify(rules)}`, "to the end", async (models, world) => {
         world.note(`faults ${JSON.stringify(rules)}`);
-        model.troubled = true;
+        for (const model of models.all()) model.troubled = true;
         world.msb.fail(rules, seed);
       }),
     );

@@ -1,13 +1,17 @@
 import { readFileSync } from "node:fs";
 import { request } from "node:http";
+import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { FakeMsb, faultyMsb } from "../faults";
 import { type createBody, GatewayProcess, newHome } from "../gateway";
 import { type Answered, type AskOptions, KeptAliveClient, Unanswered } from "../kept-alive";
+import { writeKeyFile } from "../key-file";
 import { removeFolder } from "../remove-folder";
 import { FakeAgents, openPipe } from "./agents";
 import { type Held, heldBy } from "./held";
+import { OWNERS, type Owner } from "./model";
 
+const KEYS: Record<Owner, string> = { ann: "msb_test", bob: "msb_other" };
 const STOP_TIMEOUT_SECONDS = 3;
 /** How long a gateway may take to end, its stop timeout included. */
 const ENDS_WITHIN_MS = 15_000;
@@ -34,9 +38,14 @@ export class World {
   ending = false;
   private readonly pending = new Set<Promise<void>>();
   gateway!: GatewayProcess;
-  private client!: KeptAliveClient;
+  private clients!: Record<Owner, KeptAliveClient>;
+  /** Whose key asks. */
+  readonly owner: Owner = "ann";
 
   private constructor(private readonly options: WorldOptions) {}
+
+  /** The same world for another key. */
+  as = (owner: Owner): World => Object.create(this, { owner: { value: owner } });
 
   static async start(options: WorldOptions): Promise<World> {
     const world = new World(options);
@@ -46,12 +55,20 @@ export class World {
 
   private async boot(): Promise<void> {
     const { script, log } = this.options;
-    const env = { MSB_PATH: faultyMsb, STOP_TIMEOUT_SECONDS: String(STOP_TIMEOUT_SECONDS) };
+    const keys = join(this.home, "keys");
+    writeKeyFile(
+      keys,
+      OWNERS.map((id) => ({ id, key: KEYS[id], operator: id === "ann" })),
+    );
+    const env = {
+      ...{ MSB_PATH: faultyMsb, STOP_TIMEOUT_SECONDS: String(STOP_TIMEOUT_SECONDS) },
+      ...{ DEV_MODE: "false", API_KEYS_FILE: keys, OWN_SANDBOXES: "true" },
+    };
     // An msb that hangs at the start is waited for some seconds at most.
     const started = await GatewayProcess.start({ script, log, home: this.home, env });
     this.ending = false;
     this.gateway = started;
-    this.client = new KeptAliveClient(started.port);
+    this.connect();
     started.program.ended.then((how) => {
       if (!this.ending) this.problems.push(`the gateway ended by itself: ${how}`);
     });
@@ -65,7 +82,7 @@ export class World {
     const how = await Promise.race([program.ended, sleep(ENDS_WITHIN_MS, "not at all", { ref: false })]);
     if (signal === "SIGTERM" && how !== 0) this.problems.push(`SIGTERM: the gateway ended with ${how}`);
     await program.kill();
-    this.client.close();
+    this.disconnect();
     await this.boot();
   }
 
@@ -76,9 +93,9 @@ export class World {
 
   /** @throws Unanswered */
   async ask(method: string, path: string, options?: AskOptions): Promise<Answered> {
-    const line = `${method} ${path} ${options?.body ? briefly(options.body) : ""}`;
+    const line = `${this.owner}: ${method} ${path} ${options?.body ? briefly(options.body) : ""}`;
     try {
-      const answer = await this.client.ask(method, path, options);
+      const answer = await this.clients[this.owner].ask(method, path, options);
       const said = answer.status === 200 ? (answer.body?.status ?? "") : JSON.stringify(answer.body);
       this.note(`${line} -> ${answer.status} ${said} ${answer.body?.id ?? ""}`);
       return answer;
@@ -106,7 +123,7 @@ export class World {
   /** Opens the pipe to a sandbox's agent and breaks it after a while. Answers with the status; 101 for a pipe. */
   async openPipe(id: string, openMs: number): Promise<number> {
     await this.agents.listen(id);
-    return openPipe(this.gateway.port, id, openMs);
+    return openPipe(this.gateway.port, KEYS[this.owner], id, openMs);
   }
 
   /** Uploads a file to a volume; `sent` bytes of it arrive before the client leaves, all of them if it does not. */
@@ -131,18 +148,28 @@ export class World {
   }
 
   /** A request on a connection of its own. */
-  private bare = (method: string, path: string, headers: Record<string, string>) =>
-    request({
+  private bare(method: string, path: string, headers: Record<string, string>) {
+    return request({
       ...{ agent: false, host: "127.0.0.1", port: this.gateway.port, method, path },
-      headers: { authorization: "Bearer msb_test", ...headers },
+      headers: { authorization: `Bearer ${KEYS[this.owner]}`, ...headers },
     });
+  }
+
+  private connect(): void {
+    const { port } = this.gateway;
+    this.clients = { ann: new KeptAliveClient(port, KEYS.ann), bob: new KeptAliveClient(port, KEYS.bob) };
+  }
+
+  private disconnect(): void {
+    for (const client of Object.values(this.clients)) client.close();
+  }
 
   /** What the gateway's process holds, once no client is connected any more. */
   async held(): Promise<Held> {
     await this.answered();
-    this.client.close();
+    this.disconnect();
     this.agents.endAll();
-    this.client = new KeptAliveClient(this.gateway.port);
+    this.connect();
     const metrics = await this.ask("GET", "/metrics", { headers: { connection: "close" } });
     return heldBy(this.gateway.program, String(metrics.body));
   }
@@ -158,7 +185,7 @@ export class World {
   async remove(): Promise<void> {
     this.ending = true;
     this.msb.recover();
-    this.client.close();
+    this.disconnect();
     this.agents.endAll();
     await this.gateway.program.kill();
     await removeFolder(this.home);
