@@ -46,9 +46,7 @@ async function runTests(asked?: string): Promise<void> {
       await ensureClusterTools([...controlPlaneTools, ...controllerTools, "kubectl"], report);
       await ensureTools(report, { kubernetes: true });
     }
-    const building = kind === "integration" ? buildClusterTools(report) : undefined;
     const results = await report.step(`Tests: ${kind}`, () => runKind(kind));
-    await building;
     passed += results.passed;
     failed += results.failed;
     failures.push(...results.failures);
@@ -73,18 +71,6 @@ function wantedKinds(asked: string | undefined): Kind[] {
 async function getPackages(report: Reporter): Promise<void> {
   try {
     await ensurePackages(report, ["openssh-server", "attr"], "tests");
-  } catch (error) {
-    report.say(`  ${error instanceof Error ? error.message : String(error)}`);
-  }
-}
-
-/**
- * Gets what the tests of Kubernetes alone need, beside the others, which leave the processor idle now and then. Those
- * that need it wait for the same entries of the cache; where a build fails they try it again, and say why.
- */
-async function buildClusterTools(report: Reporter): Promise<void> {
-  try {
-    await ensureClusterTools(controlPlaneTools, report);
   } catch (error) {
     report.say(`  ${error instanceof Error ? error.message : String(error)}`);
   }

@@ -4,10 +4,9 @@ import { ControlPlane } from "../harness/control-plane";
 
 let cluster: ControlPlane;
 
-// Where the programs are not in the cache, test/main.ts has begun to build them, and this waits for it.
 beforeAll(async () => {
   cluster = await ControlPlane.start(createReporter());
-}, 40 * 60_000);
+});
 afterAll(() => cluster?.stop());
 
 const named = (name: string) => ({ metadata: { name } });
