@@ -1,3 +1,4 @@
+import { DEPLOYMENT_LABEL } from "../../components/host/preflight-report";
 import { serverHome } from "../../components/server/stack-files";
 import { projectName } from "../../setup/project";
 import { finishHalfScript } from "../backup/volume-scripts";
@@ -27,6 +28,14 @@ export interface StateResource {
   };
 }
 
+/** The ids of this state's deployments, one for each host. */
+export const deploymentsOf = (resources: readonly StateResource[]): string[] =>
+  resources.flatMap(({ urn, type, outputs }) =>
+    type === "command:local:Command" && urn.endsWith("-deployment") && outputs?.stdout
+      ? [outputs.stdout]
+      : [],
+  );
+
 /** An object of a host's engine. */
 export interface HostObject {
   kind: "container" | "volume" | "network" | "image";
@@ -36,6 +45,8 @@ export interface HostObject {
   state: string;
   /** The stack that made it, by its labels; empty for what no stack of this project made. */
   stack: string;
+  /** The deployment that made a container, by its label. */
+  deployment?: string;
 }
 
 /** Something of a deployed server that is not as the last `up` has left it. */
@@ -64,7 +75,8 @@ export interface Repair {
 /** Lists what is on a host, for `parseObjects`. Fails where a list does: what is not in half of them may be there. */
 export const listScript = `set -e
 l='{{.Label "io.microsandbox.project"}}\t{{.Label "io.microsandbox.stack"}}'
-docker ps --all --no-trunc --format "container\t{{.ID}}\t{{.Names}}\t{{.State}}\t$l\t{{.Status}}"
+d='{{.Label "${DEPLOYMENT_LABEL}"}}'
+docker ps --all --no-trunc --format "container\t{{.ID}}\t{{.Names}}\t{{.State}}\t$l\t{{.Status}}\t$d"
 docker volume ls --format "volume\t{{.Name}}\t{{.Name}}\t\t$l"
 docker network ls --no-trunc --format "network\t{{.ID}}\t{{.Name}}\t\t$l"
 docker image ls --no-trunc --format "image\t{{.ID}}"`;
@@ -72,11 +84,13 @@ docker image ls --no-trunc --format "image\t{{.ID}}"`;
 /** @param stdout what `listScript` printed */
 export function parseObjects(stdout: string): HostObject[] {
   return stdout.split("\n").flatMap((line) => {
-    const [kind, id = "", name = "", status = "", project = "", stack = "", text = ""] = line.split("\t");
+    const [kind, id = "", name = "", status = "", project = "", stack = "", text = "", deployment] =
+      line.split("\t");
     if (kind !== "container" && kind !== "volume" && kind !== "network" && kind !== "image") return [];
     // @example "Up 3 seconds (health: starting)", "Up 2 hours (unhealthy)", "Up 2 hours (unhealthy) (Paused)"
     const health = status === "running" ? /\((?:health: )?(starting|unhealthy)\)/.exec(text)?.[1] : undefined;
-    return [{ kind, id, name, state: health ?? status, stack: project === projectName() ? stack : "" }];
+    const owner = project === projectName() ? stack : "";
+    return [{ kind, id, name, state: health ?? status, stack: owner, ...(deployment && { deployment }) }];
   });
 }
 
@@ -94,8 +108,13 @@ export function compare(
 
   const container = recorded("container:Container", `${host.baseName}-server`);
   const server = find("container", `${host.baseName}-server`);
-  // A foreign container is not touched: Pulumi's program reports whose it is.
-  if (server && server.id !== container?.id) return repair;
+  if (server && server.id !== container?.id) {
+    // A foreign container is not touched: Pulumi's program reports whose it is.
+    if (container === undefined || !deploymentsOf(resources).includes(server.deployment ?? "")) return repair;
+    const what = `The container ${server.name} is not the one of Pulumi's state: a run was interrupted while it replaced that one`;
+    const fate = "it is stopped and created again, the volumes are kept";
+    return { ...repair, changes: [{ what, fate }], stop: server.id, docker: [["rm", server.id]] };
+  }
   const volumes = { state: volumeName(host, "state"), workspace: volumeName(host, "workspace") };
   if (server) wake(server, container?.outputs?.image ?? "", repair);
   else if (container) {

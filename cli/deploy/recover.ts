@@ -9,7 +9,7 @@ import { UserError } from "../../setup/user-error";
 import type { Approve } from "../consent";
 import type { Pulumi } from "../pulumi";
 import type { SetupHost } from "../stack";
-import type { StateResource } from "./drift";
+import { deploymentsOf, type StateResource } from "./drift";
 import { madeEmulatedHosts } from "./host-resources";
 import { hasDeadLock, runningPulumi } from "./locks";
 
@@ -147,14 +147,6 @@ async function unrecordedOn(
 }
 
 const idsOf = (resources: readonly StateResource[]) => new Set(resources.flatMap(({ id }) => id ?? []));
-
-/** The ids of this state's deployments, one for each host. */
-export const deploymentsOf = (resources: readonly StateResource[]): string[] =>
-  resources.flatMap(({ urn, type, outputs }) =>
-    type === "command:local:Command" && urn.endsWith("-deployment") && outputs?.stdout
-      ? [outputs.stdout]
-      : [],
-  );
 
 /** @throws UserError where it can't be removed: what is to be made would find its name taken */
 async function remove({ host, kind, id }: Unrecorded, report: Reporter): Promise<void> {

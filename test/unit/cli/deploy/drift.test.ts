@@ -120,6 +120,19 @@ describe("what was changed behind Pulumi's back", () => {
     expect(compare(local, without(rest.image), built).changes).toEqual([]);
   });
 
+  it("is a container of this deployment in the place of the one that the state has", () => {
+    const made = {
+      urn: urn("command:local:Command", "microsandbox-deployment"),
+      type: "command:local:Command",
+    };
+    const known = [...resources, { ...made, parent: service, outputs: { stdout: "d1" } }];
+    const found = compare(local, [server({ id: "x", deployment: "d1" }), ...Object.values(rest)], known);
+    expect(found).toMatchObject({ stop: "x", docker: [["rm", "x"]] });
+    expect(found.changes.map(sentence)).toEqual([expect.stringMatching(/is not the one .*created again/)]);
+    const another = [server({ id: "x", deployment: "d2" }), ...Object.values(rest)];
+    expect(compare(local, another, known)).toEqual({ changes: [], docker: [] });
+  });
+
   it.each<[string, readonly HostObject[], readonly StateResource[]]>([
     ["a server that the state does not have", [server({ state: "paused" }), ...Object.values(rest)], []],
     ["another container by the name", [server({ id: "x", stack: "", state: "exited" })], resources],
@@ -130,7 +143,7 @@ describe("what was changed behind Pulumi's back", () => {
 
 it("reads what docker lists; the labels of other projects are nobody's", () => {
   const text = [
-    "container\tc1\tmicrosandbox-dev-server\trunning\tmicrosandbox\tdev\tUp 2 hours (healthy)",
+    "container\tc1\tmicrosandbox-dev-server\trunning\tmicrosandbox\tdev\tUp 2 hours (healthy)\td1",
     "container\tc2\tnew\trunning\t\t\tUp 3 seconds (health: starting)",
     "container\tc3\till\trunning\t\t\tUp 2 hours (unhealthy)",
     "container\tc4\tpaused\tpaused\t\t\tUp 2 hours (unhealthy) (Paused)",
@@ -139,7 +152,7 @@ it("reads what docker lists; the labels of other projects are nobody's", () => {
     "WARNING: something",
   ].join("\n");
   expect(parseObjects(text)).toEqual([
-    server(),
+    { ...server(), deployment: "d1" },
     object("container", "c2", "new", { state: "starting", stack: "" }),
     object("container", "c3", "ill", { state: "unhealthy", stack: "" }),
     object("container", "c4", "paused", { state: "paused", stack: "" }),
