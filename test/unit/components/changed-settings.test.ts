@@ -1,6 +1,8 @@
+import { createHash } from "node:crypto";
 import { describe, expect, it } from "vitest";
 import type { MicrosandboxArgs } from "../../../components/args";
 import { Microsandbox } from "../../../components/microsandbox";
+import { settingMeta } from "../../../components/settings/fields";
 import { settingsSchema } from "../../../components/settings/schema";
 import { healthyHost, type Registered, registered } from "../../harness/pulumi-mocks";
 
@@ -78,27 +80,86 @@ const settings: { [setting in keyof MicrosandboxArgs]?: MicrosandboxArgs[] } = {
   logMaxFiles: [{ logMaxFiles: 5 }],
 };
 
-/** Settings of the image, of the host, of files that the server reads again, and of what an `up` does. */
-const elsewhere: (keyof typeof settingsSchema.shape)[] = [
-  ...(["versionSha256", "debianVersion", "registryPrefix", "registry", "registryUser"] as const),
-  ...([
-    "registryPassword",
-    "apiKey",
-    "generateApiKey",
-    "keys",
-    "host",
-    "hosts",
-    "sshKeyFile",
-    "sshKnownHostsFile",
-    "sshHostKey",
-  ] as const),
-  ...(["emulatedMemory", "emulatedDisk", "architecture", "images", "registries", "production"] as const),
-  ...(["kvmCheck", "upgradeCopies", "serverImage", "builder", "cluster"] as const),
-];
+const ssh = { host: "ssh://root@host.test" };
+const emulated = { host: "emulated", memoryLimit: "1G" };
+const hostKey = String(settingMeta.get(settingsSchema.shape.sshHostKey)?.example);
+const registry = { ...ssh, registry: "registry.test/team" };
+const login = { registryUser: "jane", registryPassword: "secret-word" };
 
-it("each setting either ends in the container, and is changed here, or does not", () => {
-  const known = [...Object.keys(settings), ...elsewhere].sort();
+/** Settings of the image, the host and files that the server reads again: the resource that gets the value, and how. */
+const others: { [setting in keyof MicrosandboxArgs]?: [args: MicrosandboxArgs, end: string, seen: RegExp] } =
+  {
+    versionSha256: [
+      { versionSha256: { amd64: "a".repeat(64) } },
+      "-image-build",
+      /"MICROSANDBOX_SHA256":"a{64}"/,
+    ],
+    debianVersion: [{ debianVersion: "13.9-slim" }, "-image-build", /"DEBIAN_VERSION":"13\.9-slim"/],
+    registryPrefix: [
+      { registryPrefix: "mirror.test/" },
+      "-image-build",
+      /"REGISTRY_PREFIX":"mirror\.test\/"/,
+    ],
+    architecture: [{ ...emulated, architecture: "arm64" }, "-emulated-machine", /arm64/],
+    builder: [{ ...ssh, builder: "host" }, "-image-build", /::sandboxes-host-engine::/],
+    serverImage: [
+      { serverImage: `r.test/s@sha256:${"c".repeat(64)}` },
+      "-image-load",
+      /SOURCE=r\.test\/s@sha256:c{64}/,
+    ],
+    registry: [registry, "-image-push", /LIST=registry\.test\/team\/microsandbox-dev:/],
+    registryUser: [{ ...registry, ...login }, "-image-push", /REGISTRY_USER=jane/],
+    registryPassword: [{ ...registry, ...login }, "-image-push", /REGISTRY_PASSWORD=secret-word/],
+    host: [{ host: "ssh://root@other.test" }, "-host-engine", /"host":"ssh:\/\/root@other\.test"/],
+    sshKeyFile: [{ ...ssh, sshKeyFile: "/keys/id" }, "-host-engine", /IdentityFile=\S*\/keys\/id/],
+    sshKnownHostsFile: [
+      { ...ssh, sshKnownHostsFile: "/known/hosts" },
+      "-host-engine",
+      /UserKnownHostsFile=\S*\/known\/hosts/,
+    ],
+    sshHostKey: [{ ...ssh, sshHostKey: hostKey }, "-host-engine", /AAAAC3NzaC1lZDI1NTE5/],
+    emulatedMemory: [{ ...emulated, emulatedMemory: "3G" }, "-emulated-machine", /3072/],
+    emulatedDisk: [{ ...emulated, emulatedDisk: "33G" }, "-emulated-machine", /33/],
+    apiKey: [key, "-key-file", new RegExp(createHash("sha256").update(key.apiKey).digest("hex"))],
+    generateApiKey: [{ devMode: false, generateApiKey: true }, "-api-key", /msb_/],
+    keys: [{ ...key, keys: [{ id: "ci", hash: `sha256:${"f".repeat(64)}` }] }, "-key-file", /f{64}/],
+    images: [{ images: ["alpine:3.22"] }, "-images-alpine:3.22", /image=alpine:3\.22/],
+    registries: [
+      { registries: { mirrors: { "docker.io": "mirror.test/hub/" } } },
+      "-registries-settings",
+      /mirror\.test\/hub/,
+    ],
+    upgradeCopies: [{ upgradeCopies: 9 }, "-upgrade-done", /KEEP=9/],
+    kvmCheck: [{ kvmCheck: "boot" }, "-upgrade-trial", /BOOT=1/],
+  };
+
+/** Those that other tests deploy: several hosts, a cluster, and what is refused. */
+const elsewhere: (keyof typeof settingsSchema.shape)[] = ["hosts", "cluster", "production"];
+
+it("each setting is changed here, or in another test", () => {
+  const known = [...Object.keys(settings), ...Object.keys(others), ...elsewhere].sort();
   expect(known).toEqual(Object.keys(settingsSchema.shape).sort());
+});
+
+describe("a changed setting reaches what it is for", () => {
+  const told = (resources: Registered[], end: string) =>
+    resources
+      .filter(({ name }) => name.endsWith(end))
+      .map(({ inputs, provider }) => text([inputs, provider]));
+  it.each(Object.entries(others))("%s", async (_name, [args, end, seen]) => {
+    const { architecture, devMode } = args;
+    const engine = {
+      ...(healthyHost.preflight.engine as object),
+      ...(architecture && { arch: architecture }),
+    };
+    const host = { ...healthyHost, preflight: { ...healthyHost.preflight, engine } };
+    expect(told(await deploy(args, host), end).join("\n")).toMatch(seen);
+    // Neither is it by default, nor because of what has to be set along with it.
+    const another = { ...key, apiKey: "o".repeat(40) };
+    const along =
+      [ssh, emulated].find((each) => each.host === args.host) ?? (devMode === false ? another : {});
+    expect(told(await deploy(along), end).join("\n")).not.toMatch(seen);
+  });
 });
 
 describe("a changed setting reaches a container that runs", () => {
