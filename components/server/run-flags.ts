@@ -71,6 +71,60 @@ export function runFlags(
     );
 }
 
+/**
+ * What `docker run` needs besides those for a container that serves like this one: its place among others, and its care.
+ *
+ * @param network name of the server's own network
+ */
+export function serveFlags(args: docker.ContainerArgs, network: pulumi.Input<string>): pulumi.Output<string> {
+  const { hostname, networksAdvanced, ports, labels, restart, healthcheck, stopSignal, stopTimeout } = args;
+  const { logDriver, logOpts, cpuPeriod, cpuQuota, cpuShares, memoryReservation } = args;
+  const place = { hostname, networksAdvanced, ports, labels };
+  const care = { restart, healthcheck, stopSignal, stopTimeout, logDriver, logOpts };
+  const share = { cpuPeriod, cpuQuota, cpuShares, memoryReservation };
+  return pulumi.all([place, care, share, network]).apply(([at, kept, most, own]) => {
+    const { tests: [, ...probe] = [], ...times } = kept.healthcheck ?? {};
+    return [
+      ...flags("--hostname", one(at.hostname)),
+      ...flags(
+        "--network",
+        at.networksAdvanced?.flatMap(({ name }) => (name === own ? [name] : [])),
+      ),
+      ...flags("--publish", at.ports?.map(publish)),
+      ...flags(
+        "--label",
+        at.labels?.map(({ label, value }) => `${label}=${value}`),
+      ),
+      ...flags("--restart", one(kept.restart)),
+      ...flags("--stop-signal", one(kept.stopSignal)),
+      ...flags("--stop-timeout", one(kept.stopTimeout)),
+      ...flags("--log-driver", one(kept.logDriver)),
+      ...flags("--log-opt", pairs(kept.logOpts, "=")),
+      ...flags("--health-cmd", probe.length > 0 ? [probe.map(shellQuote).join(" ")] : []),
+      ...flags("--health-interval", one(times.interval)),
+      ...flags("--health-timeout", one(times.timeout)),
+      ...flags("--health-start-period", one(times.startPeriod)),
+      ...flags("--health-retries", one(times.retries)),
+      ...flags("--cpu-period", one(most.cpuPeriod)),
+      ...flags("--cpu-quota", one(most.cpuQuota)),
+      ...flags("--cpu-shares", one(most.cpuShares)),
+      ...flags("--memory-reservation", one(most.memoryReservation && `${most.memoryReservation}m`)),
+    ]
+      .map(shellQuote)
+      .join(" ");
+  });
+}
+
+const one = (value: string | number | undefined) => (value ? [String(value)] : []);
+
+type Port = pulumi.Unwrap<docker.types.input.ContainerPort>;
+
+/** @example "127.0.0.1:5555:8080/tcp" */
+function publish({ ip, external, internal, protocol }: Port): string {
+  const address = ip?.includes(":") ? `[${ip}]` : ip;
+  return `${address ? `${address}:` : ""}${external ?? ""}:${internal}/${protocol ?? "tcp"}`;
+}
+
 const flags = (flag: string, values: string[] = []) => values.flatMap((value) => [flag, value]);
 
 const pairs = (values: Record<string, string> = {}, between: string) =>

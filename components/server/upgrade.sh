@@ -1,8 +1,8 @@
 # Lets another image of the server try the state before the container is replaced. The old server is stopped, the
 # state copied, and the new image started on it without a port; if it gets ready (and boots a microVM where that is
 # asked for) it is stopped again, for the container that comes. If not, the copy and the old server come back.
-# Variables: CONTAINER, IMAGE (id of the new one), STATE, WORKSPACE (volumes), RUN_FLAGS (of docker run),
-# BOOT (1: boot a microVM), OWNER (uid of the new server; empty for root). Output: one line of JSON.
+# Variables: CONTAINER, IMAGE (id of the new one), STATE, WORKSPACE (volumes), RUN_FLAGS (of docker run), SERVE_FLAGS (those
+# that a trial lacks), NETWORK, BOOT (1: boot a microVM), OWNER (uid of the new server; empty for root). Output: one line of JSON.
 # Exit code 1: refused or failed, all is as before. It is run by outlive.sh, in WORK: when who has started it is gone, the
 # old server comes back.
 set -eu
@@ -14,7 +14,6 @@ written=''
 stopped=0
 failed=''
 watcher=''
-TAKE_OVER_SECONDS=${TAKE_OVER_SECONDS:-180}
 
 say() { printf '%s\n' "$*" >&2 || true; }
 done_with() { # done_with IMAGE: the last line of all that went well
@@ -77,23 +76,11 @@ watch_starter() {
   # A shell does not look at signals before the command that it waits for has ended.
   while kill -0 $$ 2>/dev/null && sleep 1; do docker rm --force "$trial" >/dev/null 2>&1; done
 }
-# After a trial that went well: whoever has started this script replaces the old container. Where nobody does, it is
-# started again, on the state that it left.
-take_over() {
-  trap '' INT TERM HUP PIPE
-  for _ in $(seq "$TAKE_OVER_SECONDS"); do
-    sleep 1
-    [ "$(docker inspect --format '{{.State.Running}}' "$1" 2>/dev/null)" = false ] || exit 0
-  done
-  forget_trial
-  user=$(docker inspect --format '{{.Config.User}}' "$1")
-  own "${user:-0}"
-  docker start "$1"
-}
 trap give_back EXIT
 trap 'exit 130' INT TERM HUP
 watch_starter &
 watcher=$!
+# Also takes away what an earlier upgrade may still take over by.
 docker rm --force "$trial" >/dev/null 2>&1 || true
 stop_old() { # what the service is down for begins here; after a destroy nobody had it
   [ -n "$old" ] || return 0
@@ -218,6 +205,8 @@ if [ -z "$old" ]; then
   say "The new server is ready$booted."
 else
   say "The new server is ready$booted: replacing the old one."
+  say "  if that fails, to go on: pulumi up   (with the previous settings it goes back to the previous state)"
+  claim=$(docker create --name "$trial" "$IMAGE" true)
   take_over "$(docker inspect --format '{{.Id}}' "$CONTAINER")" </dev/null >/dev/null 2>&1 &
 fi
 done_with "$IMAGE"

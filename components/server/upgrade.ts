@@ -3,7 +3,7 @@ import * as pulumi from "@pulumi/pulumi";
 import { type Connection, hostShell, withVariables } from "../host/connection";
 import { outliving, script } from "../host/scripts";
 import { containerArgs, type ServerContainer } from "./container-args";
-import { runFlags } from "./run-flags";
+import { runFlags, serveFlags } from "./run-flags";
 import { serverUser } from "./server-user";
 
 export interface UpgradeArgs extends ServerContainer {
@@ -42,11 +42,12 @@ export class Upgrade extends pulumi.ComponentResource {
     super("microsandbox:index:Upgrade", name, {}, opts);
     const server = containerArgs(args, args.imageId, args.baseName);
     const flags = runFlags(server, args, args.baseName);
+    const serving = serveFlags(server, args.baseName);
     const variables = pulumi
-      .all([args.imageId, args.volumes.state, args.volumes.workspace, flags])
-      .apply(([IMAGE, STATE, WORKSPACE, RUN_FLAGS]) => ({
+      .all([args.imageId, args.volumes.state, args.volumes.workspace, args.baseName, flags, serving])
+      .apply(([IMAGE, STATE, WORKSPACE, NETWORK, RUN_FLAGS, SERVE_FLAGS]) => ({
         CONTAINER: args.containerName,
-        ...{ IMAGE, STATE, WORKSPACE, RUN_FLAGS, BOOT: args.boot ? 1 : 0 },
+        ...{ IMAGE, STATE, WORKSPACE, NETWORK, RUN_FLAGS, SERVE_FLAGS, BOOT: args.boot ? 1 : 0 },
         OWNER: args.privileged ? "" : serverUser,
       }));
     const trial = new command.local.Command(

@@ -187,33 +187,6 @@ it("goes on after a kill -9 while it created the container, and a cancel", async
   await unchanged();
 });
 
-it("says what to type after a kill -9 while it replaced the container, and a cancel", async () => {
-  await up();
-  const id = () => docker("ps", "--all", "--quiet", "--no-trunc", "--filter", `name=${container}`);
-  const before = await id();
-  await config("set", "microsandbox:logMaxFiles", "7");
-  const running = pulumi.run("up", "--yes", "--skip-preview", ...flags);
-  await expect
-    .poll(async () => ["", before].includes(await id()), { timeout: 180_000, interval: 100 })
-    .toBe(false);
-  process.kill(pulumi.lockOwner(stack) ?? 0, "SIGKILL");
-  expect((await running).exitCode).not.toBe(0);
-  await succeed("cancel", "--yes");
-  const left = await id();
-  expect(await up().catch(String)).toMatch(
-    /is not the one of this stack's state[\s\S]*docker stop .* && docker rm/,
-  );
-  expect(await id()).toBe(left);
-  await docker("stop", container);
-  await docker("rm", container);
-  await succeed("refresh", "--yes", "--skip-preview");
-  await up();
-  expect(await docker("inspect", "--format", "{{.State.Health.Status}}", container)).toBe("healthy");
-  await config("rm", "microsandbox:logMaxFiles");
-  await up();
-  await unchanged();
-});
-
 it("a destroy of a protected stack removes nothing, key and authority neither", async () => {
   await config("set", "--path", "microsandbox:volumes.protect", "true");
   try {

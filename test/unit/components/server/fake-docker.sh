@@ -1,6 +1,6 @@
 #!/bin/sh
-# The engine of a host with one server, for upgrade.sh. In $FAKE: `running` (of the server; none where there is no such file), `trial` while there is one,
-# `calls`, one a line. The phase named in $SLOW (stop, copy, trial, await, boot, swap) says so in `reached` and takes a while.
+# The engine of a host with one server, for upgrade.sh. In $FAKE: `running` (of the server; none where there is no such file),
+# `other` where it is not the old one any more, `trial` while there is one, `calls`, one a line. The phase named in $SLOW (stop, copy, trial, await, boot, swap) says so in `reached` and takes a while.
 set -eu
 echo "$*" | tr '\n' ' ' >>"$FAKE/calls"
 echo >>"$FAKE/calls"
@@ -14,6 +14,11 @@ slow() {
 }
 case "$*" in
 *"{{.Image}}"*) [ -e "$FAKE/running" ] && echo sha256:old ;;
+"inspect server-id") [ ! -e "$FAKE/other" ] && [ -e "$FAKE/running" ] ;;
+"create --name server-trial"*) touch "$FAKE/trial"; echo claim ;;
+"create --name server "*) [ ! -e "$FAKE/running" ] && echo false >"$FAKE/running"; echo made ;;
+"rm claim") rm "$FAKE/trial" ;;
+"start server-id" | "start made") [ -e "$FAKE/running" ] && echo true >"$FAKE/running" ;;
 *"{{.State.Running}}"*) cat "$FAKE/running" ;;
 *"{{.Id}}"*) echo server-id ;;
 *"{{.Config.User}}"*) echo ;;
@@ -22,7 +27,7 @@ case "$*" in
 *"--detach"*) touch "$FAKE/trial"; slow trial ;;
 "rm "*-trial*) rm -f "$FAKE/trial" ;;
 "stop server") echo false >"$FAKE/running"; slow stop ;;
-"start server"*) echo true >"$FAKE/running" ;;
+"start server") [ -e "$FAKE/running" ] && echo true >"$FAKE/running" ;;
 *"tar -C copies/.part"*) slow copy ;;
 "exec server-trial node"*) slow await ;;
 "exec server-trial msb"*) slow boot ;;

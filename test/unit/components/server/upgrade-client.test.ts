@@ -166,11 +166,57 @@ it.each([
   expect(upgrade.calls()).not.toContainEqual(expect.stringMatching(/^(stop|start) server /));
 });
 
-it("starts the old server again where nobody replaces it after the trial", async () => {
-  const upgrade = new Upgrade("", { TAKE_OVER_SECONDS: 1 });
-  expect(await upgrade.ended()).toBe(0);
-  expect(upgrade.isRunning()).toBe(false);
-  await upgrade.until(() => upgrade.isRunning());
+describe("where nobody replaces the container after the trial", () => {
+  const flags = {
+    RUN_FLAGS: "--user 5555",
+    SERVE_FLAGS: "--publish 127.0.0.1:5555:5555/tcp",
+    NETWORK: "net",
+  };
+  /** @param happens what becomes of the old container: it is there and stopped */
+  const left = async (happens: (upgrade: Upgrade) => void, variables = {}): Promise<Upgrade> => {
+    const upgrade = new Upgrade("", { TAKE_OVER_SECONDS: 2, ...flags, ...variables });
+    expect(await upgrade.ended(), upgrade.output).toBe(0);
+    expect([upgrade.isRunning(), upgrade.has("trial")]).toEqual([false, true]);
+    happens(upgrade);
+    await upgrade.until(() => !upgrade.has("trial"));
+    return upgrade;
+  };
+
+  it.concurrent("the old server is started again, on its state", async () => {
+    const upgrade = await left(() => {});
+    await upgrade.until(() => upgrade.isRunning());
+    expect(upgrade.calls()).toContainEqual(expect.stringMatching(/^start server-id /));
+    expect(upgrade.calls()).toContainEqual(expect.stringContaining("swap_pending"));
+  });
+
+  it.concurrent("one of the new image takes its place where it is gone", async () => {
+    const upgrade = await left((host) => rmSync(join(host.folder, "running")));
+    await upgrade.until(() => upgrade.isRunning());
+    const made = upgrade.calls().find((call) => call.startsWith("create --name server "));
+    expect(made?.trim()).toMatch(
+      /--user 5555 --publish 127\.0\.0\.1:5555:5555\/tcp .*-v workspace:\/workspace sha256:new$/,
+    );
+    expect(upgrade.calls().join("\n")).not.toContain("swap_pending");
+  });
+
+  it.concurrent("the one is started that was created in its place", async () => {
+    const upgrade = await left((host) => writeFileSync(join(host.folder, "other"), ""));
+    await upgrade.until(() => upgrade.isRunning());
+    expect(upgrade.calls()).toContainEqual(expect.stringMatching(/^start server /));
+  });
+
+  it.concurrent("nothing is done where another one runs", async () => {
+    const upgrade = await left((host) => writeFileSync(join(host.folder, "running"), "true"));
+    expect(upgrade.calls()).not.toContainEqual(expect.stringMatching(/^(start|create --name server )/));
+  });
+
+  it.concurrent("nothing is done where another upgrade has begun", async () => {
+    const upgrade = await left((host) => rmSync(join(host.folder, "trial")));
+    await upgrade.until(() => upgrade.calls().filter((call) => call.startsWith("rm claim")).length > 0);
+    await sleep(200);
+    expect(upgrade.isRunning()).toBe(false);
+    expect(upgrade.calls().join("\n")).not.toContain("swap_pending");
+  });
 });
 
 it("prints nothing but the report where there is nothing to do", async () => {

@@ -1,0 +1,35 @@
+# Part of upgrade.sh: what becomes of a server whose new image has passed the trial, until its container is replaced.
+
+TAKE_OVER_SECONDS=${TAKE_OVER_SECONDS:-180}
+
+# Whoever has started the upgrade replaces the old container. Where nobody does, it is started again, on the state that it
+# left; where the old one is gone and no other one runs, one of the new image takes its place. The container $claim, which
+# is never started, is the right to do so: another upgrade that begins meanwhile removes it.
+take_over() { # take_over OLD: id of the old container
+  trap '' INT TERM HUP PIPE
+  for _ in $(seq "$TAKE_OVER_SECONDS"); do
+    sleep 1
+    if [ "$(docker inspect --format '{{.State.Running}}' "$CONTAINER" 2>/dev/null)" = true ]; then
+      docker rm "$claim"
+      exit 0
+    fi
+  done
+  docker rm "$claim" || exit 0
+  if docker inspect "$1"; then
+    forget_trial
+    user=$(docker inspect --format '{{.Config.User}}' "$1")
+    own "${user:-0}"
+    docker start "$1"
+  else
+    # One that was created and not started has no other fault.
+    docker start "$CONTAINER" || stand_in
+  fi
+}
+# A server of the new image, with all that the container has which was to come: clients find it where the old one was.
+# After a destroy there is no network, and nothing to serve.
+stand_in() {
+  docker network inspect "$NETWORK"
+  eval "set -- $RUN_FLAGS $SERVE_FLAGS"
+  made=$(docker create --name "$CONTAINER" --init "$@" -v "$STATE:$home" -v "$WORKSPACE:/workspace" "$IMAGE")
+  docker start "$made" || docker rm "$made"
+}
