@@ -100,6 +100,20 @@ describe("a sandbox that nobody uses", () => {
     await paused(world, id);
   });
 
+  test("is not paused while a use goes on that began before a client paused it", async () => {
+    const world = await make();
+    const { id } = await running(world, "box");
+    const close = await talk(world, id);
+    await world.backend.sandboxes.want(id, "paused");
+    await wait(world, id);
+    await world.backend.sandboxes.resume(id);
+    await settled(world, id);
+    await wait(world, id);
+    expect(inMsb(world, id)).toBe("Running");
+    await close();
+    await paused(world, id);
+  });
+
   test("is a client's own once it is paused on request", async () => {
     const world = await make();
     const { id } = await running(world, "box");

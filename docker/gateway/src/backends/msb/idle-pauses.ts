@@ -79,7 +79,7 @@ export class IdlePauses {
         if (isPausedIdle(entry.record)) {
           const { timeout } = this.of(entry);
           if (timeout > 0 && this.isUnused(entry, timeout, now)) await lifecycle.want(entry, "stopped");
-        } else if (entry.record.state !== "running") this.uses.delete(entry);
+        } else if (entry.record.state !== "running") this.touch(entry, now);
         else if (runs(entry) && this.isUnused(entry, seconds, now)) await this.pause(entry, now);
       }
     } catch (error) {
@@ -94,6 +94,12 @@ export class IdlePauses {
     if (!runs(entry) || !this.isUnused(entry, seconds, now)) return;
     this.of(entry).timeout = entry.record.spec?.whole().lifecycle.idle_timeout_secs ?? 0;
     await lifecycle.want(entry, "paused");
+  }
+
+  /** It is not idle before it runs. Uses that are open stay so. */
+  private touch(entry: Entry, now: number): void {
+    const use = this.uses.get(entry);
+    if (use) use.lastAt = now;
   }
 
   private isUnused(entry: Entry, seconds: number, now: number): boolean {
