@@ -7,6 +7,7 @@ import { parse, stringify } from "yaml";
 import { type Backend, backendEnvironment, stateFolder } from "../../cli/backend";
 import { type Child, exec } from "../../setup/exec";
 import { projectRoot } from "../../setup/project";
+import { canRunPrivileged } from "./docker";
 
 /** What a command printed and how it ended. */
 export interface Outcome {
@@ -125,6 +126,16 @@ const folderOfCheckout: Backend = { source: "checkout", url: pathToFileURL(state
 function isSecret(value: unknown): boolean {
   return typeof value === "object" && value !== null && "secure" in value;
 }
+
+/** Settings of a server that takes little of this machine and boots no guest, on a free port. */
+export const smallServer = async () => ({
+  hostPort: await freePort(),
+  privileged: await canRunPrivileged(),
+  kvmCheck: "device",
+  memoryLimit: "1G",
+  memoryReservation: "256M",
+  stopTimeout: 5,
+});
 
 /**
  * A TCP port on loopback that nobody listens on now. Not one of those that the system gives to connections, which might

@@ -3,8 +3,8 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { settingsSchema } from "../../components/settings/schema";
 import { projectRoot } from "../../setup/project";
-import { canRunPrivileged, docker, ownedBy } from "../harness/docker";
-import { freePort, TestStack } from "../harness/stack";
+import { docker, ownedBy } from "../harness/docker";
+import { freePort, smallServer, TestStack } from "../harness/stack";
 
 type Setting = keyof typeof settingsSchema.shape;
 /** What is set, what is looked at, and what has to be seen then and not before. */
@@ -22,14 +22,7 @@ let settings: Record<string, unknown>;
 
 beforeAll(async () => {
   otherPort = await freePort();
-  settings = {
-    hostPort: await freePort(),
-    privileged: await canRunPrivileged(),
-    kvmCheck: "device",
-    memoryLimit: "1G",
-    memoryReservation: "256M",
-    stopTimeout: 5,
-  };
+  settings = await smallServer();
   stack = new TestStack(name, settings);
   const { exitCode, output } = await stack.up();
   expect(exitCode, output).toBe(0);

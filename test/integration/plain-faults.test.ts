@@ -1,10 +1,10 @@
 import { createServer } from "node:net";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { exec } from "../../setup/exec";
-import { canRunPrivileged, docker, ownedBy } from "../harness/docker";
+import { docker, ownedBy } from "../harness/docker";
 import { EngineProxy } from "../harness/engine-proxy";
 import { PlainPulumi } from "../harness/plain-pulumi";
-import { freePort } from "../harness/stack";
+import { smallServer } from "../harness/stack";
 
 const stack = "test-faults";
 const base = `microsandbox-${stack}`;
@@ -18,14 +18,10 @@ let port: number;
 let settings: Record<string, unknown>;
 
 beforeAll(async () => {
-  port = await freePort();
+  const small = await smallServer();
+  port = small.hostPort;
   settings = {
-    hostPort: port,
-    privileged: await canRunPrivileged(),
-    kvmCheck: "device",
-    memoryLimit: "1G",
-    memoryReservation: "256M",
-    stopTimeout: 5,
+    ...small,
     volumes: { keep: false },
   };
   await engine.start();

@@ -1,10 +1,10 @@
 import { existsSync } from "node:fs";
 import { Agent, request } from "node:https";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { canRunPrivileged, docker, ownedBy } from "../harness/docker";
+import { docker, ownedBy } from "../harness/docker";
 import { PlainPulumi } from "../harness/plain-pulumi";
 import { filesWithSecrets } from "../harness/secret-hunt";
-import { freePort } from "../harness/stack";
+import { freePort, smallServer } from "../harness/stack";
 
 // With a capital letter: the image's name has none.
 const stack = "test-Plain";
@@ -18,14 +18,10 @@ let port: number;
 let settings: Record<string, unknown>;
 
 beforeAll(async () => {
-  port = await freePort();
+  const small = await smallServer();
+  port = small.hostPort;
   settings = {
-    hostPort: port,
-    privileged: await canRunPrivileged(),
-    kvmCheck: "device",
-    memoryLimit: "1G",
-    memoryReservation: "256M",
-    stopTimeout: 5,
+    ...small,
     devMode: false,
     tls: { generate: true },
   };

@@ -8,10 +8,10 @@ import type { Manifest } from "../../cli/backup/manifest";
 import { exec } from "../../setup/exec";
 import { projectRoot } from "../../setup/project";
 import { failedChecks } from "../harness/bench-security";
-import { canRunPrivileged, docker, ownedBy } from "../harness/docker";
+import { docker, ownedBy } from "../harness/docker";
 import { hashOf } from "../harness/key-file";
 import { TestRegistry } from "../harness/registry";
-import { freePort, TestStack } from "../harness/stack";
+import { smallServer, TestStack } from "../harness/stack";
 
 /** What Pulumi prints about a run that changed nothing. */
 const unchanged = /Resources:\s+\d+ unchanged/;
@@ -25,16 +25,9 @@ const container = "microsandbox-test-local-server";
 const hostArchitecture = process.arch === "x64" ? "amd64" : process.arch;
 
 beforeAll(async () => {
-  const hostPort = await freePort();
-  url = `http://127.0.0.1:${hostPort}`;
-  stack = new TestStack("test-local", {
-    hostPort,
-    privileged: await canRunPrivileged(),
-    kvmCheck: "device",
-    memoryLimit: "1G",
-    memoryReservation: "256M",
-    stopTimeout: 5,
-  });
+  const small = await smallServer();
+  url = `http://127.0.0.1:${small.hostPort}`;
+  stack = new TestStack("test-local", small);
 });
 afterAll(async () => {
   rmSync(backups, { recursive: true });
