@@ -28,6 +28,7 @@ export default defineConfig({
         test: {
           name: "integration",
           include: ["test/integration/**/*.test.ts"],
+          setupFiles: "test/harness/deadline.ts",
           // Two side by side: one alone leaves nearly half of two cores idle.
           maxWorkers: 2,
           sequence: { groupOrder: 1 },
@@ -49,6 +50,7 @@ export default defineConfig({
         test: {
           name: "e2e",
           include: ["test/e2e/**/*.test.ts"],
+          setupFiles: "test/harness/deadline.ts",
           // Two at once, with arm64, which is first: a QEMU uses one of two cores.
           maxWorkers: 2,
           sequence: { groupOrder: 2 },
@@ -60,6 +62,7 @@ export default defineConfig({
         test: {
           name: "arm64",
           include: ["test/arm64/**/*.test.ts"],
+          setupFiles: "test/harness/deadline.ts",
           maxWorkers: 2,
           sequence: { groupOrder: 2 },
           testTimeout: 20 * 60_000,

@@ -72,7 +72,7 @@ export function commandCases(shared: Shared): void {
   const sizes = [
     ["an empty file", 0],
     ["a file of 1 byte", 1],
-    ["a file of 10 MB", 10 * MIB],
+    ["a file of 3 MB", 3 * MIB],
   ] as const;
   it.each(sizes)("carries %s there and back", limit, async (_what, size) => {
     const { session, sandbox, folder } = shared;
