@@ -1,8 +1,10 @@
 import { join } from "node:path";
+import * as command from "@pulumi/command";
 import * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
 import { hostShell, withVariables } from "../host/connection";
 import { packageRoot, script } from "../host/scripts";
+import { shellQuote } from "../settings/shell";
 import { buildLogFile, sayWhenBuildFails } from "./build-log";
 import { contextHash } from "./context-hash";
 import { giveCertificates } from "./deployer-certificates";
@@ -92,15 +94,28 @@ export class SandboxImage extends pulumi.ComponentResource {
           buildLogFile: log,
         },
         triggers: { context: content },
-        keepLocally: false,
-        forceRemove: true,
+        keepLocally: true,
       },
       { parent: this },
     );
+    // The provider removes a name by force, also that of an image that runs: of one that was given up and is built again,
+    // as after an upgrade that failed.
+    const removal = new command.local.Command(
+      `${name}-removal`,
+      {
+        create: ":",
+        delete: pulumi.interpolate`docker image rm ${this.reference.apply(shellQuote)} || true`,
+        triggers: [this.reference],
+        logging: "stderr",
+      },
+      { parent: this },
+    );
+    // What uses the image goes before it.
+    const imageId = pulumi.all([image.imageId, removal.urn]).apply(([id]) => id);
     const arrived = args.registry
       ? this.throughRegistry(name, args, image, content, args.registry)
       : args.transfer && this.send(name, image, args.transfer, args.recorded);
-    this.imageId = arrived ?? image.imageId;
+    this.imageId = arrived ?? imageId;
 
     this.registerOutputs({ imageId: this.imageId, reference: this.reference });
   }

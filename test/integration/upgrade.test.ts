@@ -70,10 +70,12 @@ it("gives state and server back where the new version can't use the state, and s
     /kept\n0\.6\.18[\s\S]*data/,
   );
   expect(await inServer(`ls -A ${home}/copies`)).toBe("");
-  // The version that runs is the one that is set again: nothing is left to do but the image's name.
+  // The version that runs is the one that is set again: nothing is left to do, and its image keeps its name.
   stack.configure({ version: "0.6.18" });
   await up();
   expect(await docker("inspect", "--format", "{{.Id}}", container)).toBe(before);
+  const preview = await stack.pulumi("preview", "--refresh", "--expect-no-changes");
+  expect(preview.exitCode, preview.output).toBe(0);
 });
 
 it("goes back with the state where the new server passes the trial and can't take the place of the old one", async () => {

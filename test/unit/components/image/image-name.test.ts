@@ -47,6 +47,13 @@ describe("an image that another deployer has built again", () => {
     expect(other).toEqual(one);
   });
 
+  it("loses its name in the engine that built it unless a container is made of it", async () => {
+    const resources = await deploy({});
+    expect(only(resources, "RemoteImage")).toMatchObject({ keepLocally: true, name: expect.any(String) });
+    const { delete: removal } = only(resources, "Command", "image-removal");
+    expect(removal).toBe(`docker image rm ${only(resources, "RemoteImage").name} || true`);
+  });
+
   it("is removed from the host unless a container is made of it", async () => {
     const load = only(await deploy({ host: "ssh://me@host.test" }), "Command", "image-load");
     expect(load.delete).toMatch(/docker image rm microsandbox-sandboxes-dev:/);
