@@ -22,7 +22,8 @@ import { projectName, stackName } from "../../setup/project";
 import { emulatedArchitecture, nameError } from "../stack";
 import { compare, listScript, parseObjects, type StateResource } from "./drift";
 import { madeEmulatedHosts } from "./host-resources";
-import { emulatedState, hostCommand } from "./recover";
+import { hostCommand } from "./on-host";
+import { emulatedState } from "./recover";
 
 /** One finding. `stops`: `up` would fail; `fixes`: `up` repairs it; `warns`: neither. */
 export interface Finding {

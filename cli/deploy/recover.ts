@@ -1,9 +1,5 @@
-import { join } from "node:path";
-import { connectionOf, hostArgv } from "../../components/host/connection";
 import { DEPLOYMENT_LABEL } from "../../components/host/preflight-report";
-import { shellQuote } from "../../components/settings/shell";
 import { exec } from "../../setup/exec";
-import { projectRoot } from "../../setup/project";
 import type { Reporter } from "../../setup/report";
 import { UserError } from "../../setup/user-error";
 import type { Approve } from "../consent";
@@ -12,8 +8,8 @@ import type { SetupHost } from "../stack";
 import { deploymentsOf, type StateResource } from "./drift";
 import { madeEmulatedHosts } from "./host-resources";
 import { hasDeadLock, runningPulumi } from "./locks";
-
-const emulatedHostScript = join(projectRoot, "emulated-host/emulated-host.sh");
+import { dockerOn, dockerReason, emulatedHostScript } from "./on-host";
+import { leaveOutUnreachable } from "./unreachable";
 
 /**
  * Starts emulated hosts that the stack has made but that do not run (a reboot, a killed QEMU): reading the state of what is
@@ -34,9 +30,18 @@ async function wakeEmulatedHosts(
   );
   for (const line of repairs) report.say(line);
   await approve(repairs);
-  const resume = ({ baseName }: SetupHost) =>
-    exec("bash", [emulatedHostScript, "resume", baseName], { stdio: ["ignore", "ignore", "inherit"] });
-  await Promise.all(asleep.map(resume));
+  const resume = async (host: SetupHost) => {
+    const how = { stdio: ["ignore", "ignore", "inherit"], reject: false } as const;
+    const { failed } = await exec("bash", [emulatedHostScript, "resume", host.baseName], how);
+    return failed ? [host] : [];
+  };
+  const [still] = (await Promise.all(asleep.map(resume))).flat();
+  if (still === undefined) return;
+  const why = `The emulated host ${still.baseName} can't be started; the reason is above.`;
+  // The others of a stack are no worse for it: it does not answer, and is left out.
+  if (hosts.length > 1) report.say(why);
+  else
+    throw new UserError(`${why}\nTo try again: bash emulated-host/emulated-host.sh resume ${still.baseName}`);
 }
 
 /** Whether an emulated host runs, and how often it was started: 0 where it was never made. */
@@ -85,8 +90,18 @@ export async function recoverStack(
   // Another run, of which this machine sees nothing, has created things that it has not recorded yet, too: but it holds
   // Pulumi's lock, which the refresh needs. What was there before the refresh and is in no state after it is nobody's.
   const found = await unrecordedOn(hosts, state.resources, report);
+  const unreachable = await leaveOutUnreachable(hosts, state.resources, report);
+  const exclude = unreachable.flatMap((urn) => ["--exclude", urn]);
   await report.step("Check how far it got", () =>
-    pulumi.read(["refresh", "--clear-pending-creates", "--yes", "--skip-preview", "--stack", stack]),
+    pulumi.read([
+      "refresh",
+      "--clear-pending-creates",
+      ...exclude,
+      "--yes",
+      "--skip-preview",
+      "--stack",
+      stack,
+    ]),
   );
   const resources = await readResources(stack, pulumi);
   const recorded = idsOf(resources);
@@ -160,28 +175,4 @@ async function remove({ host, kind, id }: Unrecorded, report: Reporter): Promise
     `The ${kind} ${id.slice(0, 12)} on the host ${host.name} could not be removed: ${dockerReason(removed)}\n` +
       `To remove it, on the host: docker ${words.join(" ")}; then run the command again.`,
   );
-}
-
-/** Why a command of docker on a host has failed, in a line. */
-export const dockerReason = ({ stderr, stdout, exitCode }: Awaited<ReturnType<typeof dockerOn>>): string =>
-  (stderr.trim() || stdout.trim()).split("\n").at(-1) || `exit code ${exitCode}`;
-
-/** Runs the docker client on a host. */
-export const dockerOn = (host: SetupHost, args: readonly string[]) => runOn(host, ["docker", ...args]);
-
-/** Runs a line of shell on a host. */
-export const shellOn = (host: SetupHost, line: string) => runOn(host, ["sh", "-c", line]);
-
-/** The program and its arguments that run a command on a host. */
-export function hostCommand(host: SetupHost, command: string[]): string[] {
-  // The connection of an emulated host is not in the state yet where the first `up` was cut off.
-  return host.host === "emulated"
-    ? ["bash", emulatedHostScript, "ssh", host.baseName, "--", ...command.map(shellQuote)]
-    : hostArgv(connectionOf(host), command);
-}
-
-async function runOn(host: SetupHost, command: string[]) {
-  const [program = "docker", ...words] = hostCommand(host, command);
-  const { stdout, stderr, failed, exitCode } = await exec(program, words, { reject: false, stdin: "ignore" });
-  return { stdout: stdout ?? "", stderr: stderr ?? "", failed, exitCode };
 }

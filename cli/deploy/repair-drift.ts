@@ -12,7 +12,7 @@ import {
   type StateResource,
   sentence,
 } from "./drift";
-import { dockerOn, dockerReason, shellOn } from "./recover";
+import { dockerOn, dockerReason, shellOn } from "./on-host";
 import { settled } from "./settled";
 
 /**

@@ -5,7 +5,7 @@ import { hasTls, isGiven } from "../../components/settings/tls";
 import { exec } from "../../setup/exec";
 import type { CheckContext, CheckedHost, Finding } from "./host-checks";
 import { resourcesOf } from "./host-resources";
-import { hostCommand } from "./recover";
+import { hostCommand } from "./on-host";
 
 /** The part of the server's file that is no secret: its key stays where it is. */
 const READ = ["sed", "-n", "/-----BEGIN CERTIFICATE-----/,/-----END CERTIFICATE-----/p", serverPath("tls")];

@@ -1,7 +1,7 @@
 import type { Reporter } from "../../setup/report";
 import type { SetupHost } from "../stack";
 import { madeEmulatedHosts, type Resource, resourcesOf } from "./host-resources";
-import { dockerOn } from "./recover";
+import { dockerOn } from "./on-host";
 
 /**
  * The resources of hosts whose engine does not answer: refreshing them would fail the whole run. The program still reports

@@ -7,6 +7,7 @@ import { recoverStack } from "../../../../cli/deploy/recover";
 import type { Pulumi } from "../../../../cli/pulumi";
 import type { SetupHost } from "../../../../cli/stack";
 import { createReporter } from "../../../../setup/report";
+import { UserError } from "../../../../setup/user-error";
 
 const NAME = "microsandbox-shared";
 let data = "";
@@ -37,13 +38,14 @@ const machine = {
 async function recovered(
   resources: object[],
   approve?: Approve,
+  others: SetupHost[] = [],
 ): Promise<{ said: string[]; error: unknown }> {
   const said: string[] = [];
   const host = { name: "default", host: "emulated", baseName: NAME } as SetupHost;
   const read = async () => JSON.stringify({ deployment: { resources } });
   const pulumi = { read } as unknown as Pulumi;
   const report = createReporter({ write: (line) => said.push(line) });
-  const error = await recoverStack("shared", [host], pulumi, report, approve).then(
+  const error = await recoverStack("shared", [host, ...others], pulumi, report, approve).then(
     () => undefined,
     (reason: unknown) => reason,
   );
@@ -63,5 +65,13 @@ it("starts a stopped emulated host only if this stack's state has made it", asyn
   expect(await recovered([service])).toEqual({ said: [], error: undefined });
   const own = await recovered([service, machine]);
   expect(own.said).toEqual([expect.stringContaining(`${NAME} is not running: starting it again`)]);
-  expect(String(own.error)).toMatch(/resume/);
+  expect(own.error).toBeInstanceOf(UserError);
+  expect(String(own.error)).toMatch(/can't be started[\s\S]*To try again: .* resume/);
+});
+
+it("goes on with the other hosts of a stack where one can't be started", async () => {
+  const other = { name: "other", host: "local", baseName: "microsandbox-other" } as SetupHost;
+  const { said, error } = await recovered([service, machine], undefined, [other]);
+  expect(error).toBeUndefined();
+  expect(said).toContainEqual(expect.stringContaining(`${NAME} can't be started`));
 });

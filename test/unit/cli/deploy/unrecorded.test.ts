@@ -18,6 +18,7 @@ echo "$*" >>"${folder}/calls"
 case "$*" in
 "ps "*=id1) echo server ;;
 "network ls "*=id1) echo net ;;
+"version "*) if [ -e "${folder}/version-fails" ]; then exit 1; fi ;;
 esac
 case "$1" in ps | rm) if [ -e "${folder}/$1-fails" ]; then cat "${folder}/$1-fails" >&2; exit 1; fi ;; esac
 `;
@@ -45,15 +46,16 @@ const hosts = [{ name: "default", host: "local", baseName: "microsandbox-dev" } 
 /** Pulumi with this state. @param refresh what a refresh does, which changes the state if it returns another one */
 function pulumiWith(
   state: { resources: object[]; pending?: boolean },
-  refresh: () => object[] = () => state.resources,
+  refresh: (args: string[]) => object[] = () => state.resources,
 ): Pulumi {
   let { resources } = state;
   let pending = state.pending ? [{ type: "creating", resource: { urn: urn("server") } }] : [];
-  const read = async ([command]: string[]) => {
+  const read = async (args: string[]) => {
+    const [command] = args;
     if (command === "stack")
       return JSON.stringify({ deployment: { resources, pending_operations: pending } });
     if (command === "refresh") {
-      resources = refresh();
+      resources = refresh(args);
       pending = [];
     }
     return "";
@@ -111,6 +113,23 @@ describe("a container that an interrupted run has not recorded", () => {
     await recoverStack("dev", hosts, pulumiWith({ resources: known, pending: true }), report);
     expect(said).toContainEqual(expect.stringMatching(/on the host default is not known: Cannot connect/));
     expect(changes()).toEqual([]);
+  });
+
+  it("goes from the hosts that answer: what is on others is left out of the look at how far it got", async () => {
+    writeFileSync(join(folder, "version-fails"), "");
+    const component = (name: string) => ({ urn: urn(name), type: "microsandbox:index:Microsandbox" });
+    const services = [component("microsandbox"), component("microsandbox-west")];
+    const onWest = { ...recorded("west-net"), parent: urn("microsandbox-west") };
+    const resources = [...known, ...services, onWest];
+    const east = { ...hosts[0], name: "east", baseName: "microsandbox-dev-east" } as SetupHost;
+    const west = { ...hosts[0], name: "west", baseName: "microsandbox-dev-west" } as SetupHost;
+    const left: string[][] = [];
+    const pulumi = pulumiWith({ resources, pending: true }, (args) => {
+      left.push(args.flatMap((word, at) => (word === "--exclude" ? (args[at + 1] ?? []) : [])));
+      return resources;
+    });
+    await recoverStack("dev", [east, west], pulumi, silentReporter);
+    expect(left).toEqual([[urn("microsandbox-west"), urn("west-net")]]);
   });
 
   it("stays where no run was interrupted, and where it has the label of another deployment", async () => {
