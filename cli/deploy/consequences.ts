@@ -71,8 +71,11 @@ function ofUpgrade({ op }: Step): string | undefined {
   );
 }
 
-function ofMachine({ op, old }: Step): string | undefined {
-  if (op === "update") return "The emulated host is RESTARTED with everything on it.";
+function ofMachine({ op, old, detailedDiff }: Step): string | undefined {
+  // Where the commands alone differ, the machine is as it is to be.
+  const paths = Object.keys(detailedDiff ?? {});
+  const isOther = paths.length === 0 || paths.some((path) => path.startsWith("environment"));
+  if (op === "update" && isOther) return "The emulated host is RESTARTED with everything on it.";
   if (op !== "delete") return undefined;
   return old?.inputs?.delete?.includes("--keep-disk")
     ? "The emulated host is shut down; its disk, with the volumes, STAYS."

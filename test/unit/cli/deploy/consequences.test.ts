@@ -15,8 +15,14 @@ const volume = (op: string, keep: boolean, next = "data") =>
     old: { inputs: { name: "data" }, retainOnDelete: keep },
     new: { inputs: { name: next } },
   });
-const command = (op: string, name: string, remove = "") =>
-  step("command:local:Command", op, { urn: `urn::${name}`, old: { inputs: { delete: remove } } });
+const command = (op: string, name: string, remove = "", paths: string[] = []) => {
+  const detailedDiff = Object.fromEntries(paths.map((path) => [path, {}]));
+  return step("command:local:Command", op, {
+    ...{ urn: `urn::${name}`, detailedDiff, old: { inputs: { delete: remove } } },
+  });
+};
+/** An update of the machine of an emulated host. */
+const machine = (...paths: string[]) => command("update", "microsandbox-host-emulated-machine", "", paths);
 
 describe("the consequences of a run, in words", () => {
   it.each<[string, StepEvent[], (RegExp | string)[]]>([
@@ -47,7 +53,9 @@ describe("the consequences of a run, in words", () => {
     ],
     ["an upgrade", [command("replace", "microsandbox-upgrade-trial")], [/image changes.*state is copied/]],
     ["a setting in the trial's script", [command("update", "microsandbox-upgrade-trial")], []],
-    ["a host started again", [command("update", "microsandbox-host-emulated-machine")], [/RESTARTED/]],
+    ["a host started again", [machine("environment.MEMORY_MIB", "delete")], [/RESTARTED/]],
+    ["a host of which nothing more is known", [machine()], [/RESTARTED/]],
+    ["what a destroy keeps of a host", [machine("delete")], []],
     [
       "a host that goes, and its disk",
       [command("delete", "microsandbox-host-emulated-machine", "tool delete host")],
