@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 
 /** Folders for additional CA certificates: on Debian, Fedora and Arch. */
@@ -22,20 +22,21 @@ export function giveCertificates(context: string, from: readonly string[] = fold
 }
 
 /**
- * Writes a machine-specific file of a build context, or removes it if there is no content.
+ * Writes a machine-specific file of a build context, or removes it if there is no content. Only its user can read it: a proxy
+ * may have a password.
  *
  * @throws what writing the file throws; nothing is written where it is up to date
  */
 export function giveFile(file: string, found: string): void {
   const before = existsSync(file) ? readFileSync(file, "utf8") : "";
-  if (found === before) return;
+  if (found === before && (found === "" || (statSync(file).mode & 0o077) === 0)) return;
   if (found === "") {
     rmSync(file);
     return;
   }
   // Under a name that the context leaves out: another run may read it meanwhile.
   const own = join(dirname(file), `.${basename(file)}.${process.pid}`);
-  writeFileSync(own, found);
+  writeFileSync(own, found, { mode: 0o600 });
   renameSync(own, file);
 }
 

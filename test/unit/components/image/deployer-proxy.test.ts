@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
@@ -53,4 +53,13 @@ it("3: a proxy makes no other image, and one that is gone is told to no build", 
   expect(statSync(join(folder, proxyFile)).mtimeMs).toBe(mtimeMs);
   giveProxy(folder, { HOME: folder });
   expect(existsSync(join(folder, proxyFile))).toBe(false);
+});
+
+it("3: nobody but its user reads it, which may have a password, also where an older one was open to all", () => {
+  const mode = () => statSync(join(folder, proxyFile)).mode & 0o777;
+  giveProxy(folder, { HOME: folder, HTTP_PROXY: "http://me:secret@proxy:3128" });
+  expect(mode()).toBe(0o600);
+  chmodSync(join(folder, proxyFile), 0o644);
+  giveProxy(folder, { HOME: folder, HTTP_PROXY: "http://me:secret@proxy:3128" });
+  expect(mode()).toBe(0o600);
 });
