@@ -3,11 +3,11 @@ import { join } from "node:path";
 import { localEngine } from "../../components/host/local-engine";
 import { DEFAULT_DEBIAN } from "../../components/settings/versions";
 import { ensureBaseImage, ensureEngine } from "../../setup/engine";
-import { exec } from "../../setup/exec";
 import { projectRoot } from "../../setup/project";
 import { createReporter } from "../../setup/report";
 import { ensureTools } from "../../setup/tools";
 import { UserError } from "../../setup/user-error";
+import { type PulumiEnded, runPulumi } from "../pulumi-process";
 import { withThrowawayStack } from "../throwaway-stack";
 
 /** A repository as docker has it: no scheme, no tag, no digest. */
@@ -42,32 +42,36 @@ export async function image(
 
   await withThrowawayStack(program, async (stack, backend) => {
     const pulumi = (args: string[], stdout: "pipe" | typeof process.stderr = process.stderr) =>
-      exec(`${tools.binDir}/pulumi`, [...args, "--stack", stack, "--cwd", program], {
+      runPulumi(`${tools.binDir}/pulumi`, [...args, "--stack", stack, "--cwd", program], {
         env: {
           ...tools.env,
           ...{ PULUMI_BACKEND_URL: backend, PULUMI_CONFIG_PASSPHRASE: "", DOCKER_CONTEXT: "" },
           DOCKER_HOST: localEngine(),
         },
         stdio: ["ignore", stdout, "inherit"],
-        reject: false,
       });
     try {
-      await pulumi(["stack", "init"], "pipe");
+      refuseFailed(await pulumi(["stack", "init"], "pipe"));
       const settings = Object.entries({ ...options, repository }).filter(([, value]) => value !== undefined);
       const config = settings.flatMap(([key, value]) => ["--config", `${key}=${value}`]);
-      const { exitCode } = await pulumi(["up", "--yes", "--skip-preview", ...config]);
-      if (exitCode !== 0)
-        throw new UserError("The image was not pushed. The reason is in pulumi's output above.");
-      const { stdout } = await pulumi(["stack", "output", "serverImage"], "pipe");
+      refuseFailed(await pulumi(["up", "--yes", "--skip-preview", ...config]));
+      const { stdout, ...read } = await pulumi(["stack", "output", "serverImage"], "pipe");
+      refuseFailed(read);
       // That of a failed build stays: pulumi has named it.
       for (const architecture of ["amd64", "arm64"])
         await rm(join(projectRoot, `image-build-${stack}-${architecture}.log`), { force: true });
-      console.log(deployLine(String(stdout).trim(), options.version));
+      console.log(deployLine(stdout.trim(), options.version));
     } finally {
       // The images here are of no use any more; the builder's cache stays.
       await pulumi(["destroy", "--yes", "--skip-preview"], "pipe");
     }
   });
+}
+
+function refuseFailed({ exitCode, interrupted }: Pick<PulumiEnded, "exitCode" | "interrupted">): void {
+  if (interrupted) throw new UserError("Interrupted. The image was not pushed.");
+  if (exitCode !== 0)
+    throw new UserError("The image was not pushed. The reason is in pulumi's output above.");
 }
 
 /** What deploys a pushed image. A deployment refuses one of another version than its own. */

@@ -1,3 +1,8 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { readdirSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { exec } from "../../setup/exec";
 import { projectRoot } from "../../setup/project";
@@ -32,6 +37,27 @@ it("pushes the image for both processors and prints the line that deploys it, an
   const manifestList = (await registry.tags("team/server")).find((tag) => !tag.endsWith("64")) ?? "";
   expect(Object.keys(await registry.digests("team/server", manifestList)).sort()).toEqual(["amd64", "arm64"]);
   expect(await docker("images", "--quiet", "microsandbox-push")).toBe("");
+});
+
+it("leaves nothing after Ctrl+C in the middle of a build", async () => {
+  const left = async () => [
+    ...readdirSync(join(projectRoot, "cli/push-image")).filter((name) => name.startsWith("Pulumi.push-")),
+    ...readdirSync(tmpdir()).filter(
+      (name) => name.startsWith("microsandbox-push-") && !name.endsWith(".lock"),
+    ),
+    await docker("images", "--quiet", "microsandbox-push"),
+  ];
+  const words = ["cli/bootstrap.mjs", "image", "push", `${registry.address}/team/never`];
+  const child = spawn("node", words, { cwd: projectRoot, stdio: ["ignore", "ignore", "pipe"] });
+  let said = "";
+  child.stderr.on("data", (text) => {
+    said += text;
+    if (/RemoteImage .*creating/.test(said)) child.kill("SIGINT");
+  });
+  const [code] = await once(child, "close");
+  expect(said).toMatch(/RemoteImage .*creating[\s\S]*Interrupted\. The image was not pushed/);
+  expect(code).toBe(1);
+  expect(await left()).toEqual([""]);
 });
 
 it("is deployed by that line, for the host's processor", async () => {
