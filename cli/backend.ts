@@ -13,6 +13,7 @@ import { homedir, tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { parse } from "yaml";
+import { shellQuote } from "../components/settings/shell";
 import { projectName, projectRoot, stackName } from "../setup/project";
 import { UserError } from "../setup/user-error";
 
@@ -147,11 +148,9 @@ export function plainPulumi({ source, url, otherwise }: Backend): string | undef
   const why = otherwise ? `, as it was deployed there before the login to ${otherwise}` : "";
   return (
     `The state is in ${stateFolder}${why}. Plain pulumi sees it with:  ` +
-    `export PULUMI_BACKEND_URL=${quote(url)} PULUMI_CONFIG_PASSPHRASE_FILE=${quote(passphraseFile)}`
+    `export PULUMI_BACKEND_URL=${shellQuote(url)} PULUMI_CONFIG_PASSPHRASE_FILE=${shellQuote(passphraseFile)}`
   );
 }
-
-const quote = (word: string) => `'${word.replaceAll("'", "'\\''")}'`;
 
 /** The passphrase of the stacks of this checkout's folder. */
 export const passphraseFile = join(stateFolder, "passphrase");

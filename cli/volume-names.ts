@@ -1,3 +1,4 @@
+import { GIB } from "../components/settings/values";
 import { handleOf, minuteOf, type Named, textTable } from "./sandbox-names";
 
 /** A volume as `msb volume ls --format json` has it. */
@@ -7,8 +8,6 @@ export interface VolumeRow {
   created_at?: string;
   capacity_bytes?: number | null;
 }
-
-const GIB = 1024 ** 3;
 
 /** Positions of arguments that name a volume; empty for commands that take none. */
 export function volumePositions([group, command = "", ...words]: readonly string[]): number[] {

@@ -70,6 +70,11 @@ export async function restoreInto(
     },
   );
   report.say(`Restored into stack ${stack}. Sandboxes that ran at the time of the backup start again.`);
+  if (how.keys)
+    report.say(
+      "The server takes the keys of the backup until the stack writes its own: with the next replacement of the container " +
+        `or change of a key.\nTo give clients keys of the stack before: npm run keys -- add ID --stack ${stack}`,
+    );
 
   async function unpack(name: VolumeEntry): Promise<void> {
     let size = 0;

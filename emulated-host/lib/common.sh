@@ -8,7 +8,7 @@ die() {
 	exit 1
 }
 
-# A error in the command line.
+# An error in the command line.
 usage_error() {
 	echo "emulated-host: $*" >&2
 	echo "See: emulated-host.sh --help" >&2

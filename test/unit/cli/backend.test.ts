@@ -144,7 +144,7 @@ describe("the state is where plain pulumi has it, else in the checkout", () => {
     await find({}, []);
     const line = await ask("it.plainPulumi(it.findBackend())");
     expect(line).toContain(
-      `export PULUMI_BACKEND_URL='${own}' PULUMI_CONFIG_PASSPHRASE_FILE='${state}/passphrase'`,
+      `export PULUMI_BACKEND_URL=${own} PULUMI_CONFIG_PASSPHRASE_FILE=${state}/passphrase`,
     );
     expect(line).not.toContain("\n");
     await find({ login: "https://login" }, ["dev"]);
