@@ -47,6 +47,8 @@ export interface HostObject {
   stack: string;
   /** The deployment that made a container, by its label. */
   deployment?: string;
+  /** Of a container: its image, the id where it was created by that. */
+  image?: string;
 }
 
 /** Something of a deployed server that is not as the last `up` has left it. */
@@ -62,6 +64,8 @@ export interface Change {
 /** How to repair changes made outside Pulumi. */
 export interface Repair {
   changes: Change[];
+  /** Nothing may be done on the host now. */
+  isBusy?: boolean;
   /** A container that is to be stopped first. */
   stop?: string;
   /** For the docker client: ends an exchange of the state that was cut off. Nothing may start where that fails. */
@@ -75,7 +79,7 @@ export interface Repair {
 /** Lists what is on a host, for `parseObjects`. Fails where a list does: what is not in half of them may be there. */
 export const listScript = `set -e
 l='{{.Label "io.microsandbox.project"}}\t{{.Label "io.microsandbox.stack"}}'
-d='{{.Label "${DEPLOYMENT_LABEL}"}}'
+d='{{.Label "${DEPLOYMENT_LABEL}"}}\t{{.Image}}'
 docker ps --all --no-trunc --format "container\t{{.ID}}\t{{.Names}}\t{{.State}}\t$l\t{{.Status}}\t$d"
 docker volume ls --format "volume\t{{.Name}}\t{{.Name}}\t\t$l"
 docker network ls --no-trunc --format "network\t{{.ID}}\t{{.Name}}\t\t$l"
@@ -84,13 +88,14 @@ docker image ls --no-trunc --format "image\t{{.ID}}"`;
 /** @param stdout what `listScript` printed */
 export function parseObjects(stdout: string): HostObject[] {
   return stdout.split("\n").flatMap((line) => {
-    const [kind, id = "", name = "", status = "", project = "", stack = "", text = "", deployment] =
+    const [kind, id = "", name = "", status = "", project = "", stack = "", text = "", deployment, image] =
       line.split("\t");
     if (kind !== "container" && kind !== "volume" && kind !== "network" && kind !== "image") return [];
     // @example "Up 3 seconds (health: starting)", "Up 2 hours (unhealthy)", "Up 2 hours (unhealthy) (Paused)"
     const health = status === "running" ? /\((?:health: )?(starting|unhealthy)\)/.exec(text)?.[1] : undefined;
     const owner = project === projectName() ? stack : "";
-    return [{ kind, id, name, state: health ?? status, stack: owner, ...(deployment && { deployment }) }];
+    const made = { ...(deployment && { deployment }), ...(image && { image }) };
+    return [{ kind, id, name, state: health ?? status, stack: owner, ...made }];
   });
 }
 
@@ -116,6 +121,8 @@ export function compare(
     return { ...repair, changes: [{ what, fate }], stop: server.id, docker: [["rm", server.id]] };
   }
   const volumes = { state: volumeName(host, "state"), workspace: volumeName(host, "workspace") };
+  const trial = find("container", `${host.baseName}-server-trial`);
+  if (server && isCutOff(server, trial, container?.outputs?.image)) return cutOff(host, trial, resources);
   if (server) wake(server, container?.outputs?.image ?? "", repair);
   else if (container) {
     repair.changes.push({
@@ -164,6 +171,34 @@ export function compare(
 
 const volumeName = (host: Pick<SetupHost, "baseName" | "volumes">, role: "state" | "workspace"): string =>
   host.volumes?.[role] ?? `${host.baseName}-${role}`;
+
+/**
+ * Whether an upgrade has ended after its test and before the container was replaced (components/server/take-over.sh): the
+ * state is not the one that the old server has left.
+ */
+const isCutOff = (server: HostObject, trial: HostObject | undefined, image?: string): trial is HostObject =>
+  server.state === "exited" && trial?.state === "created" && trial.image !== image;
+
+/** The run goes on, or back: it knows for which image. If Pulumi's state has no such trial, only the host goes back. */
+function cutOff(
+  host: Pick<SetupHost, "name">,
+  { name, image }: HostObject,
+  resources: readonly StateResource[],
+): Repair {
+  const what = "An upgrade was interrupted after its test, before the container was replaced";
+  const own = new Set(resourcesOf(host, resources));
+  const isRecorded = resources.some(
+    ({ urn, outputs }) => own.has(urn) && urn.endsWith("-upgrade-trial") && outputs?.triggers?.[0] === image,
+  );
+  if (isRecorded)
+    return {
+      changes: [{ what, fate: "it goes on, or back to the previous state with the previous settings" }],
+      docker: [],
+    };
+  const wait = "Within three minutes the host starts the previous server: wait, then run the command again";
+  const advice = `${wait}. If it does not (it was restarted since), on the host: docker rm ${name}`;
+  return { changes: [{ what, advice }], isBusy: true, docker: [] };
+}
 
 /** A change as an `up` tells it. */
 export const sentence = ({ what, fate, advice }: Change): string =>

@@ -20,7 +20,8 @@ import { settled } from "./settled";
  * do not answer and foreign objects are left to Pulumi.
  *
  * @param approve called before a container is touched. Default: it may
- * @throws UserError where the state of a server is half a restore that could not be finished; the other hosts are repaired
+ * @throws UserError where a host is busy; where the state of a server is half a restore that could not be finished, and
+ * the other hosts are repaired
  */
 export async function repairDrift(
   hosts: readonly SetupHost[],
@@ -37,10 +38,12 @@ export async function repairDrift(
     return [host, { changes: [], docker: [] }];
   };
   const found = await report.wait("looking for changes on the hosts", () => Promise.all(hosts.map(look)));
+  const linesOf = ({ name }: SetupHost, changes: Change[]): string[] =>
+    changes.map(sentence).map((line) => (hosts.length > 1 ? hostMessage(name, line) : line));
+  const busy = found.flatMap(([host, { changes, isBusy }]) => (isBusy ? linesOf(host, changes) : []));
+  if (busy.length > 0) throw new UserError(`${busy.join("\n")}\nNo host was changed.`);
   const tell = (host: SetupHost, changes: Change[]): string[] => {
-    const lines = changes
-      .map(sentence)
-      .map((line) => (hosts.length > 1 ? hostMessage(host.name, line) : line));
+    const lines = linesOf(host, changes);
     for (const line of lines) report.say(line);
     return lines;
   };

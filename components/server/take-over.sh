@@ -2,9 +2,26 @@
 
 TAKE_OVER_SECONDS=${TAKE_OVER_SECONDS:-180}
 
+# A container that is never started: the old server may be started again on the copy that it names. It is void once the
+# server has been started.
+make_claim() {
+  docker create --name "$trial" --label "server=$(start_of_server)" --label "copy=$copy $stopped" "$IMAGE" true
+}
+start_of_server() { docker inspect --format '{{.Id}} {{.State.StartedAt}}' "$CONTAINER" 2>/dev/null; }
+# The copy, and when the server was stopped, of a claim that an interrupted upgrade has left; nothing where none is valid.
+claimed() {
+  claim=$(docker inspect --format '{{index .Config.Labels "server"}},{{index .Config.Labels "copy"}}' "$trial" 2>/dev/null) || return 0
+  [ "${claim%,*}" != "$(start_of_server)" ] || printf '%s' "${claim##*,}"
+}
+start_again() { # start_again CONTAINER
+  user=$(docker inspect --format '{{.Config.User}}' "$1")
+  own "${user:-0}"
+  docker start "$1" >/dev/null
+}
+
 # Whoever has started the upgrade replaces the old container. Where nobody does, it is started again, on the state that it
-# left; where the old one is gone and no other one runs, one of the new image takes its place. The container $claim, which
-# is never started, is the right to do so: another upgrade that begins meanwhile removes it.
+# left; where the old one is gone and no other one runs, one of the new image takes its place. The container $claim is the
+# right to do so: another upgrade that begins meanwhile removes it.
 take_over() { # take_over OLD: id of the old container
   trap '' INT TERM HUP PIPE
   for _ in $(seq "$TAKE_OVER_SECONDS"); do
@@ -17,9 +34,7 @@ take_over() { # take_over OLD: id of the old container
   docker rm "$claim" || exit 0
   if docker inspect "$1"; then
     forget_trial
-    user=$(docker inspect --format '{{.Config.User}}' "$1")
-    own "${user:-0}"
-    docker start "$1"
+    start_again "$1"
   else
     # One that was created and not started has no other fault.
     docker start "$CONTAINER" || stand_in

@@ -9,8 +9,8 @@ stopped=$(value stoppedAt)
 image=$(value image)
 from=$(value from)
 copy=$(value copy)
-# Empty where no server had used the state before.
-[ -n "$from" ] || exit 0
+# No trial was made: no server had used the state before, or it has the same image.
+case $from in '' | same) exit 0 ;; esac
 what="Upgraded from microsandbox $from to $VERSION"
 [ "$from" != "$VERSION" ] || what="The server was replaced by one of another image, of the same microsandbox $VERSION"
 # 0 where there was no server to stop, as after a destroy: then only a change of the version is news.

@@ -40,17 +40,17 @@ give_back() {
     say "  to go on: pulumi up"
     leave 1
   fi
-  if [ -n "$old" ]; then
-    user=$(docker inspect --format '{{.Config.User}}' "$CONTAINER")
-    own "${user:-0}"
-    docker start "$CONTAINER" >/dev/null
-    if reason=$(await "$CONTAINER"); then
-      say "The previous server is running again after $(($(date +%s) - stopped)) s. Its sandboxes start again."
-    else
-      say "The previous server was started but is not ready: $reason"
-    fi
-  fi
+  [ -z "$old" ] || serve_again || true
   leave 1
+}
+serve_again() { # the old server, on its state
+  start_again "$CONTAINER"
+  if reason=$(await "$CONTAINER"); then
+    say "The previous server is running again after $(($(date +%s) - stopped)) s. Its sandboxes start again."
+  else
+    say "The previous server was started but is not ready: $reason"
+    return 1
+  fi
 }
 # Ends a swap that was cut off. One to a copy that the server is newer than is undone: all is as before.
 # shellcheck disable=SC2317 # likewise
@@ -80,7 +80,9 @@ trap give_back EXIT
 trap 'exit 130' INT TERM HUP
 watch_starter &
 watcher=$!
-# Also takes away what an earlier upgrade may still take over by.
+unfinished=$(claimed)
+# One of the two takes it: an earlier upgrade can't take over any more, or does so just now.
+[ -z "$unfinished" ] || docker rm "$trial" >/dev/null 2>&1 || unfinished=''
 docker rm --force "$trial" >/dev/null 2>&1 || true
 stop_old() { # what the service is down for begins here; after a destroy nobody had it
   [ -n "$old" ] || return 0
@@ -92,7 +94,20 @@ accepts() { # accepts VERSION: whether the new image can use its state. The reas
 }
 
 old=$(docker inspect --format '{{.Image}}' "$CONTAINER" 2>/dev/null) || old=''
+if [ -n "$unfinished" ] && beside_state ro "[ -d 'copies/${unfinished% *}' ]"; then
+  copy=${unfinished% *}
+  stopped=${unfinished#* }
+  say "An upgrade was interrupted after its test: going back to the state before it (copies/$copy)."
+  phase=tried
+  forget_trial
+  phase=stopped
+  copy=''
+fi
 if [ "$old" = "$IMAGE" ]; then
+  if [ "$phase" = stopped ] && ! serve_again; then
+    phase=nothing-changed
+    exit 1
+  fi
   written=same
   done_with "$IMAGE"
 fi
@@ -206,7 +221,7 @@ if [ -z "$old" ]; then
 else
   say "The new server is ready$booted: replacing the old one."
   say "  if that fails, to go on: pulumi up   (with the previous settings it goes back to the previous state)"
-  claim=$(docker create --name "$trial" "$IMAGE" true)
+  claim=$(make_claim)
   take_over "$(docker inspect --format '{{.Id}}' "$CONTAINER")" </dev/null >/dev/null 2>&1 &
 fi
 done_with "$IMAGE"

@@ -72,6 +72,44 @@ describe("what was changed behind Pulumi's back", () => {
     ]);
   });
 
+  describe("an upgrade that was interrupted before the container was replaced", () => {
+    const claim = object("container", "t", "microsandbox-dev-server-trial", {
+      state: "created",
+      image: "sha256:n",
+    });
+    const trialOf = (image: string) => ({
+      ...{ urn: urn("command:local:Command", "microsandbox-upgrade-trial"), type: "command:local:Command" },
+      ...{ parent: service, outputs: { triggers: [image] } },
+    });
+    const left = (state: string, image = "sha256:n", trial = "sha256:n") =>
+      compare(
+        local,
+        [server({ state }), { ...claim, image }, ...Object.values(rest)],
+        [...resources, trialOf(trial)],
+      );
+
+    it("is left to the run, which knows whether to go on or back: the state is not the server's", () => {
+      const found = left("exited");
+      expect(found).toEqual({ changes: [expect.objectContaining({ fate: expect.any(String) })], docker: [] });
+      expect(found.changes.map(sentence)).toEqual([
+        expect.stringMatching(/interrupted after its test.*goes on, or back/),
+      ]);
+    });
+
+    it("is waited for where Pulumi's state does not have the test: the run would not go back", () => {
+      const found = left("exited", "sha256:n", "sha256:i");
+      expect(found).toMatchObject({ isBusy: true, docker: [] });
+      expect(found.changes.map(sentence)).toEqual([
+        expect.stringMatching(/the host starts the previous server.*docker rm microsandbox-dev-server-trial/),
+      ]);
+    });
+
+    it("is over where the server runs, or has that image", () => {
+      expect(left("running").changes).toEqual([]);
+      expect(left("exited", "sha256:i", "sha256:i").docker).toEqual([["start", "c1"]]);
+    });
+  });
+
   it("ends a restore that was cut off before a container that was removed comes again", () => {
     const volumes = ["state:/var/lib/microsandbox", "workspace:/workspace"].map(
       (each) => `--volume=microsandbox-dev-${each}`,
@@ -143,8 +181,8 @@ describe("what was changed behind Pulumi's back", () => {
 
 it("reads what docker lists; the labels of other projects are nobody's", () => {
   const text = [
-    "container\tc1\tmicrosandbox-dev-server\trunning\tmicrosandbox\tdev\tUp 2 hours (healthy)\td1",
-    "container\tc2\tnew\trunning\t\t\tUp 3 seconds (health: starting)",
+    "container\tc1\tmicrosandbox-dev-server\trunning\tmicrosandbox\tdev\tUp 2 hours (healthy)\td1\tsha256:i",
+    "container\tc2\tnew\trunning\t\t\tUp 3 seconds (health: starting)\t\tdebian",
     "container\tc3\till\trunning\t\t\tUp 2 hours (unhealthy)",
     "container\tc4\tpaused\tpaused\t\t\tUp 2 hours (unhealthy) (Paused)",
     "volume\tv\tv\t\tother\tdev",
@@ -152,8 +190,8 @@ it("reads what docker lists; the labels of other projects are nobody's", () => {
     "WARNING: something",
   ].join("\n");
   expect(parseObjects(text)).toEqual([
-    { ...server(), deployment: "d1" },
-    object("container", "c2", "new", { state: "starting", stack: "" }),
+    { ...server(), deployment: "d1", image: "sha256:i" },
+    object("container", "c2", "new", { state: "starting", stack: "", image: "debian" }),
     object("container", "c3", "ill", { state: "unhealthy", stack: "" }),
     object("container", "c4", "paused", { state: "paused", stack: "" }),
     object("volume", "v", "v", { stack: "" }),

@@ -44,6 +44,7 @@ case "$*" in
 "ps "*)
   [ "$(head -n 1 lists)" != fails ] || exit 1
   printf 'container\\tc1\\tmicrosandbox-dev-server\\t%s\\tmicrosandbox\\tdev\\t%s\\n' "$(head -n 1 lists | cut -d , -f 1)" "$(head -n 1 lists | cut -d , -f 2)"
+  [ ! -e claim ] || printf 'container\\tt1\\tmicrosandbox-dev-server-trial\\tcreated\\t\\t\\tCreated\\t\\tsha256:n\\n'
   sed -i 1d lists
   exit 0 ;;
 "inspect "*) [ -s lists ] && echo restarting || echo running healthy; exit 0 ;;
@@ -98,6 +99,15 @@ it("touches nothing that is not approved, and asks for nothing where there is no
     "The container microsandbox-dev-server was stopped: starting it and the sandboxes that ran in it.",
   );
   expect(await repaired(["running,Up 1 hour (healthy)"], 0, refuse)).toMatchObject({ error: undefined });
+});
+
+it("refuses to go on beside an upgrade that the host is to take back", async () => {
+  writeFileSync(join(folder, "claim"), "");
+  expect(await repaired(["exited,Exited"], 0)).toEqual({
+    calls: [""],
+    said: [],
+    error: expect.stringMatching(/An upgrade was interrupted[\s\S]*wait, then[\s\S]*No host was changed/),
+  });
 });
 
 it("leaves the server stopped where that fails, and says why", async () => {

@@ -1,84 +1,9 @@
-import { type ChildProcess, spawn } from "node:child_process";
-import {
-  existsSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from "node:fs";
-import { tmpdir } from "node:os";
+import type { ChildProcess } from "node:child_process";
+import { rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { afterAll, describe, expect, it } from "vitest";
-import { withVariables } from "../../../../components/host/connection";
-import { outliving, script } from "../../../../components/host/scripts";
-
-const folders: string[] = [];
-afterAll(() => {
-  for (const folder of folders.splice(0)) rmSync(folder, { recursive: true, force: true });
-});
-
-/** An upgrade on a host with a fake engine, as the command plugins and ssh start it. */
-class Upgrade {
-  readonly folder = mkdtempSync(join(tmpdir(), "microsandbox-upgrade-"));
-  readonly client: ChildProcess;
-  output = "";
-
-  /**
-   * @param found what the state volume says: the version, a copy that is pending, one that is unproven
-   * @param hasServer whether there is a server that is to be replaced
-   * @param engine the version whose state the new image does not take, and what fails
-   */
-  constructor(
-    slow: string,
-    variables: Record<string, string | number> = {},
-    found?: string[],
-    hasServer = true,
-    engine: { REFUSES?: string; BROKEN?: string; FAILS?: "swap" } = {},
-  ) {
-    folders.push(this.folder);
-    symlinkSync(join(__dirname, "fake-docker.sh"), join(this.folder, "docker"));
-    if (hasServer) writeFileSync(join(this.folder, "running"), "true\n");
-    const given = { CONTAINER: "server", IMAGE: "sha256:new", STATE: "state", WORKSPACE: "workspace" };
-    const all = { ...given, RUN_FLAGS: "", BOOT: 1, OWNER: "", ...variables };
-    this.client = spawn("/bin/sh", ["-c", "sh -s"], {
-      detached: true,
-      env: {
-        ...process.env,
-        PATH: `${this.folder}:${process.env.PATH}`,
-        ...{ FAKE: this.folder, SLOW: slow, TMPDIR: this.folder },
-        ...engine,
-        ...(found && { FOUND: [...found, "end", ""].join("\n") }),
-      },
-    });
-    this.client.stdin?.end(outliving(withVariables(all, script("server/upgrade"))));
-    for (const stream of [this.client.stdout, this.client.stderr])
-      stream?.on("data", (chunk: Buffer) => {
-        this.output += String(chunk);
-      });
-  }
-
-  isRunning = () => this.read("running").trim() === "true";
-  calls = () => this.read("calls").split("\n");
-  has = (name: string) => existsSync(join(this.folder, name));
-  /** Working folders of scripts that are left. */
-  left = () => readdirSync(this.folder).filter((name) => name.startsWith("tmp."));
-  ended = () =>
-    new Promise<number | null>((resolve) =>
-      this.client.once("close", (code: number | null) => resolve(code)),
-    );
-
-  async until(what: () => boolean): Promise<void> {
-    for (let i = 0; i < 600 && !what(); i++) await sleep(50);
-    expect(what(), `${what}\n${this.output}\n${this.read("calls")}`).toBe(true);
-  }
-
-  private read(name: string): string {
-    return this.has(name) ? readFileSync(join(this.folder, name), "utf8") : "";
-  }
-}
+import { describe, expect, it } from "vitest";
+import { Upgrade } from "./fake-upgrade";
 
 const group = (signal: NodeJS.Signals) => (client: ChildProcess) => process.kill(-(client.pid ?? 0), signal);
 const ends: [string, (client: ChildProcess) => void][] = [
@@ -223,6 +148,59 @@ it("prints nothing but the report where there is nothing to do", async () => {
   const upgrade = new Upgrade("", { IMAGE: "sha256:old" });
   expect(await upgrade.ended()).toBe(0);
   expect(upgrade.output).toBe('{"image":"sha256:old","from":"same","copy":"","stoppedAt":0}\n');
+});
+
+describe("an upgrade after one that was interrupted between its test and the replacement", () => {
+  /** Nobody replaces the container, and the host still waits for that. */
+  const interrupted = async (): Promise<Upgrade> => {
+    const first = new Upgrade("", { TAKE_OVER_SECONDS: 60 });
+    expect(await first.ended(), first.output).toBe(0);
+    expect([first.isRunning(), first.has("trial")]).toEqual([false, true]);
+    return first;
+  };
+  const then = (first: Upgrade, IMAGE: string, engine = {}) =>
+    new Upgrade("", { IMAGE, BOOT: 0 }, ["0.6.18", "", ""], true, engine, first);
+  /** The copies that were made the state again. */
+  const backTo = (upgrade: Upgrade) => [
+    ...upgrade
+      .calls()
+      .join("\n")
+      .matchAll(/echo '([^']+)' >copies\/\.pending.* swap_pending /g),
+  ];
+
+  it.concurrent("goes back to the state before it, and starts the server, where that has the image again", async () => {
+    const first = await interrupted();
+    const back = then(first, "sha256:old");
+    expect(await back.ended(), back.output).toBe(0);
+    expect(back.output).toMatch(
+      /going back to the state before it \(copies\/0\.6\.18-\S+\)[\s\S]*running again/,
+    );
+    expect(JSON.parse(back.output.trim().split("\n").at(-1) ?? "")).toMatchObject({ from: "same" });
+    expect(backTo(back)).toHaveLength(1);
+    expect([back.isRunning(), back.has("trial")]).toEqual([true, false]);
+  });
+
+  it.concurrent("goes back to it, and on from there, where the image is a third one", async () => {
+    const third = then(await interrupted(), "sha256:third");
+    expect(await third.ended(), third.output).toBe(0);
+    expect(third.output).toMatch(/going back to the state before it[\s\S]*Copying the state[\s\S]*replacing/);
+    expect(backTo(third)).toHaveLength(1);
+  });
+
+  it.concurrent("starts the server where that third one is refused", async () => {
+    const third = then(await interrupted(), "sha256:third", { REFUSES: "0.6.18" });
+    expect(await third.ended()).toBe(1);
+    expect(third.output).toMatch(/going back[\s\S]*Refused: [\s\S]*running again/);
+    expect(third.isRunning()).toBe(true);
+  });
+
+  it.concurrent("leaves the state alone where the server has been started since", async () => {
+    const first = await interrupted();
+    writeFileSync(join(first.folder, "starts"), "again\n");
+    const back = then(first, "sha256:old");
+    expect(await back.ended(), back.output).toBe(0);
+    expect(backTo(back)).toEqual([]);
+  });
 });
 
 describe("what a server may have written on its volume to be run by root", () => {

@@ -79,6 +79,14 @@ describe("after an upgrade", () => {
     expect([status, stderr.trim()]).toEqual([0, expect.stringMatching(message)]);
   });
 
+  it("keeps the way back where the trial found the same image: none was made", () => {
+    const copies = [`0.8.0-${oldest}`, `0.8.0-${middle}`];
+    for (const each of copies) mkdirSync(join(folder, "state/copies", each), { recursive: true });
+    writeFileSync(join(folder, "state/copies/.unproven"), `${copies[0]}\n`);
+    expect(again("", 1, { from: "same" })).toEqual({ status: 0, stderr: "" });
+    expect(left()).toEqual([".unproven", ...copies]);
+  });
+
   it("it fails once where the copy made before it is gone, and says what that means", () => {
     const others = [`0.8.0-${oldest}`, `0.8.0-${middle}`];
     const { status, stderr } = done(others, `0.8.1-${newest}`, 1);
