@@ -93,8 +93,9 @@ export type Usage = {
   volumes: number;
   /** GiB promised to volumes that have a capacity, and measured in the others; not rounded. */
   volumeGib: number;
+  /** Whole, or being made. */
   snapshots: number;
-  /** What snapshots take on the disk. */
+  /** What those that are whole take on the disk. */
   snapshotBytes: number;
 };
 

@@ -122,11 +122,11 @@ export class MsbSnapshots implements SnapshotBackend {
   hasName = (name: string, { owner }: Scope): boolean =>
     this.index.isMaking(name, owner) || this.index.named(name, owner) !== undefined;
 
-  /** How many there are, and what they take on the disk: of one owner, or of all. */
+  /** How many are whole or being made, as limits count them, and what is whole takes on the disk: of one owner, or of all. */
   usage(owner?: Owner): { snapshots: number; snapshotBytes: number } {
-    const found = this.index.active(owner);
-    const snapshotBytes = found.reduce((sum, { made }) => sum + (made?.sizeBytes ?? 0), 0);
-    return { snapshots: found.length, snapshotBytes };
+    const whole = this.index.active(owner);
+    const snapshotBytes = whole.reduce((sum, { made }) => sum + (made?.sizeBytes ?? 0), 0);
+    return { snapshots: this.index.count(owner), snapshotBytes };
   }
 
   /** From now on none is made; what has begun may finish until then, in milliseconds since the epoch. */

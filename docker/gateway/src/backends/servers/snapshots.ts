@@ -34,16 +34,16 @@ export class ServersSnapshots implements SnapshotBackend {
     if (!server) throw sandboxNotFound(sandboxId);
     const scope = this.namesPerOwner ? { owner } : {};
     const bearer = force ? await this.bearer(name, scope) : undefined;
-    // That server alone can put one in the place of the other.
-    if (bearer?.server === server) return server.backend.snapshots.create(wanted);
+    const make = () => server.backend.snapshots.create(wanted);
+    // That server alone can put one in the place of the other: it is one more of its owner only where the other was another's.
+    if (bearer?.server === server)
+      return this.quota.whileMaking(owner, { snapshots: bearer.snapshot?.owner === owner ? 0 : 1 }, make);
     if (bearer) {
       const why = `the snapshot ${JSON.stringify(name)} is on server ${bearer.server.number}, and this sandbox is not`;
       throw new ServiceError("conflict", `${why}: remove it first, or take another name`);
     }
     const [made] = await this.claims.whileMaking([{ kind: "snapshot", owner, name }], snapshotNameTaken, () =>
-      this.quota.whileMaking(owner, { snapshots: 1 }, async () => [
-        await server.backend.snapshots.create(wanted),
-      ]),
+      this.quota.whileMaking(owner, { snapshots: 1 }, async () => [await make()]),
     );
     return made as SnapshotOperation;
   }
