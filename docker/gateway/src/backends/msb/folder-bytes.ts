@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { errorText } from "../../errors";
 import { LineBudget } from "../../limits/line-budget";
@@ -21,8 +22,10 @@ const PAUSES = 9;
 const SETTLE_MS = 5_000;
 /** A tree may be large, and nobody waits for it. */
 const TIMEOUT_MS = 24 * 3600_000;
-/** Folders that one process measures: its arguments have a limit. */
-const FOLDERS = 1_000;
+/** KiB of memory that one process may take: what guests make decides how much it would. */
+const MEMORY_KIB = 131_072;
+/** What is kept of what it says is wrong: it may say so of each file. */
+const KEPT_STDERR = 4_096;
 const FAILURES = { burst: 5, perSecond: 0.1 };
 const NOBODY = Symbol("nobody");
 
@@ -30,6 +33,8 @@ type OfOwner = {
   /** Ids of the volumes that may have changed since their last measure began. */
   changed: Set<string>;
   measure: SharedRead;
+  /** Milliseconds that the last measure took, without the time in which it waited for its place. */
+  tookMs: number;
   running: boolean;
   endedAt: number;
 };
@@ -71,8 +76,8 @@ export class FolderBytes {
     const { index, isWritten } = this.options;
     for (const record of index.folders(undefined))
       if (!index.isMeasured(record.id) || isWritten(record)) this.note(record);
-    for (const [owner, { changed, measure, running, endedAt }] of this.owners) {
-      const isDue = performance.now() - endedAt >= Math.max(EVERY_MS, PAUSES * measure.tookMs);
+    for (const [owner, { changed, tookMs, running, endedAt }] of this.owners) {
+      const isDue = performance.now() - endedAt >= Math.max(EVERY_MS, PAUSES * tookMs);
       if (running || !isDue) continue;
       if (changed.size === 0) this.owners.delete(owner);
       else void this.refresh(owner);
@@ -81,9 +86,9 @@ export class FolderBytes {
 
   /** Waits a little until what was freed of an owner's volumes is counted. Never rejects. */
   async settle(owner: Owner): Promise<void> {
-    const { changed, measure, endedAt } = this.of(owner);
+    const { changed, tookMs, endedAt } = this.of(owner);
     if (changed.size === 0) return;
-    const pause = endedAt + PAUSES * measure.tookMs - performance.now();
+    const pause = endedAt + PAUSES * tookMs - performance.now();
     if (pause > SETTLE_MS) return;
     if (pause > 0) await sleep(pause);
     await within(this.refresh(owner), SETTLE_MS);
@@ -94,7 +99,8 @@ export class FolderBytes {
     if (known) return known;
     const read = () => this.places.run(owner ?? NOBODY, this.closing.signal, () => this.measure(owner));
     const measure = new SharedRead(read);
-    const made = { changed: new Set<string>(), measure, running: false, endedAt: Number.NEGATIVE_INFINITY };
+    const endedAt = Number.NEGATIVE_INFINITY;
+    const made = { changed: new Set<string>(), measure, tookMs: 0, running: false, endedAt };
     this.owners.set(owner, made);
     return made;
   }
@@ -117,42 +123,56 @@ export class FolderBytes {
     }
   }
 
+  /** One folder after the other, whatever fails of them. @throws Error the first failure */
   private async measure(owner: Owner): Promise<void> {
     const { index, isWritten } = this.options;
-    const { changed } = this.of(owner);
-    const due = [...index.folders(owner)].filter(({ id }) => changed.has(id));
-    changed.clear();
-    // Of what is written meanwhile, the next measure tells.
-    for (const record of due) if (isWritten(record)) changed.add(record.id);
-    for (const { id } of due) index.beginMeasure(id);
-    try {
-      for (let at = 0; at < due.length; at += FOLDERS) await this.read(due.slice(at, at + FOLDERS));
-    } catch (error) {
-      for (const { id } of due) changed.add(id);
-      throw error;
+    const own = this.of(owner);
+    const due = [...index.folders(owner)].filter(({ id }) => own.changed.has(id));
+    // Without those that are no more.
+    own.changed = new Set(due.map(({ id }) => id));
+    const failures: unknown[] = [];
+    const begunAt = performance.now();
+    for (const record of due) {
+      const { id, handle } = record;
+      // Of what is written from here on, the next measure tells.
+      if (!isWritten(record)) own.changed.delete(id);
+      index.beginMeasure(id);
+      try {
+        index.measured(id, await this.bytesIn(this.options.path(handle)));
+      } catch (error) {
+        own.changed.add(id);
+        failures.push(error);
+      }
     }
+    own.tookMs = performance.now() - begunAt;
+    if (failures.length > 0) throw failures[0];
   }
 
-  /** GNU du goes down a tree of any depth without paths, and keeps no folder in memory. */
-  private async read(records: VolumeRecord[]): Promise<void> {
-    const paths = records.map(({ handle }) => this.options.path(handle));
+  /**
+   * Without the folder itself; 0 where that went meanwhile. GNU du goes down a tree of any depth without paths. It keeps
+   * in memory which files with several links it has seen: where these are too many, each link counts.
+   */
+  private async bytesIn(folder: string): Promise<number> {
+    const first = await this.measured(folder);
+    const { bytes, why } = first.bytes === undefined ? await this.measured(folder, "--count-links") : first;
+    if (bytes !== undefined) return Math.max(0, bytes - BLOCK_BYTES);
+    if (existsSync(folder)) throw new Error(why);
+    return 0;
+  }
+
+  /** Without a figure, why there is none: du says it last, of the whole folder. */
+  private async measured(folder: string, ...options: string[]): Promise<{ bytes?: number; why: string }> {
+    const du = ["du", "--summarize", "--one-file-system", "--null", "--block-size=1", ...options];
     const { code, stdout, stderr } = await runProcess(
-      "du",
-      ["--summarize", "--one-file-system", "--null", "--block-size=1", "--", ...paths],
+      "sh",
+      ["-c", `ulimit -v ${MEMORY_KIB} && exec "$@"`, "sh", ...du, "--", folder],
       {
         env: { PATH: process.env.PATH, LC_ALL: "C" },
         ...{ timeoutMs: TIMEOUT_MS, signal: this.closing.signal, inBackground: true },
+        mostStderr: KEPT_STDERR,
       },
     );
-    const lines = stdout.split("\0").map((line) => line.split("\t"));
-    const bytes = new Map(lines.map(([size, path]) => [path, Number(size)]));
-    for (const [at, { id }] of records.entries()) {
-      const found = bytes.get(paths[at]);
-      // Its folder went meanwhile.
-      if (found === undefined && !stderr.includes("No such file"))
-        throw new Error(`du: ${code}: ${stderr.slice(0, 500)}`);
-      // Without the folder itself.
-      this.options.index.measured(id, Math.max(0, (found ?? 0) - BLOCK_BYTES));
-    }
+    const [, bytes] = /^(\d+)\t/.exec(stdout) ?? [];
+    return { bytes: bytes === undefined ? undefined : Number(bytes), why: `du: ${code}: ${stderr}` };
   }
 }

@@ -15,6 +15,8 @@ export type ProcessOptions = {
   leavesChild?: boolean;
   /** It gets what others leave of the CPUs. */
   inBackground?: boolean;
+  /** Bytes that are kept of its standard error; what follows is dropped. Default: it ends what says too much. */
+  mostStderr?: number;
 };
 
 /** Milliseconds between the request to end and the kill. */
@@ -33,7 +35,7 @@ const MAX_OUTPUT = 32 * 1024 * 1024;
 export async function runProcess(
   path: string,
   args: string[],
-  { env, timeoutMs, signal, leavesChild, inBackground }: ProcessOptions,
+  { env, timeoutMs, signal, leavesChild, inBackground, mostStderr }: ProcessOptions,
 ): Promise<ProcessResult> {
   signal?.throwIfAborted();
   const child = start(path, args, env);
@@ -52,8 +54,11 @@ export async function runProcess(
     killing = setTimeout(() => child.kill("SIGKILL"), KILL_AFTER_MS);
   };
   const tooLong = () => end(new ServiceError("runtimeFailed", `msb ${args[0]} said too much`));
-  const stdout = collect(child.stdout, tooLong);
-  const stderr = collect(child.stderr, tooLong);
+  const stdout = collect(child.stdout, MAX_OUTPUT, tooLong);
+  const stderr =
+    mostStderr === undefined
+      ? collect(child.stderr, MAX_OUTPUT, tooLong)
+      : collect(child.stderr, mostStderr, () => undefined);
   const late = () => end(new ServiceError("timeout", `no answer within ${Math.ceil(timeoutMs / 1000)} s`));
   const timer = setTimeout(late, Math.max(0, timeoutMs));
   const aborted = () => end(signal?.reason);
@@ -113,14 +118,15 @@ export function startError(error: unknown): unknown {
 /** Keeps what a stream gives until the end of that; the rest is read, so that whoever writes it can go on, and dropped. */
 function collect(
   stream: NodeJS.ReadableStream,
+  most: number,
   tooLong: () => void,
 ): { text: () => string; end: () => void } {
   let chunks: Buffer[] = [];
   let size = 0;
   const take = (chunk: Buffer) => {
+    if (size < most) chunks.push(chunk.subarray(0, most - size));
     size += chunk.length;
-    if (size <= MAX_OUTPUT) chunks.push(chunk);
-    else tooLong();
+    if (size > most) tooLong();
   };
   stream.on("data", take);
   return {
