@@ -16,7 +16,7 @@ import { type Backend, findBackend, findBackends } from "./backend";
 import { clusterTools, isOnCluster } from "./cluster";
 import { localKvm } from "./kvm";
 import { type Pulumi, pulumiWith, reasonOf, saysNoStack } from "./pulumi";
-import { readSettings, type Settings } from "./settings";
+import type { Settings } from "./settings";
 
 /** {@link chooseStack}'s rule, for the help of every command. */
 export const STACK_RULE =
@@ -214,11 +214,6 @@ export type SetupHost = Pick<HostSettings, "host" | "architecture" | "debianVers
  * The hosts of a stack, as far as they have to be known before Pulumi runs, by its settings as Pulumi tells them. What is
  * wrong has its default here: Pulumi's own check explains the error.
  */
-export async function hostsForSetup(stack: string, pulumi: Pick<Pulumi, "read">): Promise<SetupHost[]> {
-  return hostsOf(stack, await readSettings(stack, stackFile(stack), pulumi));
-}
-
-/** The hosts of these settings. */
 export function hostsOf(stack: string, { values }: Pick<Settings, "values">): SetupHost[] {
   const defaults = {
     host: "local",

@@ -1,11 +1,12 @@
-import { stackName } from "../../setup/project";
+import { stackFile, stackName } from "../../setup/project";
 import { createReporter, type Reporter } from "../../setup/report";
 import { UserError } from "../../setup/user-error";
 import { askConsent } from "../consent";
 import { type HostObject, listScript, parseObjects, type StateResource } from "../deploy/drift";
 import { dockerOn, shellOn } from "../deploy/on-host";
 import { emulatedState, readResources } from "../deploy/recover";
-import { hasStack, hostsForSetup, openStack, type SetupHost } from "../stack";
+import { readSettings } from "../settings";
+import { hasStack, hostsOf, openStack, type SetupHost } from "../stack";
 import { prepare } from "./setup";
 import { deploy } from "./up";
 
@@ -17,8 +18,9 @@ export async function importStack({ stack: asked, yes }: { stack?: string; yes?:
   const report = createReporter();
   const open = await openStack(asked, report);
   const { stack, pulumi } = open;
-  const hosts = await hostsForSetup(stack, pulumi);
-  await prepare(stack, hosts, report);
+  const settings = await readSettings(stack, stackFile(stack), pulumi);
+  const hosts = hostsOf(stack, settings);
+  await prepare(stack, settings, report);
   const resources = (await hasStack(stack, pulumi)) ? await readResources(stack, pulumi) : [];
   if (await adopt(stack, hosts, resources, yes, report)) await deploy(open, yes, report);
 }

@@ -1,17 +1,21 @@
-import { DEFAULT_DEBIAN } from "../../components/settings/versions";
 import {
   ensureBaseImage,
   ensureClusterPackages,
   ensureEmulationPackages,
   ensureEngine,
+  type RunningEngine,
 } from "../../setup/engine";
+import { stackFile } from "../../setup/project";
 import { createReporter, type Reporter } from "../../setup/report";
 import { removeUnusedTools } from "../../setup/tools";
 import { UserError } from "../../setup/user-error";
 import { plainPulumi } from "../backend";
 import { isOnEmulatedCluster } from "../cluster";
 import { isBuildDue, needsEngineHere } from "../deploy/build-due";
-import { emulatedArchitecture, hostsForSetup, type OpenStack, openStack, type SetupHost } from "../stack";
+import { readSettings, type Settings } from "../settings";
+import { emulatedArchitecture, hostsOf, type OpenStack, openStack, type SetupHost } from "../stack";
+
+type StackValues = Pick<Settings, "values">;
 
 /** `npm run setup`: everything that deploying a stack needs on this machine, and nothing of the stack itself. */
 export async function setup(asked?: string): Promise<void> {
@@ -26,20 +30,14 @@ export async function setup(asked?: string): Promise<void> {
 /** Gets the tools, and makes what the hosts of a stack need on this machine. */
 export async function prepareAll(asked: string | undefined, report: Reporter): Promise<OpenStack> {
   const open = await openStack(asked, report);
-  await prepare(open.stack, await hostsForSetup(open.stack, open.pulumi), report);
+  await prepare(open.stack, await readSettings(open.stack, stackFile(open.stack), open.pulumi), report);
   return open;
 }
 
-/** What makes an emulated cluster, and builds the image for its nodes. */
-async function prepareEmulatedCluster(report: Reporter): Promise<void> {
-  await ensureClusterPackages(report);
-  const { architecture } = await ensureEngine(report);
-  await ensureBaseImage(report, { image: `debian:${DEFAULT_DEBIAN}`, platform: `linux/${architecture}` });
-}
-
 /** Makes what a stack needs on this machine; what is there is left alone. */
-export async function prepare(stack: string, hosts: readonly SetupHost[], report: Reporter): Promise<void> {
-  if (isOnEmulatedCluster(stack)) return prepareEmulatedCluster(report);
+export async function prepare(stack: string, settings: StackValues, report: Reporter): Promise<void> {
+  if (isOnEmulatedCluster(stack)) return prepareEmulatedCluster(stack, settings, report);
+  const hosts = hostsOf(stack, settings);
   for (const host of hosts) {
     if (host.host === "emulated") await ensureEmulationPackages(report, emulatedArchitecture(host));
   }
@@ -51,12 +49,33 @@ export async function prepare(stack: string, hosts: readonly SetupHost[], report
     const way = `pulumi config set microsandbox:builder host --stack ${stack}`;
     throw new UserError(`${error.message}\nOr have the server's image built by its host: ${way}`);
   });
+  await ensureBaseImages(here, engine, report);
+}
+
+/** What makes an emulated cluster, and builds the image for its nodes: as that of a host that is this machine. */
+async function prepareEmulatedCluster(
+  stack: string,
+  { values }: StackValues,
+  report: Reporter,
+): Promise<void> {
+  await ensureClusterPackages(report);
+  const engine = await ensureEngine(report);
+  const local = hostsOf(stack, {
+    values: { ...values, cluster: undefined, host: "local", hosts: undefined },
+  });
+  await ensureBaseImages(local, engine, report);
+}
+
+/** Gets what the images of these hosts are built on, with this machine's engine. */
+async function ensureBaseImages(
+  hosts: readonly SetupHost[],
+  { architecture }: Pick<RunningEngine, "architecture">,
+  report: Reporter,
+): Promise<void> {
   const images = new Set<string>();
-  for (const host of here) {
+  for (const host of hosts) {
     // A registry that does not answer, or a limit of its pulls, is no reason to fail where nothing is to be built.
     if (await isBuildDue(host)) images.add(`${host.registryPrefix}debian:${host.debianVersion}`);
   }
-  for (const image of images) {
-    await ensureBaseImage(report, { image, platform: `linux/${engine.architecture}` });
-  }
+  for (const image of images) await ensureBaseImage(report, { image, platform: `linux/${architecture}` });
 }

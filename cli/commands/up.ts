@@ -58,7 +58,7 @@ export async function deploy(
   const hosts = hostsOf(stack, settings);
   const tooLong = nameError(stack, hosts);
   if (tooLong) throw new UserError(tooLong);
-  await prepare(stack, hosts, report);
+  await prepare(stack, settings, report);
   const names = hosts.map(({ name }) => name);
   const isProduction = isInProduction(settings, hosts);
   const line = `npm run up -- --yes --stack ${stack}`;

@@ -172,8 +172,11 @@ const hostIsOff = ({ baseName }: CheckedHost): Finding => ({
   remedy: "`npm run up` starts it again.",
 });
 
-/** Whether QEMU can take the port of an emulated host that does not run. */
-async function portOf({ hostPort, bindAddress }: CheckedHost): Promise<Finding> {
+/** Whether what is emulated, and does not run, can take its port of this machine. */
+export async function portOf({
+  hostPort,
+  bindAddress,
+}: Pick<CheckedHost, "hostPort" | "bindAddress">): Promise<Finding> {
   const code = await new Promise<string | undefined>((resolve) => {
     const server = createServer();
     server.once("error", (error: NodeJS.ErrnoException) => resolve(error.code ?? error.message));

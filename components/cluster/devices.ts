@@ -3,6 +3,7 @@ import type * as pulumi from "@pulumi/pulumi";
 import type { StackSettings } from "../settings/schema";
 import { awaitDevices } from "./await-devices";
 import { devicePluginDaemonSet } from "./device-plugin";
+import type { Kubectl } from "./kubectl";
 import { kvmResource, names } from "./layout";
 import { LABEL_LENGTH, namespaceMeta } from "./namespaces";
 import type { ChildOptions } from "./objects";
@@ -19,8 +20,8 @@ export const devicesNamespace = (
     : undefined;
 
 export interface DevicesArgs {
-  /** `cluster` with the path of its kubeconfig as this machine has it. */
   settings: StackSettings;
+  kubectl: Kubectl;
   /** The server's image, which holds the plugin. */
   image: pulumi.Input<string>;
   /** The service's namespace. */
@@ -36,7 +37,7 @@ export interface DevicesArgs {
  */
 export function devicePlugin(
   name: string,
-  { settings, image, namespace, own, child }: DevicesArgs,
+  { settings, kubectl, image, namespace, own, child }: DevicesArgs,
 ): pulumi.Resource[] {
   const { cluster } = settings;
   const devices = devicesNamespace(settings, namespace);
@@ -55,6 +56,11 @@ export function devicePlugin(
     },
     { ...child, parent: space },
   );
-  const found = awaitDevices(name, cluster, { namespace: devices, plugin, resource }, child.parent);
+  const { nodeSelector } = cluster;
+  const found = awaitDevices(
+    name,
+    { kubectl, nodeSelector, namespace: devices, plugin, resource },
+    child.parent,
+  );
   return [space, plugin, found];
 }

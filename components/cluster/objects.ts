@@ -4,6 +4,7 @@ import type { StackSettings } from "../settings/schema";
 import { hasTls } from "../settings/tls";
 import { routerRules } from "./access";
 import { growClaims } from "./grow-claims";
+import type { Kubectl } from "./kubectl";
 import { BACKEND_PORT, kvmResource, names, type Part, selector } from "./layout";
 import { networkPolicies } from "./network-policies";
 import { routerDeployment } from "./router-pods";
@@ -17,6 +18,7 @@ export type ChildOptions = {
 
 export interface PodsArgs {
   settings: StackSettings;
+  kubectl: Kubectl;
   /** Reference that the nodes pull, or have. */
   image: pulumi.Input<string>;
   namespace: string;
@@ -36,7 +38,7 @@ export interface Pods {
 }
 
 /** Servers, routers and all that they need in their namespace. */
-export function pods(name: string, { settings, image, namespace, secrets, space }: PodsArgs): Pods {
+export function pods(name: string, { settings, kubectl, image, namespace, secrets, space }: PodsArgs): Pods {
   const kvm = settings.cluster.kvmResource ?? kvmResource(namespace);
   const meta = (object: string) => ({ name: object, namespace });
   const filled = Object.entries(secrets).map(
@@ -85,7 +87,8 @@ export function pods(name: string, { settings, image, namespace, secrets, space 
       customTimeouts: { create: "20m", update: "60m" },
     },
   );
-  const claims = growClaims(name, settings.cluster, { namespace, servers }, space.parent);
+  const { cluster } = settings;
+  const claims = growClaims(name, { kubectl, cluster, namespace, servers }, space.parent);
   const router = new kubernetes.apps.v1.Deployment(
     `${name}-router`,
     {

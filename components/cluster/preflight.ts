@@ -5,6 +5,7 @@ import { withVariables } from "../host/connection";
 import { script } from "../host/scripts";
 import type { ClusterSettings } from "../settings/cluster";
 import type { ClusterNeeds, ClusterReport } from "./cluster-report";
+import { kubectlVariables } from "./kubectl";
 import { checkedReport } from "./preflight-report";
 
 /** Paths of the home folder are those of who deploys. */
@@ -12,13 +13,6 @@ export const withKubeconfig = (cluster: ClusterSettings): ClusterSettings => ({
   ...cluster,
   kubeconfig: cluster.kubeconfig?.replace(/^~(?=\/)/, () => homedir()),
 });
-
-/** What kubectl.sh reads. */
-export const kubectlVariables = ({ kubeconfig = "", context = "" }: Connection) => ({
-  KUBECONFIG_FILE: kubeconfig,
-  CONTEXT: context,
-});
-type Connection = { kubeconfig?: string; context?: string };
 
 export interface PreflightArgs extends Omit<ClusterNeeds, "own"> {
   kubeconfig?: string;

@@ -42,21 +42,21 @@ export class SandboxCluster extends pulumi.ComponentResource {
     const deployment = deploymentId(name, this);
     const own = deployment.apply((id) => namespaceLabels(id));
     const on = clusterOf(name, settings, { baseName: baseNameOf(name, owner), deployment, parent: this });
-    const { cluster, image } = on;
+    const { cluster, image, kubectl } = on;
     const namespaces = [namespace, devicesNamespace(settings, namespace)] as const;
     // Not the output: in the first preview that is not known, and nothing would be checked.
     const made = pulumi.output(readState()).apply((state) => recordedOf(name, state).deployment ?? "");
     const found = { own: made.apply((id) => namespaceLabels(id)), namespaces };
-    const report = clusterPreflight({ ...settings, ...cluster, kubeconfig: on.kubeconfig, ...found }, this);
+    const report = clusterPreflight({ ...settings, ...cluster, ...kubectl, ...found }, this);
     const provider = clusterProvider(
       `${name}-provider`,
-      { context: cluster.context, kubeconfig: on.kubeconfig },
+      kubectl,
       report.apply((answer) => answer.cluster),
       this,
     );
     const child = { parent: this, provider, deletedWith: on.machines };
     const here = { ...settings, cluster };
-    const devices = devicePlugin(name, { settings: here, image, namespace, own, child });
+    const devices = devicePlugin(name, { settings: here, kubectl, image, namespace, own, child });
     const space = new kubernetes.core.v1.Namespace(
       `${name}-namespace`,
       { metadata: namespaceMeta(namespace, own, "restricted") },
@@ -88,7 +88,10 @@ export class SandboxCluster extends pulumi.ComponentResource {
       [names.peers]: { "tls.pem": peers.pem, "ca.pem": peers.authority },
       ...(tls ? { [names.tls]: { "tls.pem": tls.pem } } : {}),
     };
-    const inNamespace = pods(name, { settings: here, image, namespace, secrets, space: inside });
+    const inNamespace = pods(name, {
+      ...{ settings: here, kubectl, image },
+      ...{ namespace, secrets, space: inside },
+    });
 
     const all = [space, ...inNamespace.resources, ...devices];
     new Protection(`${name}-protection`, { protect: settings.volumes.protect, all }, { parent: this });
@@ -117,8 +120,8 @@ function clusterOf(
   const { cluster } = settings;
   if (cluster.emulated === undefined) {
     const image: pulumi.Input<string> = settings.serverImage ?? "";
-    const own = withKubeconfig(cluster);
-    return { cluster: own, kubeconfig: own.kubeconfig, image, machines: undefined };
+    const { kubeconfig, context } = withKubeconfig(cluster);
+    return { cluster, kubectl: { kubeconfig, context }, image, machines: undefined };
   }
   const emulated = new EmulatedCluster(
     `${name}-emulated`,
@@ -126,8 +129,9 @@ function clusterOf(
     { parent },
   );
   const own = { service: "NodePort" as const, nodePort: EMULATED_NODE_PORT, kvmGroup: EMULATED_KVM_GROUP };
-  const { kubeconfig: path, image, machines } = emulated;
-  return { kubeconfig: path, image, machines, cluster: { ...cluster, ...own } };
+  const { kubeconfig, image, machines } = emulated;
+  // Its only context is the current one.
+  return { kubectl: { kubeconfig, context: undefined }, image, machines, cluster: { ...cluster, ...own } };
 }
 
 /** What clients are shown: their names for the service, and those that it has in the cluster. */

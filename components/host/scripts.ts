@@ -21,7 +21,7 @@ export function packageRoot(): string {
   return isPlugin || programStack() !== undefined ? relative(startedIn, root) || "." : root;
 }
 
-type ScriptName =
+export type ScriptName =
   | "host/kvm-check"
   | "host/preflight"
   | "cluster/preflight"

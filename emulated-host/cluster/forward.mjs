@@ -3,6 +3,7 @@
  *
  * A socket stays in the namespace that it was opened in, whoever has it: so the first process listens, and gives the socket
  * to a second one that lives inside. Each connection goes to the first target (HOST:PORT) that takes it. The two end together.
+ * It prints "listening" once connections are taken.
  */
 import { spawn } from "node:child_process";
 import { connect, createServer } from "node:net";
@@ -12,7 +13,7 @@ const [address, port, namespace, ...targets] = process.argv.slice(2);
 
 if (process.send) {
   process.once("disconnect", () => process.exit());
-  createServer((client) => pipe(client, targets)).listen({ fd: 3 });
+  createServer((client) => pipe(client, targets)).listen({ fd: 3 }, () => console.log("listening"));
 } else {
   const server = createServer().listen(Number(port), address, () => {
     const words = [
@@ -27,6 +28,14 @@ if (process.send) {
     inside.once("exit", (code) => process.exit(code ?? 1));
     // At once: a connection that this process took would have nobody.
     server.close();
+  });
+  server.once("error", ({ code, message }) => {
+    console.error(
+      code === "EADDRINUSE"
+        ? `port ${port} of ${address} is taken. To see by what: ss -ltnp 'sport = :${port}'`
+        : message,
+    );
+    process.exit(1);
   });
 }
 

@@ -54,6 +54,8 @@ ensure_forwards() {
 	[[ -n $API_PORT ]] && { process_of forward-api >/dev/null || ! port_is_taken "$API_PORT"; } || pick_api_port
 	launch forward-api node "$CLUSTER_SCRIPTS/forward.mjs" 127.0.0.1 "$API_PORT" "$NETNS" "$GATEWAY:6443"
 	launch forward-service node "$CLUSTER_SCRIPTS/forward.mjs" "$ADDRESS" "$PORT" "$NETNS" "${targets[@]}"
+	# Before any node boots: the port may be another program's.
+	await "port $PORT of $ADDRESS" 30 forward-service grep -qx listening "$CLUSTER_DIR/run/forward-service.log"
 	kubeconfig admin "https://127.0.0.1:$API_PORT" | write_file "$CLUSTER_DIR/kubeconfig"
 	await "the API on port $API_PORT of this machine" 30 forward-api \
 		"$(tool kubectl)" --kubeconfig "$CLUSTER_DIR/kubeconfig" get --raw /readyz

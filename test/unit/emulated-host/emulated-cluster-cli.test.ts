@@ -158,6 +158,24 @@ describe.skipIf(!isRoot)("forward.mjs", () => {
   let server: Server | undefined;
   afterEach(() => server?.close());
 
+  it("ends the cluster's start, before any node boots, where its port is another program's", async () => {
+    server = createServer();
+    await new Promise<void>((ready) => server?.listen(0, "127.0.0.1", ready));
+    const { port: taken } = server.address() as AddressInfo;
+    const free = await freePort();
+    const lines = (
+      port: number,
+    ) => `lock_cluster; NETNS=/proc/self/ns/net NODES=1 ADDRESS=127.0.0.1 PORT=${port}
+      kubeconfig() { :; }; tool() { echo true; }; mkdir -p "$CLUSTER_DIR/run"
+      trap 'for each in forward-api forward-service; do end_process "$each"; done' EXIT
+      (ensure_forwards 2>&1) && echo nodes`;
+    const says = new RegExp(`port ${taken} of 127.0.0.1 is taken.*port ${taken} of 127.0.0.1: not done`, "s");
+    const said = withFunctions(`${lines(taken)} || :`);
+    expect(said).toMatch(says);
+    expect(said).not.toMatch(/^nodes$/m);
+    expect(withFunctions(lines(free)).trim()).toBe("nodes");
+  });
+
   it("joins a port with the first target that answers, and ends as a whole", async () => {
     server = createServer((request, response) => request.pipe(response));
     await new Promise<void>((ready) => server?.listen(0, "127.0.0.1", ready));

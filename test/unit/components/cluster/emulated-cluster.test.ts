@@ -27,6 +27,11 @@ test("an emulated cluster is made as the settings want it; pods have the image t
         GENERATION: "3",
       });
       expect(inputs("-provider")).toMatchObject({ kubeconfig: "/clusters/kubeconfig" });
+      // No script may go to whatever cluster the user's own kubeconfig leads to.
+      const scripts = all.flatMap(({ inputs: { stdin } }) => (/KUBECONFIG_FILE=/.test(stdin) ? [stdin] : []));
+      expect(scripts).toHaveLength(2);
+      for (const script of scripts)
+        expect(script).toMatch(/^export KUBECONFIG_FILE=\S*\/clusters\/kubeconfig\b/m);
       expect(inputs("-router-service").spec).toMatchObject({
         type: "NodePort",
         ports: [{ nodePort: 30_555 }],
