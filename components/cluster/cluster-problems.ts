@@ -1,8 +1,7 @@
 import { DEPLOYMENT_LABEL } from "../host/preflight-report";
-import { formatSize } from "../settings/values";
 import { claimProblems } from "./claims";
 import type { ClusterNeeds, ClusterReport } from "./cluster-report";
-import { quantity } from "./quantity";
+import { nodeProblem } from "./node-problems";
 import { scaleInProblem } from "./scale-in";
 
 /** The oldest that numbers the pods of a StatefulSet by a label. */
@@ -13,7 +12,7 @@ const DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class";
 export function clusterProblems(report: ClusterReport, needs: ClusterNeeds): string[] {
   return [
     oldVersion(report),
-    noNode(report, needs),
+    nodeProblem(report, needs),
     noStorage(report, needs),
     ...claimProblems(report, needs),
     scaleInProblem(report.set, needs),
@@ -28,41 +27,6 @@ function oldVersion({ version: { serverVersion } }: ClusterReport): string | und
   // Some vendors write 28+.
   if (Number(major) > 1 || Number.parseInt(minor, 10) >= OLDEST_MINOR) return undefined;
   return `Kubernetes ${major}.${minor} is too old.\n  expected: 1.${OLDEST_MINOR} or newer`;
-}
-
-function noNode({ nodes }: ClusterReport, needs: ClusterNeeds): string | undefined {
-  const { nodeSelector, kvmResource } = needs;
-  const labels = Object.entries(nodeSelector);
-  const chosen = nodes.filter(({ labels: of }) => labels.every(([key, value]) => of[key] === value));
-  if (chosen.length === 0)
-    return (
-      `None of the ${nodes.length} nodes has the labels of cluster.nodeSelector: ${JSON.stringify(nodeSelector)}\n` +
-      `  fix: kubectl label node NODE ${labels.map(([key, value]) => `${key}=${value}`).join(" ")}`
-    );
-  const able = chosen.filter(
-    ({ allocatable }) => kvmResource === undefined || quantity(allocatable[kvmResource] ?? "0") > 0,
-  );
-  if (able.length > 0) return noRoom(able, needs);
-  return (
-    `None of ${chosen.length} nodes advertises ${kvmResource}: no node has KVM, or the device plugin does not run.\n` +
-    "  to install one of the stack's own: pulumi config rm --path microsandbox:cluster.kvmResource"
-  );
-}
-
-/** Whether the nodes could hold the servers if nothing else ran on them. */
-function noRoom(nodes: ClusterReport["nodes"], needs: ClusterNeeds): string | undefined {
-  const { servers, memoryReservation: memory, cpuReservation: cpus } = needs;
-  const onNode = ({ allocatable }: (typeof nodes)[number]) =>
-    Math.floor(
-      Math.min(quantity(allocatable.memory ?? "0") / memory, quantity(allocatable.cpu ?? "0") / cpus),
-    );
-  const room = nodes.reduce((sum, node) => sum + onNode(node), 0);
-  if (room >= servers) return undefined;
-  return (
-    `The ${nodes.length} nodes for servers have room for ${room} of ${servers} servers, each with ` +
-    `memoryReservation ${formatSize(memory)} and cpuReservation ${cpus}.\n` +
-    `  fewer: pulumi config set --path microsandbox:cluster.servers ${Math.max(room, 1)}`
-  );
 }
 
 function noStorage({ storageClasses }: ClusterReport, { storageClass }: ClusterNeeds): string | undefined {

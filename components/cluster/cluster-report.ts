@@ -42,6 +42,8 @@ export const clusterReport = z.discriminatedUnion("ok", [
     cluster: z.string().min(1),
     version: z.object({ serverVersion: z.object({ major: z.string(), minor: z.string() }) }),
     nodes: z.array(node),
+    /** Ports of the pods behind the API's service and that of DNS; none where they may not be read. */
+    ports: z.object({ api: z.array(z.number()), dns: z.array(z.number()) }),
     storageClasses: z.array(storageClass),
     /** Of the namespaces of the stack, those that are there. */
     namespaces: z.array(
@@ -77,7 +79,7 @@ export type ClusterReport = Extract<z.output<typeof clusterReport>, { ok: true }
 /** What the report is judged by. */
 export interface ClusterNeeds
   extends Pick<ClusterSettings, "servers" | "storageClass" | "stateSize" | "workspaceSize">,
-    Pick<ClusterSettings, "kvmResource" | "nodeSelector" | "context">,
+    Pick<ClusterSettings, "kvmResource" | "nodeSelector" | "tolerations" | "context">,
     Pick<HostSettings, "memoryReservation" | "cpuReservation"> {
   /** Labels of the namespaces that the stack has made. */
   own: Record<string, string>;

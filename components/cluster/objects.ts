@@ -3,6 +3,7 @@ import type * as pulumi from "@pulumi/pulumi";
 import type { StackSettings } from "../settings/schema";
 import { hasTls } from "../settings/tls";
 import { routerRules } from "./access";
+import type { ClusterReport } from "./cluster-report";
 import { growClaims } from "./grow-claims";
 import type { Kubectl } from "./kubectl";
 import { BACKEND_PORT, kvmResource, names, type Part, selector } from "./layout";
@@ -19,6 +20,8 @@ export type ChildOptions = {
 export interface PodsArgs {
   settings: StackSettings;
   kubectl: Kubectl;
+  /** Ports that the cluster has for its API and for DNS. */
+  ports: pulumi.Input<ClusterReport["ports"]>;
   /** Reference that the nodes pull, or have. */
   image: pulumi.Input<string>;
   namespace: string;
@@ -30,22 +33,23 @@ export interface PodsArgs {
 
 /** What has been made in the namespace. */
 export interface Pods {
-  /** The routers' service. */
-  service: kubernetes.core.v1.Service;
   /** Settled once routers and servers are ready. */
   ready: pulumi.Resource[];
   resources: pulumi.Resource[];
 }
 
 /** Servers, routers and all that they need in their namespace. */
-export function pods(name: string, { settings, kubectl, image, namespace, secrets, space }: PodsArgs): Pods {
+export function pods(
+  name: string,
+  { settings, kubectl, ports, image, namespace, secrets, space }: PodsArgs,
+): Pods {
   const kvm = settings.cluster.kvmResource ?? kvmResource(namespace);
   const meta = (object: string) => ({ name: object, namespace });
   const filled = Object.entries(secrets).map(
     ([secret, stringData]) =>
       new kubernetes.core.v1.Secret(`${name}-${secret}`, { metadata: meta(secret), stringData }, space),
   );
-  const policies = Object.entries(networkPolicies(settings)).map(
+  const policies = Object.entries(networkPolicies(settings, ports)).map(
     ([policy, spec]) =>
       new kubernetes.networking.v1.NetworkPolicy(
         `${name}-${policy}-policy`,
@@ -72,11 +76,6 @@ export function pods(name: string, { settings, kubectl, image, namespace, secret
     },
     space,
   );
-  const service = new kubernetes.core.v1.Service(
-    `${name}-router-service`,
-    { metadata: meta(names.router), spec: routerService(settings) },
-    space,
-  );
   const servers = new kubernetes.apps.v1.StatefulSet(
     `${name}-servers`,
     { metadata: meta(names.servers), spec: serverSet(settings, { image, kvm }) },
@@ -100,19 +99,29 @@ export function pods(name: string, { settings, kubectl, image, namespace, secret
   );
   const ready = [servers, router];
   return {
-    service,
     ready,
-    resources: [...filled, ...policies, ...access, ...disruptions, headless, service, ...ready, claims],
+    resources: [...filled, ...policies, ...access, ...disruptions, headless, ...ready, claims],
   };
 }
 
-function routerService({ port, cluster }: Pick<StackSettings, "port" | "cluster">) {
+/** The routers' service. It is made before them: a load balancer's address is in the certificate that they show. */
+export function routerService(
+  name: string,
+  { port, cluster }: Pick<StackSettings, "port" | "cluster">,
+  namespace: string,
+  space: ChildOptions,
+): kubernetes.core.v1.Service {
   const nodePort = cluster.service === "NodePort" ? cluster.nodePort : undefined;
-  return {
+  const spec = {
     type: cluster.service,
     selector: selector("router"),
     ports: [{ name: "api", port, protocol: "TCP", targetPort: port, ...(nodePort ? { nodePort } : {}) }],
   };
+  return new kubernetes.core.v1.Service(
+    `${name}-router-service`,
+    { metadata: { name: names.router, namespace }, spec },
+    space,
+  );
 }
 
 type Meta = (object: string) => { name: string; namespace: string };

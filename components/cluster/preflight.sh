@@ -1,6 +1,5 @@
 # Reads what a deployment needs of a cluster, and changes nothing. Prints one line of JSON.
 # Variables: NAMESPACE, DEVICES (its second namespace; empty for none).
-# Another attempt costs little, and a first connection may be slow.
 fail() {
   printf '{"ok":false,"code":%s,"message":%s}\n' "$(quote "$1")" "$(quote "$(head -c 500 "$folder/error")")"
   exit 0
@@ -11,6 +10,16 @@ cluster=$(ask get namespace kube-system -o 'jsonpath={.metadata.uid}') || fail u
 version=$(ask version -o json | tr -d '\n') || fail unreachable
 nodes=$(ask get nodes -o 'jsonpath={range .items[*]},{"{"}"name":"{.metadata.name}","labels":{.metadata.labels},"allocatable":{.status.allocatable},"addresses":[{.status.addresses}],"taints":[{.spec.taints}]{"}"}{end}') || fail nodes
 classes=$(ask get storageclasses -o 'jsonpath={range .items[*]},{"{"}"name":"{.metadata.name}","annotations":[{.metadata.annotations}],"expands":[{.allowVolumeExpansion}]{"}"}{end}') || fail storage-classes
+
+# Ports that a service's pods listen on: a network may judge by those. Empty where they may not be read.
+ports() { # NAMESPACE SERVICE FILTER
+  ask get endpointslices --namespace "$1" --selector "kubernetes.io/service-name=$2" \
+    -o "jsonpath={.items[*].ports[$3].port}" | tr ' ' ','
+}
+udp='?(@.protocol=="UDP")'
+api=$(ports default kubernetes '*')
+dns=$(ports kube-system kube-dns "$udp")
+[ -n "$dns" ] || dns=$(ports openshift-dns dns-default "$udp")
 
 # Whether the cluster would make a namespace: policies may forbid what it is to allow.
 spaces= refused=
@@ -63,5 +72,5 @@ every="create get list watch patch delete"
 answers=$(ask create --validate=false -f "$folder/reviews" -o 'jsonpath={.status.allowed} {.spec.resourceAttributes.verb} {.spec.resourceAttributes.resource} --namespace {.spec.resourceAttributes.namespace}{"\n"}') || fail rights
 denied=$(printf '%s\n' "$answers" | sed -n 's/ --namespace $//; s/^false \(.*\)$/,"\1"/p' | tr -d '\n')
 
-printf '{"ok":true,"cluster":%s,"version":%s,"nodes":[%s],"storageClasses":[%s],"namespaces":[%s],"claims":[%s],"set":{"namespace":%s,"replicas":%s,"counts":[%s]},"refused":[%s],"denied":[%s]}\n' \
-  "$(quote "$cluster")" "$version" "${nodes#,}" "${classes#,}" "${spaces#,}" "${claims#,}" "$(quote "$NAMESPACE")" "${replicas:-0}" "${counts#,}" "${refused#,}" "${denied#,}"
+printf '{"ok":true,"cluster":%s,"version":%s,"nodes":[%s],"ports":{"api":[%s],"dns":[%s]},"storageClasses":[%s],"namespaces":[%s],"claims":[%s],"set":{"namespace":%s,"replicas":%s,"counts":[%s]},"refused":[%s],"denied":[%s]}\n' \
+  "$(quote "$cluster")" "$version" "${nodes#,}" "$api" "$dns" "${classes#,}" "${spaces#,}" "${claims#,}" "$(quote "$NAMESPACE")" "${replicas:-0}" "${counts#,}" "${refused#,}" "${denied#,}"

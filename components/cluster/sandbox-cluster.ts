@@ -12,10 +12,10 @@ import { hasTls } from "../settings/tls";
 import { clusterProvider } from "./cluster-provider";
 import { devicePlugin, devicesNamespace } from "./devices";
 import { EMULATED_KVM_GROUP, EMULATED_NODE_PORT, EmulatedCluster } from "./emulated-cluster";
-import { endpointOf } from "./endpoint";
+import { endpointOf, routerAddress } from "./endpoint";
 import { names, serverHost } from "./layout";
 import { namespaceLabels, namespaceMeta, namespaceOf } from "./namespaces";
-import { pods } from "./objects";
+import { pods, routerService } from "./objects";
 import { clusterPreflight, withKubeconfig } from "./preflight";
 
 /**
@@ -82,27 +82,25 @@ export class SandboxCluster extends pulumi.ComponentResource {
       },
       this,
     );
-    const tls = certificateOf(`${name}-tls`, settings, namespace, this);
+    const service = routerService(name, here, namespace, inside);
+    const address = routerAddress(here, { report, namespace, service });
+    const tls = certificateOf(`${name}-tls`, settings, { namespace, address, parent: this });
     const secrets = {
       [names.keys]: { keys },
       [names.peers]: { "tls.pem": peers.pem, "ca.pem": peers.authority },
       ...(tls ? { [names.tls]: { "tls.pem": tls.pem } } : {}),
     };
     const inNamespace = pods(name, {
-      ...{ settings: here, kubectl, image },
+      ...{ settings: here, kubectl, ports: report.apply(({ ports }) => ports), image },
       ...{ namespace, secrets, space: inside },
     });
 
-    const all = [space, ...inNamespace.resources, ...devices];
+    const all = [space, service, ...inNamespace.resources, ...devices];
     new Protection(`${name}-protection`, { protect: settings.volumes.protect, all }, { parent: this });
     this.namespace = space.metadata.name;
     this.apiKey = pulumi.secret(apiKey);
     this.caCertificate = tls?.authority ?? pulumi.output("");
-    this.endpoint = endpointOf(settings, {
-      namespace,
-      service: inNamespace.service,
-      ready: inNamespace.ready,
-    });
+    this.endpoint = endpointOf(here, { address, service, ready: inNamespace.ready });
     this.registerOutputs({ endpoint: this.endpoint });
   }
 }
@@ -134,12 +132,25 @@ function clusterOf(
   return { kubectl: { kubeconfig, context: undefined }, image, machines, cluster: { ...cluster, ...own } };
 }
 
-/** What clients are shown: their names for the service, and those that it has in the cluster. */
-function certificateOf(name: string, settings: StackSettings, namespace: string, parent: pulumi.Resource) {
-  if (!hasTls(settings.tls)) return undefined;
-  if (!settings.tls.generate) return { pem: givenCertificate(settings.tls), authority: pulumi.output("") };
+interface CertificateArgs {
+  namespace: string;
+  /** Where clients find the service that have no name for it. */
+  address: pulumi.Output<string | undefined>;
+  parent: pulumi.Resource;
+}
+
+/** What clients are shown: their names for the service, else its address, and those that it has in the cluster. */
+function certificateOf(
+  name: string,
+  { tls }: StackSettings,
+  { namespace, address, parent }: CertificateArgs,
+) {
+  if (!hasTls(tls)) return undefined;
+  if (!tls.generate) return { pem: givenCertificate(tls), authority: pulumi.output("") };
   const inCluster = [`${names.router}.${namespace}`, `${names.router}.${namespace}.svc`];
-  const all = [...settings.tls.names, ...inCluster, "localhost", "127.0.0.1"];
+  const known = [...inCluster, "localhost", "127.0.0.1"];
+  const all =
+    tls.names.length > 0 ? [...tls.names, ...known] : address.apply((it) => (it ? [it, ...known] : known));
   const authorityName = `${namespace} authority`;
   return ownCertificate(name, { authorityName, names: all, usage: "serverAuth" }, parent);
 }

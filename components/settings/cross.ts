@@ -136,9 +136,16 @@ function plainHttpError({
   };
 }
 
-function certificateError({ tls, bindAddress, host }: Partial<StackSettings>): SettingError | undefined {
+function certificateError({
+  tls,
+  bindAddress,
+  host,
+  cluster,
+}: Partial<StackSettings>): SettingError | undefined {
   if (tls === undefined || bindAddress === undefined || host === undefined) return undefined;
-  return tlsError(tls, endpointHost({ bindAddress, host }));
+  // A cluster chooses its own; an emulated one is reached at this machine's, as a host is.
+  const isElsewhere = cluster !== undefined && cluster.servers > 0 && cluster.emulated === undefined;
+  return tlsError(tls, isElsewhere ? undefined : endpointHost({ bindAddress, host }));
 }
 
 function isolateByKeyError({ devMode, isolateByKey }: Partial<StackSettings>): SettingError | undefined {

@@ -33,9 +33,13 @@ function contentOf(path: string): string {
  * What is wrong with the settings of TLS as a whole: what must not be given together, and a certificate that no
  * client would accept.
  *
- * @param address what clients find the server by, where `names` says nothing
+ * @param address what clients find the server by, where `names` says nothing; undefined where that is not known
  */
-export function tlsError(settings: TlsSettings, address: string, now = Date.now()): SettingError | undefined {
+export function tlsError(
+  settings: TlsSettings,
+  address: string | undefined,
+  now = Date.now(),
+): SettingError | undefined {
   const { generate, certificate, certificateFile, key, keyFile } = settings;
   const given = [certificate, certificateFile, key, keyFile].some((each) => each !== undefined);
   if (!given) return undefined;
@@ -90,9 +94,9 @@ export function tlsError(settings: TlsSettings, address: string, now = Date.now(
 function nameError(
   settings: TlsSettings,
   certificate: X509Certificate,
-  address: string,
+  address: string | undefined,
 ): SettingError | undefined {
-  const wanted = settings.names.length > 0 ? settings.names : [address];
+  const wanted = address === undefined || settings.names.length > 0 ? settings.names : [address];
   const uncovered = wanted.filter((name) => !isGoodFor(certificate, name));
   if (uncovered.length === 0) return undefined;
   const good = namesOf(certificate);

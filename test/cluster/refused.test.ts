@@ -3,8 +3,11 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { checkCluster } from "../../cli/deploy/cluster-checks";
 import type { StateResource } from "../../cli/deploy/drift";
 import { namespaceLabels } from "../../components/cluster/namespaces";
+import { preflightScript } from "../../components/cluster/preflight";
 import { checkSettings } from "../../components/settings/checks";
+import { parseSettings } from "../../components/settings/parse-settings";
 import { explainErrors } from "../../components/settings/setting-errors";
+import { exec } from "../../setup/exec";
 import { projectName } from "../../setup/project";
 import { contexts } from "../harness/control-plane";
 import { kubectlFolder } from "../harness/kubectl";
@@ -39,6 +42,31 @@ async function doctor(change: Change, resources: StateResource[] = []): Promise<
   const found = await checkCluster(all, { stack: STACK, resources, environment });
   return found.map(({ verdict, what, remedy }) => [verdict, what, remedy].join(" ")).join("\n");
 }
+
+it("the ports that the pods of the API and of DNS listen on are read", async () => {
+  const slice = (namespace: string, service: string, ports: object[]) =>
+    cluster.plane.request("POST", `/apis/discovery.k8s.io/v1/namespaces/${namespace}/endpointslices`, {
+      metadata: { name: service, labels: { "kubernetes.io/service-name": service } },
+      ...{ addressType: "IPv4", endpoints: [{ addresses: ["192.0.2.9"] }], ports },
+    });
+  const ports = async () => {
+    const all = parseSettings(settings);
+    const input = preflightScript({ ...all, ...all.cluster, namespaces: ["sandboxes"] });
+    const { stdout } = await exec("sh", ["-s"], { input, env: environment });
+    return JSON.parse(stdout).ports;
+  };
+  expect(await ports()).toEqual({ api: [], dns: [] });
+  expect((await slice("default", "kubernetes", [{ name: "https", port: 8443 }])).status).toBe(201);
+  const dns = [
+    ...[
+      { name: "dns", protocol: "UDP", port: 5353 },
+      { name: "dns-tcp", port: 5353 },
+    ],
+    { name: "metrics", port: 9153 },
+  ];
+  expect((await slice("kube-system", "kube-dns", dns)).status).toBe(201);
+  expect(await ports()).toEqual({ api: [8443], dns: [5353] });
+});
 
 describe("a wrong cluster is refused in one sentence, and nothing is made", () => {
   const wrong: [string, Change, RegExp][] = [
@@ -83,6 +111,20 @@ describe("a wrong cluster is refused in one sentence, and nothing is made", () =
   it("a namespace that others have made", async () => {
     await cluster.plane.request("POST", "/api/v1/namespaces", { metadata: { name: "taken" } });
     expect(await doctor({ cluster: { namespace: "taken" } })).toMatch(/The namespace taken is there already/);
+  });
+
+  it("nodes with taints that nothing tolerates", async () => {
+    const taint = (taints: object[]) =>
+      Promise.all(
+        ["a", "b"].map((name) =>
+          cluster.plane.request("PATCH", `/api/v1/nodes/${name}`, { spec: { taints } }),
+        ),
+      );
+    await taint([{ key: "dedicated", value: "db", effect: "NoSchedule" }]);
+    expect(await doctor({})).toMatch(/All 2 nodes for servers have taints .*: dedicated=db:NoSchedule/);
+    const tolerations = [{ key: "dedicated", operator: "Exists" }];
+    expect(await doctor({ cluster: { tolerations } })).toMatch(/^ok /);
+    await taint([]);
   });
 
   it("a policy that forbids the device plugin's namespace", async () => {

@@ -157,7 +157,7 @@ describe("changed settings", () => {
     expect((await templateOf("deployments/router")).containers[0].env).toContainEqual(set("PORT", "5600"));
     const { ports, type } = (await cluster.in("sandboxes", "services/router")).spec;
     expect([type, ports]).toMatchObject(["NodePort", [{ port: 5600, nodePort: 30_555 }]]);
-    expect(await outputOf("endpoint")).toBe("https://NODE:30555");
+    expect(await outputOf("endpoint")).toBe("https://192.0.2.1:30555");
     const policy = await cluster.in("sandboxes", "networking.k8s.io/v1/networkpolicies/router");
     expect(policy.spec.ingress[0].ports[0].port).toBe(5600);
     const claims = await sizes();

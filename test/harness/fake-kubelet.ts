@@ -52,7 +52,7 @@ export class FakeKubelet {
     run: RunPod = nothing,
   ): Promise<FakeKubelet> {
     const kubelet = new FakeKubelet(cluster, nodes, run);
-    for (const node of nodes) await kubelet.register(node);
+    for (const [index, node] of nodes.entries()) await kubelet.register(node, index);
     kubelet.looping = kubelet.loop();
     return kubelet;
   }
@@ -64,12 +64,14 @@ export class FakeKubelet {
     await Promise.all([...this.pods.values()].map(({ running }) => running?.stop()));
   }
 
-  private register({ name, labels = {}, allocatable = {} }: TestNode): Promise<ApiAnswer> {
+  private register({ name, labels = {}, allocatable = {} }: TestNode, index: number): Promise<ApiAnswer> {
     const has = { cpu: "16", memory: "64Gi", pods: "110", ...allocatable };
     const conditions = [{ type: "Ready", status: "True", reason: "KubeletReady" }];
+    // Nobody has it: it is of the range for examples.
+    const addresses = [{ type: "InternalIP", address: `192.0.2.${index + 1}` }];
     return this.cluster.request("POST", "/api/v1/nodes", {
       metadata: { name, labels: { "kubernetes.io/hostname": name, ...labels } },
-      status: { capacity: has, allocatable: has, conditions },
+      status: { capacity: has, allocatable: has, conditions, addresses },
     });
   }
 

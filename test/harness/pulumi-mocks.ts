@@ -81,10 +81,12 @@ export const healthyCluster = {
   version: { serverVersion: { major: "1", minor: "37" } },
   nodes: [
     {
-      ...{ name: "a", labels: { kvm: "true" }, addresses: [[]], taints: [] },
+      ...{ name: "a", labels: { kvm: "true" }, taints: [] },
+      addresses: [[{ type: "InternalIP", address: "10.0.0.7" }]],
       allocatable: { cpu: "256", memory: "1Ti" },
     },
   ],
+  ports: { api: [6443], dns: [53, 53] },
   storageClasses: [
     {
       name: "standard",
@@ -213,7 +215,10 @@ async function settled(resources: Registered[]): Promise<void> {
   }
 }
 
-/** What an engine would compute. */
+/** A service that a load balancer stands before. */
+const balanced = { loadBalancer: { ingress: [{ ip: "203.0.113.7" }] } };
+
+/** What an engine, or a cluster, would compute. */
 function computed(
   type: string,
   name: string,
@@ -221,6 +226,8 @@ function computed(
   host: FakeHost,
 ): Record<string, unknown> {
   if (type === "docker:index/remoteImage:RemoteImage") return { imageId: host.imageId ?? `sha256:${name}` };
+  if (type === "kubernetes:core/v1:Service")
+    return (inputs.spec as { type?: string }).type === "LoadBalancer" ? { status: balanced } : {};
   if (type !== "command:local:Command") return {};
   const started = {
     sshUser: "root",

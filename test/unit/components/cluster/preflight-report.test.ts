@@ -10,7 +10,7 @@ import { healthyCluster } from "../../../harness/pulumi-mocks";
 
 const own = { "io.microsandbox.project": "p", "io.microsandbox.stack": "s", [DEPLOYMENT_LABEL]: "1" };
 const needs: ClusterNeeds = {
-  ...{ nodeSelector: {}, own, servers: 2, memoryReservation: GIB, cpuReservation: 1 },
+  ...{ nodeSelector: {}, tolerations: [], own, servers: 2, memoryReservation: GIB, cpuReservation: 1 },
   ...{ stateSize: 50 * GIB, workspaceSize: 10 * GIB },
 };
 const claim = (change: object) => ({ name: "state-servers-0", class: "standard", size: "50Gi", ...change });
@@ -20,6 +20,8 @@ const reported = (change: object) => {
   return report;
 };
 
+const taint = (effect: string) => ({ key: "dedicated", value: "db", effect });
+
 /** What may be wrong with a cluster, what is asked of it then, and what is said. */
 const faults = {
   version: {
@@ -27,6 +29,11 @@ const faults = {
     says: /1\.27\+ is too old/,
   },
   labels: { needs: { nodeSelector: { gpu: "no" } }, says: /kubectl label node NODE gpu=no/ },
+  none: { report: { nodes: [] }, says: /The cluster has no node\./ },
+  tainted: {
+    report: { nodes: healthyCluster.nodes.map((node) => ({ ...node, taints: [[taint("NoSchedule")]] })) },
+    says: /All 1 nodes for servers have taints .*: dedicated=db:NoSchedule\n.*tolerations\[0\].key' dedicated/,
+  },
   device: { needs: { kvmResource: "devices.kubevirt.io/kvm" }, says: /None of 1 nodes advertises/ },
   storage: {
     needs: { storageClass: "none-such" },
@@ -55,7 +62,7 @@ test("a healthy cluster has no problem; of a wrong one each fault is said, and n
   fc.assert(
     fc.property(all, (chosen) => {
       // Nodes that are not chosen are not looked at for devices.
-      fc.pre(chosen.filter((each) => /^(labels|device|room)$/.test(each)).length < 2);
+      fc.pre(chosen.filter((each) => /^(labels|device|room|none|tainted)$/.test(each)).length < 2);
       const picked = chosen.map((fault): { report?: object; needs?: object; says: RegExp } => faults[fault]);
       const problems = clusterProblems(
         reported(Object.assign({ claims: [claim({})] }, ...picked.map(({ report }) => report))),
@@ -63,6 +70,54 @@ test("a healthy cluster has no problem; of a wrong one each fault is said, and n
       );
       expect(problems).toHaveLength(chosen.length);
       for (const { says } of picked) expect(problems.filter((each) => says.test(each))).toHaveLength(1);
+    }),
+  );
+});
+
+test("a node whose taints keep servers away has no room for any, unless all are tolerated or pass by themselves", () => {
+  const [passing, cordoned] = ["node.kubernetes.io/not-ready", "node.kubernetes.io/unschedulable"];
+  const taints = fc.record(
+    {
+      key: fc.constantFrom("dedicated", "other", passing, cordoned),
+      value: fc.constantFrom("db", "web"),
+      effect: fc.constantFrom("NoSchedule", "NoExecute", "PreferNoSchedule"),
+    },
+    { requiredKeys: ["key", "effect"] },
+  );
+  // One of each that says less than the one before it.
+  const tolerations = fc.subarray([
+    { key: "dedicated", operator: "Equal" as const, value: "db", effect: "NoSchedule" as const },
+    { key: "dedicated", value: "web" },
+    { key: "dedicated", operator: "Exists" as const, effect: "NoExecute" as const },
+    { key: "other" },
+    { operator: "Exists" as const },
+  ]);
+  const tolerated: Record<string, (all: string) => boolean> = {
+    "dedicated=db:NoSchedule": (all) => /"value":"db"/.test(all),
+    "dedicated=web:NoSchedule": (all) => /"value":"web"/.test(all),
+    "dedicated=db:NoExecute": (all) => /NoExecute/.test(all),
+    "dedicated=web:NoExecute": (all) => /"value":"web"|NoExecute/.test(all),
+    "dedicated=:NoExecute": (all) => /NoExecute/.test(all),
+    "other=:NoSchedule": (all) => /other/.test(all),
+    "other=:NoExecute": (all) => /other/.test(all),
+  };
+  fc.assert(
+    fc.property(fc.array(taints, { maxLength: 3 }), tolerations, (all, tolerations) => {
+      const [node] = healthyCluster.nodes;
+      const nodes = [node, { ...node, name: "b", taints: [all] }];
+      const text = JSON.stringify(tolerations);
+      const isAny = tolerations.some(({ key }) => key === undefined);
+      const isOpen = all.every(
+        ({ key, value = "", effect }) =>
+          key.startsWith("node.kubernetes.io/") ||
+          effect === "PreferNoSchedule" ||
+          isAny ||
+          tolerated[`${key}=${value}:${effect}`]?.(text),
+      );
+      const problems = clusterProblems(reported({ nodes }), { ...needs, servers: 2000, tolerations });
+      expect(problems.join()).toContain(
+        isOpen ? "room for 512 of" : "The 1 nodes for servers have room for 256 of",
+      );
     }),
   );
 });
