@@ -9,7 +9,10 @@ const read = (path: string) => readFileSync(join(root, path), "utf8");
 type Proofs = Record<string, [file: string, title: string][]>;
 
 const OPERATIONS: Proofs = {
-  "server stopped with": [["resume", "what ran runs again with its id"]],
+  "server stopped with": [
+    ["resume", "what ran runs again with its id"],
+    ["drains", "what is still being made, paused or resumed after half of the time for a stop"],
+  ],
   overload: [["pressure", "without memory left: 503 for what makes or writes"]],
   "a client was killed": [["total-limits", "ends where its client has set no end"]],
   "msb's readiness probes": [

@@ -116,6 +116,7 @@ export class MsbBackend implements MirroredBackend {
 
   async drain(deadline: number): Promise<void> {
     this.sandboxes.drain();
+    this.parts.idle.end();
     this.parts.warm.end();
     this.parts.keptImages.end();
     const { view, resume, options, compaction, claim } = this.parts;

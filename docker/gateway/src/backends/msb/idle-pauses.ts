@@ -27,6 +27,7 @@ type Use = {
  */
 export class IdlePauses {
   private readonly uses = new WeakMap<Entry, Use>();
+  private ended = false;
 
   constructor(private readonly options: IdlePausesOptions) {}
 
@@ -76,6 +77,7 @@ export class IdlePauses {
     try {
       if (isBefore07(await msbVersion())) return;
       for (const entry of [...index.all()]) {
+        if (this.ended) return;
         if (isPausedIdle(entry.record)) {
           const { timeout } = this.of(entry);
           if (timeout > 0 && this.isUnused(entry, timeout, now)) await lifecycle.want(entry, "stopped");
@@ -87,11 +89,16 @@ export class IdlePauses {
     }
   }
 
+  /** The server is being stopped: no more pauses begin. */
+  end(): void {
+    this.ended = true;
+  }
+
   private async pause(entry: Entry, now: number): Promise<void> {
     const { seconds, lifecycle } = this.options;
     // A pause that a crash interrupts is still this server's, not a client's.
     await lifecycle.update(entry, { idle: true });
-    if (!runs(entry) || !this.isUnused(entry, seconds, now)) return;
+    if (this.ended || !runs(entry) || !this.isUnused(entry, seconds, now)) return;
     this.of(entry).timeout = entry.record.spec?.whole().lifecycle.idle_timeout_secs ?? 0;
     await lifecycle.want(entry, "paused");
   }

@@ -5,7 +5,7 @@ import * as z from "zod";
 import { errorText } from "../../errors";
 import { removeFileDurably, writeFileAtomically } from "../../files/atomic-file";
 import { withFirstSignal } from "../../first-signal";
-import { isUp, type State } from "../../sandboxes/states";
+import { isUp, STATES, type State } from "../../sandboxes/states";
 import type { Lifecycle, LifecycleLog } from "./lifecycle";
 import type { SandboxCommands } from "./sandbox-commands";
 import type { Entry } from "./sandbox-index";
@@ -129,11 +129,14 @@ export class Resume {
     await this.note(ids).catch((error) =>
       this.log.error({ err: errorText(error) }, "they will not start again by themselves"),
     );
-    const alive = running.filter(isAlive);
+    const alive = [...index.all()].filter(
+      ({ ended, record: { state, desired } }) => !ended && STATES[state].alive && desired !== "removed",
+    );
     if (alive.length === 0) return;
     this.log.info({ sandboxes: alive.length }, "stopping the running sandboxes");
     const until = deadline - RESERVE_MS;
-    const queue = [...alive];
+    // Last those that have to be waited for.
+    const queue = [...alive.filter(isAlive), ...alive.filter((entry) => !isAlive(entry))];
     const lane = async () => {
       while (Date.now() < until) {
         const entry = queue.shift();
@@ -146,7 +149,7 @@ export class Resume {
       this.log.error({ sandboxes: queue.length }, "not stopped in time: unsynced writes are lost");
   }
 
-  /** Stops one, unless its client has done so while it waited. Never rejects. */
+  /** Stops one when nothing is under way with it, unless it has stopped by then. Never rejects. */
   private async stop(entry: Entry, until: number): Promise<void> {
     const stop = async () => {
       const { handle, state } = entry.record;
