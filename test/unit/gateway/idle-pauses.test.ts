@@ -1,51 +1,12 @@
-import { once } from "node:events";
-import { readFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
 import { randomFrom, seedFromEnvironment } from "../../harness/random";
-import { refused, running, settled, within } from "./backend-contract/world";
+import { listed, refused, running, settled, within } from "./backend-contract/world";
 import { TestGateway, until } from "./harness";
+import { inMsb, make, msb, paused, recorded, seen, talk, wait } from "./idle-world";
 import { MsbWorld } from "./msb-world";
-
-/** After which a sandbox is idle, in seconds. */
-const IDLE = 0.1;
-const make = () => MsbWorld.make({}, { idlePauseSeconds: IDLE });
-
-const inMsb = ({ home }: MsbWorld, id: string) =>
-  readFileSync(join(home, "fake", "sandboxes", `${id}.status`), "utf8").trim();
-
-/** What a client sees. */
-async function seen(world: MsbWorld, id: string) {
-  const { status, paused } = (await world.backend.sandboxes.get({ id }, {})) ?? {};
-  return [status, paused];
-}
-
-/** Lets it be idle for long enough, and the server look. */
-async function wait(world: MsbWorld, id: string): Promise<void> {
-  await sleep(IDLE * 1000 + 20);
-  await world.backend.sweep();
-  await settled(world, id);
-}
-
-async function paused(world: MsbWorld, id: string): Promise<void> {
-  await wait(world, id);
-  expect(inMsb(world, id)).toBe("Paused");
-  expect(await seen(world, id)).toEqual(["running", false]);
-}
-
-/** Opens its agent and hears back from it. @returns closes it */
-async function talk(world: MsbWorld, id: string): Promise<() => Promise<void>> {
-  const agent = await world.backend.sandboxes.openAgent(id, within(20_000));
-  const heard = once(agent, "data");
-  agent.write("hello");
-  expect(String(await heard)).toBe("hello");
-  return async () => {
-    const over = once(agent, "close");
-    agent.destroy();
-    await over;
-  };
-}
 
 const change = () => ({ policy: "no_restart" as const, secrets: [], secrets_remove: ["NONE"] });
 const uses: Record<string, (world: MsbWorld, id: string) => Promise<unknown>> = {
@@ -114,6 +75,39 @@ describe("a sandbox that nobody uses", () => {
     await paused(world, id);
   });
 
+  test("is used by whoever resumes it with msb itself, too, for as long as by any other", async () => {
+    const world = await make();
+    const { id } = await running(world, "box");
+    for (const _round of [1, 2]) {
+      await paused(world, id);
+      await until(() => recorded(world, id) === "paused", "its record");
+      await msb(world, "resume", "--quiet", "--", id);
+      await until(async () => {
+        await listed(world);
+        return recorded(world, id) === "running";
+      }, "the server to see it");
+      await world.backend.sweep();
+      expect(inMsb(world, id)).toBe("Running");
+    }
+    await paused(world, id);
+  });
+
+  test("is never paused where it was made with msb itself", async () => {
+    const world = await make();
+    const conf = join(world.home, "conf.json");
+    writeFileSync(conf, `${JSON.stringify({ oci: "starter", cpus: 1, memory: "64M" })}\n`);
+    await msb(world, "create", "--conf", conf, "--name", "mine");
+    let id = "";
+    await until(async () => {
+      id = (await listed(world))[0]?.id ?? "";
+      return id !== "";
+    }, "the server to see it");
+    for (const _round of [1, 2]) {
+      await wait(world, id);
+      expect([inMsb(world, "mine"), await seen(world, id)]).toEqual(["Running", ["running", false]]);
+    }
+  });
+
   test("is a client's own once it is paused on request", async () => {
     const world = await make();
     const { id } = await running(world, "box");
@@ -128,12 +122,13 @@ describe("a sandbox that nobody uses", () => {
   test("stops after its own idle timeout, which msb can't keep while it is paused", async () => {
     const world = await make();
     const { id } = await running(world, "box", { spec: { lifecycle: { idle_timeout_secs: 1 } } });
+    const later = await running(world, "later", { spec: { lifecycle: { idle_timeout_secs: 3600 } } });
     await paused(world, id);
-    await wait(world, id);
-    expect(inMsb(world, id)).toBe("Paused");
+    await paused(world, later.id);
     await sleep(1_000);
     await wait(world, id);
     expect(await seen(world, id)).toEqual(["stopped", false]);
+    expect(inMsb(world, later.id)).toBe("Paused");
     await world.backend.sandboxes.want(id, "running");
     expect(await settled(world, id)).toMatchObject({ status: "running" });
   });

@@ -17,13 +17,16 @@ type Use = {
   /** Uses that are not over. */
   open: number;
   lastAt: number;
+  /** It was seen not to run since: when it runs again, whoever started or resumed it uses it. */
+  hasRested: boolean;
   /** Its own idle timeout, in seconds, once it is paused: msb can't keep it while the guest's clock stands still. */
   timeout: number;
 };
 
 /**
  * Pauses sandboxes that nobody uses, and resumes them for the next who does, unseen by clients. A use is a connection to the
- * agent (commands, files, terminals), a log that is followed, a change, a capture, and a start or resume.
+ * agent (commands, files, terminals), a log that is followed, a change, a capture, and a start or resume, by msb itself, too.
+ * What was made with msb itself is left alone: its users go past the server.
  */
 export class IdlePauses {
   private readonly uses = new WeakMap<Entry, Use>();
@@ -39,7 +42,7 @@ export class IdlePauses {
     return () => {
       if (open) use.open -= 1;
       open = false;
-      use.lastAt = performance.now();
+      touch(use);
     };
   }
 
@@ -78,11 +81,11 @@ export class IdlePauses {
       if (isBefore07(await msbVersion())) return;
       for (const entry of [...index.all()]) {
         if (this.ended) return;
+        this.look(entry);
         if (isPausedIdle(entry.record)) {
           const { timeout } = this.of(entry);
           if (timeout > 0 && this.isUnused(entry, timeout, now)) await lifecycle.want(entry, "stopped");
-        } else if (entry.record.state !== "running") this.touch(entry, now);
-        else if (runs(entry) && this.isUnused(entry, seconds, now)) await this.pause(entry, now);
+        } else if (this.isIdle(entry, now)) await this.pause(entry, now);
       }
     } catch (error) {
       lifecycle.log.warn({ err: errorText(error) }, "idle sandboxes were not paused");
@@ -95,18 +98,26 @@ export class IdlePauses {
   }
 
   private async pause(entry: Entry, now: number): Promise<void> {
-    const { seconds, lifecycle } = this.options;
+    const { lifecycle } = this.options;
+    this.of(entry).hasRested = true;
     // A pause that a crash interrupts is still this server's, not a client's.
     await lifecycle.update(entry, { idle: true });
-    if (this.ended || !runs(entry) || !this.isUnused(entry, seconds, now)) return;
+    if (!this.isIdle(entry, now)) return;
     this.of(entry).timeout = entry.record.spec?.whole().lifecycle.idle_timeout_secs ?? 0;
     await lifecycle.want(entry, "paused");
   }
 
-  /** It is not idle before it runs. Uses that are open stay so. */
-  private touch(entry: Entry, now: number): void {
-    const use = this.uses.get(entry);
-    if (use) use.lastAt = now;
+  /** Uses that are open stay so. */
+  private look(entry: Entry): void {
+    const isRunning = entry.record.state === "running";
+    const use = isRunning ? this.of(entry) : this.uses.get(entry);
+    if (use && !isRunning) use.hasRested = true;
+    else if (use?.hasRested) touch(use);
+  }
+
+  private isIdle(entry: Entry, now: number): boolean {
+    if (this.ended || entry.record.spec === null || !runs(entry)) return false;
+    return this.isUnused(entry, this.options.seconds, now);
   }
 
   private isUnused(entry: Entry, seconds: number, now: number): boolean {
@@ -118,10 +129,15 @@ export class IdlePauses {
   private of(entry: Entry): Use {
     const known = this.uses.get(entry);
     if (known) return known;
-    const use = { open: 0, lastAt: performance.now(), timeout: 0 };
+    const use = { open: 0, lastAt: performance.now(), hasRested: false, timeout: 0 };
     this.uses.set(entry, use);
     return use;
   }
+}
+
+function touch(use: Use): void {
+  use.lastAt = performance.now();
+  use.hasRested = false;
 }
 
 const runs = ({ underWay, ended, record: { state, desired } }: Entry): boolean =>
