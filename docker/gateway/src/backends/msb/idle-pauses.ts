@@ -1,4 +1,5 @@
 import { errorText, ServiceError } from "../../errors";
+import { SharedPlaces } from "../../limits/shared-places";
 import { isBefore07 } from "./command-line";
 import type { Lifecycle } from "./lifecycle";
 import type { Entry, SandboxIndex } from "./sandbox-index";
@@ -11,6 +12,9 @@ export type IdlePausesOptions = {
   lifecycle: Pick<Lifecycle, "update" | "want" | "log">;
   msbVersion: () => Promise<string>;
 };
+
+/** Pauses at once, half of them for one owner: fewer than msb's turns, so that a resume never waits for a pause's. */
+const PAUSES_AT_ONCE = 8;
 
 /** Times are of performance.now(). */
 type Use = {
@@ -30,6 +34,9 @@ type Use = {
  */
 export class IdlePauses {
   private readonly uses = new WeakMap<Entry, Use>();
+  private readonly places = new SharedPlaces(PAUSES_AT_ONCE, "pauses");
+  /** Those whose pause waits for a place, or is under way. */
+  private readonly pausing = new Set<Entry>();
   private ended = false;
 
   constructor(private readonly options: IdlePausesOptions) {}
@@ -73,20 +80,23 @@ export class IdlePauses {
       );
   }
 
-  /** Pauses what was not used for long enough, and stops what has been paused for its own idle timeout. Never rejects. */
-  async sweep(now = performance.now()): Promise<void> {
+  /**
+   * Pauses what was not used for long enough, and stops what has been paused for its own idle timeout; resolves when that
+   * is through. Never rejects.
+   */
+  async sweep(): Promise<void> {
     const { seconds, index, lifecycle, msbVersion } = this.options;
     if (seconds === 0) return;
     try {
       if (isBefore07(await msbVersion())) return;
-      for (const entry of [...index.all()]) {
-        if (this.ended) return;
-        this.look(entry);
-        if (isPausedIdle(entry.record)) {
-          const { timeout } = this.of(entry);
-          if (timeout > 0 && this.isUnused(entry, timeout, now)) await lifecycle.want(entry, "stopped");
-        } else if (this.isIdle(entry, now)) await this.pause(entry, now);
-      }
+      const entries = [...index.all()].filter((entry) => !this.pausing.has(entry));
+      for (const entry of entries) this.look(entry);
+      const over = entries.filter((entry) => this.isOver(entry));
+      const idle = entries.filter((entry) => this.isIdle(entry));
+      await Promise.all([
+        ...over.map((entry) => lifecycle.want(entry, "stopped")),
+        ...idle.map((entry) => this.pauseInTurn(entry)),
+      ]);
     } catch (error) {
       lifecycle.log.warn({ err: errorText(error) }, "idle sandboxes were not paused");
     }
@@ -97,14 +107,28 @@ export class IdlePauses {
     this.ended = true;
   }
 
-  private async pause(entry: Entry, now: number): Promise<void> {
+  private async pauseInTurn(entry: Entry): Promise<void> {
+    this.pausing.add(entry);
+    try {
+      await this.places.run(entry.record.owner ?? "", undefined, () => this.pause(entry));
+    } finally {
+      this.pausing.delete(entry);
+    }
+  }
+
+  /** Pauses one that is idle still. One that can't be paused is tried again when it has been idle for as long once more. */
+  private async pause(entry: Entry): Promise<void> {
     const { lifecycle } = this.options;
+    if (!this.isIdle(entry)) return;
     this.of(entry).hasRested = true;
     // A pause that a crash interrupts is still this server's, not a client's.
     await lifecycle.update(entry, { idle: true });
-    if (!this.isIdle(entry, now)) return;
+    if (!this.isIdle(entry)) return;
     this.of(entry).timeout = entry.record.spec?.whole().lifecycle.idle_timeout_secs ?? 0;
     await lifecycle.want(entry, "paused");
+    if (!entry.settled) await entry.until((each) => each.settled, new AbortController().signal);
+    // Nobody asked for it: it is no reason for what becomes of the sandbox later.
+    if (runs(entry) && entry.record.failure) await lifecycle.update(entry, { failure: null });
   }
 
   /** Uses that are open stay so. */
@@ -115,14 +139,21 @@ export class IdlePauses {
     else if (use?.hasRested) touch(use);
   }
 
-  private isIdle(entry: Entry, now: number): boolean {
+  private isIdle(entry: Entry): boolean {
     if (this.ended || entry.record.spec === null || !runs(entry)) return false;
-    return this.isUnused(entry, this.options.seconds, now);
+    return this.isUnused(entry, this.options.seconds);
   }
 
-  private isUnused(entry: Entry, seconds: number, now: number): boolean {
+  /** Whether it has been paused for its own idle timeout. */
+  private isOver(entry: Entry): boolean {
+    if (this.ended || !isPausedIdle(entry.record)) return false;
+    const { timeout } = this.of(entry);
+    return timeout > 0 && this.isUnused(entry, timeout);
+  }
+
+  private isUnused(entry: Entry, seconds: number): boolean {
     const { open, lastAt } = this.of(entry);
-    return open === 0 && now - lastAt >= seconds * 1000;
+    return open === 0 && performance.now() - lastAt >= seconds * 1000;
   }
 
   /** Its use; one that is seen for the first time was used just now. */

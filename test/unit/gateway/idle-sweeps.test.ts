@@ -1,0 +1,45 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { describe, expect, test } from "vitest";
+import { running } from "./backend-contract/world";
+import { until } from "./harness";
+import { asked, IDLE, inMsb, make, paused, talk, wait } from "./idle-world";
+
+describe("a sandbox that nobody uses", () => {
+  test("is paused with few others at once: the next who is used does not wait for its own pause", async () => {
+    const world = await make();
+    const all = await Promise.all([..."abcdef"].map((name) => running(world, name)));
+    await world.pauses("hang");
+    await sleep(IDLE * 1000 + 20);
+    const swept = world.backend.sweep();
+    await until(() => asked(world).length >= 4, "the first pauses", 20_000);
+    // For those that must not come.
+    await sleep(500);
+    expect(asked(world)).toHaveLength(4);
+    const first = new Set(asked(world).map((line) => line.split(" ")[1]));
+    const others = all.filter(({ id }) => !first.has(id));
+    const closes = await Promise.all(others.map(({ id }) => talk(world, id)));
+    await world.pauses("well");
+    await swept;
+    for (const { id } of all) expect(inMsb(world, id)).toBe(first.has(id) ? "Paused" : "Running");
+    for (const close of closes) await close();
+  });
+
+  test("is left alone for as long once more where it can't be paused, and nothing of that is told", async () => {
+    const world = await make();
+    const { id } = await running(world, "box");
+    await world.pauses("fail");
+    for (const tries of [1, 2]) {
+      const isTried = async () => {
+        await wait(world, id);
+        return asked(world).length === tries;
+      };
+      await until(isTried, "a try", 20_000);
+      await world.backend.sweep();
+      expect(asked(world)).toHaveLength(tries);
+      const now = { status: "running", paused: false, settled: true, failure: null };
+      expect(await world.backend.sandboxes.get({ id }, {})).toMatchObject(now);
+    }
+    await world.pauses("well");
+    await paused(world, id);
+  });
+});
