@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
-import { running } from "./backend-contract/world";
+import { ServiceError } from "../../../docker/gateway/src/errors";
+import { refused, running, within } from "./backend-contract/world";
 import { until } from "./harness";
 import { asked, IDLE, inMsb, make, paused, talk, wait } from "./idle-world";
 
@@ -41,5 +42,19 @@ describe("a sandbox that nobody uses", () => {
     }
     await world.pauses("well");
     await paused(world, id);
+  });
+
+  test("is refused in terms of the service while its resume takes too long", async () => {
+    const world = await make();
+    const { id } = await running(world, "box");
+    await paused(world, id);
+    await world.pauses("hang");
+    const late = await refused(world.backend.sandboxes.openAgent(id, within(50)), "timeout");
+    expect(late.message).toContain("not resumed in time");
+    const gone = new ServiceError("conflict", "the client is gone");
+    const leaving = AbortSignal.abort(gone);
+    expect(await refused(world.backend.sandboxes.openAgent(id, leaving), "conflict")).toBe(gone);
+    await world.pauses("well");
+    await (await talk(world, id))();
   });
 });

@@ -185,13 +185,15 @@ export interface SandboxBackend {
    * Changes the secrets of a sandbox that is made: all of it, or nothing where it throws. Whether the sandbox runs is
    * left as it is. No secret's value is in what this resolves with, or in an error.
    * @throws ServiceError sandboxNotFound; modificationUnsupported for what the backend never does, modificationInProgress
-   *   while the sandbox starts, stops or is changed, modificationRefused for what its state does not allow
+   *   while the sandbox starts, stops or is changed, modificationRefused for what its state does not allow; conflict or
+   *   timeout where the server paused it, and it can't be resumed
    */
   modify(id: string, change: Modification): Promise<ModificationPlan>;
   /**
    * A connection to the agent in the guest; one that starts is waited for. Each side ends by itself: the reading one
    * when the guest does. Whoever asked destroys it.
-   * @throws ServiceError sandboxNotFound; conflict where it does not run, or not before the signal aborts, or is paused
+   * @throws ServiceError sandboxNotFound; conflict where it does not run, or not before the signal aborts, or is paused;
+   *   timeout where the server paused it, and it is not resumed before the signal aborts
    */
   openAgent(id: string, signal: AbortSignal): Promise<Duplex>;
   /**

@@ -53,7 +53,7 @@ export class IdlePauses {
     };
   }
 
-  /** Works with a sandbox, which is resumed for it. @throws ServiceError conflict where that fails */
+  /** Works with a sandbox, which is resumed for it. @throws ServiceError as {@link awake} */
   async whileUsed<T>(entry: Entry, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
     const end = this.begin(entry);
     try {
@@ -64,7 +64,10 @@ export class IdlePauses {
     }
   }
 
-  /** Resumes one that is paused for want of use. To be called within a use. @throws ServiceError conflict */
+  /**
+   * Resumes one that is paused for want of use. To be called within a use.
+   * @throws ServiceError conflict where that fails, timeout where the signal aborts before, or its reason if that is one
+   */
   async awake(entry: Entry, signal: AbortSignal): Promise<void> {
     if (!entry.record.idle) return;
     // It may be on its way there, or back for somebody else.
@@ -176,5 +179,8 @@ const runs = ({ underWay, ended, record: { state, desired } }: Entry): boolean =
 
 async function settled(entry: Entry, signal: AbortSignal): Promise<void> {
   if (!entry.settled) await entry.until((each) => each.settled, signal);
-  signal.throwIfAborted();
+  if (!signal.aborted) return;
+  if (signal.reason instanceof ServiceError) throw signal.reason;
+  const { name } = entry.record;
+  throw new ServiceError("timeout", `the sandbox ${JSON.stringify(name)} was not resumed in time`);
 }
