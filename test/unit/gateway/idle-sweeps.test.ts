@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import { ServiceError } from "../../../docker/gateway/src/errors";
 import { refused, running, within } from "./backend-contract/world";
 import { until } from "./harness";
-import { asked, IDLE, inMsb, make, paused, talk, wait } from "./idle-world";
+import { asked, IDLE, inMsb, make, paused, seen, talk, wait } from "./idle-world";
 
 describe("a sandbox that nobody uses", () => {
   test("is paused with few others at once: the next who is used does not wait for its own pause", async () => {
@@ -56,5 +56,17 @@ describe("a sandbox that nobody uses", () => {
     expect(await refused(world.backend.sandboxes.openAgent(id, leaving), "conflict")).toBe(gone);
     await world.pauses("well");
     await (await talk(world, id))();
+  });
+
+  test("is stopped after its own idle timeout by the next process, too", async () => {
+    const world = await make();
+    const { id } = await running(world, "box", { spec: { lifecycle: { idle_timeout_secs: 1 } } });
+    await paused(world, id);
+    await world.restart("crashed");
+    await wait(world, id);
+    expect(inMsb(world, id)).toBe("Paused");
+    await sleep(1_000);
+    await wait(world, id);
+    expect(await seen(world, id)).toEqual(["stopped", false]);
   });
 });

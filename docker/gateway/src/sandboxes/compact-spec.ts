@@ -9,6 +9,8 @@ export class CompactSpec {
   readonly vcpus: number;
   readonly memoryMib: number;
   readonly labels: SandboxSpec["labels"];
+  /** 0 for never. */
+  readonly idleTimeoutSeconds: number;
   /** Names of the volumes that it mounts. */
   readonly mounted: string[];
   /** The rest as JSON, a character a byte: of a text with other letters V8 would keep two for each. */
@@ -19,6 +21,7 @@ export class CompactSpec {
     this.labels = labels;
     this.vcpus = rest.resources.vcpus;
     this.memoryMib = rest.resources.memory_mib;
+    this.idleTimeoutSeconds = rest.lifecycle.idle_timeout_secs ?? 0;
     this.mounted = rest.mounts.flatMap((mount) => (mount.type === "named" ? [mount.name] : []));
     this.text = Buffer.from(JSON.stringify(rest)).toString("latin1");
   }

@@ -23,8 +23,6 @@ type Use = {
   lastAt: number;
   /** It was seen not to run since: when it runs again, whoever started or resumed it uses it. */
   hasRested: boolean;
-  /** Its own idle timeout, in seconds, once it is paused: msb can't keep it while the guest's clock stands still. */
-  timeout: number;
 };
 
 /**
@@ -127,7 +125,6 @@ export class IdlePauses {
     // A pause that a crash interrupts is still this server's, not a client's.
     await lifecycle.update(entry, { idle: true });
     if (!this.isIdle(entry)) return;
-    this.of(entry).timeout = entry.record.spec?.whole().lifecycle.idle_timeout_secs ?? 0;
     await lifecycle.want(entry, "paused");
     if (!entry.settled) await entry.until((each) => each.settled, new AbortController().signal);
     // Nobody asked for it: it is no reason for what becomes of the sandbox later.
@@ -147,11 +144,11 @@ export class IdlePauses {
     return this.isUnused(entry, this.options.seconds);
   }
 
-  /** Whether it has been paused for its own idle timeout. */
+  /** Whether its own idle timeout is over, which msb can't keep while the guest's clock stands still. */
   private isOver(entry: Entry): boolean {
-    if (this.ended || !isPausedIdle(entry.record)) return false;
-    const { timeout } = this.of(entry);
-    return timeout > 0 && this.isUnused(entry, timeout);
+    const seconds = entry.record.spec?.idleTimeoutSeconds ?? 0;
+    if (this.ended || seconds === 0 || !isPausedIdle(entry.record)) return false;
+    return this.isUnused(entry, seconds);
   }
 
   private isUnused(entry: Entry, seconds: number): boolean {
@@ -163,7 +160,7 @@ export class IdlePauses {
   private of(entry: Entry): Use {
     const known = this.uses.get(entry);
     if (known) return known;
-    const use = { open: 0, lastAt: performance.now(), hasRested: false, timeout: 0 };
+    const use = { open: 0, lastAt: performance.now(), hasRested: false };
     this.uses.set(entry, use);
     return use;
   }
