@@ -65,14 +65,15 @@ export interface Piped {
   ended: Promise<{ ok: boolean; stderr: string }>;
 }
 
-/** Starts a program to read from or write to; `cancelSignal` ends it. */
+/** Starts a program to read from or write to; `cancelSignal` ends it. Without one, Ctrl+C does not end it either. */
 export async function pipe(
   program: string,
   args: readonly string[],
-  cancelSignal: AbortSignal,
+  cancelSignal?: AbortSignal,
 ): Promise<Piped> {
   const { execa } = await import("execa");
-  const child = execa(program, args, { buffer: { stdout: false }, cancelSignal, reject: false });
+  const detached = cancelSignal === undefined;
+  const child = execa(program, args, { buffer: { stdout: false }, cancelSignal, detached, reject: false });
   // A program that ends early closes its input; its own words are the error that counts.
   child.stdin.on("error", () => undefined);
   const ended = child.then((result) => {

@@ -5,7 +5,11 @@ import { UserError } from "../../setup/user-error";
 import type { DeployedServer } from "../commands/sandbox";
 import { settled } from "../deploy/settled";
 import { whyDown } from "../server-down";
+import { beginWork } from "./at-work";
 import { contentScript, finishScript } from "./volume-scripts";
+
+/** What changes when the server is started or replaced. */
+const STARTS = "{{.Id}} {{.State.Running}} {{.State.StartedAt}}";
 
 /** The server's container and its volumes, seen from the host's engine. */
 export class ServerVolumes {
@@ -95,12 +99,39 @@ export class ServerVolumes {
     if (code !== "0") throw new UserError(`The backup could not be put in its place: ${said}`);
   }
 
+  /** Runs work on the server that nobody else works on meanwhile. @throws UserError where somebody does */
+  async alone<T>(work: () => Promise<T>): Promise<T> {
+    const image = await this.inspect("{{.Image}}");
+    const end = await beginWork(this.server, image);
+    try {
+      await this.refuseUnfinishedUpgrade(image);
+      return await work();
+    } finally {
+      await end();
+    }
+  }
+
+  /** The host goes back from it by itself, or an `up` goes on (components/server/take-over.sh). */
+  private async refuseUnfinishedUpgrade(image: string): Promise<void> {
+    const named = ["--filter", `name=^${this.server.container}-trial$`, "--format", "{{.Image}}"];
+    const trial = await this.docker(["ps", "--all", "--no-trunc", ...named]);
+    if (trial === "" || trial === image || (await this.inspect("{{.State.Running}}")) === "true") return;
+    throw new UserError(
+      `An upgrade of the server ${this.server.container} was interrupted before its container was replaced. ` +
+        `Nothing was changed.\nFirst: npm run up -- --stack ${this.server.stack}`,
+    );
+  }
+
   /**
    * Stops the server for the time of `work`, and starts it again whatever happens, unless the state is not whole.
    *
+   * @param work calls what it is given before the state counts as the one that the server has left
    * @param makeWhole ends, or removes, what `work` has left where it failed
    */
-  async whileStopped<T>(work: () => Promise<T>, makeWhole?: () => Promise<void>): Promise<T> {
+  async whileStopped<T>(
+    work: (stayedStopped: () => Promise<void>) => Promise<T>,
+    makeWhole?: () => Promise<void>,
+  ): Promise<T> {
     const ran = (await this.inspect("{{.State.Running}}")) === "true";
     const stop = () => this.docker(["stop", this.server.container]);
     const began = Date.now();
@@ -116,7 +147,14 @@ export class ServerVolumes {
       }
       isStopped = true;
       this.cancelSignal.throwIfAborted();
-      const done = await work();
+      const stopped = await this.inspect(STARTS);
+      const done = await work(async () => {
+        if ((await this.inspect(STARTS)) === stopped) return;
+        throw new UserError(
+          "The server was started or replaced meanwhile, by something else than this command. Its data was not changed, " +
+            "and no backup is kept.\nTo try it again: the same command.",
+        );
+      });
       hasFailed = false;
       return done;
     } finally {

@@ -15,9 +15,10 @@ import { deployedServer, type ServerSelection } from "./sandbox";
 export async function backup(file: string, asked: ServerSelection): Promise<void> {
   const report = createReporter();
   const server = await deployedServer(asked, report);
-  await interruptible((signal) =>
-    backupOf(new ServerVolumes(server, report, signal), file, { ...server, report, signal }),
-  );
+  await interruptible((signal) => {
+    const volumes = new ServerVolumes(server, report, signal);
+    return volumes.alone(() => backupOf(volumes, file, { ...server, report, signal }));
+  });
 }
 
 /** Writes a backup of a server. @throws UserError where it failed or was interrupted: there is no file then */
@@ -34,10 +35,11 @@ export async function backupOf(
   try {
     // Half of a restore that was cut off is no state to keep.
     const makeWhole = () => volumes.finishSwap(finishHalfScript());
-    const files = await volumes.whileStopped(async () => {
+    const files = await volumes.whileStopped(async (stayedStopped) => {
       await makeWhole();
       const written = {} as Manifest["files"];
       for (const name of volumeEntries) written[name] = await pack(name);
+      await stayedStopped();
       return written;
     }, makeWhole);
     const createdAt = new Date().toISOString();

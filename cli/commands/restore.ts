@@ -33,14 +33,10 @@ export async function restore(file: string, options: RestoreOptions): Promise<vo
     `Made ${manifest.createdAt} from stack ${manifest.stack}: microsandbox ${manifest.version}, ${manifest.architecture}.`,
   );
   const server = await deployedServer(options, report);
-  await interruptible((signal) =>
-    restoreInto(new ServerVolumes(server, report, signal), archive, {
-      ...options,
-      ...server,
-      report,
-      signal,
-    }),
-  );
+  await interruptible((signal) => {
+    const volumes = new ServerVolumes(server, report, signal);
+    return volumes.alone(() => restoreInto(volumes, archive, { ...options, ...server, report, signal }));
+  });
 }
 
 /** Puts a backup in the place of what a server has. @throws UserError where it failed or was interrupted, or does not fit */
@@ -54,12 +50,13 @@ export async function restoreInto(
   const copy = restoredName(new Date());
   const clear = () => volumes.run("rw", clearScript);
   await volumes.whileStopped(
-    async () => {
+    async (stayedStopped) => {
       // One that was cut off first.
       await volumes.finishSwap();
       await clear();
       for (const name of volumeEntries) await unpack(name);
       const user = await volumes.inspect("{{.Config.User}}");
+      await stayedStopped();
       await volumes.run("rw", commitScript(copy, !how.keys, user));
       await volumes.finishSwap();
     },

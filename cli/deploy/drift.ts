@@ -1,6 +1,7 @@
 import { DEPLOYMENT_LABEL } from "../../components/host/preflight-report";
 import { serverHome } from "../../components/server/stack-files";
 import { projectName } from "../../setup/project";
+import { atWork } from "../backup/at-work";
 import { finishHalfScript } from "../backup/volume-scripts";
 import type { SetupHost } from "../stack";
 import { resourcesOf } from "./host-resources";
@@ -111,8 +112,12 @@ export function compare(
   const recorded = (type: string, name: string) =>
     resources.find((each) => each.type === `docker:index/${type}` && each.outputs?.name === name);
 
-  const container = recorded("container:Container", `${host.baseName}-server`);
-  const server = find("container", `${host.baseName}-server`);
+  const name = `${host.baseName}-server`;
+  const container = recorded("container:Container", name);
+  const server = find("container", name);
+  const trial = find("container", `${name}-trial`);
+  const worker = [find("container", atWork(name)), find("container", `${name}-swap`), trial].find(isUp);
+  if (container && worker) return busy(name, worker.name);
   if (server && server.id !== container?.id) {
     // A foreign container is not touched: Pulumi's program reports whose it is.
     if (container === undefined || !deploymentsOf(resources).includes(server.deployment ?? "")) return repair;
@@ -121,12 +126,11 @@ export function compare(
     return { ...repair, changes: [{ what, fate }], stop: server.id, docker: [["rm", server.id]] };
   }
   const volumes = { state: volumeName(host, "state"), workspace: volumeName(host, "workspace") };
-  const trial = find("container", `${host.baseName}-server-trial`);
   if (server && isCutOff(server, trial, container?.outputs?.image)) return cutOff(host, trial, resources);
   if (server) wake(server, container?.outputs?.image ?? "", repair);
   else if (container) {
     repair.changes.push({
-      what: `The container ${host.baseName}-server was removed`,
+      what: `The container ${name} was removed`,
       fate: "it is created again, the volumes are kept",
     });
     if (Object.values(volumes).every((name) => find("volume", name)))
@@ -171,6 +175,16 @@ export function compare(
 
 const volumeName = (host: Pick<SetupHost, "baseName" | "volumes">, role: "state" | "workspace"): string =>
   host.volumes?.[role] ?? `${host.baseName}-${role}`;
+
+const isUp = (each: HostObject | undefined): each is HostObject =>
+  each !== undefined && !["exited", "created"].includes(each.state);
+
+function busy(server: string, worker: string): Repair {
+  const what = `A backup, a restore or an upgrade is at work on the server ${server}`;
+  const wait = "Wait until it has ended, then run the command again";
+  const advice = `${wait}. If there is none, on the host: docker rm --force ${worker}`;
+  return { changes: [{ what, advice }], isBusy: true, docker: [] };
+}
 
 /**
  * Whether an upgrade has ended after its test and before the container was replaced (components/server/take-over.sh): the

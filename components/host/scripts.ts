@@ -61,7 +61,10 @@ const preludes: Partial<Record<ScriptName, string[]>> = {
   "image/push-image": ["image/registry-login"],
   "image/pull-image": ["image/registry-login"],
   "server/boot-check": ["server/boots"],
-  "server/upgrade": ["server/ready", "server/state-copies", "server/boots", "server/take-over"],
+  "server/upgrade": [
+    ...["server/ready", "server/state-copies", "server/boots"],
+    ...["server/at-work", "server/take-over"],
+  ],
 };
 
 /** Text of a script below components/. It is passed on standard input, so nothing has to be installed on a host. */

@@ -24,6 +24,8 @@ start_again() { # start_again CONTAINER
 # right to do so: another upgrade that begins meanwhile removes it.
 take_over() { # take_over OLD: id of the old container
   trap '' INT TERM HUP PIPE
+  trap end_work EXIT
+  own_work='' # the one that has begun this one ends that
   for _ in $(seq "$TAKE_OVER_SECONDS"); do
     sleep 1
     if [ "$(docker inspect --format '{{.State.Running}}' "$CONTAINER" 2>/dev/null)" = true ]; then
@@ -31,6 +33,7 @@ take_over() { # take_over OLD: id of the old container
       exit 0
     fi
   done
+  begin_work || true
   docker rm "$claim" || exit 0
   if docker inspect "$1"; then
     forget_trial

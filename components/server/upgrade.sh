@@ -65,6 +65,7 @@ swap_or_undo() {
 }
 # shellcheck disable=SC2317 # likewise
 leave() { # leave CODE: exits; what is said has no reader any more where the starter is gone
+  end_work
   [ ! -e "$WORK/gone" ] || rm -rf "$WORK"
   exit "$1"
 }
@@ -80,6 +81,17 @@ trap give_back EXIT
 trap 'exit 130' INT TERM HUP
 watch_starter &
 watcher=$!
+if ! begin_work; then
+  case $reason in
+  *"already in use"*)
+    say "Refused: a backup, a restore or another upgrade is at work on the server $CONTAINER. Nothing was changed."
+    say "  when it has ended: pulumi up"
+    say "  if there is none, on the host: docker rm --force $at_work"
+    ;;
+  *) say "docker run failed on the host: $reason" ;;
+  esac
+  exit 1
+fi
 unfinished=$(claimed)
 # One of the two takes it: an earlier upgrade can't take over any more, or does so just now.
 [ -z "$unfinished" ] || docker rm "$trial" >/dev/null 2>&1 || unfinished=''

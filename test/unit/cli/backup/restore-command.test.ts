@@ -36,7 +36,8 @@ const write = (file: string, text: string) => {
 
 /**
  * An engine with one server, whose containers run what they are asked to run: with the volumes in the test's folder, and
- * without compression, which the Node of the tests may not have. `stop-cut` and `wait-cut` end its client once.
+ * without compression, which the Node of the tests may not have. `stop-cut` and `wait-cut` end its client once. `stopped` while
+ * the server is, `starts` of it, `trial` is the image of an upgrade that was interrupted, `at-work` while somebody works alone.
  */
 const docker = (root: string) => `#!/bin/bash
 cd "${root}"
@@ -44,13 +45,21 @@ words="\${*//$'\\n'/ }"
 echo "\${words%% sh -c *}" >>calls
 script=$(printf %s "\${@: -1}" | sed -E "s#node -e '[^']*'#cat#g; s#/var/lib/microsandbox#${root}/state#g; s#(^|[ =])/workspace#\\\\1${root}/workspace#g")
 cut() { [ ! -e "$1-cut" ] || { rm "$1-cut"; exit 130; }; }
+running() { [ -e stopped ] && echo false || echo true; }
 case "$words" in
-*State.Running*) echo true ;;
+"run "*" --name server-at-work "*)
+  [ ! -e at-work ] || { echo 'The container name "/server-at-work" is already in use by container "1".' >&2; exit 125; }
+  touch at-work; bash --norc -c "$script"; rm -f at-work ;;
+*"{{.Id}} {{.State.Running}}"*) echo "id $(running) $(cat starts 2>/dev/null | wc -l)" ;;
+*State.Running*) running ;;
+"ps "*-trial*) [ ! -e trial ] || cat trial ;;
+inspect*"{{.Image}}"*) echo sha256:i ;;
 inspect*Health*) echo running healthy ;;
 inspect*) echo ;;
 *Server.Version*) echo 26.1 amd64 ;;
 "version "*) echo amd64 ;;
-"stop "*) cut stop ;;
+"stop "*) touch stopped; cut stop ;;
+"start server") rm -f stopped; echo >>starts ;;
 "ps "*) [ ! -e swapper ] || echo id ;;
 "run --detach"*) bash --norc -c "$script" >swap-log; echo $? >swapper ;;
 "wait "*) cut wait; cat swapper ;;
@@ -63,6 +72,7 @@ esac
 
 const calls = () => readFileSync(join(folder, "calls"), "utf8");
 const started = /^start server$/m;
+const startedMeanwhile = "The server was started or replaced meanwhile";
 /** What is on the volumes. */
 const present = () => ({
   ...{ state: filesBelow(join(folder, "state")), workspace: filesBelow(join(folder, "workspace")) },
@@ -95,7 +105,11 @@ async function ran(
 ) {
   const said: string[] = [];
   const report = createReporter({ write: (line) => said.push(line) });
-  const server = { container: "server", connection: { kind: "local" } } as unknown as DeployedServer;
+  const server = {
+    stack: "dev",
+    container: "server",
+    connection: { kind: "local" },
+  } as unknown as DeployedServer;
   const done = command(new ServerVolumes(server, report, signal), { stack: "dev", report, signal });
   const error = await done.then(() => undefined, String);
   return { error, said: said.join("\n") };
@@ -103,6 +117,8 @@ async function ran(
 /** Restores with --force. */
 const restored = (archive: Archive, signal?: AbortSignal) =>
   ran((volumes, how) => restoreInto(volumes, archive, { ...how, force: true }), signal);
+const alone = (archive: Archive) =>
+  ran((volumes, how) => volumes.alone(() => restoreInto(volumes, archive, { ...how, force: true })));
 
 describe("a restore", () => {
   it("puts the backup in the place of what is there, and starts the server", async () => {
@@ -184,6 +200,61 @@ describe("a restore", () => {
   });
 });
 
+describe("work on the server", () => {
+  it("is done by one at a time, and by another one afterwards", async () => {
+    let refused: Awaited<ReturnType<typeof alone>> | undefined;
+    const done = await ran((volumes, how) =>
+      volumes.alone(async () => {
+        refused = await alone(intact());
+        expect(calls()).not.toMatch(/^stop server$/m);
+        await restoreInto(volumes, intact(), { ...how, force: true });
+      }),
+    );
+    expect(done.error).toBe(undefined);
+    expect(refused?.error).toMatch(
+      /is at work on the server server\. Nothing was changed[\s\S]*docker rm --force server-at-work/,
+    );
+    expect(calls().match(/^stop server$/gm)).toHaveLength(1);
+    expect(present()).toEqual(after);
+    expect(existsSync(join(folder, "at-work"))).toBe(false);
+    expect(await alone(intact())).toMatchObject({ error: undefined });
+  });
+
+  it("says what docker says where it can't begin", async () => {
+    const { error } = await ran((volumes) => {
+      write(
+        "bin/docker",
+        '#!/bin/sh\n[ "$1" != run ] || { echo "no space left on device" >&2; exit 125; }\n',
+      );
+      return volumes.alone(() => Promise.resolve());
+    });
+    expect(error).toMatch("docker run failed on the host: no space left on device");
+  });
+
+  it("does not begin after an upgrade that was interrupted, on a state that is not the server's", async () => {
+    write("stopped", "");
+    write("trial", "sha256:n\n");
+    const { error } = await alone(intact());
+    expect(error).toMatch(
+      /interrupted before its container was replaced[\s\S]*First: npm run up -- --stack dev/,
+    );
+    expect(present()).toEqual(before);
+    // Of one that has come to its end.
+    write("trial", "sha256:i\n");
+    expect(await alone(intact())).toMatchObject({ error: undefined });
+  });
+
+  it("does not put a backup below a server that was started meanwhile", async () => {
+    const archive = intact();
+    const read: Archive["read"] = (name) => {
+      write("starts", "again\n");
+      return archive.read(name);
+    };
+    expect((await restored({ ...archive, read })).error).toMatch(startedMeanwhile);
+    expect(present()).toEqual(before);
+  });
+});
+
 describe("whether the server takes a backup's version", () => {
   const asked = async () => {
     let answer: boolean | undefined;
@@ -219,6 +290,12 @@ describe("a backup", () => {
     write("state/db/msb.db", "other");
     expect(await restored(await verifyArchive(file(), () => {}))).toMatchObject({ error: undefined });
     expect(present()).toEqual(after);
+  });
+
+  it("is not kept where the server was started meanwhile", async () => {
+    write("bin/du", `#!/bin/sh\necho >>"${folder}/starts"\nexec /usr/bin/du "$@"\n`);
+    expect((await backedUp()).error).toMatch(startedMeanwhile);
+    expect(existsSync(file())).toBe(false);
   });
 
   it("is not made of half a state, and the server stays stopped", async () => {

@@ -72,6 +72,25 @@ describe("what was changed behind Pulumi's back", () => {
     ]);
   });
 
+  it.each(["at-work", "swap", "trial"])("is not looked for while somebody works on the server: %s", (end) => {
+    const worker = object("container", "w", `microsandbox-dev-server-${end}`, { stack: "" });
+    for (const state of ["exited", "running"]) {
+      const found = compare(local, [server({ state }), worker, ...Object.values(rest)], resources);
+      expect(found).toMatchObject({ isBusy: true, docker: [] });
+      expect([found.stop, found.finish, found.await]).toEqual([undefined, undefined, undefined]);
+      expect(found.changes.map(sentence)).toEqual([
+        expect.stringMatching(
+          `is at work on the server microsandbox-dev-server.*docker rm --force ${worker.name}`,
+        ),
+      ]);
+    }
+    // One that has ended is over.
+    const ended = { ...worker, state: "exited" };
+    expect(
+      compare(local, [server({ state: "exited" }), ended, ...Object.values(rest)], resources).docker,
+    ).toEqual([["start", "c1"]]);
+  });
+
   describe("an upgrade that was interrupted before the container was replaced", () => {
     const claim = object("container", "t", "microsandbox-dev-server-trial", {
       state: "created",

@@ -1,7 +1,8 @@
 #!/bin/sh
 # The engine of a host with one server, for upgrade.sh. In $FAKE: `running` (of the server; none where there is no such file),
 # `other` where it is not the old one any more, `starts` of it, `trial` while there is one, `claim` what its labels say,
-# `calls`, one a line. The phase named in $SLOW (stop, copy, trial, await, boot, swap) says so in `reached` and takes a while.
+# `at-work` while somebody works on it alone, `calls`, one a line. The phase named in $SLOW (stop, copy, trial, await, boot,
+# swap) says so in `reached` and takes a while.
 set -eu
 echo "$*" | tr '\n' ' ' >>"$FAKE/calls"
 echo >>"$FAKE/calls"
@@ -16,6 +17,13 @@ slow() {
 begin() { [ -e "$FAKE/running" ] && echo true >"$FAKE/running" && echo again >>"$FAKE/starts"; }
 start() { echo "server-id $(wc -l 2>/dev/null <"$FAKE/starts" || echo 0)"; }
 case "$*" in
+*"--name server-at-work "*)
+  [ ! -e "$FAKE/at-work" ] || { echo 'The container name "/server-at-work" is already in use by container "1".' >&2; exit 125; }
+  touch "$FAKE/at-work"
+  echo "WARNING: a warning" >&2
+  echo work-id
+  ;;
+"rm --force work-id") rm "$FAKE/at-work" ;;
 *'Labels "server"'*) [ -e "$FAKE/trial" ] && cat "$FAKE/claim" ;;
 *"{{.Id}} {{.State.StartedAt}}"*) [ -e "$FAKE/running" ] && start ;;
 *"{{.Image}}"*) [ -e "$FAKE/running" ] && echo sha256:old ;;

@@ -25,7 +25,7 @@ export class Upgrade {
   /**
    * @param found what the state volume says: the version, a copy that is pending, one that is unproven
    * @param hasServer whether there is a server that is to be replaced
-   * @param engine the version whose state the new image does not take, and what fails
+   * @param engine the version whose state the new image does not take, what fails, and whether somebody is at work
    * @param before an earlier upgrade on the same host
    */
   constructor(
@@ -33,11 +33,12 @@ export class Upgrade {
     variables: Record<string, string | number> = {},
     found?: string[],
     hasServer = true,
-    engine: { REFUSES?: string; BROKEN?: string; FAILS?: "swap" } = {},
+    engine: { REFUSES?: string; BROKEN?: string; FAILS?: "swap"; BUSY?: string } = {},
     before?: Upgrade,
   ) {
     this.folder = before?.folder ?? mkdtempSync(join(tmpdir(), "microsandbox-upgrade-"));
     if (before === undefined) this.prepare(hasServer);
+    if (engine.BUSY) writeFileSync(join(this.folder, "at-work"), "");
     const given = { CONTAINER: "server", IMAGE: "sha256:new", STATE: "state", WORKSPACE: "workspace" };
     const all = { ...given, RUN_FLAGS: "", BOOT: 1, OWNER: "", ...variables };
     this.client = spawn("/bin/sh", ["-c", "sh -s"], {

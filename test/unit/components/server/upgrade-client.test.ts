@@ -23,7 +23,7 @@ describe("the old server comes back by itself where the upgrade's client ends:",
       end(upgrade.client);
       await upgrade.until(() => upgrade.isRunning());
       await upgrade.until(() => upgrade.left().length === 0);
-      expect(upgrade.has("trial")).toBe(false);
+      expect([upgrade.has("trial"), upgrade.has("at-work")]).toEqual([false, false]);
       const isBack = upgrade.calls().some((call) => call.includes("swap_pending"));
       expect(isBack).toBe(!["stop", "copy"].includes(phase));
       // Nothing may send the state back once more, when the old server has gone on with it.
@@ -77,6 +77,21 @@ it("says what it does, and its result on the last line", async () => {
   const report = JSON.parse(upgrade.output.trim().split("\n").at(-1) ?? "");
   expect(report).toMatchObject({ image: "sha256:new", from: "0.6.18" });
   expect(upgrade.left()).toEqual([]);
+  // Nothing that is done to the server is done before or after.
+  const calls = upgrade.calls().filter(Boolean);
+  expect(calls[0]).toMatch(/^run --detach --rm .*--name server-at-work sha256:new sleep 3600 $/);
+  const end = calls.findIndex((call) => call.startsWith("rm --force work-id"));
+  expect(calls.slice(end + 1).filter((call) => !call.includes("{{.State.Running}}"))).toEqual([]);
+});
+
+it("does nothing beside another upgrade, a backup or a restore", async () => {
+  const upgrade = new Upgrade("", {}, undefined, true, { BUSY: "1" });
+  expect(await upgrade.ended()).toBe(1);
+  expect(upgrade.output).toMatch(
+    /^Refused: a backup, a restore or another upgrade is at work[\s\S]*: pulumi up\n.*docker rm --force server-at-work\n$/,
+  );
+  expect(upgrade.calls().filter((call) => !call.includes("--name server-at-work"))).toEqual([""]);
+  expect([upgrade.isRunning(), upgrade.has("at-work")]).toEqual([true, true]);
 });
 
 it.each([
@@ -111,7 +126,12 @@ describe("where nobody replaces the container after the trial", () => {
     const upgrade = await left(() => {});
     await upgrade.until(() => upgrade.isRunning());
     expect(upgrade.calls()).toContainEqual(expect.stringMatching(/^start server-id /));
-    expect(upgrade.calls()).toContainEqual(expect.stringContaining("swap_pending"));
+    const goes = ["run --detach --rm", "rm claim", "swap_pending", "start server-id", "rm --force work-id"];
+    await upgrade.until(() => !upgrade.has("at-work"));
+    const calls = upgrade.calls().join("\n");
+    const after = calls.lastIndexOf("{{.State.Running}}");
+    const places = goes.map((call) => calls.indexOf(call, after));
+    expect(places, calls).toEqual(places.filter((place) => place > 0).sort((a, b) => a - b));
   });
 
   it.concurrent("one of the new image takes its place where it is gone", async () => {
