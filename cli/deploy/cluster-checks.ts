@@ -3,6 +3,7 @@ import { devicesNamespace } from "../../components/cluster/devices";
 import { namespaceLabels, namespaceOf } from "../../components/cluster/namespaces";
 import { preflightScript, withKubeconfig } from "../../components/cluster/preflight";
 import { checkedReport } from "../../components/cluster/preflight-report";
+import { recordedCluster } from "../../components/cluster/recorded-cluster";
 import { recordedOf, type StateResources } from "../../components/host/deployment";
 import { baseNameOf, hostNameOf } from "../../components/host/names";
 import { SERVICE } from "../../components/settings/hosts";
@@ -38,11 +39,12 @@ export async function checkCluster(
     resources.map(({ urn, type, outputs = {} }) => [urn, { type, outputs }]),
   );
   const own = namespaceLabels(recordedOf(SERVICE, state).deployment ?? "", owner);
+  const before = recordedCluster(SERVICE, state);
   const namespaces = [namespace, devicesNamespace(settings, namespace)] as const;
   const input = preflightScript({ ...settings, ...cluster, namespaces });
   const { stdout } = await exec("sh", ["-s"], { input, env: environment, reject: false });
   try {
-    const { version, nodes } = checkedReport(String(stdout), { ...settings, ...cluster, own });
+    const { version, nodes } = checkedReport(String(stdout), { ...settings, ...cluster, own, before });
     const { major, minor } = version.serverVersion;
     return [{ verdict: "ok", what: `Cluster: Kubernetes ${major}.${minor}, ${nodes.length} nodes` }];
   } catch (error) {

@@ -14,7 +14,7 @@ export interface StepEvent {
 }
 
 interface StepState {
-  inputs?: { name?: string; delete?: string } | null;
+  inputs?: { name?: string; delete?: string; metadata?: { name?: string; namespace?: string } } | null;
   retainOnDelete?: boolean;
 }
 
@@ -32,6 +32,8 @@ function sentence(step: Step): string | undefined {
   const { type, urn } = step;
   if (type === "docker:index/container:Container") return ofContainer(step);
   if (type === "docker:index/volume:Volume") return ofVolume(step);
+  if (type === "kubernetes:apps/v1:StatefulSet") return ofServers(step);
+  if (type === "kubernetes:core/v1:Namespace") return ofNamespace(step);
   if (type !== "command:local:Command") return undefined;
   if (urn.endsWith("-upgrade-trial")) return ofUpgrade(step);
   return urn.endsWith("-emulated-machine") ? ofMachine(step) : undefined;
@@ -61,6 +63,21 @@ function ofVolume(step: Step): string | undefined {
   const next = step.new?.inputs?.name ?? "";
   const other = next === name(step) ? "a new, empty one takes its place" : `the server uses ${next} instead`;
   return `${left}: ${other}.`;
+}
+
+function ofServers({ op, old }: Step): string | undefined {
+  const where = `The servers of the namespace ${old?.inputs?.metadata?.namespace ?? ""} are`;
+  if (op === "replace") return `${where} REPLACED, all at once: running sandboxes are stopped.`;
+  return op === "delete" ? `${where} REMOVED: running sandboxes are stopped.` : undefined;
+}
+
+/** The servers' volumes are in it, whatever becomes of the servers. */
+function ofNamespace({ op, old, urn }: Step): string | undefined {
+  if ((op !== "delete" && op !== "replace") || urn.endsWith("-devices-namespace")) return undefined;
+  const space = `The namespace ${old?.inputs?.metadata?.name ?? ""}`;
+  return old?.retainOnDelete
+    ? `${space} STAYS with the servers' volumes, but no longer belongs to this stack.`
+    : `${space} is REMOVED, and the servers' volumes with all their data.`;
 }
 
 function ofUpgrade({ op }: Step): string | undefined {

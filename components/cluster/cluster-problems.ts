@@ -1,6 +1,7 @@
 import { DEPLOYMENT_LABEL } from "../host/preflight-report";
 import { claimProblems } from "./claims";
 import type { ClusterNeeds, ClusterReport } from "./cluster-report";
+import { movedCluster } from "./moved-cluster";
 import { nodeProblem } from "./node-problems";
 import { scaleInProblem } from "./scale-in";
 
@@ -10,6 +11,9 @@ const DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class";
 
 /** All that is missing, a block of lines each. */
 export function clusterProblems(report: ClusterReport, needs: ClusterNeeds): string[] {
+  const moved = movedCluster(report, needs);
+  // Of a place where the stack is not to be, nothing else matters.
+  if (moved) return [moved];
   return [
     oldVersion(report),
     nodeProblem(report, needs),

@@ -26,4 +26,5 @@ export function clusterProvider(
 }
 
 /** Inputs of a provider have no type for an output that may be undefined. */
-const orNone = (text: pulumi.Input<string | undefined>) => pulumi.output(text).apply((it) => it as string);
+const orNone = (text: pulumi.Input<string | undefined>) =>
+  pulumi.output(text).apply((it) => (it || undefined) as string);

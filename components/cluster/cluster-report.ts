@@ -1,6 +1,7 @@
 import * as z from "zod";
 import type { ClusterSettings } from "../settings/cluster";
 import type { HostSettings } from "../settings/schema";
+import type { RecordedCluster } from "./recorded-cluster";
 
 /** What jsonpath prints of a field that may be missing: a list of none or one. */
 const perhaps = <T extends z.ZodType>(schema: T) => z.array(schema).transform(([first]) => first);
@@ -40,6 +41,8 @@ export const clusterReport = z.discriminatedUnion("ok", [
     ok: z.literal(true),
     /** Which cluster it is: the id of its namespace kube-system. */
     cluster: z.string().min(1),
+    /** The context that was looked at, also where no setting names it; empty where there is none. */
+    context: z.string(),
     version: z.object({ serverVersion: z.object({ major: z.string(), minor: z.string() }) }),
     nodes: z.array(node),
     /** Ports of the pods behind the API's service and that of DNS; none where they may not be read. */
@@ -79,8 +82,9 @@ export type ClusterReport = Extract<z.output<typeof clusterReport>, { ok: true }
 /** What the report is judged by. */
 export interface ClusterNeeds
   extends Pick<ClusterSettings, "servers" | "storageClass" | "stateSize" | "workspaceSize">,
-    Pick<ClusterSettings, "kvmResource" | "nodeSelector" | "tolerations" | "context">,
+    Pick<ClusterSettings, "kvmResource" | "nodeSelector" | "tolerations" | "context" | "emulated">,
     Pick<HostSettings, "memoryReservation" | "cpuReservation"> {
   /** Labels of the namespaces that the stack has made. */
   own: Record<string, string>;
+  before: RecordedCluster;
 }

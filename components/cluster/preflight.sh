@@ -7,6 +7,9 @@ fail() {
 
 command -v kubectl >/dev/null || fail no-kubectl
 cluster=$(ask get namespace kube-system -o 'jsonpath={.metadata.uid}') || fail unreachable
+# By its name, the stack is found again when another is the current one.
+context=$CONTEXT
+[ -n "$context" ] || context=$(ask config current-context) || context=
 version=$(ask version -o json | tr -d '\n') || fail unreachable
 nodes=$(ask get nodes -o 'jsonpath={range .items[*]},{"{"}"name":"{.metadata.name}","labels":{.metadata.labels},"allocatable":{.status.allocatable},"addresses":[{.status.addresses}],"taints":[{.spec.taints}]{"}"}{end}') || fail nodes
 classes=$(ask get storageclasses -o 'jsonpath={range .items[*]},{"{"}"name":"{.metadata.name}","annotations":[{.metadata.annotations}],"expands":[{.allowVolumeExpansion}]{"}"}{end}') || fail storage-classes
@@ -72,5 +75,5 @@ every="create get list watch patch delete"
 answers=$(ask create --validate=false -f "$folder/reviews" -o 'jsonpath={.status.allowed} {.spec.resourceAttributes.verb} {.spec.resourceAttributes.resource} --namespace {.spec.resourceAttributes.namespace}{"\n"}') || fail rights
 denied=$(printf '%s\n' "$answers" | sed -n 's/ --namespace $//; s/^false \(.*\)$/,"\1"/p' | tr -d '\n')
 
-printf '{"ok":true,"cluster":%s,"version":%s,"nodes":[%s],"ports":{"api":[%s],"dns":[%s]},"storageClasses":[%s],"namespaces":[%s],"claims":[%s],"set":{"namespace":%s,"replicas":%s,"counts":[%s]},"refused":[%s],"denied":[%s]}\n' \
-  "$(quote "$cluster")" "$version" "${nodes#,}" "$api" "$dns" "${classes#,}" "${spaces#,}" "${claims#,}" "$(quote "$NAMESPACE")" "${replicas:-0}" "${counts#,}" "${refused#,}" "${denied#,}"
+printf '{"ok":true,"cluster":%s,"context":%s,"version":%s,"nodes":[%s],"ports":{"api":[%s],"dns":[%s]},"storageClasses":[%s],"namespaces":[%s],"claims":[%s],"set":{"namespace":%s,"replicas":%s,"counts":[%s]},"refused":[%s],"denied":[%s]}\n' \
+  "$(quote "$cluster")" "$(quote "$context")" "$version" "${nodes#,}" "$api" "$dns" "${classes#,}" "${spaces#,}" "${claims#,}" "$(quote "$NAMESPACE")" "${replicas:-0}" "${counts#,}" "${refused#,}" "${denied#,}"

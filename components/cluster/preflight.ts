@@ -7,6 +7,7 @@ import type { ClusterSettings } from "../settings/cluster";
 import type { ClusterNeeds, ClusterReport } from "./cluster-report";
 import { kubectlVariables } from "./kubectl";
 import { checkedReport } from "./preflight-report";
+import type { RecordedCluster } from "./recorded-cluster";
 
 /** Paths of the home folder are those of who deploys. */
 export const withKubeconfig = (cluster: ClusterSettings): ClusterSettings => ({
@@ -14,16 +15,18 @@ export const withKubeconfig = (cluster: ClusterSettings): ClusterSettings => ({
   kubeconfig: cluster.kubeconfig?.replace(/^~(?=\/)/, () => homedir()),
 });
 
-export interface PreflightArgs extends Omit<ClusterNeeds, "own"> {
+export interface PreflightArgs extends Omit<ClusterNeeds, "own" | "before"> {
   kubeconfig?: string;
   /** The namespaces that the stack needs: the service's own and, where there is one, the device plugin's. */
   namespaces: readonly [string, string?];
   /** Labels of the namespaces that the stack has made: known in a preview, too. */
   own: pulumi.Output<Record<string, string>>;
+  /** Where the stack is deployed, by the state of before this run. */
+  before: pulumi.Output<RecordedCluster>;
 }
 
 /** Lines for `sh -s` on this machine that print what {@link checkedReport} reads. */
-export function preflightScript({ namespaces, ...cluster }: Omit<PreflightArgs, "own">): string {
+export function preflightScript({ namespaces, ...cluster }: Omit<PreflightArgs, "own" | "before">): string {
   const variables = { NAMESPACE: namespaces[0], DEVICES: namespaces[1] ?? "" };
   return withVariables({ ...kubectlVariables(cluster), ...variables }, script("cluster/preflight"));
 }
@@ -41,5 +44,7 @@ export function clusterPreflight(
     .output(args.kubeconfig)
     .apply((kubeconfig) => preflightScript({ ...args, kubeconfig }));
   const asked = local.runOutput({ command: "sh -s", stdin, logging: "none" }, { parent });
-  return pulumi.all([asked, args.own]).apply(([{ stdout }, own]) => checkedReport(stdout, { ...args, own }));
+  return pulumi
+    .all([asked, args.own, args.before])
+    .apply(([{ stdout }, own, before]) => checkedReport(stdout, { ...args, own, before }));
 }

@@ -17,6 +17,7 @@ import { names, serverHost } from "./layout";
 import { namespaceLabels, namespaceMeta, namespaceOf } from "./namespaces";
 import { pods, routerService } from "./objects";
 import { clusterPreflight, withKubeconfig } from "./preflight";
+import { recordedCluster } from "./recorded-cluster";
 
 /**
  * A private sandbox service on a Kubernetes cluster: servers on nodes with KVM, each with volumes of its own, and routers
@@ -42,12 +43,20 @@ export class SandboxCluster extends pulumi.ComponentResource {
     const deployment = deploymentId(name, this);
     const own = deployment.apply((id) => namespaceLabels(id));
     const on = clusterOf(name, settings, { baseName: baseNameOf(name, owner), deployment, parent: this });
-    const { cluster, image, kubectl } = on;
+    const { cluster, image } = on;
     const namespaces = [namespace, devicesNamespace(settings, namespace)] as const;
     // Not the output: in the first preview that is not known, and nothing would be checked.
-    const made = pulumi.output(readState()).apply((state) => recordedOf(name, state).deployment ?? "");
-    const found = { own: made.apply((id) => namespaceLabels(id)), namespaces };
-    const report = clusterPreflight({ ...settings, ...cluster, ...kubectl, ...found }, this);
+    const state = pulumi.output(readState());
+    const recorded = {
+      own: state.apply((all) => namespaceLabels(recordedOf(name, all).deployment ?? "")),
+      before: state.apply((all) => recordedCluster(name, all)),
+    };
+    const report = clusterPreflight(
+      { ...settings, ...cluster, ...on.kubectl, ...recorded, namespaces },
+      this,
+    );
+    // The context by its name from then on: a later run, and a destroy, must not follow the current one elsewhere.
+    const kubectl = { ...on.kubectl, context: report.apply(({ context }) => context) };
     const provider = clusterProvider(
       `${name}-provider`,
       kubectl,

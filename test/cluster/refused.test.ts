@@ -127,6 +127,20 @@ describe("a wrong cluster is refused in one sentence, and nothing is made", () =
     await taint([]);
   });
 
+  it("another cluster, or another namespace, than the stack is deployed on", async () => {
+    const recorded = (name: string, type: string, outputs: object) => [
+      { urn: `urn:pulumi:${STACK}::p::${type}::microsandbox-${name}`, type, outputs: { ...outputs } },
+    ];
+    const provider = { clusterIdentifier: "another", context: "elsewhere" };
+    expect(await doctor({}, recorded("provider", "pulumi:providers:kubernetes", provider))).toMatch(
+      /deployed on the cluster of the context elsewhere, and this run is for the context test,/,
+    );
+    const space = { metadata: { name: "before" } };
+    expect(await doctor({}, recorded("namespace", "kubernetes:core/v1:Namespace", space))).toMatch(
+      /deployed in the namespace before, and cluster.namespace is sandboxes now/,
+    );
+  });
+
   it("a policy that forbids the device plugin's namespace", async () => {
     const admission = "/apis/admissionregistration.k8s.io/v1";
     const rule = { apiGroups: [""], apiVersions: ["v1"], operations: ["CREATE"], resources: ["namespaces"] };

@@ -1,3 +1,4 @@
+import { readFileSync, writeFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { contexts } from "../harness/control-plane";
 import { grant, missingRights } from "../harness/rights";
@@ -70,6 +71,21 @@ it("an up makes all of it, and is the last one with anything to do", async () =>
   expect(await names("pods")).toEqual([router, router, "servers-0", "servers-1"]);
   expect(await up()).toMatch(unchanged);
   expect(await succeed(STACK, "up", "--yes", "--skip-preview", "--refresh")).toMatch(unchanged);
+});
+
+it("stays in its namespace, and on its cluster whichever context is the current one", async () => {
+  configure({ cluster: { namespace: "elsewhere" } });
+  expect(await fail("preview")).toMatch(
+    /deployed in the namespace sandboxes, and cluster.namespace is elsewhere/,
+  );
+  configure({});
+  const { kubeconfig } = cluster.plane;
+  const before = readFileSync(kubeconfig, "utf8");
+  writeFileSync(kubeconfig, before.replace(/^current-context: .*$/m, `current-context: ${contexts.gone}`));
+  expect(await fail("preview")).toMatch(/cluster of its current context did not answer/);
+  await succeed(STACK, "refresh", "--yes", "--skip-preview");
+  writeFileSync(kubeconfig, before);
+  expect(await up()).toMatch(unchanged);
 });
 
 it("leaves the key nowhere in plain: neither in the state nor in the cluster", async () => {

@@ -78,6 +78,7 @@ export const healthyHost: FakeHost = {
 export const healthyCluster = {
   ok: true,
   cluster: "0b5e3a5e-8a54-4a0f-9d0b-3f1f7a0f2c11",
+  context: "current",
   version: { serverVersion: { major: "1", minor: "37" } },
   nodes: [
     {
@@ -251,7 +252,10 @@ function answer(inputs: Record<string, unknown>, host: FakeHost): string {
     return JSON.stringify({ running: true, wanted: 3, owner: "", kubeconfig: "/clusters/kubeconfig" });
   if (stdin.startsWith("docker version")) return "engine answers\n";
   if (stdin.includes("echo no image")) return host.imageGone ? "no image\n" : "";
-  if (stdin.includes("kube-system")) return JSON.stringify(host.cluster ?? healthyCluster);
+  if (stdin.includes("kube-system")) {
+    const [, context] = /^export CONTEXT='?([^'\n]+)/m.exec(stdin) ?? [];
+    return JSON.stringify({ ...(host.cluster ?? healthyCluster), ...(context && { context }) });
+  }
   if (stdin.includes("HOST_PORT=")) return JSON.stringify(host.preflight);
   if (stdin.length > 0) return JSON.stringify(host.kvm);
   return "";

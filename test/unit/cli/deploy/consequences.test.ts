@@ -24,6 +24,14 @@ const command = (op: string, name: string, remove = "", paths: string[] = []) =>
 /** An update of the machine of an emulated host. */
 const machine = (...paths: string[]) => command("update", "microsandbox-host-emulated-machine", "", paths);
 
+const servers = (op: string) =>
+  step("kubernetes:apps/v1:StatefulSet", op, { old: { inputs: { metadata: { namespace: "sandboxes" } } } });
+const space = (op: string, keep: boolean, name = "microsandbox-namespace") =>
+  step("kubernetes:core/v1:Namespace", op, {
+    urn: `urn::${name}`,
+    old: { inputs: { metadata: { name: "sandboxes" } }, retainOnDelete: keep },
+  });
+
 describe("the consequences of a run, in words", () => {
   it.each<[string, StepEvent[], (RegExp | string)[]]>([
     ["nothing", [{}, container("same"), volume("same", true), container("refresh")], []],
@@ -66,6 +74,11 @@ describe("the consequences of a run, in words", () => {
       [command("delete", "microsandbox-host-emulated-machine", "tool delete host --keep-disk")],
       [/its disk, with the volumes, STAYS/],
     ],
+    ["servers of a cluster that go", [servers("delete")], [/servers of the namespace sandboxes are REMOVED/]],
+    ["servers that are made anew", [servers("replace"), servers("update")], [/are REPLACED, all at once/]],
+    ["a namespace that stays", [space("delete", true)], [/sandboxes STAYS with the servers' volumes/]],
+    ["a namespace that goes", [space("replace", false)], [/sandboxes is REMOVED, and the servers' volumes/]],
+    ["the device plugin's namespace", [space("delete", false, "microsandbox-devices-namespace")], []],
     ["each once", [container("update"), container("update")], [/sandboxes keep running/]],
   ])("%s", (_name, events, expected) => {
     const sentences = consequences(events);

@@ -11,6 +11,7 @@ import { healthyCluster } from "../../../harness/pulumi-mocks";
 const own = { "io.microsandbox.project": "p", "io.microsandbox.stack": "s", [DEPLOYMENT_LABEL]: "1" };
 const needs: ClusterNeeds = {
   ...{ nodeSelector: {}, tolerations: [], own, servers: 2, memoryReservation: GIB, cpuReservation: 1 },
+  before: { id: undefined, context: undefined, namespace: undefined, isEmulated: false },
   ...{ stateSize: 50 * GIB, workspaceSize: 10 * GIB },
 };
 const claim = (change: object) => ({ name: "state-servers-0", class: "standard", size: "50Gi", ...change });
