@@ -64,7 +64,7 @@ every="create get list watch patch delete"
     poddisruptionbudgets.policy networkpolicies.networking.k8s.io roles.rbac.authorization.k8s.io \
     rolebindings.rbac.authorization.k8s.io
   need "$NAMESPACE" "list watch" pods replicasets.apps endpoints
-  need "$NAMESPACE" "list watch patch" persistentvolumeclaims
+  need "$NAMESPACE" "get list watch patch" persistentvolumeclaims
   # What a role gives has to be one's own.
   need "$NAMESPACE" "create get list patch delete" leases.coordination.k8s.io
   [ -z "$DEVICES" ] || {
