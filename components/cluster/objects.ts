@@ -15,7 +15,14 @@ export type ChildOptions = {
   parent: pulumi.Resource;
   provider: pulumi.ProviderResource;
   deletedWith?: pulumi.Resource;
+  dependsOn?: pulumi.Resource[];
 };
+
+/** The same for what comes after more. */
+const after = (options: ChildOptions, ...more: pulumi.Resource[]): ChildOptions => ({
+  ...options,
+  dependsOn: [...(options.dependsOn ?? []), ...more],
+});
 
 export interface PodsArgs {
   settings: StackSettings;
@@ -61,7 +68,7 @@ export function pods(
   const disruptions = (["servers", "router"] as const).map((part) =>
     disruption(`${name}-${part}`, part, meta, space),
   );
-  const before = { ...space, dependsOn: [...filled, ...policies, ...access] };
+  const before = after(space, ...filled, ...policies, ...access);
   const headless = new kubernetes.core.v1.Service(
     `${name}-servers-service`,
     {
@@ -145,7 +152,7 @@ function routerAccess(name: string, meta: Meta, space: ChildOptions): pulumi.Res
       roleRef: { apiGroup: "rbac.authorization.k8s.io", kind: "Role", name: names.router },
       subjects: [{ kind: "ServiceAccount", name: names.router, namespace }],
     },
-    { ...space, dependsOn: [account, role] },
+    after(space, account, role),
   );
   return [account, role, binding];
 }

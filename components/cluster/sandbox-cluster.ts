@@ -72,7 +72,8 @@ export class SandboxCluster extends pulumi.ComponentResource {
       // The claims are in it.
       { ...child, retainOnDelete: settings.volumes.keep, dependsOn: devices },
     );
-    const inside = { ...child, parent: space };
+    // Not below it: what is would be kept with it, whatever its own options say (pulumi 3.259).
+    const inside = { ...child, dependsOn: [space] };
 
     const generated = takesMadeKey(settings)
       ? madeApiKey(`${name}-api-key`, settings.keys.length === 0, this)

@@ -180,6 +180,7 @@ function recordOptions(resources: Registered[]): void {
     getDependenciesList(): string[];
     getProtect(): boolean;
     getRetainondelete(): boolean;
+    getParent(): string;
   }
   interface OutputsRequest {
     getUrn(): string;
@@ -204,7 +205,9 @@ function recordOptions(resources: Registered[]): void {
     made.ignoreChanges.push(...request.getIgnorechangesList());
     made.dependencies.push(...request.getDependenciesList());
     made.protect = request.getProtect();
-    made.retainOnDelete = request.getRetainondelete();
+    const parent = resources.find(({ type, name }) => request.getParent().endsWith(`${type}::${name}`));
+    // As pulumi 3.259 has it: `false` does not undo what the parent says.
+    made.retainOnDelete = request.getRetainondelete() || (parent?.retainOnDelete ?? false);
   };
 }
 

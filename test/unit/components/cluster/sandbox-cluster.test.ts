@@ -137,3 +137,13 @@ test("a namespace's name is a label of DNS, whatever project and stack are calle
     { numRuns: 500 },
   );
 });
+
+test("a destroy leaves the namespace with the claims where volumes are kept, and nothing else", async () => {
+  await fc.assert(
+    fc.asyncProperty(anySettings, async (raw) => {
+      const kept = (await deploy(raw)).filter(({ retainOnDelete }) => retainOnDelete);
+      expect(kept.map(kindOf)).toEqual(raw.volumes?.keep === false ? [] : ["Namespace"]);
+    }),
+    { numRuns: 10 },
+  );
+});
