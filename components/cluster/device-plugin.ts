@@ -21,14 +21,13 @@ export interface DevicePluginArgs {
     /** Taints that a node may have. @default none */
     tolerations?: Toleration[];
   };
-  /** Containers of one node that can have the device at once, 1 to 10,000. @default 1000 */
-  devices?: number;
-  /** Secrets with the credentials of the image's registry. @default none */
-  imagePullSecrets?: { name: string }[];
 }
 
 /** The kubelet's folder for sockets of plugins: a fixed path, whatever the kubelet's own root folder is. */
 const FOLDER = "/var/lib/kubelet/device-plugins";
+
+/** Containers of one node that can have the device at once: more than fit on any. */
+const DEVICES = 1000;
 
 /** What Node holds of the heap, in MiB: the program needs a tenth. Without it, a quarter of the node's memory would be its limit. */
 const HEAP_MIB = 32;
@@ -43,7 +42,6 @@ export const devicePluginPodSpec = (args: DevicePluginArgs) => ({
   automountServiceAccountToken: false,
   enableServiceLinks: false,
   ...{ nodeSelector: args.cluster.nodeSelector ?? {}, tolerations: args.cluster.tolerations ?? [] },
-  ...(args.imagePullSecrets && { imagePullSecrets: args.imagePullSecrets }),
   terminationGracePeriodSeconds: 10,
   securityContext: {
     ...{ runAsUser: 0, runAsGroup: 0, runAsNonRoot: false },
@@ -61,7 +59,7 @@ const container = (args: DevicePluginArgs) => ({
   command: ["node", `--max-old-space-size=${HEAP_MIB}`, "/opt/gateway/device-plugin.cjs"],
   env: [
     { name: "KVM_RESOURCE", value: args.resource },
-    { name: "KVM_DEVICES", value: String(args.devices ?? 1000) },
+    { name: "KVM_DEVICES", value: String(DEVICES) },
     // By the kernel's word: a pod that mounts the device waits for ever on a node without, and each `up` with it.
     { name: "KVM_DEVICE", value: "" },
     { name: "DEVICE_PLUGINS_FOLDER", value: FOLDER },

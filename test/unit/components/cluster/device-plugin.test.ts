@@ -17,8 +17,6 @@ const args: fc.Arbitrary<DevicePluginArgs> = fc.record(
       },
       { requiredKeys: [] },
     ),
-    devices: fc.integer({ min: 1, max: 10_000 }),
-    imagePullSecrets: fc.constant([{ name: "registry" }]),
   },
   { requiredKeys: ["image", "resource", "cluster"] },
 );

@@ -11,13 +11,13 @@ const read = (path: string) => readFileSync(join(projectRoot, path), "utf8");
 test("the program understands what the pod's specification tells it", () => {
   const resource = fc.constantFrom("microsandbox.dev/kvm", "example.org/kvm");
   fc.assert(
-    fc.property(resource, fc.integer({ min: 1, max: 10_000 }), (name, devices) => {
-      const spec = devicePluginPodSpec({ image: "server", resource: name, cluster: {}, devices });
+    fc.property(resource, (name) => {
+      const spec = devicePluginPodSpec({ image: "server", resource: name, cluster: {} });
       const [container] = spec.containers;
       const env = Object.fromEntries((container?.env ?? []).map((each) => [each.name, each.value]));
       const config = readConfig(env);
       // All that is given is known by that name.
-      expect(config).toMatchObject({ ...env, KVM_DEVICES: devices });
+      expect(config).toMatchObject({ ...env, KVM_DEVICES: 1000 });
       const seen = container?.volumeMounts.map(({ mountPath }) => mountPath);
       expect(seen).toEqual([config.DEVICE_PLUGINS_FOLDER]);
     }),
