@@ -7,6 +7,7 @@ import { fromText, isObject } from "../components/settings/text-form";
 import { stackFile } from "../setup/project";
 import type { Reporter } from "../setup/report";
 import { emulatedClusterTools, ensureClusterTools, ensureTools, type Tools } from "../setup/tools";
+import { UserError } from "../setup/user-error";
 
 /**
  * Whether the settings file of a stack deploys it to a cluster. Of settings that come from elsewhere, Pulumi alone knows:
@@ -21,6 +22,17 @@ export function isOnCluster(stack: string): boolean {
 export function isOnEmulatedCluster(stack: string): boolean {
   const cluster = fromText("cluster", clusterOf(stack));
   return isObject(cluster) && cluster.emulated !== undefined && isOnCluster(stack);
+}
+
+/** Why a command that works on hosts does nothing for a stack on a cluster. @param namespace that is known to have it */
+export function onCluster(stack: string, namespace?: string): UserError {
+  const where = namespace
+    ? `--namespace ${namespace}`
+    : "--all-namespaces --selector app.kubernetes.io/name=microsandbox";
+  return new UserError(
+    `Stack ${stack} is on a cluster: this command works on hosts only. Clients use the endpoint: docs/cluster.md\n` +
+      `To see its servers: kubectl get pods ${where}`,
+  );
 }
 
 /** The setting `cluster` in the settings file of a stack. */

@@ -1,11 +1,12 @@
 import { stackFile, stackName } from "../../setup/project";
 import { createReporter, type Reporter } from "../../setup/report";
 import { UserError } from "../../setup/user-error";
+import { onCluster } from "../cluster";
 import { askConsent } from "../consent";
 import { type HostObject, listScript, parseObjects, type StateResource } from "../deploy/drift";
 import { dockerOn, shellOn } from "../deploy/on-host";
 import { emulatedState, readResources } from "../deploy/recover";
-import { readSettings } from "../settings";
+import { readSettings, type Settings } from "../settings";
 import { hasStack, hostsOf, openStack, type SetupHost } from "../stack";
 import { prepare } from "./setup";
 import { deploy } from "./up";
@@ -19,10 +20,17 @@ export async function importStack({ stack: asked, yes }: { stack?: string; yes?:
   const open = await openStack(asked, report);
   const { stack, pulumi } = open;
   const settings = await readSettings(stack, stackFile(stack), pulumi);
-  const hosts = hostsOf(stack, settings);
+  const hosts = hostsForImport(stack, settings);
   await prepare(stack, settings, report);
   const resources = (await hasStack(stack, pulumi)) ? await readResources(stack, pulumi) : [];
   if (await adopt(stack, hosts, resources, yes, report)) await deploy(open, yes, report);
+}
+
+/** The hosts of a stack. @throws UserError where it is on a cluster, which has none */
+export function hostsForImport(stack: string, settings: Pick<Settings, "values">): SetupHost[] {
+  const hosts = hostsOf(stack, settings);
+  if (hosts.length === 0) throw onCluster(stack);
+  return hosts;
 }
 
 /** What is found on a host: nothing of it is in Pulumi's state but, where `isKnown`, its server. */

@@ -4,7 +4,8 @@ import { exec } from "../../setup/exec";
 import { createReporter, elapsed, type Reporter } from "../../setup/report";
 import { inspectTools } from "../../setup/tools";
 import { UserError } from "../../setup/user-error";
-import { readOutputs, type StackOutputs } from "../outputs";
+import { onCluster } from "../cluster";
+import { readOutputs } from "../outputs";
 import { type MsbRow, type Named, namePositions, namesOf, sandboxTable, withHandles } from "../sandbox-names";
 import { whyDown } from "../server-down";
 import { readServers, type Server, type StackServer } from "../servers";
@@ -133,7 +134,8 @@ async function output({ connection, container }: Server, words: string[]): Promi
 export async function deployedServer(asked: ServerSelection, report: Reporter): Promise<DeployedServer> {
   const { stack, pulumi } = await openStack(asked.stack, report);
   const servers = await readServers(stack, pulumi);
-  if (servers.length === 0) refuseCluster(stack, await readOutputs(stack, pulumi));
+  const { namespace } = servers.length === 0 ? await readOutputs(stack, pulumi) : {};
+  if (namespace !== undefined) throw onCluster(stack, namespace);
   return { stack, ...chooseServer(stack, asked.host, servers) };
 }
 
@@ -148,15 +150,6 @@ export function takeOptions(args: string[]): [ServerSelection, string[]] {
     asked[name === "stack" ? "stack" : "host"] = value;
     words = words.slice(joined === undefined ? 2 : 1);
   }
-}
-
-/** @throws UserError where the stack is on a cluster */
-function refuseCluster(stack: string, { namespace }: StackOutputs): void {
-  if (namespace === undefined) return;
-  throw new UserError(
-    `Stack ${stack} is on a cluster: this command works on hosts only. Clients use the endpoint: docs/cluster.md\n` +
-      `To see its servers: kubectl get pods --namespace ${namespace}`,
-  );
 }
 
 /** @throws UserError where the server is not deployed, or one of several hosts has to be named */

@@ -2,7 +2,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
-import { adopt } from "../../../../cli/commands/import";
+import { adopt, hostsForImport } from "../../../../cli/commands/import";
 import type { SetupHost } from "../../../../cli/stack";
 import { projectName } from "../../../../setup/project";
 import { silentReporter } from "../../../../setup/report";
@@ -41,6 +41,14 @@ const host = (production = false) =>
   ({ name: "default", host: "local", baseName: "base", production }) as SetupHost;
 const recorded = (id: string) => ({ urn: `urn:${id}`, type: "docker:index/x:X", id });
 const all = ["stop id1", "rm id1", "network rm net1"];
+
+it("is for hosts only: a cluster's servers are in no state that it could look at", () => {
+  const values = { cluster: '{"servers":3}' };
+  expect(() => hostsForImport("dev", { values })).toThrow(
+    /^Stack dev is on a cluster: this command works on hosts only.*kubectl get pods --all-namespaces/s,
+  );
+  expect(hostsForImport("dev", { values: {} })).toHaveLength(1);
+});
 
 it("leaves a server alone that Pulumi's state has, and deploys nothing", async () => {
   const said: string[] = [];
