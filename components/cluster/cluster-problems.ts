@@ -22,6 +22,7 @@ export function clusterProblems(report: ClusterReport, needs: ClusterNeeds): str
     scaleInProblem(report.set, needs),
     ...report.namespaces.map((each) => foreign(each, needs)),
     ...report.refused.map(refused),
+    takenPort(report, needs),
     denied(report),
   ].filter((each) => each !== undefined);
 }
@@ -65,6 +66,14 @@ const refused = ({ name, message }: ClusterReport["refused"][number]): string =>
   "  expected: a namespace with the label pod-security.kubernetes.io/enforce, `restricted` for the service, `privileged` " +
   "for the device plugin\n" +
   "  without a device plugin of the stack's own: pulumi config set --path microsandbox:cluster.kvmResource NAME";
+
+function takenPort({ nodePort: why }: ClusterReport, { nodePort }: ClusterNeeds): string | undefined {
+  if (why === "") return undefined;
+  return (
+    `The cluster refuses the port ${nodePort} of its nodes: ${why.trim()}\n` +
+    "  one that the cluster chooses: pulumi config rm --path microsandbox:cluster.nodePort"
+  );
+}
 
 /** What may not be done, the verbs of one kind together. */
 function denied({ denied: all }: ClusterReport): string | undefined {

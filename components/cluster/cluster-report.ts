@@ -73,6 +73,8 @@ export const clusterReport = z.discriminatedUnion("ok", [
     }),
     /** Namespaces that the cluster would not make as they are to be. */
     refused: z.array(z.object({ name: z.string(), message: z.string() })),
+    /** Why the port of the nodes can't be had; empty where it can. */
+    nodePort: z.string(),
     /** What may not be done. @example "create secrets --namespace a" */
     denied: z.array(z.string()),
   }),
@@ -82,6 +84,7 @@ export type ClusterReport = Extract<z.output<typeof clusterReport>, { ok: true }
 /** What the report is judged by. */
 export interface ClusterNeeds
   extends Pick<ClusterSettings, "servers" | "storageClass" | "stateSize" | "workspaceSize">,
+    Pick<ClusterSettings, "service" | "nodePort">,
     Pick<ClusterSettings, "kvmResource" | "nodeSelector" | "tolerations" | "context" | "emulated">,
     Pick<HostSettings, "memoryReservation" | "cpuReservation"> {
   /** Labels of the namespaces that the stack has made. */

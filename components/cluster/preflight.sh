@@ -1,5 +1,5 @@
 # Reads what a deployment needs of a cluster, and changes nothing. Prints one line of JSON.
-# Variables: NAMESPACE, DEVICES (its second namespace; empty for none).
+# Variables: NAMESPACE, DEVICES (its second namespace; empty for none), NODE_PORT (empty for none).
 fail() {
   printf '{"ok":false,"code":%s,"message":%s}\n' "$(quote "$1")" "$(quote "$(head -c 500 "$folder/error")")"
   exit 0
@@ -43,6 +43,16 @@ claims=$(ask get persistentvolumeclaims --namespace "$NAMESPACE" --selector app.
 replicas=$(ask get statefulset servers --namespace "$NAMESPACE" --ignore-not-found -o 'jsonpath={.spec.replicas}') || fail servers
 counts=$(ask get leases --namespace "$NAMESPACE" --selector microsandbox-stack/counts=servers -o 'jsonpath={range .items[*]},{"{"}"name":"{.metadata.name}","sandboxes":"{.metadata.annotations.microsandbox-stack/sandboxes}"{"}"}{end}') || fail servers
 
+# Whether the port of the nodes is another service's. Where the namespace is still to be made, one that is there always is asked.
+taken=
+if [ -n "$NODE_PORT" ] &&
+  [ "$(ask get service router --namespace "$NAMESPACE" --ignore-not-found -o 'jsonpath={.spec.ports[*].nodePort}')" != "$NODE_PORT" ]; then
+  space=$NAMESPACE
+  [ -n "$(ask get namespace "$NAMESPACE" --ignore-not-found -o name)" ] || space=default
+  printf '{"apiVersion":"v1","kind":"Service","metadata":{"generateName":"router-","namespace":"%s"},"spec":{"type":"NodePort","ports":[{"port":80,"nodePort":%s}]}}' "$space" "$NODE_PORT" |
+    ask create --dry-run=server --validate=false -f - >/dev/null || taken=$(grep nodePort "$folder/error" | head -c 500)
+fi
+
 # One call asks for all: each answer is a line.
 need() { # NAMESPACE "VERBS" RESOURCE...
   space=$1 verbs=$2
@@ -75,5 +85,5 @@ every="create get list watch patch delete"
 answers=$(ask create --validate=false -f "$folder/reviews" -o 'jsonpath={.status.allowed} {.spec.resourceAttributes.verb} {.spec.resourceAttributes.resource} --namespace {.spec.resourceAttributes.namespace}{"\n"}') || fail rights
 denied=$(printf '%s\n' "$answers" | sed -n 's/ --namespace $//; s/^false \(.*\)$/,"\1"/p' | tr -d '\n')
 
-printf '{"ok":true,"cluster":%s,"context":%s,"version":%s,"nodes":[%s],"ports":{"api":[%s],"dns":[%s]},"storageClasses":[%s],"namespaces":[%s],"claims":[%s],"set":{"namespace":%s,"replicas":%s,"counts":[%s]},"refused":[%s],"denied":[%s]}\n' \
-  "$(quote "$cluster")" "$(quote "$context")" "$version" "${nodes#,}" "$api" "$dns" "${classes#,}" "${spaces#,}" "${claims#,}" "$(quote "$NAMESPACE")" "${replicas:-0}" "${counts#,}" "${refused#,}" "${denied#,}"
+printf '{"ok":true,"cluster":%s,"context":%s,"version":%s,"nodes":[%s],"ports":{"api":[%s],"dns":[%s]},"storageClasses":[%s],"namespaces":[%s],"claims":[%s],"set":{"namespace":%s,"replicas":%s,"counts":[%s]},"refused":[%s],"nodePort":%s,"denied":[%s]}\n' \
+  "$(quote "$cluster")" "$(quote "$context")" "$version" "${nodes#,}" "$api" "$dns" "${classes#,}" "${spaces#,}" "${claims#,}" "$(quote "$NAMESPACE")" "${replicas:-0}" "${counts#,}" "${refused#,}" "$(quote "$taken")" "${denied#,}"

@@ -27,7 +27,11 @@ export interface PreflightArgs extends Omit<ClusterNeeds, "own" | "before"> {
 
 /** Lines for `sh -s` on this machine that print what {@link checkedReport} reads. */
 export function preflightScript({ namespaces, ...cluster }: Omit<PreflightArgs, "own" | "before">): string {
-  const variables = { NAMESPACE: namespaces[0], DEVICES: namespaces[1] ?? "" };
+  const { service, nodePort } = cluster;
+  const variables = {
+    ...{ NAMESPACE: namespaces[0], DEVICES: namespaces[1] ?? "" },
+    NODE_PORT: service === "NodePort" ? (nodePort ?? "") : "",
+  };
   return withVariables({ ...kubectlVariables(cluster), ...variables }, script("cluster/preflight"));
 }
 

@@ -85,7 +85,8 @@ export const cluster = z.strictObject({
     example: "LoadBalancer",
   }),
   nodePort: optionalInteger(1, 65_535, {
-    description: "Port of each node, if `service` is NodePort; the cluster chooses one if not set.",
+    description:
+      "Port of each node, if `service` is NodePort, of those that the cluster has for it (by default 30000 to 32767); the cluster chooses one if not set.",
     example: "30555",
   }),
   kvmResource: optionalText(RESOURCE, {

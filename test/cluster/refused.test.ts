@@ -127,6 +127,18 @@ describe("a wrong cluster is refused in one sentence, and nothing is made", () =
     await taint([]);
   });
 
+  it("a port of the nodes that another service has", async () => {
+    const [taken, free] = [30_555, 30_556].map((nodePort) => ({
+      cluster: { service: "NodePort", nodePort },
+    }));
+    await cluster.plane.request("POST", "/api/v1/namespaces/default/services", {
+      ...{ metadata: { name: "other" } },
+      spec: { type: "NodePort", ports: [{ port: 80, nodePort: 30_555 }] },
+    });
+    expect(await doctor(taken ?? {})).toMatch(/refuses the port 30555 of its nodes: .*already allocated/);
+    expect(await doctor(free ?? {})).toMatch(/^ok /);
+  });
+
   it("another cluster, or another namespace, than the stack is deployed on", async () => {
     const recorded = (name: string, type: string, outputs: object) => [
       { urn: `urn:pulumi:${STACK}::p::${type}::microsandbox-${name}`, type, outputs: { ...outputs } },

@@ -101,6 +101,7 @@ export const healthyCluster = {
   claims: [],
   set: { namespace: "sandboxes", replicas: 0, counts: [] },
   refused: [],
+  nodePort: "",
   denied: [],
 };
 

@@ -12,6 +12,7 @@ const own = { "io.microsandbox.project": "p", "io.microsandbox.stack": "s", [DEP
 const needs: ClusterNeeds = {
   ...{ nodeSelector: {}, tolerations: [], own, servers: 2, memoryReservation: GIB, cpuReservation: 1 },
   before: { id: undefined, context: undefined, namespace: undefined, isEmulated: false },
+  service: "NodePort",
   ...{ stateSize: 50 * GIB, workspaceSize: 10 * GIB },
 };
 const claim = (change: object) => ({ name: "state-servers-0", class: "standard", size: "50Gi", ...change });
@@ -50,6 +51,11 @@ const faults = {
   policy: {
     report: { refused: [{ name: "a-devices", message: "policy says no" }] },
     says: /refuses the namespace a-devices: policy says no/,
+  },
+  port: {
+    needs: { nodePort: 30_555 },
+    report: { nodePort: "provided port is already allocated" },
+    says: /refuses the port 30555 of its nodes: provided port is already allocated\n.*config rm/,
   },
   rights: {
     report: { denied: ["create secrets --namespace a", "patch secrets --namespace a", "create namespaces"] },
