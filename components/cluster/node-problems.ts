@@ -52,11 +52,11 @@ function tolerates({ key, operator, value = "", effect }: Toleration, taint: Tai
 function allTainted(nodes: readonly Node[], tolerations: readonly Toleration[]): string {
   const all = nodes.flatMap((node) => repelling(node, tolerations));
   const written = all.map(({ key, value, effect }) => `${key}${value ? `=${value}` : ""}:${effect}`);
-  const set = `pulumi config set --path 'microsandbox:cluster.tolerations[${tolerations.length}]`;
+  const [{ key = "KEY", effect = "NoSchedule" } = {}] = all;
   return (
     `All ${nodes.length} nodes for servers have taints that cluster.tolerations does not name: ${[...new Set(written)].join(", ")}\n` +
-    `  to run servers there: ${set}.key' ${all[0]?.key}\n` +
-    `                        ${set}.operator' Exists`
+    `  to run servers there: one more in cluster.tolerations, like {"key":"${key}","operator":"Exists"}\n` +
+    `  to take it off a node: kubectl taint node NODE ${key}:${effect}-`
   );
 }
 

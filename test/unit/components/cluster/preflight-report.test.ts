@@ -34,7 +34,7 @@ const faults = {
   none: { report: { nodes: [] }, says: /The cluster has no node\./ },
   tainted: {
     report: { nodes: healthyCluster.nodes.map((node) => ({ ...node, taints: [[taint("NoSchedule")]] })) },
-    says: /All 1 nodes for servers have taints .*: dedicated=db:NoSchedule\n.*tolerations\[0\].key' dedicated/,
+    says: /All 1 nodes for servers have taints .*: dedicated=db:NoSchedule\n.*"key":"dedicated".*\n.*taint node NODE dedicated:NoSchedule-$/,
   },
   device: { needs: { kvmResource: "devices.kubevirt.io/kvm" }, says: /None of 1 nodes advertises/ },
   storage: {
