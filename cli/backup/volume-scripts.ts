@@ -64,9 +64,19 @@ export const finishScript = (): string =>
   ["set -eu", script("server/swap"), `workspace=${workspace}`, `cd ${serverHome}`, "swap_pending"].join("\n");
 
 /**
- * The same for what no server starts on (docker/gateway/src/backends/msb/half-state.ts): a restore, and any exchange that has
- * begun. The rest is an upgrade's, which ends it itself.
+ * The same before a server starts, where no upgrade is at work: it also goes back from one whose test was cut off, by a power
+ * loss. Servers refuse that state (docker/gateway/src/backends/msb/half-state.ts); what an older one has made of it is kept.
  */
+export const finishAllScript = (): string =>
+  finishScript().replace(
+    /swap_pending$/,
+    `if [ ! -e copies/.failed ] && read -r name keep 2>/dev/null <copies/.pending && [ -z "$keep" ]; then
+  case $name in restored-*) ;; *) echo "$name $(replaced)" >copies/.pending.new; sync; mv copies/.pending.new copies/.pending ;; esac
+fi
+swap_pending`,
+  );
+
+/** The same for a restore, and any exchange that has begun: what is left is for an `up`. */
 export const finishHalfScript = (): string =>
   finishScript().replace(
     /swap_pending$/,

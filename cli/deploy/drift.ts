@@ -2,7 +2,7 @@ import { DEPLOYMENT_LABEL } from "../../components/host/preflight-report";
 import { serverHome } from "../../components/server/stack-files";
 import { projectName } from "../../setup/project";
 import { atWork } from "../backup/at-work";
-import { finishHalfScript } from "../backup/volume-scripts";
+import { finishAllScript } from "../backup/volume-scripts";
 import type { SetupHost } from "../stack";
 import { resourcesOf } from "./host-resources";
 
@@ -254,8 +254,8 @@ function wake({ id, name, state }: HostObject, image: string, repair: Repair): v
   }
 }
 
-/** The host may have gone down while a restore exchanged the state. */
+/** The host may have gone down while a restore exchanged the state, or in the test of an upgrade. */
 const finishing = (image: string, volumes: string[]): string[] => [
   ...["run", "--rm", "--network", "none", "--user", "0:0", "--security-opt", "label=disable"],
-  ...[...volumes, image, "sh", "-c", finishHalfScript()],
+  ...[...volumes, image, "sh", "-c", finishAllScript()],
 ];

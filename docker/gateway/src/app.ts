@@ -51,7 +51,7 @@ export async function createGateway(
 ): Promise<Gateway> {
   checkRouter(config);
   // Before anything is written there.
-  const half = isRouter(config) ? undefined : halfState(config.MSB_HOME);
+  const half = isRouter(config) ? undefined : halfState(config.MSB_HOME, !config.RESUME_SANDBOXES);
   if (half) throw new ConfigError(half);
   const metrics = new Metrics();
   const app = await createServer(config, metrics, logTo);

@@ -38,7 +38,8 @@ const OPERATIONS: Proofs = {
     ["upgrade", "what ran runs, once more where the server was stopped"],
   ],
   "older server started on a newer state": [["resume", "keeps an older server from starting"]],
-  "host lost power": [["half-state", "a server refuses the half %s"]],
+  "host lost power, or": [["half-state", "a server refuses the half %s"]],
+  "host lost power in the test": [["half-state", "a server refuses what another one was tried on"]],
 };
 
 const SECURITY: Proofs = {

@@ -1,4 +1,4 @@
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { expect, it } from "vitest";
 import { filesBelow } from "../../harness/files";
@@ -35,8 +35,20 @@ it.each<[string, Record<string, string>, RegExp]>([
   expect(filesBelow(home)).toEqual(files);
 });
 
+const tried = { "copies/.pending": "0.6.18-20260101T000000Z\n", "db/msb.db": "new" };
+
+it("a server refuses what another one was tried on; the one that is tried starts", async () => {
+  const home = homeWith(tried);
+  await expect(TestGateway.start({}, home)).rejects.toThrow(
+    /^The test of an upgrade was interrupted[\s\S]*npm run up$/,
+  );
+  expect(filesBelow(home)).toEqual(tried);
+  rmSync(join(home, "db"), { recursive: true });
+  const { gateway } = await TestGateway.start({ RESUME_SANDBOXES: "false" }, home);
+  expect(await gateway.backend.readiness()).toMatchObject({ ready: true });
+});
+
 it.each<[string, Record<string, string>]>([
-  ["the trial of an upgrade", { "copies/.pending": "0.6.18-20260101T000000Z\n" }],
   [
     "copies, and one that is to prove itself",
     { "copies/.unproven": "0.6.18-1\n", "copies/0.6.18-1/db/msb.db": "" },

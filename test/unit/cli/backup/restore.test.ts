@@ -6,6 +6,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import {
   clearScript,
   commitScript,
+  finishAllScript,
   finishHalfScript,
   finishScript,
   packScript,
@@ -127,7 +128,7 @@ describe("a restore", () => {
         const starts = isWhole();
         if (starts) write("state/db/written", "by a server that was started first");
         // What an up does before it starts the server, and the same command when it is given again.
-        expect(run(most % 2 === 0 ? finishScript() : finishHalfScript())).toBe(true);
+        expect(run([finishScript, finishHalfScript, finishAllScript][most % 3]?.() ?? "")).toBe(true);
         expect(run(clearScript)).toBe(true);
         const isNew = state()["db/msb.db"] === "backup";
         const { "db/written": written, ...rest } = state();
@@ -151,7 +152,7 @@ describe("a restore", () => {
     expect(state()).toEqual({ ...after, "gateway/keys": "backup" });
   });
 
-  it("is what an up ends, with any swap that has begun, and no upgrade whose trial was cut off", () => {
+  it("is what a backup ends, with any swap that has begun, and no upgrade whose trial was cut off", () => {
     write("state/copies/0.6.18-1/db", "copy");
     write("state/copies/.pending", "0.6.18-1\n");
     write("workspace/file", "");
@@ -164,6 +165,29 @@ describe("a restore", () => {
     write("state/db", "");
     expect(run(finishHalfScript())).toBe(true);
     expect(run(finishScript())).toBe(true);
+  });
+
+  it("or an upgrade whose trial was cut off is what an up ends, wherever that is cut off", () => {
+    for (let most = 0, isDone = false; !isDone; most++) {
+      for (const each of ["state", "workspace"]) rmSync(join(folder, each), { recursive: true, force: true });
+      write("state/copies/0.6.18-1/db/msb.db", "copy");
+      write("state/copies/.pending", "0.6.18-1\n");
+      write("state/db/msb.db", "tried");
+      write("workspace/own", "stack");
+      limit(most);
+      isDone = run(finishAllScript());
+      limit(undefined);
+      if (isWhole()) expect(state()["db/msb.db"]).toBe("copy");
+      expect(run(finishAllScript())).toBe(true);
+      expect(isWhole()).toBe(true);
+      const { "db/msb.db": db, ...rest } = state();
+      expect(db).toBe("copy");
+      // What was there is kept: a server of an earlier version may have gone on with it.
+      expect(Object.entries(rest)).toEqual([
+        [expect.stringMatching(/^copies\/replaced-\w+\/db\/msb\.db$/), "tried"],
+      ]);
+      expect(workspace()).toEqual({ own: "stack" });
+    }
   });
 
   it("drops nothing that a restore of an earlier version has moved out", () => {

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { finishAllScript } from "../../../../cli/backup/volume-scripts";
 import {
   compare,
   type HostObject,
@@ -64,9 +65,10 @@ describe("what was changed behind Pulumi's back", () => {
     const found = compare(local, [server({ state }), ...Object.values(rest)], resources);
     expect(found).toMatchObject({ await: "c1", docker: [command] });
     expect(found.stop).toBe(state === "restarting" ? "c1" : undefined);
-    // A restore that the host's end has cut off ends first.
+    // A restore, or the test of an upgrade, that the host's end has cut off ends first.
+    const ends = ["run", "--volumes-from", "c1:rw", "sha256:i", finishAllScript()];
     if (state === "paused") expect(found.finish).toBe(undefined);
-    else expect(found.finish).toEqual(expect.arrayContaining(["run", "--volumes-from", "c1:rw", "sha256:i"]));
+    else expect(found.finish).toEqual(expect.arrayContaining(ends));
     expect(found.changes).toEqual([
       expect.objectContaining({ what: expect.any(String), fate: expect.any(String) }),
     ]);
