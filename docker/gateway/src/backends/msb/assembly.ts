@@ -259,6 +259,7 @@ export async function assemble(options: MsbBackendOptions): Promise<Parts> {
     else liveness.leave(entry);
     volumes.noteUse(entry.record);
   };
+  lifecycle.onPaused = (entry) => volumes.noteUse(entry.record);
   const claim = new StateClaim(home, () => msb.version(), log);
   return {
     ...{ options, msb, claim, records, index, lifecycle, idle, reconciler, liveness, view, folders, resume },

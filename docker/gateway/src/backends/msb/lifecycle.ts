@@ -27,11 +27,11 @@ export class Lifecycle {
   });
   /** When a handle was let go of, by performance.now(): a list that was asked for before may still have it. */
   readonly letGo = new Map<string, number>();
-
   private readonly failures: LineBudget;
-
   /** Told of each sandbox whose microVM is up, and when it is so no more or is about to stop. */
   onRunning: (entry: Entry, runs: boolean) => void = () => undefined;
+  /** Told of each sandbox whose microVM stands still from then on. */
+  onPaused: (entry: Entry) => void = () => undefined;
   /** Told of each sandbox whose making is on disk. */
   onMade: (entry: Entry) => void = () => undefined;
 
@@ -243,6 +243,7 @@ export class Lifecycle {
     this.index.count(entry);
     const runs = isUp(entry.record.state);
     if (runs !== isUp(state)) this.onRunning(entry, runs);
+    if (state !== "paused" && entry.record.state === "paused") this.onPaused(entry);
     entry.notify();
   }
 

@@ -62,7 +62,9 @@ export class MsbVolumes implements VolumeBackend, KnownVolumes {
     const { index, folders, failures } = this;
     this.removals = new VolumeRemovals({ msb, store, sandboxes, folders, failures, files: options.files });
     const isWritten = (record: VolumeRecord) =>
-      [...sandboxes.usersOf(record)].some((user) => STATES[user.record.state].alive);
+      [...sandboxes.usersOf(record)].some(
+        ({ record: { state } }) => STATES[state].alive && state !== "paused",
+      );
     this.bytes = new FolderBytes({ index, path: folders.path, isWritten, log: options.log });
   }
 
@@ -205,7 +207,7 @@ export class MsbVolumes implements VolumeBackend, KnownVolumes {
     return new Set(ids.filter((id) => capacity(id) !== null));
   }
 
-  /** A guest that mounts them begins to write, or has ended. */
+  /** A guest that mounts them begins to write, or has ended or was paused. */
   noteUse({ volumes }: SandboxRecord): void {
     for (const id of Object.values(volumes)) {
       const record = this.store.get(id);
