@@ -65,11 +65,13 @@ export const clusterReport = z.discriminatedUnion("ok", [
         size: z.string(),
       }),
     ),
-    /** The servers that there are, and what routers tell of them: numbers of sandboxes, by the names of pods. */
+    /** The servers that there are, and what routers tell of them, by the names of pods: numbers, "" where it is not told. */
     set: z.object({
       namespace: z.string(),
       replicas: z.number(),
-      counts: z.array(z.object({ name: z.string(), sandboxes: z.string() })),
+      counts: z.array(
+        z.object({ name: z.string(), sandboxes: z.string(), volumes: z.string(), snapshots: z.string() }),
+      ),
     }),
     /** Namespaces that the cluster would not make as they are to be. */
     refused: z.array(z.object({ name: z.string(), message: z.string() })),

@@ -41,7 +41,7 @@ look_at "$NAMESPACE" restricted
 [ -z "$DEVICES" ] || look_at "$DEVICES" privileged
 claims=$(ask get persistentvolumeclaims --namespace "$NAMESPACE" --selector app.kubernetes.io/component=servers -o 'jsonpath={range .items[*]},{"{"}"name":"{.metadata.name}","class":"{.spec.storageClassName}","size":"{.spec.resources.requests.storage}"{"}"}{end}') || fail claims
 replicas=$(ask get statefulset servers --namespace "$NAMESPACE" --ignore-not-found -o 'jsonpath={.spec.replicas}') || fail servers
-counts=$(ask get leases --namespace "$NAMESPACE" --selector microsandbox-stack/counts=servers -o 'jsonpath={range .items[*]},{"{"}"name":"{.metadata.name}","sandboxes":"{.metadata.annotations.microsandbox-stack/sandboxes}"{"}"}{end}') || fail servers
+counts=$(ask get leases --namespace "$NAMESPACE" --selector microsandbox-stack/counts=servers -o 'jsonpath={range .items[*]},{"{"}"name":"{.metadata.name}","sandboxes":"{.metadata.annotations.microsandbox-stack/sandboxes}","volumes":"{.metadata.annotations.microsandbox-stack/volumes}","snapshots":"{.metadata.annotations.microsandbox-stack/snapshots}"{"}"}{end}') || fail servers
 
 # Whether the port of the nodes is another service's. Where the namespace is still to be made, one that is there always is asked.
 taken=

@@ -8,16 +8,22 @@ export function scaleInProblem(
 ): string | undefined {
   const going = Array.from({ length: Math.max(0, replicas - wanted) }, (_, at) => wanted + at);
   const lines = going.flatMap((number) => {
-    const count = counts.find(({ name }) => name === `${names.servers}-${number}`)?.sandboxes;
-    if (count === "0") return [];
-    const has = count === undefined ? "no router tells what it has" : `it has ${count}`;
-    return [`  ${names.servers}-${number}: ${has}`];
+    const name = `${names.servers}-${number}`;
+    const told = counts.find((each) => each.name === name);
+    const has = [told?.sandboxes, told?.volumes, told?.snapshots];
+    if (has.every((count) => count === "0")) return [];
+    const [sandboxes, volumes, snapshots] = has;
+    return [
+      has.every(Boolean)
+        ? `  ${name}: sandboxes: ${sandboxes}, volumes: ${volumes}, snapshots: ${snapshots}`
+        : `  ${name}: no router tells what it has`,
+    ];
   });
   if (lines.length === 0) return undefined;
   return [
-    `cluster.servers is ${wanted}, and servers that would go have sandboxes:`,
+    `cluster.servers is ${wanted}, and servers that would go have sandboxes, volumes or snapshots:`,
     ...lines,
     `  to keep them: pulumi config set --path microsandbox:cluster.servers ${replicas}`,
-    `  without them: kubectl scale statefulset/${names.servers} --replicas ${wanted} --namespace ${namespace}; their volumes stay`,
+    `  without them: kubectl scale statefulset/${names.servers} --replicas ${wanted} --namespace ${namespace}; their disks stay`,
   ].join("\n");
 }

@@ -211,16 +211,22 @@ describe("a wrong cluster is refused in one sentence, and nothing is made", () =
       spec: { replicas: 4, serviceName: "servers", selector: { matchLabels: part }, template },
     });
     expect(set.status).toBe(201);
-    for (const [number, count] of [0, 5].entries())
+    for (const [number, snapshots] of [0, 5].entries())
       await cluster.plane.request("POST", `/apis/coordination.k8s.io/v1/namespaces/${name}/leases`, {
         metadata: {
           name: `servers-${number + 2}`,
           labels: { "microsandbox-stack/counts": "servers" },
-          annotations: { "microsandbox-stack/sandboxes": String(count) },
+          annotations: Object.fromEntries(
+            Object.entries({ sandboxes: 0, volumes: 0, snapshots }).map(([what, count]) => [
+              `microsandbox-stack/${what}`,
+              String(count),
+            ]),
+          ),
         },
       });
     expect(await say({ servers: 4 })).toMatch(/^ok /);
-    expect(await say({ servers: 3 })).toMatch(/would go have sandboxes:\s+servers-3: it has 5\s+to keep/);
-    expect(await say({ servers: 1 })).toMatch(/servers-1: no router tells what it has\s+servers-3: it has 5/);
+    const has = "servers-3: sandboxes: 0, volumes: 0, snapshots: 5";
+    expect(await say({ servers: 3 })).toMatch(new RegExp(`would go have .*:\\s+${has}\\s+to keep`));
+    expect(await say({ servers: 1 })).toMatch(new RegExp(`servers-1: no router tells what it has\\s+${has}`));
   });
 });

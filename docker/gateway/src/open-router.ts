@@ -1,6 +1,7 @@
 import { ServersBackend } from "./backends/servers/backend";
 import { MemoryNames } from "./backends/servers/names";
 import type { Servers } from "./backends/servers/server";
+import type { ServerHas } from "./kubernetes/server-counts";
 import type { OpenOptions } from "./open-options";
 import { peerCertificates } from "./peer-certificates";
 import { RouterServers } from "./router-servers";
@@ -31,18 +32,19 @@ export async function openRouter(options: OpenOptions): Promise<Backend> {
   return backend;
 }
 
-/** How many sandboxes each server has, by its number: of those that answer. */
-async function countsOf(servers: Servers): Promise<ReadonlyMap<number, number>> {
+/** What each server has, by its number: of those that answer. */
+async function countsOf(servers: Servers): Promise<ReadonlyMap<number, ServerHas>> {
   const counts = await Promise.all(
-    servers.all().map(async (server): Promise<[number, number][]> => {
-      const answers = await server
-        .ask(({ mirror }) => mirror.refreshRoughly(0))
+    servers.all().map((server) =>
+      server
+        .ask(({ backend }) => backend.usage())
         .then(
-          () => true,
-          () => false,
-        );
-      return answers ? [[server.number, server.mirror.usage(undefined).total]] : [];
-    }),
+          ({ total, volumes, snapshots }): [number, ServerHas][] => [
+            [server.number, { sandboxes: total, volumes, snapshots }],
+          ],
+          () => [],
+        ),
+    ),
   );
   return new Map(counts.flat());
 }

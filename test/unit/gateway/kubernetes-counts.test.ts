@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { test } from "vitest";
-import { ServerCounts } from "../../../docker/gateway/src/kubernetes/server-counts";
+import { ServerCounts, type ServerHas } from "../../../docker/gateway/src/kubernetes/server-counts";
 import { atFileEnd } from "../../harness/file-end";
 import { randomFrom, seedFromEnvironment } from "../../harness/random";
 import { until } from "./harness";
@@ -13,7 +13,7 @@ test("whatever happens to servers and to the API, routers come to tell what each
   const random = randomFrom(seed);
   const cluster = await fakeCluster();
   const { fake } = cluster;
-  const counts = new Map<number, number>();
+  const counts = new Map<number, ServerHas>();
   const closing = new AbortController();
   atFileEnd(() => closing.abort());
   for (let router = 0; router < 2; router++) {
@@ -23,13 +23,19 @@ test("whatever happens to servers and to the API, routers come to tell what each
   }
   const shown = () =>
     Object.fromEntries(
-      fake
-        .all(LEASES)
-        .map(({ metadata: { name, annotations } }) => [name, annotations?.["microsandbox-stack/sandboxes"]]),
+      fake.all(LEASES).map(({ metadata: { name, annotations } }) => {
+        const told = ["sandboxes", "volumes", "snapshots"].map(
+          (what) => annotations?.[`microsandbox-stack/${what}`],
+        );
+        return [name, told.join()];
+      }),
     );
   const isTold = () => {
     const wanted = Object.fromEntries(
-      [...counts].map(([number, count]) => [`servers-${number}`, `${count}`]),
+      [...counts].map(([number, { sandboxes, volumes, snapshots }]) => [
+        `servers-${number}`,
+        [sandboxes, volumes, snapshots].join(),
+      ]),
     );
     const is = shown();
     return (
@@ -40,7 +46,10 @@ test("whatever happens to servers and to the API, routers come to tell what each
   for (let turn = 0; turn < 30; turn++) {
     const number = random.between(0, 4);
     if (random.between(0, 3) === 0) counts.delete(number);
-    else counts.set(number, random.between(0, 5));
+    else {
+      const has = () => random.between(0, 2);
+      counts.set(number, { sandboxes: has(), volumes: has(), snapshots: has() });
+    }
     if (random.between(0, 4) === 0) fake.be(random.pick(["down", "silent"] as const));
     await sleep(random.between(0, 60));
     fake.be("up");

@@ -2,6 +2,7 @@ import dns from "node:dns";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { isDeepStrictEqual } from "node:util";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { idsOf, serverOf } from "../../../docker/gateway/src/sandboxes/ids";
 import { CertificateAuthority } from "../../harness/certificates";
@@ -13,6 +14,7 @@ import { accountFolder, askerOf, fakeCluster } from "./kubernetes-world";
 import { bearer } from "./with-keys";
 
 const SETS = "/apis/apps/v1/namespaces/sandboxes/statefulsets";
+const LEASES = "/apis/coordination.k8s.io/v1/namespaces/sandboxes/leases";
 const SECRETS = "/api/v1/namespaces/sandboxes/secrets";
 /** Answered by pods that are not there. */
 const NOBODY = "127.0.0.99";
@@ -115,6 +117,16 @@ test("routers follow the StatefulSet as it grows and shrinks, and go on without 
   const answers = async () =>
     Object.values((await router.get("/readyz")).body.checks).every((check) => (check as { ok: boolean }).ok);
   await until(answers, "all to be there");
+  const told = () =>
+    fake
+      .all(LEASES)
+      .flatMap(({ metadata: { name, annotations } }) =>
+        /^grow-\d$/.test(name) ? [[name, annotations?.["microsandbox-stack/volumes"]].join(" ")] : [],
+      );
+  // By that a deployment knows that none of it is lost with a server.
+  const volume = (await router.post("/v1/volumes", { name: "kept" })).body.id;
+  const has = [0, 1, 2].map((number) => `grow-${number} ${number === serverOf(volume) ? 1 : 0}`);
+  await until(() => isDeepStrictEqual(told().sort(), has), "what servers have to be told");
   const ids = [first];
   for (let at = 0; new Set(ids.map(serverOf)).size < 3 && at < 40; at++)
     ids.push((await router.create(`box-${at}`)).body.id);

@@ -6,7 +6,7 @@ import type { Check } from "../sandboxes/backend";
 import { KubernetesApi, type Log } from "./api";
 import { KeySecret, secretShape } from "./key-secret";
 import { LeaseNames } from "./lease-names";
-import { ServerCounts } from "./server-counts";
+import { ServerCounts, type ServerHas } from "./server-counts";
 import { addressesOf, type ServerAddress, statefulSetShape } from "./stateful-set";
 import { Watch } from "./watch";
 
@@ -30,7 +30,7 @@ export type Kubernetes = {
   /** Follows keys and servers from here on. @param servers told of all of them whenever something has changed, and sometimes else */
   follow: (servers: (addresses: ServerAddress[]) => void) => void;
   /** Tells the cluster from here on how many sandboxes each server has. @param counts by the servers' numbers */
-  tell: (counts: () => Promise<ReadonlyMap<number, number>>) => void;
+  tell: (counts: () => Promise<ReadonlyMap<number, ServerHas>>) => void;
   /** What has to hold once before the router is ready. While the API does not answer they stay as they are. */
   checks: () => Record<string, Check>;
   close: () => Promise<void>;
@@ -56,7 +56,8 @@ export type Kubernetes = {
  *
  * Each Lease of a name has the label `microsandbox-stack/servers` with the name of the StatefulSet. There are about as many
  * as things were made within two minutes. All of them may be deleted while nothing is being made. One more for each server,
- * with the label `microsandbox-stack/counts`, has its number of sandboxes as the annotation `microsandbox-stack/sandboxes`.
+ * with the label `microsandbox-stack/counts`, tells how many sandboxes, volumes and snapshots it has in the annotations
+ * `microsandbox-stack/sandboxes`, `/volumes` and `/snapshots`.
  * @throws ConfigError where the account can't be read, or API_KEYS_FILE not be written
  */
 export async function openKubernetes(options: KubernetesOptions): Promise<Kubernetes> {

@@ -1,14 +1,18 @@
 import { setTimeout as sleep } from "node:timers/promises";
+import { isDeepStrictEqual } from "node:util";
 import { errorText } from "../errors";
 import { ApiError, type KubernetesApi, type Log } from "./api";
+
+/** How many of each a server has: sandboxes, running or not, and what outlives them. */
+export type ServerHas = { sandboxes: number; volumes: number; snapshots: number };
 
 export type ServerCountsOptions = {
   api: KubernetesApi;
   namespace: string;
   /** The StatefulSet of the servers. */
   group: string;
-  /** How many sandboxes each server has, running or not, by its number; a server of which that is not known is left out. */
-  counts: () => Promise<ReadonlyMap<number, number>>;
+  /** What each server has, by its number; a server of which that is not known is left out. */
+  counts: () => Promise<ReadonlyMap<number, ServerHas>>;
   log: Log;
   /** Milliseconds between two looks. Default: 2,000. */
   everyMs?: number;
@@ -18,14 +22,13 @@ const EVERY_MS = 2_000;
 /** What was told is told again after so long, for whoever has deleted it. */
 const AGAIN_MS = 60_000;
 const SERVERS = "microsandbox-stack/counts";
-const SANDBOXES = "microsandbox-stack/sandboxes";
 
 /**
- * Tells in a Lease for each server how many sandboxes it has: by that a deployment knows whether one can go. All routers tell
+ * Tells in a Lease for each server what it has: by that a deployment knows whether one can go. All routers tell
  * the same; the last one that has seen a change is right.
  */
 export class ServerCounts {
-  private readonly told = new Map<number, { count: number; at: number }>();
+  private readonly told = new Map<number, { has: ServerHas; at: number }>();
   private failing = false;
 
   constructor(private readonly options: ServerCountsOptions) {}
@@ -50,18 +53,21 @@ export class ServerCounts {
         await this.forget(number);
         this.told.delete(number);
       }
-    for (const [number, count] of counts) {
+    for (const [number, has] of counts) {
       const last = this.told.get(number);
-      if (last?.count === count && performance.now() - last.at < AGAIN_MS) continue;
-      await this.write(number, count);
-      this.told.set(number, { count, at: performance.now() });
+      if (last && isDeepStrictEqual(last.has, has) && performance.now() - last.at < AGAIN_MS) continue;
+      await this.write(number, has);
+      this.told.set(number, { has, at: performance.now() });
     }
   }
 
-  private async write(number: number, count: number): Promise<void> {
+  private async write(number: number, has: ServerHas): Promise<void> {
     const { api, group } = this.options;
     const name = this.nameOf(number);
-    const metadata = { name, labels: { [SERVERS]: group }, annotations: { [SANDBOXES]: String(count) } };
+    const annotations = Object.fromEntries(
+      Object.entries(has).map(([what, count]) => [`microsandbox-stack/${what}`, String(count)]),
+    );
+    const metadata = { name, labels: { [SERVERS]: group }, annotations };
     const body = { apiVersion: "coordination.k8s.io/v1", kind: "Lease", metadata };
     const patched = api.call({ method: "PATCH", path: `${this.leases}/${name}`, body: { metadata } });
     await patched.catch(async (error) => {
