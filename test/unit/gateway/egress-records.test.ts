@@ -53,7 +53,7 @@ class Guests {
   static async make(): Promise<Guests> {
     const now = (): EgressPolicy => POLICIES[guests?.rank ?? 2] as EgressPolicy;
     let guests: Guests | undefined;
-    guests = new Guests(await MsbWorld.make({}, { egress: { now, forNew: now } }));
+    guests = new Guests(await MsbWorld.make({}, { egress: { known: now, required: now } }));
     return guests;
   }
 

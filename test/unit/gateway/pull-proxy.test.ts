@@ -15,7 +15,7 @@ import { temporaryFolder } from "./harness";
 /** A proxy to whose eyes names are at those addresses, and to whom every address is a server here. */
 async function proxyOver(
   addresses: Record<string, string[] | (() => string[])>,
-  closedRanges: string[] = [],
+  closedRanges: () => string[] = () => [],
 ) {
   const reached: string[] = [];
   const server = createServer((socket) => socket.on("data", (data) => socket.write(`echo ${data}`)));
@@ -34,7 +34,7 @@ async function proxyOver(
   const portOf = (at: typeof server | typeof http) => (at.address() as AddressInfo).port;
   const proxy = await PullProxy.open({
     names: { lookup, resolve: lookup },
-    closedRanges: () => closedRanges,
+    closedRanges,
     connect: (port, address) => {
       reached.push(`${address}:${port}`);
       return connect(portOf(port === 5000 ? http : server), "127.0.0.1");
@@ -161,7 +161,7 @@ describe("what a pull may reach", () => {
         ...{ "of-host.test": ["203.0.114.9"], "mapped-host.test": ["::ffff:203.0.114.9"] },
         ...{ "of-host-6.test": ["2a01:4f8::7"], "beside.test": ["203.0.115.1"] },
       };
-      const { proxy } = await proxyOver(hosts, ["203.0.114.0/24", "2a01:4f8::/64"]);
+      const { proxy } = await proxyOver(hosts, () => ["203.0.114.0/24", "2a01:4f8::/64"]);
       const logins = { "of-host.test:5001": { username: "u", password: "p" } };
       const lease = proxy.lease((await rules({ logins })).reachOf(reference));
       const answered = await tunnel(lease.env.HTTPS_PROXY ?? "", target);
@@ -170,6 +170,19 @@ describe("what a pull may reach", () => {
       answered.socket.destroy();
     },
   );
+
+  test("while the host's own addresses are not known, nothing is reached but what is named", async () => {
+    const { proxy, reached } = await proxyOver({ "a.test": ["203.0.114.9"] }, () => {
+      throw new Error("they are not known");
+    });
+    const logins = { "a.test:5001": { username: "u", password: "p" } };
+    const lease = proxy.lease((await rules({ logins })).reachOf("a.test:5001/x"));
+    await expect(tunnel(lease.env.HTTPS_PROXY ?? "", "a.test:443")).rejects.toThrow();
+    expect(reached).toEqual([]);
+    const named = await tunnel(lease.env.HTTPS_PROXY ?? "", "a.test:5001");
+    expect([named.status, reached]).toEqual([200, ["203.0.114.9:5001"]]);
+    named.socket.destroy();
+  });
 
   test("without TLS only what the settings say has none", async () => {
     const { proxy } = await proxyOver(addresses);

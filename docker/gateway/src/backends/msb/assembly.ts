@@ -10,8 +10,8 @@ import { Admission } from "./admission";
 import { Msb } from "./command-line";
 import { Compaction } from "./compaction";
 import { checkPlan, planCreate } from "./create-plan";
-import { type EgressPolicy, ownNetworks } from "./egress";
-import type { EgressLimit } from "./egress-limit";
+import type { EgressPolicy } from "./egress";
+import { closedToPulls, type EgressLimit } from "./egress-limit";
 import { Forks } from "./forks";
 import { GuestAccess } from "./guest-access";
 import { IdlePauses } from "./idle-pauses";
@@ -133,7 +133,7 @@ export async function assemble(options: MsbBackendOptions): Promise<Parts> {
     ...{ home, msb, rules, maxBytes: limits.imageGib * 1024 ** 3, disk: files.disk },
     wanted: () => wantedImages(index, rules),
     kept: () => keptImages(home),
-    closedRanges: () => [...egress.now().hostRanges, ...ownNetworks()],
+    closedRanges: () => closedToPulls(egress),
   });
   const payloads = new PayloadStore(join(state, "payloads"));
   const unmade = [...records.all()].filter(isUnmade).map(({ id }) => id);
@@ -149,7 +149,7 @@ export async function assemble(options: MsbBackendOptions): Promise<Parts> {
     planCreate(spec, { msbVersion: await msb.version(), egress: limit, reference, volumeHandles });
   const warm = new WarmPool({
     ...{ home, limits, commands, images, autoPull, log, ...options.warm },
-    planOf: (spec, reference) => planOf(spec, reference, egress.forNew()),
+    planOf: (spec, reference) => planOf(spec, reference, egress.required()),
     used: () => index.usage(),
     isBusy: () => msb.lanes.isBusy("boots"),
     checkDisk: () => files.disk.check(),
@@ -208,8 +208,9 @@ export async function assemble(options: MsbBackendOptions): Promise<Parts> {
     (rows, askedAt) => reconciler.observe(rows, askedAt),
   );
   const checkSpec = async (spec: SandboxSpec, snapshot: string | undefined) => {
-    if (snapshot === undefined) checkPlan(spec, { msbVersion: await msb.version(), egress: egress.forNew() });
-    else restoreArguments(spec, { egress: egress.forNew() });
+    if (snapshot === undefined)
+      checkPlan(spec, { msbVersion: await msb.version(), egress: egress.required() });
+    else restoreArguments(spec, { egress: egress.required() });
   };
   const capacity = new Capacity(limits, (owner) => index.usage(owner), limitsOf);
   const resume = new Resume(home, lifecycle, commands, log, () => view.refresh(0), options.resume);

@@ -8,10 +8,16 @@ const ranges = z.array(z.string());
 /** What guests may reach at most, with the addresses that the host has now and the server's own networks. */
 export type EgressLimit = {
   /** What sandboxes that are made already are compared with. */
-  now: () => EgressPolicy;
+  known: () => EgressPolicy;
   /** What new rules are made from. @throws ServiceError where the host's addresses are not known: they would be open. */
-  forNew: () => EgressPolicy;
+  required: () => EgressPolicy;
 };
+
+/** What pulls may not reach though it may be public. @throws ServiceError where the host's addresses are not known */
+export const closedToPulls = (limit: EgressLimit): string[] => [
+  ...limit.required().hostRanges,
+  ...ownNetworks(),
+];
 
 /**
  * The host's addresses come in a file, which the stack replaces as a whole: a host's address may change by the day, and
@@ -25,10 +31,10 @@ export function egressLimit(policy: z.output<typeof egressPolicy>, file?: string
     hostRanges: [...policy.hostRanges, ...hostRanges],
     ownNetworks: ownNetworks(),
   });
-  if (file === undefined) return { now: () => withRanges([]), forNew: () => withRanges([]) };
+  if (file === undefined) return { known: () => withRanges([]), required: () => withRanges([]) };
   return {
-    now: () => withRanges(readRanges(file) ?? []),
-    forNew: () => {
+    known: () => withRanges(readRanges(file) ?? []),
+    required: () => {
       const found = readRanges(file);
       if (found !== undefined) return withRanges(found);
       throw new ServiceError(

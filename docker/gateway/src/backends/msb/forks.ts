@@ -61,7 +61,7 @@ export class Forks {
     const record = checkForkable(source, "soon");
     checkInherited(record, inherit, (id) => disks.has(id));
     // Its rules go to the forks as they are.
-    refuseWiderNetwork(record, egress.now());
+    refuseWiderNetwork(record, egress.known());
     admission.checkAll(names, record);
     const records = names.map((name) => forkRecord(record, name, this.options.newId()));
     const adding = this.take(source, records);
@@ -138,7 +138,7 @@ export class Forks {
     return msb.lanes.run("boots", { owner, signal, deadlineMs: Date.now() + TURN_MS }, async () => {
       await giveWay();
       // The host's addresses may have changed while the request waited for its turn.
-      const check = (entry: Entry) => refuseWiderNetwork(checkForkable(entry, "now"), egress.now());
+      const check = (entry: Entry) => refuseWiderNetwork(checkForkable(entry, "now"), egress.known());
       return whenFree(lifecycle, source, { signal, check }, work);
     });
   }

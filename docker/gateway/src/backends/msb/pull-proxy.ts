@@ -13,7 +13,10 @@ export type ProxyOptions = {
   /** How names are looked up. */
   names?: NamesOptions;
   connect?: (port: number, address: string) => Socket;
-  /** Ranges that are closed though their addresses are public ones: those of the server's own host. Default: none. */
+  /**
+   * Ranges that are closed though their addresses are public ones: those of the server's own host. Where it throws, only what
+   * the stack names is reached. Default: none.
+   */
   closedRanges?: () => string[];
 };
 
@@ -165,7 +168,7 @@ export class PullProxy {
     const { owner, ended } = grant;
     const question = { isNamed, owner, signal: ended.signal };
     const addresses = isIP(host) ? [host] : await this.names.addressesOf(host, question);
-    const closed = this.options.closedRanges();
+    const closed = isNamed ? [] : this.options.closedRanges();
     const open = isNamed ? addresses : addresses.filter((address) => isPublic(address, closed));
     if (open.length === 0) return refuse(grant);
     for (const address of open) {

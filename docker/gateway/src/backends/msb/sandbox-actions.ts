@@ -70,9 +70,11 @@ export function sandboxActions(options: ActionOptions): Actions {
       let asked = false;
       let claimed: Partial<SandboxRecord>;
       try {
+        // A pull would fail as well, without saying why.
+        options.egress.required();
         claimed = await options.images.withImage(request, async (image) => {
           const whole = await options.payloads.whole(id, spec);
-          const limit = options.egress.forNew();
+          const limit = options.egress.required();
           const plan = await options.planOf(whole, image.reference, limit, options.volumeHandles(record));
           // Remains of a boot that failed.
           if (state === "unmade") await commands.remove(handle, { signal, owner });
@@ -94,7 +96,7 @@ export function sandboxActions(options: ActionOptions): Actions {
     },
 
     async start({ handle, name, owner, spec, egress, expiresAt }, signal) {
-      refuseWiderNetwork({ name, spec, egress }, options.egress.now());
+      refuseWiderNetwork({ name, spec, egress }, options.egress.known());
       await options.warm.giveWay();
       await timed(options, () => commands.start(handle, { signal, owner }));
       const whole = spec?.whole();
@@ -144,7 +146,7 @@ async function restored(
   try {
     source = options.useSnapshot(snapshot);
     const { selector, layers } = source;
-    const egress = options.egress.forNew();
+    const egress = options.egress.required();
     const args = restoreArguments(spec, { egress, volumeHandles: volumeHandles(record) });
     // Remains of a boot that failed.
     if (state === "unmade") await commands.remove(handle, call);

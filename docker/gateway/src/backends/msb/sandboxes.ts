@@ -81,7 +81,7 @@ export class MsbSandboxes implements SandboxBackend, Mirrored {
     if (login && desired !== "running") throw invalidSpec("registry: inline credentials need start=true");
     await disk.check();
     await checkSpec(spec, snapshot);
-    const record = newRecord(wanted, egress.forNew(), newId());
+    const record = newRecord(wanted, egress.required(), newId());
     record.volumes = await volumesOf(spec, owner);
     capacity.checkSize(shareOf(record), spec.resources.disk_size_mib);
     if (desired === "running") await this.admission.lookForRoom(record);
