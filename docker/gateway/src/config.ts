@@ -138,7 +138,7 @@ export const environmentSchema = z.object({
   LIMIT_IDLE_PAUSE_SECONDS: seconds.default(0),
   /** Volumes that clients have made. */
   LIMIT_VOLUMES: count.default(1000),
-  /** GiB promised to all volumes with a capacity; default: the size of the file system that holds MSB_HOME. */
+  /** GiB promised to all volumes with a capacity, and in the folders of the others; default: the size of the file system that holds MSB_HOME. */
   LIMIT_VOLUME_GIB: count.optional(),
   /** Snapshots of disks; each is a copy. */
   LIMIT_SNAPSHOTS: count.default(1000),

@@ -35,3 +35,13 @@ test("of what a process leaves behind nothing is kept, and it is not held up", a
   // Buffers that are garbage are freed a little later.
   await until(() => bytesHeld() - before < 8 * MIB, "all of it to be dropped", 20_000);
 }, 60_000);
+
+test("what fails of a program is told of that program", async () => {
+  const options = { env: { PATH: process.env.PATH }, timeoutMs: 60_000 };
+  await expect(runProcess("head", ["-c", `${64 * MIB}`, "/dev/zero"], options)).rejects.toMatchObject({
+    ...{ kind: "runtimeFailed", message: "head said too much" },
+  });
+  await expect(runProcess("/nowhere/du", ["/"], options)).rejects.toMatchObject({
+    ...{ kind: "unavailable", message: "the server's program du can't be started" },
+  });
+});

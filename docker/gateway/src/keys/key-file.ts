@@ -14,7 +14,7 @@ const keySettings = z.object({
   memoryMiB: count.optional(),
   cpus: count.optional(),
   volumes: count.optional(),
-  /** GiB promised to its volumes that have a capacity. */
+  /** GiB promised to its volumes that have a capacity, and in the folders of the others. */
   volumeGiB: count.optional(),
   snapshots: count.optional(),
   /** These two take the place of the server's. */

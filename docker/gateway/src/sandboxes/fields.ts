@@ -39,7 +39,7 @@ export const bytes = (max: number) =>
     .transform((given) => Buffer.from(given).toString("base64"));
 
 function isBytes(value: unknown): boolean {
-  // A loop: an hundred times as fast as a schema for each number.
+  // A loop: a hundred times as fast as a schema for each number.
   if (!Array.isArray(value)) return false;
   for (const each of value) if (!(Number.isInteger(each) && each >= 0 && each <= 255)) return false;
   return true;

@@ -169,7 +169,7 @@ class SharedPull {
     return this.ended.signal;
   }
 
-  /** Waits for the pull. Each owner asks for a turn once: the first turn that comes starts it, whose ever it is. */
+  /** Waits for the pull. Each owner asks for a turn once: the first turn that comes starts it, whoever's it is. */
   async join({ owner, signal, deadlineMs }: PullRequest): Promise<void> {
     this.waiting++;
     const late = () => new ServiceError("timeout", "the image did not arrive in time");

@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { constants, setPriority } from "node:os";
+import { basename } from "node:path";
 import { invalidSpec, ServiceError } from "../../errors";
 import { within } from "../../within";
 
@@ -53,7 +54,7 @@ export async function runProcess(
     child.kill("SIGTERM");
     killing = setTimeout(() => child.kill("SIGKILL"), KILL_AFTER_MS);
   };
-  const tooLong = () => end(new ServiceError("runtimeFailed", `msb ${args[0]} said too much`));
+  const tooLong = () => end(new ServiceError("runtimeFailed", `${basename(path)} said too much`));
   const stdout = collect(child.stdout, MAX_OUTPUT, tooLong);
   const stderr =
     mostStderr === undefined
@@ -104,14 +105,16 @@ function exitCode(child: ChildProcess): Promise<number> {
 
 /** Why no process could be started. Some of these the system tells at once, some later. */
 export function startError(error: unknown): unknown {
-  const { code } = error as NodeJS.ErrnoException;
+  const { code, path = "" } = error as NodeJS.ErrnoException;
   if (code === "E2BIG") return invalidSpec("the request is larger than what can be handed to the runtime");
   if (code === "EAGAIN" || code === "ENOMEM" || code === "EMFILE" || code === "ENFILE")
     return new ServiceError("unavailable", "the server has no room for another process at the moment", {
       ...{ retryAfterSeconds: 2, cause: error },
     });
   if (code === "ENOENT" || code === "EACCES")
-    return new ServiceError("unavailable", "the server's runtime can't be started", { cause: error });
+    return new ServiceError("unavailable", `the server's program ${basename(path)} can't be started`, {
+      cause: error,
+    });
   return error;
 }
 

@@ -26,7 +26,7 @@ export function warmByDefault(
   return hasRoom && starterArchive !== "" ? [warmKind.parse({ image: "starter", count: 1 })] : [];
 }
 
-/** What all of the pool have for a name until one is claimed. */
+/** The name of every warm sandbox until it is claimed. */
 export const UNCLAIMED = "sandbox";
 /** What the official clients of 0.7 ask for where their user has set nothing but image and size. */
 export const specOf = ({ image, vcpus, memoryMib }: WarmKind, idleSeconds: number): SandboxSpec =>

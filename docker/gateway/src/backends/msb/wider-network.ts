@@ -15,6 +15,6 @@ export function refuseWiderNetwork(
   throw new ServiceError(
     "conflict",
     `${name} was made when sandboxes could reach more of the network than this server allows now; ` +
-      "copy its files while the old setting holds, or remove it and make it again",
+      "to keep its files, set the old `egress` again, start it and copy them; else remove it and create it anew",
   );
 }
