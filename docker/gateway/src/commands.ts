@@ -3,7 +3,7 @@ import { askServer } from "./backends/msb/admin";
 import { Msb } from "./backends/msb/command-line";
 import type { PruneReport } from "./backends/msb/image-prune";
 import { mirrored } from "./backends/msb/image-reference";
-import { readNames } from "./backends/msb/names";
+import { readNames } from "./backends/msb/record-names";
 import { applyRegistrySettings, readKept } from "./backends/msb/registry-settings";
 import { isNewer } from "./backends/msb/state-version";
 import { ConfigError } from "./errors";

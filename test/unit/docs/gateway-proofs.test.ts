@@ -62,9 +62,9 @@ const SECURITY: Proofs = {
   ],
   "One key can't hold all places": [["under-way", "requests that wait are so many at most, half of them"]],
   "One key can't keep the server busy": [
-    ["checking-time", "a key whose bodies took too long gets 429 for the next"],
+    ["event-loop-share", "a key whose bodies took too long gets 429 for the next"],
     ["long-answers", "a key whose answers took too long gets 429 for the next"],
-    ["frame-time", "the frames of one key's connections take half of the time"],
+    ["frames-share", "the frames of one key's connections take half of the time"],
   ],
   "What a request about volumes": [
     ["volume-index", "a removal of a volume looks at the sandboxes that mount it, and at no others"],

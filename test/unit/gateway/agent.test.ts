@@ -4,7 +4,7 @@ import { Duplex, PassThrough } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
 import { beforeAll, describe, expect, test } from "vitest";
 import WebSocket, { WebSocketServer } from "ws";
-import { FrameTime } from "../../../docker/gateway/src/http/frame-time";
+import { FramesShare } from "../../../docker/gateway/src/http/frames-share";
 import { PipeMemory } from "../../../docker/gateway/src/http/pipe-memory";
 import { MAX_MESSAGE, pipe } from "../../../docker/gateway/src/http/web-socket-pipe";
 import { atFileEnd } from "../../harness/file-end";
@@ -243,7 +243,7 @@ describe("what all pipes hold together", () => {
     server.on("connection", (client, { socket, url }) => {
       const ignore = () => undefined;
       void pipe(client, agent(), {
-        ...{ memory, time: new FrameTime(), owner: url ?? "", connection: socket },
+        ...{ memory, time: new FramesShare(), owner: url ?? "", connection: socket },
         ...{ fromClient: ignore, toClient: ignore },
       });
     });

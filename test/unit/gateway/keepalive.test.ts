@@ -2,7 +2,7 @@ import { EventEmitter } from "node:events";
 import { PassThrough } from "node:stream";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import type { WebSocket } from "ws";
-import { FrameTime } from "../../../docker/gateway/src/http/frame-time";
+import { FramesShare } from "../../../docker/gateway/src/http/frames-share";
 import { PipeMemory } from "../../../docker/gateway/src/http/pipe-memory";
 import { pipe } from "../../../docker/gateway/src/http/web-socket-pipe";
 
@@ -38,7 +38,7 @@ function piped() {
   const [fromClient, toClient] = [vi.fn(), vi.fn()];
   const options = {
     memory: new PipeMemory(),
-    time: new FrameTime(),
+    time: new FramesShare(),
     owner: "a",
     connection: new PassThrough(),
     fromClient,

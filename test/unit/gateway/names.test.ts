@@ -1,7 +1,7 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { readNames } from "../../../docker/gateway/src/backends/msb/names";
+import { readNames } from "../../../docker/gateway/src/backends/msb/record-names";
 import { handleOf, temporaryFolder } from "./harness";
 import { bearer, withKeys } from "./with-keys";
 

@@ -3,7 +3,7 @@ import { Duplex, PassThrough } from "node:stream";
 import * as fc from "fast-check";
 import { expect, test } from "vitest";
 import type { WebSocket } from "ws";
-import { FrameTime } from "../../../docker/gateway/src/http/frame-time";
+import { FramesShare } from "../../../docker/gateway/src/http/frames-share";
 import { PipeMemory } from "../../../docker/gateway/src/http/pipe-memory";
 import { pipe } from "../../../docker/gateway/src/http/web-socket-pipe";
 
@@ -52,7 +52,7 @@ class Client extends EventEmitter {
 function opened(memory: PipeMemory, agent: Duplex, owner = "a") {
   const [client, connection] = [new Client(), new PassThrough()];
   const over = pipe(client as unknown as WebSocket, agent, {
-    ...{ memory, time: new FrameTime(), owner, connection },
+    ...{ memory, time: new FramesShare(), owner, connection },
     ...{ fromClient: () => undefined, toClient: () => undefined },
   });
   // As the WebSocket reads it.

@@ -5,7 +5,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import * as fc from "fast-check";
 import { beforeAll, describe, expect, test } from "vitest";
 import type { WebSocket } from "ws";
-import { FrameTime } from "../../../docker/gateway/src/http/frame-time";
+import { FramesShare } from "../../../docker/gateway/src/http/frames-share";
 import { PipeMemory } from "../../../docker/gateway/src/http/pipe-memory";
 import { UnfinishedMessage } from "../../../docker/gateway/src/http/unfinished-message";
 import { pipe } from "../../../docker/gateway/src/http/web-socket-pipe";
@@ -158,7 +158,7 @@ test("a sandbox that speaks in small pieces is stopped sooner by a client that d
       });
       const agent = new PassThrough();
       const over = pipe(client as unknown as WebSocket, agent, {
-        ...{ memory: new PipeMemory(), time: new FrameTime(), owner: "a", connection: new PassThrough() },
+        ...{ memory: new PipeMemory(), time: new FramesShare(), owner: "a", connection: new PassThrough() },
         ...{ fromClient: () => undefined, toClient: () => undefined },
       });
       for (const length of lengths) {

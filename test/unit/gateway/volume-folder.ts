@@ -10,7 +10,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
-import { ANY_ROOM } from "../../../docker/gateway/src/backends/msb/volume-files/room";
+import { NO_QUOTA } from "../../../docker/gateway/src/backends/msb/volume-files/byte-quota";
 import { VolumeFileStore } from "../../../docker/gateway/src/backends/msb/volume-files/store";
 import type { FileInfo, VolumeFiles } from "../../../docker/gateway/src/sandboxes/volume-files";
 import { atFileEnd } from "../../harness/file-end";
@@ -32,7 +32,7 @@ export class VolumeFolder {
     mkdirSync(join(home, "gateway"), { recursive: true });
     mkdirSync(join(home, "workspace"), { recursive: true });
     this.store = new VolumeFileStore({ home, workspace: join(home, "workspace"), reserveBytes: 0 });
-    this.files = this.store.named(this.root, { owner: "test" }, ANY_ROOM);
+    this.files = this.store.named(this.root, { owner: "test" }, NO_QUOTA);
   }
 
   inside = (...names: string[]) => join(this.root, ...names);

@@ -1,7 +1,7 @@
 import { mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { ANY_ROOM } from "../../../docker/gateway/src/backends/msb/volume-files/room";
+import { NO_QUOTA } from "../../../docker/gateway/src/backends/msb/volume-files/byte-quota";
 import { VolumeFolder } from "./volume-folder";
 
 /** More than one turn removes. */
@@ -30,7 +30,7 @@ test.each([
   async ({ owner, inside }) => {
     const { volume, roots, left } = full(VOLUMES, FILES, inside);
     const [before = 0] = left();
-    const bobs = volume.store.named(volume.root, { owner: "bob" }, ANY_ROOM);
+    const bobs = volume.store.named(volume.root, { owner: "bob" }, NO_QUOTA);
     let over = false;
     const under = Promise.all(roots.map((root) => volume.store.empty(root, owner))).finally(() => {
       over = true;
@@ -61,7 +61,7 @@ test("another owner's volume is emptied before those that wait", async () => {
 
 test("the files of a large folder are removed in many turns", async () => {
   const { volume, left } = full(2, 8 * FILES);
-  const hers = volume.store.named(join(volume.home, "volumes"), { owner: "ann" }, ANY_ROOM);
+  const hers = volume.store.named(join(volume.home, "volumes"), { owner: "ann" }, NO_QUOTA);
   const remove = (name: string) => hers.remove(Buffer.from(name), { recursive: true });
   const removals = Promise.all(["/full-0", "/full-1"].map(remove));
   // Both places of one owner are in use, and what is asked for later still comes before the end.

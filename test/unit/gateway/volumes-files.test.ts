@@ -18,7 +18,7 @@ import { setImmediate as turn } from "node:timers/promises";
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import * as z from "zod";
-import { ANY_ROOM } from "../../../docker/gateway/src/backends/msb/volume-files/room";
+import { NO_QUOTA } from "../../../docker/gateway/src/backends/msb/volume-files/byte-quota";
 import { ServiceError } from "../../../docker/gateway/src/errors";
 import { fileBodyOf, fileListOf } from "../../../docker/gateway/src/http/volume-file-body";
 import type { VolumeFiles } from "../../../docker/gateway/src/sandboxes/volume-files";
@@ -257,7 +257,7 @@ describe("a file is replaced at once", () => {
   test("a copy ends when it is given up, and leaves nothing; holes stay holes", async () => {
     const volume = new VolumeFolder();
     execFileSync("truncate", ["--size=8T", volume.inside("sparse")]);
-    const files = volume.store.named(volume.root, { owner: "test", signal: AbortSignal.abort() }, ANY_ROOM);
+    const files = volume.store.named(volume.root, { owner: "test", signal: AbortSignal.abort() }, NO_QUOTA);
     const copied = files.copy(path("/sparse"), path("/never"));
     await expect(copied).rejects.toMatchObject({ kind: "requestTimeout" });
     await volume.files.copy(path("/sparse"), path("/far"));

@@ -2,7 +2,7 @@ import { mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import * as fc from "fast-check";
 import { expect, test } from "vitest";
-import { ANY_ROOM } from "../../../docker/gateway/src/backends/msb/volume-files/room";
+import { NO_QUOTA } from "../../../docker/gateway/src/backends/msb/volume-files/byte-quota";
 import { VolumeFileStore } from "../../../docker/gateway/src/backends/msb/volume-files/store";
 import { VolumeFolder } from "./volume-folder";
 
@@ -29,7 +29,7 @@ test("on a disk below its reserve a rename makes no folders, and goes on where i
   const store = new VolumeFileStore({ home, workspace: join(home, "workspace"), reserveBytes: 0 });
   const full = Object.assign(new Error("full"), { kind: "diskFull" });
   store.disk.check = () => Promise.reject(full);
-  const files = store.named(root, { owner: "test" }, ANY_ROOM);
+  const files = store.named(root, { owner: "test" }, NO_QUOTA);
   writeFileSync(join(root, "f"), "x");
   mkdirSync(join(root, "there"));
   await expect(files.rename(Buffer.from("/f"), Buffer.from("/new/f"))).rejects.toBe(full);

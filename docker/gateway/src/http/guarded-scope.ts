@@ -4,7 +4,7 @@ import type { KeyCheck } from "../keys/key-check";
 import type { RateLimit } from "../limits/rate-limit";
 import { SharedPlaces } from "../limits/shared-places";
 import { type BrowserGuardOptions, refuseBrowserPages, refuseKeyInAddress } from "./browser-guard";
-import { chargeForChecks } from "./checking-time";
+import { chargeForChecks } from "./event-loop-share";
 import { refuseUnderPressure } from "./pressure";
 
 /** Requests with a key that are under way, of all keys: one that waits takes memory for as long as it waits. */

@@ -1,6 +1,6 @@
 import type { FastifyInstance } from "fastify";
 import { ServiceError } from "../errors";
-import "./checking-time";
+import "./event-loop-share";
 
 /** Nesting of a body; the contract's own is below ten. Deeper ones can be read, but not written again. */
 const MAX_DEPTH = 64;

@@ -1,6 +1,6 @@
 import type { Duplex } from "node:stream";
 import type { WebSocket } from "ws";
-import { type FrameTime, Reading } from "./frame-time";
+import { type FramesShare, Reading } from "./frames-share";
 import { PIECE_BYTES, type PipeMemory } from "./pipe-memory";
 import { countUnfinished } from "./unfinished-message";
 
@@ -44,7 +44,7 @@ export function endRevoked(client: WebSocket, agent: Duplex): void {
 
 export type PipeOptions = {
   memory: PipeMemory;
-  time: FrameTime;
+  time: FramesShare;
   /** Whose pipe it is: an owner's pipes share a part of the memory. */
   owner: string;
   /** The connection that the WebSocket is read from. */

@@ -1,4 +1,4 @@
-import ipaddr from "ipaddr.js";
+import { networkOf } from "../limits/networks";
 import { TokenBuckets } from "../limits/token-buckets";
 
 /** Failures that an address may have in a row, and one more every five seconds. */
@@ -21,15 +21,4 @@ export class FailedAttempts {
   get size(): number {
     return this.buckets.size;
   }
-}
-
-/** Who counts as one: an IPv4 address, or the /64 that an IPv6 user has to himself. */
-export function networkOf(address: string): string {
-  if (!ipaddr.isValid(address)) return address;
-  const parsed = ipaddr.process(address);
-  if (!(parsed instanceof ipaddr.IPv6)) return parsed.toString();
-  return parsed.parts
-    .slice(0, 4)
-    .map((part) => part.toString(16))
-    .join(":");
 }

@@ -1,7 +1,5 @@
 import { type Rate, TokenBuckets } from "./token-buckets";
 
-/** More than any key file holds. */
-const MOST_KEYS = 100_000;
 const SUMMARY_MS = 60_000;
 
 export type LineBudgetOptions = {
@@ -17,7 +15,7 @@ export type LineBudgetOptions = {
  * so whoever fills it removes what others did from it.
  */
 export class LineBudget {
-  private readonly buckets = new TokenBuckets(MOST_KEYS);
+  private readonly buckets = new TokenBuckets();
   private readonly leftOut = new Map<string, number>();
   private readonly timer = setInterval(() => this.sum(), SUMMARY_MS).unref();
 

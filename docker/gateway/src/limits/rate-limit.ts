@@ -1,12 +1,9 @@
 import { ServiceError } from "../errors";
 import { TokenBuckets } from "./token-buckets";
 
-/** More than any key file holds. */
-const MOST_KEYS = 100_000;
-
 /** Requests a second of each key; bursts of twice as many pass. */
 export class RateLimit {
-  private readonly buckets = new TokenBuckets(MOST_KEYS);
+  private readonly buckets = new TokenBuckets();
 
   /** @param perSecond for keys without a limit of their own */
   constructor(private readonly perSecond: number) {}

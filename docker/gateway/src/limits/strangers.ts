@@ -1,6 +1,6 @@
 import type { Server } from "node:http";
 import type { Socket } from "node:net";
-import { networkOf } from "../keys/failed-attempts";
+import { networkOf } from "./networks";
 
 /** The part of all connections that those of one network may have without a key, and those of all networks. */
 const SHARE_OF_NETWORK = 1 / 8;

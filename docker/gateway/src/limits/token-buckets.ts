@@ -1,6 +1,9 @@
 /** So many at once, and so many more a second. */
 export type Rate = { burst: number; perSecond: number };
 
+/** More than any key file holds. */
+const MOST_KEYS = 100_000;
+
 /**
  * Token buckets, one a name. It bounds its own memory too: of too many names the one heard of longest ago is
  * forgotten, so names may be what strangers choose.
@@ -8,8 +11,8 @@ export type Rate = { burst: number; perSecond: number };
 export class TokenBuckets {
   private readonly buckets = new Map<string, { left: number; at: number }>();
 
-  /** @param most names that are remembered */
-  constructor(private readonly most: number) {}
+  /** @param most names that are remembered. Default: more than there are keys */
+  constructor(private readonly most = MOST_KEYS) {}
 
   /**
    * Takes one token.

@@ -8,7 +8,7 @@ import { SharedRead } from "../../shared-read";
 import { within } from "../../within";
 import type { LifecycleLog } from "./lifecycle";
 import { runProcess } from "./process";
-import { BLOCK_BYTES } from "./volume-files/room";
+import { BLOCK_BYTES } from "./volume-files/byte-quota";
 import type { VolumeIndex } from "./volume-index";
 import type { VolumeRecord } from "./volume-record";
 

@@ -1,6 +1,6 @@
 import type { FileCaller } from "../../sandboxes/volume-files";
 import type { FolderBytes } from "./folder-bytes";
-import type { VolumeRoom } from "./volume-files/room";
+import type { ByteQuota } from "./volume-files/byte-quota";
 import type { VolumeIndex, VolumeLimits } from "./volume-index";
 import type { VolumeRecord } from "./volume-record";
 
@@ -11,9 +11,9 @@ export function volumeRoom(
   { id, owner }: VolumeRecord,
   caller: FileCaller,
   { index, bytes, limits }: VolumeRoomOptions,
-): VolumeRoom {
+): ByteQuota {
   const freed = () => bytes.note({ id, owner });
-  const whileWriting: VolumeRoom["whileWriting"] = async (work) => {
+  const whileWriting: ByteQuota["whileWriting"] = async (work) => {
     const most = caller.owner === owner ? await caller.mostBytes?.() : undefined;
     let taken = 0;
     const check = (more: number) => index.checkBytes(owner, more, limits, most);

@@ -9,9 +9,9 @@ import type {
   SnapshotReference,
   WantedSnapshot,
 } from "../../sandboxes/snapshots";
+import { roomFor } from "./answer-size";
 import type { Claims } from "./claims";
 import type { OwnerQuota } from "./owner-quota";
-import { roomFor } from "./room";
 import { firstAnswer, type Server, type Servers } from "./server";
 
 /** The snapshots of all servers. Each is where its sandbox is, and sandboxes start from it there. */

@@ -3,7 +3,7 @@ import { CompactSandbox } from "../../sandboxes/compact-sandbox";
 import { CompactSpec } from "../../sandboxes/compact-spec";
 import { inPlaceOf, type SandboxRow } from "../../sandboxes/sandbox-row";
 import { uncharged } from "../../sandboxes/scope";
-import { roomFor } from "./room";
+import { roomFor } from "./answer-size";
 import type { Server, Servers } from "./server";
 
 /** Characters of what is kept, and what each takes beside. */

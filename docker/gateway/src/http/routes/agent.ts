@@ -1,7 +1,7 @@
 import type { Duplex } from "node:stream";
 import { invalidRequest } from "../../errors";
 import { ConnectionLimit } from "../../limits/rate-limit";
-import { FrameTime } from "../frame-time";
+import { FramesShare } from "../frames-share";
 import { PipeMemory } from "../pipe-memory";
 import { errorResponses, idParams } from "../schema/common";
 import { closeWithClient } from "../upgrades";
@@ -26,7 +26,7 @@ export function agentRoutes(plain: App, context: Context): void {
   const { metrics, backend } = context;
   const dialled = new WeakMap<object, Dialled>();
   const memory = new PipeMemory();
-  const time = new FrameTime();
+  const time = new FramesShare();
   const pipes = new ConnectionLimit(MOST_OF_A_SANDBOX, "to one sandbox");
   metrics.watchPipes(memory, () => pipes.total);
 

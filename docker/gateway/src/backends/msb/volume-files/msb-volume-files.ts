@@ -2,6 +2,7 @@ import { type FileHandle, lstat, open, rename, rmdir, unlink } from "node:fs/pro
 import type { Readable } from "node:stream";
 import type { DiskReserve } from "../../../limits/disk-reserve";
 import type { FileInfo, FilePath, VolumeFiles, WriteOptions } from "../../../sandboxes/volume-files";
+import { BLOCK_BYTES, type ByteQuota } from "./byte-quota";
 import { atMost, streamOf } from "./content";
 import { copyContent } from "./copy-content";
 import { codeOf, invalidPath, NOTHING_THERE, translate } from "./errors";
@@ -9,7 +10,6 @@ import { infoOf, mayBeSpecial, targetOf } from "./guest-stat";
 import { infosIn } from "./list";
 import { removeTree } from "./remove-tree";
 import { keptOf, replace, writeContent } from "./replace";
-import { BLOCK_BYTES, type VolumeRoom } from "./room";
 import type { Staging } from "./staging";
 import type { CallerTurns } from "./turns";
 import { at, join, openFolder, PINNED, READABLE, split, using } from "./walk";
@@ -22,7 +22,7 @@ export type MsbVolumeFilesOptions = {
   /** Whether the staging folder is in the volume's own folder: then it is not to be seen. */
   stagingInside?: boolean;
   disk: DiskReserve;
-  room: VolumeRoom;
+  room: ByteQuota;
   /** Those of whoever calls. */
   turns: CallerTurns;
 };

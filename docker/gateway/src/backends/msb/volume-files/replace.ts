@@ -1,9 +1,9 @@
 import { type FileHandle, open, rename } from "node:fs/promises";
 import type { DiskReserve } from "../../../limits/disk-reserve";
 import { type Attributes, attributesOf, setAttributes } from "./attributes";
+import type { TakeBytes } from "./byte-quota";
 import { codeOf, NOTHING_THERE } from "./errors";
 import { infoOf } from "./guest-stat";
-import type { TakeBytes } from "./room";
 import type { Staging } from "./staging";
 import type { RunTurn } from "./turns";
 import { at, PINNED, using } from "./walk";

@@ -2,10 +2,10 @@ import { join } from "node:path";
 import { DiskReserve } from "../../../limits/disk-reserve";
 import type { Owner } from "../../../sandboxes/scope";
 import type { FileCaller, VolumeFiles } from "../../../sandboxes/volume-files";
+import { type ByteQuota, NO_QUOTA } from "./byte-quota";
 import { codeOf, NOTHING_THERE } from "./errors";
 import { MsbVolumeFiles } from "./msb-volume-files";
 import { emptyTree, openToEmpty } from "./remove-tree";
-import { ANY_ROOM, type VolumeRoom } from "./room";
 import { Staging } from "./staging";
 import { FileTurns } from "./turns";
 
@@ -38,7 +38,7 @@ export class VolumeFileStore {
   }
 
   /** The files of a volume that msb keeps in that folder. */
-  named(root: string, caller: FileCaller, room: VolumeRoom): VolumeFiles {
+  named(root: string, caller: FileCaller, room: ByteQuota): VolumeFiles {
     const { staging, disk } = this;
     return new MsbVolumeFiles({ root, staging, disk, room, turns: this.turns.of(caller) });
   }
@@ -49,7 +49,7 @@ export class VolumeFileStore {
       staging: this.workspaceStaging,
       stagingInside: true,
       disk: this.workspaceDisk,
-      room: ANY_ROOM,
+      room: NO_QUOTA,
       turns: this.turns.of(caller),
     });
   }

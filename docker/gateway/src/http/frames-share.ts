@@ -4,8 +4,6 @@ import { TokenBuckets } from "../limits/token-buckets";
 
 /** Seconds of the event loop that the frames of one key get: half of it, and some at once. */
 const SHARE = { burst: 2, perSecond: 0.5 };
-/** More than any key file holds. */
-const MOST_KEYS = 100_000;
 
 /** Whether a client is read: as long as nothing is against it. */
 export class Reading {
@@ -34,8 +32,8 @@ export class Reading {
  * small piece holds thousands, so neither bytes nor messages tell what a client costs. A key that has taken more than its
  * share is not read for as long as that takes to earn: its bytes wait where they are.
  */
-export class FrameTime {
-  private readonly spent = new TokenBuckets(MOST_KEYS);
+export class FramesShare {
+  private readonly spent = new TokenBuckets();
 
   /**
    * Charges a key for what is done with each piece that is read.

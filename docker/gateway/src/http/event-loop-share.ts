@@ -21,8 +21,6 @@ declare module "fastify" {
 
 /** Seconds of the event loop that one key gets for its bodies and its long answers: half of it, and some at once. */
 const SHARE = { burst: 5, perSecond: 0.5 };
-/** More than any key file holds. */
-const MOST_KEYS = 100_000;
 
 /**
  * Charges each key for the time that its bodies hold the event loop, while they are read and checked, and by what is done for
@@ -30,7 +28,7 @@ const MOST_KEYS = 100_000;
  * share gets 429 for either, so that the others find some time.
  */
 export function chargeForChecks(scope: FastifyInstance): void {
-  const spent = new TokenBuckets(MOST_KEYS);
+  const spent = new TokenBuckets();
   const isChecked = ({ raw, routeOptions }: FastifyRequest) =>
     hasBody(raw) && !routeOptions.config?.endlessBody;
   scope.addHook("onRequest", async (request) => {

@@ -5,7 +5,7 @@ export const BLOCK_BYTES = 4096;
 export type TakeBytes = (bytes: number) => Promise<void>;
 
 /** Counts what is written into one volume against what its owner may have. */
-export type VolumeRoom = {
+export type ByteQuota = {
   /** Does work that writes. What it took counts from then on, or no more where it fails. */
   whileWriting: <T>(work: (take: TakeBytes) => Promise<T>) => Promise<T>;
   /** Something was removed or replaced. */
@@ -13,7 +13,7 @@ export type VolumeRoom = {
 };
 
 /** Of the volume that all share: nobody's, and limited by the disk alone. */
-export const ANY_ROOM: VolumeRoom = {
+export const NO_QUOTA: ByteQuota = {
   whileWriting: (work) => work(async () => undefined),
   freed: () => undefined,
 };

@@ -3,13 +3,13 @@ import { PassThrough } from "node:stream";
 import * as fc from "fast-check";
 import { expect, test, vi } from "vitest";
 import { WebSocket } from "ws";
-import { FrameTime, Reading } from "../../../docker/gateway/src/http/frame-time";
+import { FramesShare, Reading } from "../../../docker/gateway/src/http/frames-share";
 import { fakeAgent, TestGateway, until } from "./harness";
 
 const deaf = { heard: () => undefined, paused: () => undefined };
 
 /** A client of which pieces come as long as it is read, each of which takes its time, by a clock of the test's own. */
-function flooding(time: FrameTime, owner: string) {
+function flooding(time: FramesShare, owner: string) {
   const connection = new EventEmitter();
   const client = { isPaused: false, pause: () => undefined, resume: () => undefined };
   client.pause = () => {
@@ -49,7 +49,7 @@ test("the frames of one key's connections take half of the time, and two seconds
     });
     fc.assert(
       fc.property(pieces, (all) => {
-        const time = new FrameTime();
+        const time = new FramesShare();
         const ann = [0, 1, 2].map(() => flooding(time, "ann"));
         const began = performance.now();
         for (const [which, ms] of all) {
@@ -93,13 +93,13 @@ test("a pipe whose key owes time is not read, and goes on when it has paid", asy
   const gateway = await TestGateway.start();
   const { id } = (await gateway.create("box")).body;
   await fakeAgent(gateway.home, "box", (socket) => socket.on("error", () => undefined).pipe(socket));
-  const charge = vi.spyOn(FrameTime.prototype, "charge");
+  const charge = vi.spyOn(FramesShare.prototype, "charge");
   const client = new WebSocket(`${gateway.url.replace("http", "ws")}/v1/sandboxes/${id}/agent`, {
     headers: { authorization: "Bearer x" },
   });
   await new Promise((resolve) => client.once("open", resolve));
   await until(() => charge.mock.calls.length === 1, "the pipe to be charged");
-  const [owner, , reading] = charge.mock.calls[0] as Parameters<FrameTime["charge"]>;
+  const [owner, , reading] = charge.mock.calls[0] as Parameters<FramesShare["charge"]>;
   expect(owner).not.toBe("");
   const echoes: string[] = [];
   client.on("message", (data) => echoes.push(String(data)));
@@ -122,7 +122,11 @@ test("a pipe whose key owes time is not read, and goes on when it has paid", asy
 
 test("nothing is charged for a connection that is closed", () => {
   const connection = new PassThrough();
-  const { stop } = new FrameTime().charge("ann", connection, new Reading(new EventEmitter() as never, deaf));
+  const { stop } = new FramesShare().charge(
+    "ann",
+    connection,
+    new Reading(new EventEmitter() as never, deaf),
+  );
   stop();
   expect(connection.listenerCount("data")).toBe(0);
 });
