@@ -91,6 +91,9 @@ export const serverStopping = () =>
     retryAfterSeconds: 10,
   });
 
+export const diskFull = (cause?: unknown) =>
+  new ServiceError("diskFull", "the server's disk is full", { cause });
+
 /** An error's text, without its stack. */
 export const errorText = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 

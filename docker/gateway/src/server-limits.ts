@@ -1,6 +1,7 @@
 import { statfsSync } from "node:fs";
 import type { Config } from "./config";
 import { containerLimits, type Limits } from "./limits/capacity";
+import { GIB } from "./sandboxes/volume-files";
 
 /** CPUs promised for each one there is. */
 const CPU_SHARING = 4;
@@ -67,5 +68,5 @@ function remembered<T>(measure: () => T): () => T {
 /** GiB of the file system that holds a path. */
 export function sizeOfDisk(path: string): number {
   const { blocks, bsize } = statfsSync(path);
-  return (blocks * bsize) / 1024 ** 3;
+  return (blocks * bsize) / GIB;
 }

@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { existsSync } from "node:fs";
 import { open, readdir, rename, stat, unlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { ServiceError } from "../errors";
+import { diskFull } from "../errors";
 
 /**
  * Replaces a file so that a crash at any instruction leaves either the old content or the new
@@ -25,7 +25,7 @@ export async function writeFileAtomically(path: string, content: string): Promis
     await unlink(temporary).catch(() => undefined);
     const { code } = error as NodeJS.ErrnoException;
     if (code !== "ENOSPC" && code !== "EDQUOT") throw error;
-    throw new ServiceError("diskFull", "the server's disk is full", { cause: error });
+    throw diskFull(error);
   } finally {
     writing.delete(temporary);
   }

@@ -199,3 +199,14 @@ const silent = () => new Error("the Kubernetes API does not answer");
 
 const textIfAny = (path: string): Promise<string | undefined> =>
   readFile(path, "utf8").catch(() => undefined);
+
+/** Where the Leases of a namespace are. */
+export const leasesPath = (namespace: string): string =>
+  `/apis/coordination.k8s.io/v1/namespaces/${namespace}/leases`;
+
+/** What the API answers; undefined where it refuses with one of these statuses. @throws ApiError for any other */
+export const unless = (statuses: number[], answer: Promise<unknown>): Promise<unknown> =>
+  answer.catch((error) => {
+    if (error instanceof ApiError && statuses.includes(error.status)) return undefined;
+    throw error;
+  });

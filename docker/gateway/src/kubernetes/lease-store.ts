@@ -1,5 +1,5 @@
 import type { Hold } from "../backends/servers/names";
-import { ApiError, type KubernetesApi } from "./api";
+import { type KubernetesApi, leasesPath, unless } from "./api";
 import {
   holdOf,
   leaseListShape,
@@ -16,7 +16,10 @@ const PAGE = 500;
 
 export type Found = ReturnType<typeof holdOf>;
 
-/** Holds as Leases of a group. All throw ApiError, and Error where the API does not answer: then it may be done all the same. */
+/**
+ * Holds as Leases of a group. All throw ApiError, and Error where the API does not answer: the change may have been made
+ * nevertheless.
+ */
 export class LeaseStore {
   private readonly leases: string;
 
@@ -25,7 +28,7 @@ export class LeaseStore {
     namespace: string,
     private readonly group: string,
   ) {
-    this.leases = `/apis/coordination.k8s.io/v1/namespaces/${namespace}/leases`;
+    this.leases = leasesPath(namespace);
   }
 
   /** Now, by the clock that counts. */
@@ -83,10 +86,3 @@ export class LeaseStore {
   private found = (answer: unknown): Found | undefined =>
     answer === undefined ? undefined : holdOf(leaseShape.parse(answer), this.api.ahead);
 }
-
-/** What the API answers; undefined where it refuses with one of these statuses. @throws ApiError for any other */
-const unless = (statuses: number[], answer: Promise<unknown>): Promise<unknown> =>
-  answer.catch((error) => {
-    if (error instanceof ApiError && statuses.includes(error.status)) return undefined;
-    throw error;
-  });

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { isDeepStrictEqual } from "node:util";
 import { errorText } from "../errors";
-import { ApiError, type KubernetesApi, type Log } from "./api";
+import { type KubernetesApi, type Log, leasesPath, unless } from "./api";
 
 /** How many of each a server has: sandboxes, running or not, and what outlives them. */
 export type ServerHas = { sandboxes: number; volumes: number; snapshots: number };
@@ -69,25 +69,19 @@ export class ServerCounts {
     );
     const metadata = { name, labels: { [SERVERS]: group }, annotations };
     const body = { apiVersion: "coordination.k8s.io/v1", kind: "Lease", metadata };
-    const patched = api.call({ method: "PATCH", path: `${this.leases}/${name}`, body: { metadata } });
-    await patched.catch(async (error) => {
-      if (!isStatus(error, 404)) throw error;
-      // Another router may be faster; it is told again with the next change.
-      await api.call({ method: "POST", path: this.leases, body }).catch((refused) => {
-        if (!isStatus(refused, 409)) throw refused;
-      });
-    });
+    const patch = { method: "PATCH", path: `${this.leases}/${name}`, body: { metadata } } as const;
+    if ((await unless([404], api.call(patch))) !== undefined) return;
+    // Another router may be faster; it is told again with the next change.
+    await unless([409], api.call({ method: "POST", path: this.leases, body }));
   }
 
   private async forget(number: number): Promise<void> {
     const path = `${this.leases}/${this.nameOf(number)}`;
-    await this.options.api.call({ method: "DELETE", path, body: {} }).catch((error) => {
-      if (!isStatus(error, 404)) throw error;
-    });
+    await unless([404], this.options.api.call({ method: "DELETE", path, body: {} }));
   }
 
   private get leases(): string {
-    return `/apis/coordination.k8s.io/v1/namespaces/${this.options.namespace}/leases`;
+    return leasesPath(this.options.namespace);
   }
   private nameOf = (number: number): string => `${this.options.group}-${number}`;
 
@@ -100,6 +94,3 @@ export class ServerCounts {
     this.failing = error !== undefined;
   }
 }
-
-const isStatus = (error: unknown, status: number): boolean =>
-  error instanceof ApiError && error.status === status;

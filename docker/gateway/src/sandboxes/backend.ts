@@ -112,7 +112,6 @@ export const noUsage = (): Usage => ({
   snapshotBytes: 0,
 });
 
-export type LogSource = "stdout" | "stderr" | "output" | "system";
 /** Where a reader stands; only the backend that gave it knows what it means. */
 export type LogCursor = { generation: bigint; offset: bigint };
 export type LogEntry = { source: string; ts: string; text: string; cursor: LogCursor };
@@ -265,8 +264,8 @@ export interface Backend {
   /** Goes on with what the last process was asked for; served meanwhile. Never rejects. */
   resume(): Promise<void>;
   /**
-   * From now on `create`, and `want` for `running`, throw unavailable, of snapshots too; all else goes on. Stops what runs, to be resumed,
-   * and resolves when that is done, at the latest at that time (milliseconds since the epoch).
+   * From now on `create` (of snapshots, too) and `want` for `running` throw unavailable. Stops what runs, to be resumed, and
+   * resolves when that is done, at the latest at that time (milliseconds since the epoch).
    */
   drain(deadline: number): Promise<void>;
   close(): Promise<void>;

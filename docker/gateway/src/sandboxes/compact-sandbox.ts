@@ -75,7 +75,8 @@ export class CompactSandbox implements Sandbox {
   }
 }
 
-type Size = { vcpus: number; memoryMib: number };
+/** CPUs and memory of a sandbox. */
+export type Size = { vcpus: number; memoryMib: number };
 
 /** One that was made on the server itself may tell neither. */
 export const sizeFrom = (spec: Size | null, resolved: Size | null): Size => ({

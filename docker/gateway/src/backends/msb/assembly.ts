@@ -6,6 +6,7 @@ import { Capacity, type Limits, type OwnerLimits } from "../../limits/capacity";
 import type { Owner } from "../../sandboxes/backend";
 import { idsOf } from "../../sandboxes/ids";
 import type { SandboxSpec } from "../../sandboxes/spec";
+import { GIB } from "../../sandboxes/volume-files";
 import { Admission } from "./admission";
 import { Msb } from "./command-line";
 import { Compaction } from "./compaction";
@@ -130,7 +131,7 @@ export async function assemble(options: MsbBackendOptions): Promise<Parts> {
   await rules.current();
   const files = new VolumeFileStore(options);
   const images = await ImageCache.open({
-    ...{ home, msb, rules, maxBytes: limits.imageGib * 1024 ** 3, disk: files.disk },
+    ...{ home, msb, rules, maxBytes: limits.imageGib * GIB, disk: files.disk },
     wanted: () => wantedImages(index, rules),
     kept: () => keptImages(home),
     closedRanges: () => closedToPulls(egress),

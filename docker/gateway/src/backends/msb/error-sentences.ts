@@ -1,4 +1,5 @@
 import {
+  diskFull,
   invalidRequest,
   invalidSpec,
   ServiceError,
@@ -78,8 +79,6 @@ export class ImageNotCached extends ServiceError {
 
 const busy = () =>
   new ServiceError("unavailable", "the server's database is busy; try again", { retryAfterSeconds: 1 });
-
-const diskFull = () => new ServiceError("diskFull", "the server's disk is full");
 
 /** Whether msb did nothing because another process of it held its database. */
 export const isBusy = (stderr: string): boolean => /database is locked/i.test(stderr);

@@ -1,4 +1,5 @@
 import { ServiceError } from "../../errors";
+import { GIB } from "../../sandboxes/volume-files";
 import { SharedRead } from "../../shared-read";
 import type { PruneOptions, PruneReport } from "./image-prune";
 
@@ -10,7 +11,6 @@ export type ImageRoomOptions = {
   prune: (options: PruneOptions) => Promise<PruneReport>;
 };
 
-const GIB = 1024 ** 3;
 /** How old what is known may be, in milliseconds: longer where it took long, so that it is seldom asked for. */
 const LEAST_AGE_MS = 1_000;
 const MOST_AGE_MS = 10_000;

@@ -7,6 +7,7 @@ import {
   type Scope,
   type Usage,
 } from "../../sandboxes/backend";
+import { type Size, sizeFrom } from "../../sandboxes/compact-sandbox";
 import { NamesByOwner } from "../../sandboxes/names-by-owner";
 import { OrderedByOwner } from "../../sandboxes/ordered-entries";
 import { comparePositions } from "../../sandboxes/scope";
@@ -17,9 +18,6 @@ import { isInterrupted, isPaused, type SandboxRecord } from "./sandbox-record";
 import type { VolumeRecord } from "./volume-record";
 import { VolumeUsers } from "./volume-users";
 import { Waits } from "./waits";
-
-/** What a sandbox takes of the limits. */
-export type Share = { vcpus: number; memoryMib: number };
 
 /** Not the numbers of an earlier process, nor those of another server: pages are kept by them. */
 let versions = randomInt(2 ** 48 - 1);
@@ -233,9 +231,4 @@ function usageOf(entry: Entry): Usage {
 }
 
 /** What it takes of the limits when it runs. */
-export function shareOf({ spec, resolved }: SandboxRecord): Share {
-  return {
-    vcpus: spec?.vcpus ?? resolved?.vcpus ?? 1,
-    memoryMib: spec?.memoryMib ?? resolved?.memoryMib ?? 512,
-  };
-}
+export const shareOf = ({ spec, resolved }: SandboxRecord): Size => sizeFrom(spec, resolved);

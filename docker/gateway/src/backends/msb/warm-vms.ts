@@ -3,11 +3,11 @@ import { errorText } from "../../errors";
 import { withFirstSignal } from "../../first-signal";
 import { Capacity } from "../../limits/capacity";
 import type { Resolved } from "../../sandboxes/backend";
+import type { Size } from "../../sandboxes/compact-sandbox";
 import { boundedResolved } from "../../sandboxes/resolved";
 import type { CreatePlan } from "./create-plan";
 import type { ReadyImage } from "./image-cache";
 import type { Seen } from "./reconciler";
-import type { Share } from "./sandbox-index";
 import { warmHandle } from "./warm-handle";
 import type { WarmKind } from "./warm-kind";
 import type { WarmPoolOptions } from "./warm-options";
@@ -21,7 +21,7 @@ export type WarmVm = { handle: string; kind: WarmKind; key: string; resolved: Re
 export class WarmVms {
   readonly ready = new Map<string, WarmVm>();
   /** Those that boot, are being claimed or removed, with what they take of the limits meanwhile. */
-  private readonly busy = new Map<string, Share>();
+  private readonly busy = new Map<string, Size>();
   /** Those of them that are being removed, until they are: they hold their memory to the end. */
   private readonly leaving = new Map<string, Promise<void>>();
   /** The one that boots, until its boot is over, however that went. */
@@ -36,7 +36,7 @@ export class WarmVms {
   }
 
   knows = (handle: string): boolean => this.ready.has(handle) || this.busy.has(handle);
-  hasRoom = (share: Share): boolean => this.capacity.hasRoom(share, null);
+  hasRoom = (share: Size): boolean => this.capacity.hasRoom(share, null);
 
   seen({ name, observed }: Seen): void {
     if (this.busy.has(name)) return;
@@ -100,7 +100,7 @@ export class WarmVms {
   }
 
   /** Removes one for good; what fails is tried again when msb lists it. Never rejects. */
-  discard(handle: string, share: Share): Promise<void> {
+  discard(handle: string, share: Size): Promise<void> {
     this.ready.delete(handle);
     this.busy.set(handle, share);
     const gone = this.options.commands
@@ -120,7 +120,7 @@ export class WarmVms {
   private used(counts: (handle: string) => boolean) {
     const { running, memoryMib, cpus } = this.options.used();
     const sum = { total: 0, running, memoryMib, cpus };
-    const ready = [...this.ready].map(([handle, { kind }]): [string, Share] => [handle, kind]);
+    const ready = [...this.ready].map(([handle, { kind }]): [string, Size] => [handle, kind]);
     for (const [handle, share] of [...ready, ...this.busy]) {
       if (!counts(handle)) continue;
       if (share !== NO_SHARE) sum.running++;
@@ -131,7 +131,7 @@ export class WarmVms {
   }
 }
 
-const NO_SHARE: Share = { vcpus: 0, memoryMib: 0 };
+const NO_SHARE: Size = { vcpus: 0, memoryMib: 0 };
 
 /** Whether what is in use keeps the limits. */
 const fits = (capacity: Capacity): boolean => capacity.hasRoom(NO_SHARE, null, 0);

@@ -21,4 +21,3 @@ export const forksBody = z.object({
   /** What is each fork's own. */
   renewed: z.array(z.enum(RENEWED)),
 });
-export type ForksBody = z.infer<typeof forksBody>;

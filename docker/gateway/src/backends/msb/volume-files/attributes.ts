@@ -2,9 +2,8 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { constants } from "node:fs";
 import { access, type FileHandle } from "node:fs/promises";
 import { delimiter, join } from "node:path";
-import { ServiceError } from "../../../errors";
+import { diskFull, ServiceError } from "../../../errors";
 import { startError } from "../process";
-import { diskFull } from "./errors";
 
 /**
  * Extended attributes, which node can't read or write: Debian's getfattr and setfattr do. They are handed descriptors,

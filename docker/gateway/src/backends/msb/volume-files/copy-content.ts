@@ -1,10 +1,9 @@
 import { spawn } from "node:child_process";
 import type { FileHandle } from "node:fs/promises";
-import { ServiceError } from "../../../errors";
+import { diskFull, ServiceError } from "../../../errors";
 import { withFirstSignal } from "../../../first-signal";
 import type { DiskReserve } from "../../../limits/disk-reserve";
 import { startError } from "../process";
-import { diskFull } from "./errors";
 
 /** How often the disk is looked at while a copy fills it. */
 const CHECK_MS = 1_000;

@@ -1,12 +1,10 @@
-import { ServiceError } from "../../../errors";
+import { diskFull, ServiceError } from "../../../errors";
 import type { FilePath } from "../../../sandboxes/volume-files";
 
 const shown = (path: FilePath) => JSON.stringify(path.toString("utf8").slice(0, 200));
 
 export const invalidPath = (path: FilePath, why: string) =>
   new ServiceError("invalidPath", `${shown(path)} ${why}`);
-
-export const diskFull = () => new ServiceError("diskFull", "the server's disk is full");
 
 /** Codes of errors that say that nothing is at a path. */
 export const NOTHING_THERE = new Set(["ENOENT", "ENOTDIR", "ELOOP", "ENAMETOOLONG"]);
