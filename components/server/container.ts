@@ -129,7 +129,8 @@ export function lifecycle(
     init: true,
     mustRun: true,
     wait: true,
-    waitTimeout: 300,
+    // Seconds. An emulated host on a busy machine needs more than 300 until what ran before has booted.
+    waitTimeout: 600,
     healthcheck: pulumi.all([args.engineApi, healthPort]).apply(([api, port]) => ({
       tests: ["CMD", "wget", "-q", "-O", "/dev/null", `http://127.0.0.1:${port}/readyz`],
       // An engine of API 1.44 probes more often while the container starts; an older one has one interval for both.
