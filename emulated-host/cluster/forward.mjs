@@ -13,6 +13,8 @@ const [address, port, namespace, ...targets] = process.argv.slice(2);
 
 if (process.send) {
   process.once("disconnect", () => process.exit());
+  // The other one may have ended while this one started.
+  if (!process.connected) process.exit();
   createServer((client) => pipe(client, targets)).listen({ fd: 3 }, () => console.log("listening"));
 } else {
   const server = createServer().listen(Number(port), address, () => {

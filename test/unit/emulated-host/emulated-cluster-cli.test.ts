@@ -176,6 +176,18 @@ describe.skipIf(!isRoot)("forward.mjs", () => {
     expect(withFunctions(lines(free)).trim()).toBe("nodes");
   });
 
+  it("leaves no half: one whose other half ends while it starts ends, too", async () => {
+    server = createServer();
+    await new Promise<void>((ready) => server?.listen(0, "127.0.0.1", ready));
+    const { fd } = (server as unknown as { _handle: { fd: number } })._handle;
+    const words = [join(folder, "forward.mjs"), "127.0.0.1", "1", "/proc/self/ns/net", "127.0.0.1:1"];
+    const half = spawn(process.execPath, words, { stdio: ["ignore", "ignore", "ignore", fd, "ipc"] });
+    half.disconnect();
+    const killed = setTimeout(() => half.kill("SIGKILL"), 20_000);
+    expect(await new Promise((resolve) => half.once("exit", resolve))).toBe(0);
+    clearTimeout(killed);
+  });
+
   it("joins a port with the first target that answers, and ends as a whole", async () => {
     server = createServer((request, response) => request.pipe(response));
     await new Promise<void>((ready) => server?.listen(0, "127.0.0.1", ready));
