@@ -79,6 +79,18 @@ export class SandboxImage extends pulumi.ComponentResource {
         }),
       );
     this.reference = settings.apply((all) => imageName(args.baseName, all, content));
+    // The provider removes a name by force, also that of an image that runs: of one that was given up and is built again,
+    // as after an upgrade that failed. It is there before the image: what an interrupted build has made goes with it.
+    const removal = new command.local.Command(
+      `${name}-removal`,
+      {
+        create: ":",
+        delete: pulumi.interpolate`docker image rm ${this.reference.apply(shellQuote)} || true`,
+        triggers: [this.reference],
+        logging: "stderr",
+      },
+      { parent: this },
+    );
     const image = new docker.RemoteImage(
       `${name}-build`,
       {
@@ -96,26 +108,12 @@ export class SandboxImage extends pulumi.ComponentResource {
         triggers: { context: content },
         keepLocally: true,
       },
-      { parent: this },
+      { parent: this, dependsOn: removal },
     );
-    // The provider removes a name by force, also that of an image that runs: of one that was given up and is built again,
-    // as after an upgrade that failed.
-    const removal = new command.local.Command(
-      `${name}-removal`,
-      {
-        create: ":",
-        delete: pulumi.interpolate`docker image rm ${this.reference.apply(shellQuote)} || true`,
-        triggers: [this.reference],
-        logging: "stderr",
-      },
-      { parent: this },
-    );
-    // What uses the image goes before it.
-    const imageId = pulumi.all([image.imageId, removal.urn]).apply(([id]) => id);
     const arrived = args.registry
       ? this.throughRegistry(name, args, image, content, args.registry)
       : args.transfer && this.send(name, image, args.transfer, args.recorded);
-    this.imageId = arrived ?? imageId;
+    this.imageId = arrived ?? image.imageId;
 
     this.registerOutputs({ imageId: this.imageId, reference: this.reference });
   }
