@@ -32,7 +32,7 @@ afterAll(async () => {
   await removeFolder(folder);
 });
 
-it(`loses and leaks nothing when it is killed ${KILLS} times under load`, { timeout: 170_000 }, async () => {
+it(`loses and leaks nothing when it is killed ${KILLS} times under load`, async () => {
   console.log(`seed ${seed}; to repeat: CRASH_SEED=${seed} npx vitest run gateway-crash`);
   const random = randomFrom(seed);
   const ledger = newLedger();
