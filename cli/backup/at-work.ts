@@ -6,6 +6,10 @@ import { UserError } from "../../setup/user-error";
 /** Name of the container that runs as long as somebody works on a server alone. */
 export const atWork = (server: string): string => `${server}-at-work`;
 
+/** What to do where somebody is, as the container that says so tells. */
+export const waitFor = (worker: string): string =>
+  `Wait until it has ended, then run the command again. If there is none, on the host: docker rm --force ${worker}`;
+
 /** Seconds after which it ends by itself where nothing is heard of who has started it. */
 const PATIENCE = 60;
 
@@ -38,7 +42,7 @@ export async function beginWork(
     if (stderr.includes("already in use"))
       throw new UserError(
         `Another backup or restore, or an upgrade, is at work on the server ${container}. Nothing was changed.\n` +
-          `Wait until it has ended, then run the command again. If there is none, on the host: docker rm --force ${name}`,
+          waitFor(name),
       );
     throw new UserError(`docker run failed on the host: ${stderr.trim()}`);
   }

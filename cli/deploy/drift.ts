@@ -1,7 +1,7 @@
 import { DEPLOYMENT_LABEL } from "../../components/host/preflight-report";
 import { serverHome } from "../../components/server/stack-files";
 import { projectName } from "../../setup/project";
-import { atWork } from "../backup/at-work";
+import { atWork, waitFor } from "../backup/at-work";
 import { finishAllScript } from "../backup/volume-scripts";
 import type { SetupHost } from "../stack";
 import { resourcesOf } from "./host-resources";
@@ -181,9 +181,7 @@ const isUp = (each: HostObject | undefined): each is HostObject =>
 
 function busy(server: string, worker: string): Repair {
   const what = `A backup, a restore or an upgrade is at work on the server ${server}`;
-  const wait = "Wait until it has ended, then run the command again";
-  const advice = `${wait}. If there is none, on the host: docker rm --force ${worker}`;
-  return { changes: [{ what, advice }], isBusy: true, docker: [] };
+  return { changes: [{ what, advice: waitFor(worker) }], isBusy: true, docker: [] };
 }
 
 /**
