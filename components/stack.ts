@@ -1,6 +1,6 @@
 import type * as pulumi from "@pulumi/pulumi";
 import { deployHosts, SERVICE, stackOutputs } from "./fleet";
-import { isCluster } from "./settings/cluster-errors";
+import { isCluster } from "./settings/cluster";
 import { VisibleError } from "./settings/visible-error";
 import { readStackSettings } from "./stack-settings";
 

@@ -1,6 +1,6 @@
 import { connectionOf } from "../../components/host/connection";
 import { checkSettings } from "../../components/settings/checks";
-import { isCluster } from "../../components/settings/cluster-errors";
+import { isCluster } from "../../components/settings/cluster";
 import { NAMESPACE } from "../../components/settings/schema";
 import { fixLines, type SettingError } from "../../components/settings/setting-errors";
 import { canInstallPackages, inspectEngine } from "../../setup/engine";

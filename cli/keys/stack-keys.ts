@@ -5,7 +5,7 @@ import { hostArgv, hostShell } from "../../components/host/connection";
 import { keyLines, writeKeys } from "../../components/server/key-file";
 import { serverHome } from "../../components/server/stack-files";
 import { checkSettings } from "../../components/settings/checks";
-import { isCluster } from "../../components/settings/cluster-errors";
+import { isCluster } from "../../components/settings/cluster";
 import { SERVICE } from "../../components/settings/hosts";
 import { type HostSettings, NAMESPACE } from "../../components/settings/schema";
 import { explainErrors } from "../../components/settings/setting-errors";

@@ -1,5 +1,6 @@
 import { type CheckedHosts, checkHosts } from "./check-hosts";
-import { checkCluster, isCluster } from "./cluster-errors";
+import { isCluster } from "./cluster";
+import { checkCluster } from "./cluster-errors";
 import { crossErrors, registryError } from "./cross";
 import { DEFAULT_HOST, isHostName } from "./hosts";
 import { registryKeys } from "./image-registry";

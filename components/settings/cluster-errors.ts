@@ -61,10 +61,6 @@ const GIVEN_BY_EMULATED = [
 /** What holds on a cluster in any case: requests need a key, and servers have no privileges. */
 const ALWAYS = { devMode: false, privileged: false } as const;
 
-/** Whether the settings are those of a cluster. */
-export const isCluster = ({ cluster }: Partial<Pick<StackSettings, "cluster">>): boolean =>
-  (cluster?.servers ?? 0) > 0;
-
 /** The settings of a cluster, or what is wrong between those that are right one by one. */
 export function checkCluster(
   raw: Record<string, unknown>,

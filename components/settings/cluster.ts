@@ -103,6 +103,10 @@ export const cluster = z.strictObject({
 
 export type ClusterSettings = z.output<typeof cluster>;
 
+/** Whether the settings are those of a cluster. */
+export const isCluster = ({ cluster }: { cluster?: Pick<ClusterSettings, "servers"> }): boolean =>
+  (cluster?.servers ?? 0) > 0;
+
 export const clusterSetting = cluster.prefault({}).register(settingMeta, {
   description: "Deploys to a Kubernetes cluster: `servers` pods on nodes with KVM, behind one endpoint.",
   accepts: `an object of ${Object.keys(cluster.shape).slice(0, -1).join(", ")} and ${Object.keys(cluster.shape).at(-1)}`,

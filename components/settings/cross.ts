@@ -1,4 +1,5 @@
 import { isIP } from "node:net";
+import { isCluster } from "./cluster";
 import { endpointHost } from "./endpoint";
 import { tlsError } from "./given-certificate";
 import { productionErrors } from "./production";
@@ -144,7 +145,7 @@ function certificateError({
 }: Partial<StackSettings>): SettingError | undefined {
   if (tls === undefined || bindAddress === undefined || host === undefined) return undefined;
   // A cluster chooses its own; an emulated one is reached at this machine's, as a host is.
-  const isElsewhere = cluster !== undefined && cluster.servers > 0 && cluster.emulated === undefined;
+  const isElsewhere = isCluster({ cluster }) && cluster?.emulated === undefined;
   return tlsError(tls, isElsewhere ? undefined : endpointHost({ bindAddress, host }));
 }
 
