@@ -1,3 +1,4 @@
+import { EMULATED_CLUSTER } from "../../components/cluster/recorded-cluster";
 import { resourceName, SERVICE } from "../../components/settings/hosts";
 import { hostMessage } from "../../components/settings/visible-error";
 import type { SetupHost } from "../stack";
@@ -25,8 +26,7 @@ export const isMachine = ({ type, urn }: Resource): boolean =>
   type === "command:local:Command" && urn.endsWith("-emulated-machine");
 
 /** Whether it is the emulated cluster of a stack, which goes with all that is on it. */
-export const isEmulatedCluster = ({ type }: Resource): boolean =>
-  type === "microsandbox:index:EmulatedCluster";
+export const isEmulatedCluster = ({ type }: Resource): boolean => type === EMULATED_CLUSTER;
 
 /** The emulated hosts that the stack has made, by its state: one of the same name may be another deployment's. */
 export function madeEmulatedHosts(hosts: readonly SetupHost[], resources: readonly Resource[]): SetupHost[] {

@@ -9,6 +9,7 @@ import { SandboxImage } from "../image/sandbox-image";
 import type { StackSettings } from "../settings/schema";
 import { shellQuote } from "../settings/shell";
 import { MIB } from "../settings/values";
+import { EMULATED_CLUSTER } from "./recorded-cluster";
 
 /** Port of each node that this machine's is forwarded to. */
 export const EMULATED_NODE_PORT = 30_555;
@@ -38,7 +39,7 @@ export class EmulatedCluster extends pulumi.ComponentResource {
   readonly machines: pulumi.Resource;
 
   constructor(name: string, args: EmulatedClusterArgs, opts?: pulumi.ComponentResourceOptions) {
-    super("microsandbox:index:EmulatedCluster", name, {}, opts);
+    super(EMULATED_CLUSTER, name, {}, opts);
     const { owner, settings } = args;
     const CLUSTER = hostNameOf(args.baseName);
     const tool = `bash ${shellQuote(`${packageRoot()}/emulated-host/cluster/emulated-cluster.sh`)}`;

@@ -11,7 +11,8 @@ export interface RecordedCluster {
   isEmulated: boolean;
 }
 
-const EMULATED = "microsandbox:index:EmulatedCluster";
+/** The type of the component that makes an emulated cluster. */
+export const EMULATED_CLUSTER = "microsandbox:index:EmulatedCluster";
 
 /**
  * By the provider, not by what it has made: a refresh that has found another cluster, where nothing of it is, has dropped that.
@@ -26,6 +27,6 @@ export function recordedCluster(service: string, state: StateResources): Recorde
   const text = (value: unknown) => (typeof value === "string" && value !== "" ? value : undefined);
   return {
     ...{ id: text(clusterIdentifier), context: text(context), namespace: text(metadata?.name) },
-    isEmulated: Object.values(state).some(({ type }) => type === EMULATED),
+    isEmulated: Object.values(state).some(({ type }) => type === EMULATED_CLUSTER),
   };
 }
